@@ -1,0 +1,56 @@
+"""Errors that say what to do about them."""
+
+
+class TriageError(Exception):
+    """Something the agent reports in one line: what happened, and the remedy."""
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.remedy}" if self.remedy else self.message
+
+
+class ConfigurationError(TriageError):
+    """The configuration is wrong: commands exit with 2."""
+
+
+class IllegalTransitionError(TriageError):
+    """A status change that the table does not allow: a bug, or two writers."""
+
+    def __init__(self, status: str, event: str) -> None:
+        super().__init__(f"a study that is {status} cannot be {event}")
+
+
+class InvalidDatasetError(TriageError):
+    """A received data set without the identifiers it must have; answered with 0xA900."""
+
+
+class StorageExhaustedError(TriageError):
+    """No room to keep a received instance; answered with 0xA700, the sender retries."""
+
+
+class WorklistUnavailableError(TriageError):
+    """The database cannot be reached or is locked; answered with 0xA700, the sender retries."""
+
+
+class UnreadableImageError(TriageError):
+    """Pixel data that cannot be turned into a displayable image; the study needs a human."""
+
+
+class BundleError(TriageError):
+    """A model bundle that is missing, incomplete, or does not match its digests."""
+
+
+class DeliveryError(TriageError):
+    """A destination did not take an artifact.
+
+    Attributes:
+        permanent: True when a retry of the same bytes cannot succeed.
+    """
+
+    def __init__(self, message: str, *, permanent: bool, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.permanent = permanent

@@ -1,0 +1,194 @@
+"""What stages ask of the outside: each port has an adapter, and the worklist an in-memory twin.
+
+Times are aware UTC datetimes and always passed in. A worklist method that reads as an order is one transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.decision import Artifact, Decision, Delivery, DeliveryRecord, Flag, ModelIdentity, Shipment
+from triage_agent.domain.study import (
+    AssemblyView,
+    Assessment,
+    ClaimedImage,
+    ClaimedStudy,
+    CompletenessRule,
+    ReceivedInstance,
+    StoredInstance,
+    WorklistItem,
+)
+from triage_agent.domain.vocabulary import ArtifactKind, Priority, Status
+
+
+class Clock(Protocol):
+    """The one source of the present."""
+
+    def __call__(self) -> datetime:
+        """Now, aware, in UTC."""
+
+
+class Registered(StrEnum):
+    """What registering a received instance found."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"  # the same instance, the same bytes: nothing done twice
+    CONFLICT = "conflict"  # the same SOP Instance UID, other bytes: the first copy stays
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyDetail:
+    """Everything about one study, for `study` and the study page."""
+
+    item: WorklistItem
+    reasons: tuple[str, ...]
+    instances: tuple[StoredInstance, ...]
+    deliveries: tuple[DeliveryRecord, ...]
+    audit: tuple[AuditEvent, ...]
+
+
+class Worklist(Protocol):
+    """The queue of studies and the outbox of results.
+
+    Every method raises `WorklistUnavailableError` when the database is away.
+    """
+
+    # --- intake ---------------------------------------------------------------------------------------------------
+    def register(self, received: ReceivedInstance, rule: CompletenessRule) -> Registered:
+        """Put an instance and its study on the worklist; returns after commit.
+
+        A new instance applies IMAGE_RECEIVED (a concluded study opens its next revision), sets the next completeness
+        check by `rule`, raises the priority to the header's, and writes an audit event. A CONFLICT or DUPLICATE
+        only writes its audit event.
+        """
+
+    def digest_of(self, sop_instance_uid: str) -> str | None:
+        """SHA-256 of the registered instance, None when it is not registered."""
+
+    def record_audit(self, event: AuditEvent) -> None:
+        """Append an event that no state change carries."""
+
+    # --- assembly -------------------------------------------------------------------------------------------------
+    def due_for_completion(self, now: datetime, limit: int = 100) -> Sequence[AssemblyView]:
+        """Receiving studies whose next check is at or before `now`, oldest check first."""
+
+    def check_later(self, study_instance_uid: str, revision: int, at: datetime, *, asked: bool) -> bool:
+        """Set the next completeness check; False if the study has moved on. `asked` counts a question to the PACS."""
+
+    def complete(self, view: AssemblyView, reason: str, now: datetime) -> bool:
+        """RECEIVING to READY; False if an image came since `view` was read, or the study has moved on."""
+
+    # --- scoring --------------------------------------------------------------------------------------------------
+    def claim_images(self, owner: str, now: datetime, lease: timedelta, limit: int) -> Sequence[ClaimedImage]:
+        """Lease unassessed instances of receiving studies: highest priority first, then oldest.
+
+        A lease that has expired can be claimed again; an instance that was claimed `MAX_ATTEMPTS` times without a
+        result is left for the study's decision.
+        """
+
+    def record_assessment(self, claimed: ClaimedImage, assessment: Assessment, now: datetime) -> bool:
+        """Keep an instance's assessment; False if it had one already (the first stays)."""
+
+    def raise_flag(self, flag: Flag, shipments: Sequence[Shipment], now: datetime) -> bool:
+        """Raise the priority at once; False, and nothing sent, if the study had that priority or a higher one."""
+
+    def claim_study(self, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
+        """READY to SCORING for the most urgent, then oldest study; None when there is none."""
+
+    def decide(
+        self, decision: Decision, assessments: Sequence[Assessment], shipments: Sequence[Shipment], owner: str
+    ) -> bool:
+        """Store a decision with its assessments, audit events and outbox rows in one transaction.
+
+        False, and nothing written, unless `owner` still holds the study in SCORING at that revision. The priority
+        becomes the higher of the study's and the decision's.
+        """
+
+    def give_back(self, owner: str, now: datetime) -> int:
+        """Release everything that `owner` holds (studies to READY, images and deliveries free); returns how many."""
+
+    def expire_leases(self, now: datetime) -> int:
+        """GIVEN_BACK for studies whose lease has run out; returns how many."""
+
+    # --- delivery -------------------------------------------------------------------------------------------------
+    def claim_deliveries(
+        self, owner: str, now: datetime, lease: timedelta, limit: int, destinations: Sequence[str] | None = None
+    ) -> Sequence[Delivery]:
+        """Lease due outbox rows, most urgent study first, then oldest; counts the attempt before it is made."""
+
+    def delivery_sent(self, delivery: Delivery, now: datetime) -> None:
+        """Mark sent; when it was the revision's last open row the study becomes DELIVERED."""
+
+    def delivery_failed(self, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
+        """Keep the error; try again at `retry_at`, or never (DEAD) when it is None."""
+
+    # --- people ---------------------------------------------------------------------------------------------------
+    def items(
+        self, *, status: Status | None = None, priority: Priority | None = None, limit: int = 100
+    ) -> Sequence[WorklistItem]:
+        """The worklist, best first: by priority, then probability (none last), then age."""
+
+    def study(self, study_instance_uid: str) -> StudyDetail | None:
+        """Everything about one study; None when it is not on the worklist."""
+
+    def retry_study(self, study_instance_uid: str, actor: str, now: datetime) -> int:
+        """Put its dead deliveries back to pending, and the study back to READY if it needs a human or is out of scope.
+
+        Returns how many things were put back; clears failed assessments so that they are tried again.
+        """
+
+    def retry_failed(self, actor: str, now: datetime) -> int:
+        """`retry_study` for every study with a dead delivery or that needs a human."""
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Numbers for health and metrics: {"status": {...}, "priority": {...}, "outbox": {...}}."""
+
+    def ping(self) -> None:
+        """Raise `WorklistUnavailableError` unless the database answers and its migrations are current."""
+
+
+class ImageScorer(Protocol):
+    """Turns display images into calibrated probabilities."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """The bundle behind the scores."""
+
+    def score(self, images: Sequence[NDArray[np.float32]]) -> Sequence[float]:
+        """Probability of abnormality in [0, 1] for each image (height x width, values in [0, 1], bone bright)."""
+
+
+class StudyCounter(Protocol):
+    """Somebody who knows how many images a study has."""
+
+    def count_instances(self, study_instance_uid: str) -> int | None:
+        """Number of Study Related Instances (0020,1208); None when it could not be learnt."""
+
+
+class Transport(Protocol):
+    """A way to a destination."""
+
+    kinds: frozenset[ArtifactKind]
+
+    def send(self, artifact: Artifact) -> None:
+        """Hand the artifact over and return when the other side has acknowledged it.
+
+        Raises:
+            DeliveryError: it was not taken; `permanent` says whether a retry can help.
+        """
+
+    def check(self) -> str:
+        """Reach the other side without sending anything; returns what it said.
+
+        Raises:
+            DeliveryError: it cannot be reached.
+        """
+
+    def close(self) -> None:
+        """End connections that are kept open."""

@@ -1,0 +1,53 @@
+"""The study's life as a table: every legal move, and nothing else (promise 4)."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from triage_agent.domain.errors import IllegalTransitionError
+from triage_agent.domain.vocabulary import Event, Status
+
+TRANSITIONS: Mapping[tuple[Status, Event], Status] = MappingProxyType(
+    {
+        (Status.RECEIVING, Event.IMAGE_RECEIVED): Status.RECEIVING,
+        (Status.RECEIVING, Event.COMPLETED): Status.READY,
+        (Status.READY, Event.IMAGE_RECEIVED): Status.RECEIVING,
+        (Status.READY, Event.CLAIMED): Status.SCORING,
+        (Status.SCORING, Event.IMAGE_RECEIVED): Status.RECEIVING,
+        (Status.SCORING, Event.GIVEN_BACK): Status.READY,
+        (Status.SCORING, Event.DECIDED): Status.DECIDED,
+        (Status.SCORING, Event.EXCLUDED): Status.OUT_OF_SCOPE,
+        (Status.SCORING, Event.FAILED): Status.NEEDS_HUMAN,
+        (Status.DECIDED, Event.IMAGE_RECEIVED): Status.RECEIVING,
+        (Status.DECIDED, Event.DELIVERED): Status.DELIVERED,
+        (Status.DELIVERED, Event.IMAGE_RECEIVED): Status.RECEIVING,
+        (Status.OUT_OF_SCOPE, Event.IMAGE_RECEIVED): Status.RECEIVING,
+        (Status.OUT_OF_SCOPE, Event.RETRIED): Status.READY,
+        (Status.NEEDS_HUMAN, Event.IMAGE_RECEIVED): Status.RECEIVING,
+        (Status.NEEDS_HUMAN, Event.RETRIED): Status.READY,
+    }
+)
+
+# An image that arrives in one of these opens a new revision: the old one has its result.
+CONCLUDED = frozenset({Status.DECIDED, Status.DELIVERED, Status.OUT_OF_SCOPE, Status.NEEDS_HUMAN})
+
+
+def next_status(status: Status, event: Event) -> Status:
+    """The status after `event`.
+
+    Raises:
+        IllegalTransitionError: the table has no such move.
+    """
+    try:
+        return TRANSITIONS[status, event]
+    except KeyError:
+        raise IllegalTransitionError(status, event) from None
+
+
+def opens_revision(status: Status, event: Event) -> bool:
+    """Whether `event` makes the study start over as its next revision."""
+    return event is Event.IMAGE_RECEIVED and status in CONCLUDED
+
+
+def sources_of(event: Event) -> frozenset[Status]:
+    """The statuses from which `event` is legal."""
+    return frozenset(status for status, what in TRANSITIONS if what is event)

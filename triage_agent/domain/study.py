@@ -1,0 +1,156 @@
+"""Instances and studies as the agent knows them."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from triage_agent.domain.vocabulary import Outcome, Priority, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceHeader:
+    """What intake reads from a data set before its pixels; every text is decoded and may be empty.
+
+    UIDs have been checked with `uids.is_uid`. `requested_priority` is the order's, where the data set says it.
+    """
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    modality: str = ""
+    patient_id: str = ""
+    patient_name: str = ""
+    accession_number: str = ""
+    requested_priority: Priority = Priority.ROUTINE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedInstance:
+    """An instance that is durable in the spool.
+
+    Attributes:
+        path: where its DICOM file is, relative to the spool.
+        sha256: hex digest of the encoded data set as it came (the file meta information, which we write, left out).
+        size: length of that data set in bytes.
+        source: calling AE title of the sender.
+    """
+
+    header: InstanceHeader
+    path: str
+    sha256: str
+    size: int
+    source: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """What scoring one instance gave.
+
+    Attributes:
+        probability: calibrated probability of abnormality in [0, 1]; None unless scored.
+        reason: why it was not scored; empty when it was.
+        anatomy: the region it shows (`XR_KNEE`, ...), None where nothing says so.
+        bundle_digest: the bundle that made the probability; empty where no model was asked.
+    """
+
+    sop_instance_uid: str
+    outcome: Outcome
+    probability: float | None = None
+    reason: str = ""
+    anatomy: str | None = None
+    bundle_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredInstance:
+    """One instance on the worklist, with its assessment once there is one."""
+
+    sop_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    path: str
+    received_at: datetime
+    assessment: Assessment | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedImage:
+    """An instance that a worker holds, to score it before its study is complete."""
+
+    study_instance_uid: str
+    revision: int
+    priority: Priority
+    instance: StoredInstance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedStudy:
+    """A complete study that a worker holds, to decide it; `attempt` counts from 1 in its revision."""
+
+    study_instance_uid: str
+    revision: int
+    priority: Priority
+    attempt: int
+    instances: tuple[StoredInstance, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletenessRule:
+    """When to think that all images of a study have come.
+
+    Attributes:
+        quiet: complete when no image came for so long.
+        max_wait: complete at the latest so long after the revision's first image.
+        ask_after: ask the PACS for the number of images so long after an image; None when nobody is asked.
+    """
+
+    quiet: timedelta
+    max_wait: timedelta
+    ask_after: timedelta | None = None
+
+    def next_check(self, first_received_at: datetime, last_received_at: datetime) -> datetime:
+        """When to look at a study whose last image has just come."""
+        wait = self.quiet if self.ask_after is None else min(self.quiet, self.ask_after)
+        return min(last_received_at + wait, first_received_at + self.max_wait)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssemblyView:
+    """What the completeness rule needs to know of a study that is still receiving."""
+
+    study_instance_uid: str
+    revision: int
+    instances: int
+    first_received_at: datetime
+    last_received_at: datetime
+    asked: int = 0  # how often the PACS was asked in this revision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorklistItem:
+    """One row of the reprioritised worklist, as INTERFACE's `worklist --json` has it."""
+
+    study_instance_uid: str
+    accession_number: str | None
+    patient_id: str | None
+    patient_name: str | None
+    anatomy: str | None
+    modality: str | None
+    status: Status
+    status_reason: str | None
+    revision: int
+    priority: Priority
+    priority_at_arrival: Priority
+    finding: str | None
+    probability: float | None
+    acr_category: str | None
+    rule: str | None
+    bundle: str | None
+    instances: int
+    received_at: datetime
+    flagged_at: datetime | None
+    decided_at: datetime | None
+    delivered_at: datetime | None

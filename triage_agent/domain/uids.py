@@ -1,0 +1,23 @@
+"""DICOM unique identifiers: recognising them and deriving ours."""
+
+import re
+import uuid
+
+# PS3.5 section 9.1: digits and dots, at most 64 characters, no component with a leading zero.
+_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
+_MAX_UID_LENGTH = 64
+_NAMESPACE = uuid.UUID("7c4fd3a6-2a44-5d5e-9a0e-3f6c1f0c7b11")
+
+
+def is_uid(text: str) -> bool:
+    """Whether `text` is a valid UID (PS3.5 section 9.1)."""
+    return len(text) <= _MAX_UID_LENGTH and _UID.fullmatch(text) is not None
+
+
+def derive_uid(*parts: str) -> str:
+    """The UID that always comes from the same parts (PS3.5 section B.2, a name-based UUID under 2.25).
+
+    A resend after a crash is thereby the same object (promise 5).
+    """
+    name = "\x1f".join(parts)  # a separator that no part contains, so that no two lists of parts collide
+    return f"2.25.{uuid.uuid5(_NAMESPACE, name).int}"

@@ -1,0 +1,99 @@
+"""The closed sets of words that every stage shares."""
+
+from enum import StrEnum
+
+
+class Priority(StrEnum):
+    """How soon a study should be read, lowest first; compare by `rank`, since strings sort by letter."""
+
+    ROUTINE = "routine"
+    URGENT = "urgent"
+    STAT = "stat"
+
+    @property
+    def rank(self) -> int:
+        """0 for routine, 1 for urgent, 2 for stat."""
+        return list(Priority).index(self)
+
+    def raised_to(self, other: "Priority") -> "Priority":
+        """The higher of the two: a priority is never lowered (promise 3)."""
+        return max(self, other, key=lambda priority: priority.rank)
+
+
+class Finding(StrEnum):
+    """What one study revision's result says."""
+
+    ABNORMAL = "abnormal"
+    NORMAL = "normal"
+    UNCERTAIN = "uncertain"
+    NOT_ASSESSED = "not_assessed"
+
+
+class Status(StrEnum):
+    """Where a study is on its way; the legal moves are in `states.TRANSITIONS`."""
+
+    RECEIVING = "receiving"
+    READY = "ready"
+    SCORING = "scoring"
+    DECIDED = "decided"
+    DELIVERED = "delivered"
+    OUT_OF_SCOPE = "out_of_scope"
+    NEEDS_HUMAN = "needs_human"
+
+
+class Event(StrEnum):
+    """What can happen to a study."""
+
+    IMAGE_RECEIVED = "image_received"
+    COMPLETED = "completed"
+    CLAIMED = "claimed"
+    GIVEN_BACK = "given_back"  # by its owner, or because its lease expired
+    DECIDED = "decided"
+    EXCLUDED = "excluded"  # not a radiograph, not MSK, not an image
+    FAILED = "failed"  # cannot be assessed: a human reads it at the priority it had
+    DELIVERED = "delivered"
+    RETRIED = "retried"
+
+
+class Outcome(StrEnum):
+    """What became of one instance when the agent tried to score it."""
+
+    SCORED = "scored"
+    SKIPPED = "skipped"  # nothing to score: a localiser, a report, a CT slice
+    FAILED = "failed"  # should have been scored and could not be
+
+
+class DeliveryState(StrEnum):
+    """Where one artifact is on its way to one destination."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    SENT = "sent"
+    DEAD = "dead"  # refused for good, or out of attempts: an admin looks and retries
+
+
+class ArtifactKind(StrEnum):
+    """The kinds of result a route can ask for; `results.REGISTRY` says which are built."""
+
+    SR = "sr"
+    HL7_ORU = "hl7-oru"
+
+
+class AuditAction(StrEnum):
+    """What an audit event records."""
+
+    AGENT_STARTED = "agent_started"
+    AGENT_STOPPED = "agent_stopped"
+    ASSOCIATION_REJECTED = "association_rejected"
+    INSTANCE_RECEIVED = "instance_received"
+    INSTANCE_DUPLICATE = "instance_duplicate"
+    INSTANCE_CONFLICT = "instance_conflict"
+    INSTANCE_QUARANTINED = "instance_quarantined"
+    INSTANCE_RECOVERED = "instance_recovered"
+    STATUS_CHANGED = "status_changed"
+    PRIORITY_RAISED = "priority_raised"
+    DECISION_MADE = "decision_made"
+    DELIVERY_SENT = "delivery_sent"
+    DELIVERY_FAILED = "delivery_failed"
+    DELIVERY_DEAD = "delivery_dead"
+    RETRY_REQUESTED = "retry_requested"
