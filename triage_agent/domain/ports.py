@@ -113,6 +113,12 @@ class Worklist(Protocol):
     def give_back(self, owner: str, now: datetime) -> int:
         """Release everything that `owner` holds (studies to READY, images and deliveries free); returns how many."""
 
+    def renew_leases(self, owner: str, now: datetime, lease: timedelta) -> int:
+        """Extend every lease that `owner` holds to `now + lease`; returns how many.
+
+        A process that lives renews several times a lease, so that leases can be short and a dead one's work moves on.
+        """
+
     def expire_leases(self, now: datetime) -> int:
         """GIVEN_BACK for studies whose lease has run out; returns how many."""
 

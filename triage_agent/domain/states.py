@@ -27,7 +27,8 @@ TRANSITIONS: Mapping[tuple[Status, Event], Status] = MappingProxyType(
     }
 )
 
-# An image that arrives in one of these opens a new revision: the old one has its result.
+# An image that arrives in one of these, or a retry, opens a new revision: the old one has its result, and what is
+# sent of the new one needs UIDs of its own (promise 5).
 CONCLUDED = frozenset({Status.DECIDED, Status.DELIVERED, Status.OUT_OF_SCOPE, Status.NEEDS_HUMAN})
 
 
@@ -45,7 +46,7 @@ def next_status(status: Status, event: Event) -> Status:
 
 def opens_revision(status: Status, event: Event) -> bool:
     """Whether `event` makes the study start over as its next revision."""
-    return event is Event.IMAGE_RECEIVED and status in CONCLUDED
+    return event in {Event.IMAGE_RECEIVED, Event.RETRIED} and status in CONCLUDED
 
 
 def sources_of(event: Event) -> frozenset[Status]:

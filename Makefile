@@ -1,0 +1,41 @@
+# Two commands matter: `make demo` and `make test`. Both start from a bare clone with Python 3.11 or 3.12.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql
+
+.PHONY: demo test unit lint tools bench bundle clean
+
+demo: $(VENV)/.demo
+	$(BIN)/triage-agent demo
+
+# The demo needs no test tools and the tests need no second environment: one .venv, two depths.
+$(VENV)/.demo: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
+	touch $@ $(VENV)/.demo
+
+test: $(VENV)/.dev tools lint
+	$(BIN)/python -m pytest tests/unit --durations=5
+	$(BIN)/python -m pytest tests --ignore=tests/unit --ignore=tests/benchmarks --durations=15
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/unit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy triage_agent
+	$(BIN)/lint-imports
+
+# Real peers of the tests. Where they may not be installed, pytest names each test that it leaves out.
+tools:
+	@bash tests/install-tools.sh $(DEBIAN_TOOLS)
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache

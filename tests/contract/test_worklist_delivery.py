@@ -1,0 +1,232 @@
+"""What senders may rely on, whatever keeps the worklist."""
+
+import pytest
+from support.story import LEASE, SECOND, STUDY, flag, shipment
+
+from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Priority, Status
+
+
+def record(story, number=0, study=STUDY):
+    return story.worklist.study(study).deliveries[number]
+
+
+def test_a_shipment_is_handed_out_byte_for_byte(story):
+    body = bytes(range(256))
+    story.decided(shipment("2.25.7", body=body))
+    (delivery,) = story.deliveries()
+    assert (delivery.study_instance_uid, delivery.revision, delivery.destination) == (STUDY, 1, "pacs")
+    assert delivery.artifact == shipment("2.25.7", body=body).artifact
+    assert delivery.attempt == 1
+
+
+def test_the_attempt_is_counted_before_it_is_made(story):
+    story.decided(shipment())
+    story.deliveries()
+    assert (record(story).state, record(story).attempts) == (DeliveryState.SENDING, 1)
+
+
+def test_a_study_is_delivered_with_its_last_open_row(story):
+    story.decided(shipment("2.25.1", "pacs"), shipment("2.25.2", "ris"))
+    assert story.send(destinations=["pacs"]) == ["2.25.1"]
+    assert story.status() is Status.DECIDED
+    assert story.send(destinations=["ris"]) == ["2.25.2"]
+    assert (story.status(), story.item().delivered_at) == (Status.DELIVERED, story.now)
+    assert AuditAction.DELIVERY_SENT in story.actions()
+    assert (record(story).state, record(story).next_attempt_at) == (DeliveryState.SENT, None)
+
+
+def test_a_decision_without_shipments_stays_decided(story):
+    story.decided()
+    assert story.status() is Status.DECIDED
+
+
+def test_a_sent_flag_does_not_make_a_decision_without_shipments_delivered(story):
+    story.receive()
+    story.worklist.raise_flag(flag(), [shipment()], story.tick())
+    assert story.send() == ["2.25.1"]
+    story.complete()
+    story.claim()
+    story.decide()
+    assert story.status() is Status.DECIDED
+
+
+def test_a_flag_that_is_still_open_keeps_the_study_from_being_delivered(story):
+    story.receive()
+    story.worklist.raise_flag(flag(), [shipment("2.25.1", "ris")], story.tick())
+    story.complete()
+    story.claim()
+    story.decide(shipment("2.25.2", "pacs"))
+    assert story.send(destinations=["pacs"]) == ["2.25.2"]
+    assert story.status() is Status.DECIDED
+    story.send()
+    assert story.status() is Status.DELIVERED
+
+
+def test_the_flag_goes_out_before_the_study_is_complete(story):
+    story.receive()
+    story.worklist.raise_flag(flag(), [shipment()], story.tick())
+    assert story.send() == ["2.25.1"]
+    assert story.status() is Status.RECEIVING
+
+
+@pytest.mark.parametrize("event", [Event.EXCLUDED, Event.FAILED])
+def test_what_is_sent_of_a_study_that_was_not_assessed_leaves_its_status(story, event):
+    story.claimed()
+    story.decide(shipment(), event=event, status_reason="why")
+    before = story.status()
+    assert story.send() == ["2.25.1"]
+    assert (story.status(), story.item().status_reason) == (before, "why")
+
+
+def test_the_same_artifact_for_the_same_destination_is_sent_once(story):
+    story.receive()
+    story.worklist.raise_flag(flag(), [shipment("2.25.1")], story.tick())
+    story.worklist.raise_flag(flag(priority=Priority.STAT), [shipment("2.25.1", body=b"other")], story.tick())
+    story.complete()
+    story.claim()
+    story.decide(shipment("2.25.1"), shipment("2.25.1", "ris"))
+    taken = story.deliveries()
+    assert [(each.artifact.uid, each.destination, each.artifact.body) for each in taken] == [
+        ("2.25.1", "pacs", b"bytes"),
+        ("2.25.1", "ris", b"bytes"),
+    ]
+    for delivery in taken:
+        story.worklist.delivery_sent(delivery, story.tick())
+    assert story.status() is Status.DELIVERED
+
+
+def test_urgent_studies_are_sent_first_then_the_oldest(story):
+    story.decided(shipment("2.25.1"), study="1.2.1", priority=Priority.ROUTINE)
+    story.decided(shipment("2.25.2"), study="1.2.2", priority=Priority.STAT)
+    story.decided(shipment("2.25.3"), study="1.2.3", priority=Priority.STAT)
+    assert story.send(limit=2) == ["2.25.2", "2.25.3"]
+    assert story.send() == ["2.25.1"]
+
+
+def test_only_the_wanted_destinations_are_served(story):
+    story.decided(shipment("2.25.1", "pacs"), shipment("2.25.2", "ris"))
+    assert story.deliveries(destinations=[]) == []
+    assert [each.destination for each in story.deliveries(destinations=["ris", "other"])] == ["ris"]
+
+
+def test_a_row_waits_for_earlier_rows_of_its_study_and_destination(story):
+    story.decided(shipment("2.25.1"), shipment("2.25.2"), shipment("2.25.3", "ris"))
+    first, elsewhere = story.deliveries()
+    assert [first.artifact.uid, elsewhere.artifact.uid] == ["2.25.1", "2.25.3"]
+    assert story.deliveries() == []
+    story.worklist.delivery_failed(first, "busy", story.now + LEASE, story.tick())
+    assert story.deliveries() == []
+    story.tick(LEASE)
+    assert story.send(destinations=["pacs"]) == ["2.25.1"]
+    assert story.send(destinations=["pacs"]) == ["2.25.2"]
+
+
+def test_rows_of_an_older_revision_go_first(story):
+    story.decided(shipment("2.25.1"))
+    story.receive()
+    story.complete()
+    story.claim()
+    story.decide(shipment("2.25.2"))
+    assert story.send() == ["2.25.1"]
+    assert story.status() is Status.DECIDED
+    assert story.send() == ["2.25.2"]
+    assert story.status() is Status.DELIVERED
+
+
+def test_a_dead_row_holds_up_nothing(story):
+    story.decided(shipment("2.25.1"), shipment("2.25.2"))
+    assert story.lose() == ["2.25.1"]
+    assert story.send() == ["2.25.2"]
+
+
+def test_a_failure_is_kept_and_tried_again_when_its_time_comes(story):
+    story.decided(shipment())
+    (delivery,) = story.deliveries()
+    retry_at = story.now + LEASE
+    story.worklist.delivery_failed(delivery, "connection refused", retry_at, story.tick())
+    row = record(story)
+    assert (row.state, row.last_error, row.next_attempt_at) == (DeliveryState.PENDING, "connection refused", retry_at)
+    assert story.actions()[-1] is AuditAction.DELIVERY_FAILED
+    assert story.deliveries() == []
+    story.tick(LEASE)
+    (again,) = story.deliveries()
+    assert (again.delivery_id, again.attempt) == (delivery.delivery_id, 2)
+
+
+def test_a_delivery_that_is_given_up_says_so_on_the_list(story):
+    story.decided(shipment(), status_reason="one image was left out")
+    story.lose("AE not recognized")
+    assert (story.status(), story.item().status_reason) == (
+        Status.DECIDED,
+        "delivery of sr to pacs failed: AE not recognized",
+    )
+    assert record(story).state is DeliveryState.DEAD
+    assert AuditAction.DELIVERY_DEAD in story.actions()
+    assert story.deliveries() == []
+
+
+def test_a_flag_that_was_given_up_shows_once_the_study_is_decided(story):
+    story.receive()
+    story.worklist.raise_flag(flag(), [shipment(kind=ArtifactKind.HL7_ORU, to="ris")], story.tick())
+    story.lose("no listener")
+    assert story.item().status_reason is None
+    story.complete()
+    story.claim()
+    story.decide(shipment("2.25.2"))
+    story.send()
+    assert (story.status(), story.item().status_reason) == (
+        Status.DECIDED,
+        "delivery of hl7-oru to ris failed: no listener",
+    )
+
+
+def test_a_dead_row_of_an_older_revision_does_not_hinder_the_new_one(story):
+    story.decided(shipment("2.25.1"))
+    story.lose()
+    story.receive()
+    assert story.item().status_reason is None
+    story.complete()
+    story.claim()
+    story.decide(shipment("2.25.2"))
+    story.send()
+    assert (story.status(), story.item().status_reason) == (Status.DELIVERED, None)
+
+
+def test_a_sender_that_vanishes_is_followed_by_another(story):
+    story.decided(shipment())
+    assert len(story.deliveries("s1")) == 1
+    assert story.deliveries("s2") == []
+    story.tick(LEASE)
+    (again,) = story.deliveries("s2")
+    assert again.attempt == 2
+
+
+def test_sent_is_a_fact_even_when_another_took_the_row(story):
+    story.decided(shipment())
+    (first,) = story.deliveries("s1")
+    story.tick(LEASE)
+    (second,) = story.deliveries("s2")
+    story.worklist.delivery_sent(first, story.tick())
+    assert story.status() is Status.DELIVERED
+    delivered_at = story.item().delivered_at
+    story.worklist.delivery_failed(second, "duplicate", None, story.tick())
+    story.worklist.delivery_sent(second, story.tick())
+    assert (story.status(), story.item().delivered_at) == (Status.DELIVERED, delivered_at)
+    assert story.actions().count(AuditAction.DELIVERY_SENT) == 1
+
+
+def test_the_failure_of_an_attempt_that_another_followed_is_ignored(story):
+    story.decided(shipment())
+    (first,) = story.deliveries("s1")
+    story.tick(LEASE)
+    story.deliveries("s2")
+    story.worklist.delivery_failed(first, "late", None, story.tick())
+    assert (record(story).state, record(story).last_error) == (DeliveryState.SENDING, None)
+
+
+def test_a_late_image_leaves_open_deliveries_open(story):
+    story.decided(shipment())
+    (delivery,) = story.deliveries()
+    story.receive()
+    story.worklist.delivery_sent(delivery, story.now + SECOND)
+    assert (story.status(), record(story).state) == (Status.RECEIVING, DeliveryState.SENT)

@@ -1,0 +1,243 @@
+"""What intake and assembly may rely on, whatever keeps the worklist."""
+
+from datetime import timedelta
+
+import pytest
+from support.story import RULE, STUDY, T0, flag, received, scored
+
+from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.ports import Registered
+from triage_agent.domain.study import CompletenessRule
+from triage_agent.domain.vocabulary import AuditAction, Event, Finding, Priority, Status
+
+SECOND = timedelta(seconds=1)
+
+
+def test_the_first_image_puts_its_study_on_the_list(worklist):
+    header = {"patient_id": "P1", "patient_name": "Doe^Jane", "accession_number": "A1", "modality": "DX"}
+    assert worklist.register(received(**header), RULE) is Registered.NEW
+    (item,) = worklist.items()
+    assert item.study_instance_uid == STUDY
+    assert (item.status, item.revision, item.instances) == (Status.RECEIVING, 1, 1)
+    assert (item.patient_id, item.patient_name, item.accession_number, item.modality) == tuple(header.values())
+    assert (item.priority, item.priority_at_arrival) == (Priority.ROUTINE, Priority.ROUTINE)
+    assert item.received_at == T0
+    assert (item.finding, item.probability, item.flagged_at, item.decided_at) == (None, None, None, None)
+
+
+def test_empty_texts_are_none_until_an_image_brings_them(story):
+    story.receive(patient_id="", patient_name="")
+    assert story.item().patient_name is None
+    story.receive(patient_id="P1", patient_name="Doe^Jane")
+    story.receive(patient_id="P2", patient_name="Roe^Richard")
+    assert (story.item().patient_id, story.item().patient_name) == ("P1", "Doe^Jane")
+
+
+def test_an_image_is_registered_with_what_was_received(worklist):
+    worklist.register(received(digest="b" * 64), RULE)
+    assert worklist.digest_of("1.2.1.1") == "b" * 64
+    assert worklist.digest_of("1.2.1.2") is None
+    (instance,) = worklist.study(STUDY).instances
+    assert (instance.path, instance.received_at, instance.assessment) == ("1.2.1.1.dcm", T0, None)
+
+
+def test_the_same_bytes_again_change_nothing_but_the_audit_log(story):
+    story.receive(image="1.2.1.1")
+    before = story.item()
+    assert story.receive(image="1.2.1.1") is Registered.DUPLICATE
+    assert story.item() == before
+    assert story.actions() == [AuditAction.INSTANCE_RECEIVED, AuditAction.INSTANCE_DUPLICATE]
+
+
+def test_other_bytes_under_the_same_uid_leave_the_first_copy(story):
+    story.receive(image="1.2.1.1", digest="a" * 64)
+    before = story.item()
+    assert story.receive(image="1.2.1.1", digest="b" * 64) is Registered.CONFLICT
+    assert story.worklist.digest_of("1.2.1.1") == "a" * 64
+    assert story.item() == before
+    assert story.actions() == [AuditAction.INSTANCE_RECEIVED, AuditAction.INSTANCE_CONFLICT]
+
+
+def test_a_uid_that_another_study_has_is_a_conflict_of_that_study(story):
+    story.receive(image="1.2.1.1")
+    assert story.receive("1.2.2", image="1.2.1.1", digest="b" * 64) is Registered.CONFLICT
+    event = story.worklist.study(STUDY).audit[-1]
+    assert (event.action, event.detail["received_in_study"]) == (AuditAction.INSTANCE_CONFLICT, "1.2.2")
+
+
+def test_a_duplicate_does_not_reopen_a_decided_study(story):
+    story.decided()
+    story.receive(image=f"{STUDY}.1")
+    assert (story.status(), story.item().revision) == (Status.DECIDED, 1)
+
+
+def test_the_order_is_the_header_s_and_only_rises(story):
+    story.receive(requested_priority=Priority.URGENT)
+    assert story.item().priority is Priority.URGENT
+    story.receive(requested_priority=Priority.ROUTINE)
+    assert story.item().priority is Priority.URGENT
+    story.receive(requested_priority=Priority.STAT)
+    assert (story.item().priority, story.item().priority_at_arrival) == (Priority.STAT, Priority.STAT)
+    assert story.actions().count(AuditAction.PRIORITY_RAISED) == 1
+
+
+def test_a_higher_order_does_not_lower_what_a_flag_raised(story):
+    story.receive()
+    story.worklist.raise_flag(flag(priority=Priority.STAT), (), story.tick())
+    story.receive(requested_priority=Priority.URGENT)
+    assert (story.item().priority, story.item().priority_at_arrival) == (Priority.STAT, Priority.URGENT)
+
+
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [
+        (Event.DECIDED, Status.DECIDED),
+        (Event.EXCLUDED, Status.OUT_OF_SCOPE),
+        (Event.FAILED, Status.NEEDS_HUMAN),
+    ],
+)
+def test_a_late_image_opens_the_next_revision_of_a_concluded_study(story, event, status):
+    story.decided(event=event, status_reason="why")
+    assert story.status() is status
+    story.receive()
+    item = story.item()
+    assert (item.status, item.revision, item.instances, item.status_reason) == (Status.RECEIVING, 2, 2, None)
+    (view,) = story.worklist.due_for_completion(story.now + RULE.quiet)
+    assert (view.revision, view.instances, view.first_received_at) == (2, 2, story.now)
+
+
+def test_the_last_result_stays_on_the_list_until_the_next(story):
+    story.decided()
+    before = story.item()
+    story.receive()
+    after = story.item()
+    assert (after.finding, after.probability, after.decided_at) == (Finding.ABNORMAL, 0.8, before.decided_at)
+
+
+def test_a_late_image_takes_a_study_back_from_its_worker(story):
+    story.claimed()
+    story.receive()
+    assert (story.status(), story.item().revision) == (Status.RECEIVING, 1)
+    assert not story.decide(revision=1)
+
+
+def test_assessments_of_old_images_stay_valid_in_a_new_revision(story):
+    story.claimed()
+    story.decide(assessments=[scored(f"{STUDY}.1", 0.8)])
+    story.receive()
+    (claimed,) = story.worklist.claim_images("w1", story.tick(), SECOND, 10)
+    assert claimed.instance.sop_instance_uid == f"{STUDY}.2"
+    assert story.worklist.study(STUDY).instances[0].assessment.probability == 0.8
+
+
+def test_a_study_is_due_when_the_rule_says_so(story):
+    rule = CompletenessRule(quiet=30 * SECOND, max_wait=50 * SECOND)
+    worklist = story.worklist
+    worklist.register(received(image="1.2.1.1", at=T0), rule)
+    worklist.register(received(image="1.2.1.2", at=T0 + 29 * SECOND), rule)
+    assert worklist.due_for_completion(T0 + 49 * SECOND) == []
+    (view,) = worklist.due_for_completion(T0 + 50 * SECOND)
+    assert (view.instances, view.asked) == (2, 0)
+    assert (view.first_received_at, view.last_received_at) == (T0, T0 + 29 * SECOND)
+
+
+def test_due_studies_come_oldest_check_first_and_no_more_than_asked_for(story):
+    for number in (3, 1, 2):
+        story.receive(f"1.2.{number}")
+    due = story.worklist.due_for_completion(story.now + RULE.quiet, limit=2)
+    assert [view.study_instance_uid for view in due] == ["1.2.3", "1.2.1"]
+
+
+def test_images_that_overtake_each_other_do_not_turn_time_back(worklist):
+    worklist.register(received(image="1.2.1.1", at=T0 + 5 * SECOND), RULE)
+    worklist.register(received(image="1.2.1.2", at=T0), RULE)
+    (view,) = worklist.due_for_completion(T0 + 35 * SECOND)
+    assert (view.first_received_at, view.last_received_at) == (T0, T0 + 5 * SECOND)
+
+
+def test_a_check_can_be_put_off_and_questions_are_counted(story):
+    story.receive()
+    at = story.now + 90 * SECOND
+    assert story.worklist.check_later(STUDY, 1, at, asked=True)
+    assert story.worklist.check_later(STUDY, 1, at, asked=False)
+    assert story.worklist.due_for_completion(at - SECOND) == []
+    (view,) = story.worklist.due_for_completion(at)
+    assert view.asked == 1
+
+
+def test_a_check_of_a_study_that_moved_on_is_not_put_off(story):
+    assert not story.worklist.check_later(STUDY, 1, T0, asked=False)
+    story.receive()
+    assert not story.worklist.check_later(STUDY, 2, T0, asked=False)
+    story.complete()
+    assert not story.worklist.check_later(STUDY, 1, T0, asked=False)
+
+
+def test_questions_are_counted_anew_in_a_new_revision(story):
+    story.receive()
+    story.worklist.check_later(STUDY, 1, story.now, asked=True)
+    story.complete()
+    story.claim()
+    story.decide()
+    story.receive()
+    (view,) = story.worklist.due_for_completion(story.now + RULE.quiet)
+    assert view.asked == 0
+
+
+def test_completing_makes_a_study_ready_and_says_why(story):
+    story.receive()
+    story.complete()
+    assert (story.status(), story.item().status_reason) == (Status.READY, "no image for 30 s")
+    assert story.actions()[-1] is AuditAction.STATUS_CHANGED
+    assert story.worklist.due_for_completion(story.now + RULE.max_wait) == []
+
+
+def test_an_image_since_the_view_keeps_the_study_receiving(story):
+    story.receive()
+    (view,) = story.worklist.due_for_completion(story.now + RULE.quiet)
+    story.receive()
+    assert not story.worklist.complete(view, "too late", story.tick())
+    assert story.status() is Status.RECEIVING
+
+
+def test_a_question_since_the_view_does_not_hinder_completing(story):
+    story.receive()
+    (view,) = story.worklist.due_for_completion(story.now + RULE.quiet)
+    story.worklist.check_later(STUDY, 1, story.now, asked=True)
+    assert story.worklist.complete(view, "all are here", story.tick())
+
+
+def test_a_study_completes_once(story):
+    story.receive()
+    (view,) = story.worklist.due_for_completion(story.now + RULE.quiet)
+    assert story.worklist.complete(view, "first", story.tick())
+    assert not story.worklist.complete(view, "second", story.tick())
+
+
+def test_an_image_reopens_a_ready_study_in_the_same_revision(story):
+    story.receive()
+    story.complete()
+    story.receive()
+    assert (story.status(), story.item().revision) == (Status.RECEIVING, 1)
+
+
+def test_audit_events_without_a_study_are_kept(worklist):
+    event = AuditEvent(at=T0, action=AuditAction.INSTANCE_QUARANTINED, actor="PACS", study_instance_uid="1.2.1")
+    worklist.record_audit(AuditEvent(at=T0, action=AuditAction.AGENT_STARTED, actor="agent", detail={"n": 1}))
+    worklist.record_audit(event)
+    worklist.register(received(), RULE)
+    assert worklist.study(STUDY).audit[0] == event
+
+
+def test_no_audit_event_names_the_patient(story):
+    story.receive(patient_id="SECRETID", patient_name="SECRET^NAME", accession_number="SECRETACC")
+    story.complete()
+    story.claim()
+    story.decide(status_reason="SECRET")
+    assert "SECRET" not in repr(story.worklist.study(STUDY).audit)
+
+
+def test_texts_of_any_length_and_kind_are_taken(story):
+    assert story.receive(patient_name="N\x00" * 5_000, patient_id="I" * 10_000, modality="\ud800") is Registered.NEW
+    assert story.receive(accession_number="\x00" + "A" * 5_000) is Registered.NEW
+    assert story.item().patient_name.startswith("N")

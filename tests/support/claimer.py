@@ -1,0 +1,34 @@
+"""Claims until nothing is left and prints what it got: a worker process for the tests. Usage: URL WHAT OWNER."""
+
+import json
+import sys
+
+from support.story import LEASE, T0
+
+from triage_agent.worklist import SqlWorklist, open_engine
+
+
+def claim(worklist, what, owner):
+    """One claim of `what`, as a list of names; an empty one says that nothing is left."""
+    if what == "studies":
+        study = worklist.claim_study(owner, T0 + LEASE, LEASE)
+        return [study.study_instance_uid] if study else []
+    if what == "images":
+        images = worklist.claim_images(owner, T0 + LEASE, LEASE, 3)
+        return [image.instance.sop_instance_uid for image in images]
+    deliveries = worklist.claim_deliveries(owner, T0 + LEASE, LEASE, 3)
+    return [delivery.artifact.uid for delivery in deliveries]
+
+
+def claim_all(url, what, owner):
+    engine = open_engine(url)
+    worklist = SqlWorklist(engine)
+    got = []
+    while some := claim(worklist, what, owner):
+        got += some
+    engine.dispose()
+    return got
+
+
+if __name__ == "__main__":
+    json.dump(claim_all(*sys.argv[1:]), sys.stdout)

@@ -1,0 +1,239 @@
+"""MLLP against a receiver of the test's own: a socket, a script of answers, and nothing of the agent's."""
+
+import contextlib
+import socket
+import threading
+
+import pytest
+
+from triage_agent.delivery.endpoint import Endpoint
+from triage_agent.delivery.mllp import MllpTransport, parse_acknowledgement
+from triage_agent.domain.decision import Artifact
+from triage_agent.domain.errors import DeliveryError
+from triage_agent.domain.vocabulary import ArtifactKind
+
+START, END = b"\x0b", b"\x1c\r"
+MESSAGE = "MSH|^~\\&|A|B|C|D|20260301||ORU^R01^ORU_R01|ID42|P|2.5.1\rPID|1||7||Göran^Eva\r".encode()
+ARTIFACT = Artifact(kind=ArtifactKind.HL7_ORU, uid="2.25.1", body=MESSAGE, summary="")
+
+
+def ack(code="AA", control_id="ID42", extra=""):
+    return f"MSH|^~\\&|C|D|A|B|20260301||ACK|X|P|2.5.1\rMSA|{code}|{control_id}{extra}\r".encode()
+
+
+class Receiver:
+    """Answers each message with the next of `answers`: bytes to send, None to hang up, ... to stay silent.
+
+    An answer is called when it can be: what it returns is sent.
+    """
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.messages = []
+        self.connections = 0
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.port = self.server.getsockname()[1]
+        self.open = []
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.server.accept()
+                self.connections += 1
+                self.open.append(connection)
+                threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        pending = b""
+        with contextlib.suppress(OSError):
+            while True:
+                received = connection.recv(65536)
+                if not received:
+                    return
+                pending += received
+                while END in pending:
+                    message, pending = pending.split(END, 1)
+                    self.messages.append(message.removeprefix(START))
+                    answer = self.answers.pop(0)
+                    if answer is None:
+                        connection.shutdown(socket.SHUT_RDWR)
+                        return
+                    for part in [] if answer is ... else [answer] if isinstance(answer, bytes) else answer:
+                        connection.sendall(part)
+
+    def close(self):
+        for one in [self.server, *self.open]:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self.thread.join(5)
+
+
+@pytest.fixture
+def receive():
+    receivers, transports = [], []
+
+    def receive(*answers, answer_seconds=5.0):
+        receivers.append(Receiver(*answers))
+        transports.append(
+            MllpTransport(Endpoint(host="127.0.0.1", port=receivers[-1].port, answer_seconds=answer_seconds))
+        )
+        return receivers[-1], transports[-1]
+
+    yield receive
+    for one in [*transports, *receivers]:
+        one.close()
+
+
+def framed(body):
+    return START + body + END
+
+
+@pytest.mark.parametrize("code", ["AA", "CA"])
+def test_an_accepted_message_is_sent_and_arrives_as_it_is(code, receive):
+    receiver, transport = receive(framed(ack(code)))
+    transport.send(ARTIFACT)
+    assert receiver.messages == [MESSAGE]
+
+
+def test_one_connection_serves_many_messages(receive):
+    receiver, transport = receive(*[framed(ack())] * 3)
+    for _ in range(3):
+        transport.send(ARTIFACT)
+    assert (receiver.connections, len(receiver.messages)) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("code", "permanent", "said"),
+    [
+        ("AE", False, "could not process the message (AE)"),
+        ("CE", False, "could not process the message (CE)"),
+        ("AR", True, "rejected the message (AR)"),
+        ("CR", True, "rejected the message (CR)"),
+    ],
+)
+def test_a_negative_answer_is_permanent_only_when_it_is_a_rejection(code, permanent, said, receive):
+    _, transport = receive(framed(ack(code, extra="|Lind^Eva is unknown")))
+    with pytest.raises(DeliveryError) as caught:
+        transport.send(ARTIFACT)
+    assert caught.value.permanent is permanent
+    assert said in caught.value.message
+    assert "Lind" not in str(caught.value)
+
+
+def test_the_error_s_code_is_told_and_its_text_is_not(receive):
+    answer = ack("AE") + b"ERR||PID^1^3|204^Unknown key Lind^HL70357|E||||Lind^Eva\r"
+    _, transport = receive(framed(answer))
+    with pytest.raises(DeliveryError, match=r"\(AE, error 204\)$"):
+        transport.send(ARTIFACT)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (framed(ack(control_id="OTHER")), "acknowledged another message"),
+        (framed(ack(control_id="")), "acknowledged another message"),
+        (framed(b"MSH|^~\\&|nothing else\r"), "did not answer with an acknowledgement"),
+        (framed(ack("XX")), "did not answer with an acknowledgement"),
+        (framed(b""), "did not answer with an acknowledgement"),
+        (framed(b"\xff\xfe\x00garbage"), "did not answer with an acknowledgement"),
+        (None, "closed the connection without an answer"),
+    ],
+)
+def test_any_other_answer_may_be_mended_by_a_retry(answer, said, receive):
+    receiver, transport = receive(answer, framed(ack()))
+    with pytest.raises(DeliveryError, match=said) as caught:
+        transport.send(ARTIFACT)
+    assert not caught.value.permanent
+    transport.send(ARTIFACT)  # on a connection of its own: a late answer cannot be taken for this one's
+    assert receiver.connections == 2
+
+
+def test_silence_ends_in_time_and_its_late_answer_is_not_taken_for_the_next_one_s(receive):
+    receiver, transport = receive(..., framed(ack()), answer_seconds=0.15)
+    with pytest.raises(DeliveryError, match=r"did not answer in time") as caught:
+        transport.send(ARTIFACT)
+    assert not caught.value.permanent
+    transport.send(ARTIFACT)
+    assert receiver.connections == 2
+
+
+def test_a_peer_that_drips_does_not_stretch_the_time(receive):
+    def drip():
+        for _ in range(100):
+            threading.Event().wait(0.03)
+            yield b"x"
+
+    _, transport = receive(drip(), answer_seconds=0.15)
+    with pytest.raises(DeliveryError, match=r"did not answer in time"):
+        transport.send(ARTIFACT)
+
+
+def test_an_answer_without_end_is_not_kept_in_memory(receive):
+    _, transport = receive([b"x" * 65536] * 40)
+    with pytest.raises(DeliveryError, match="no end"):
+        transport.send(ARTIFACT)
+
+
+def test_an_answer_in_pieces_is_one_answer(receive):
+    whole = framed(ack())
+    _, transport = receive([whole[:1], whole[1:20], whole[20:-1], whole[-1:]])
+    transport.send(ARTIFACT)
+
+
+def test_a_connection_that_was_closed_while_idle_is_made_again(receive):
+    receiver, transport = receive(framed(ack()), framed(ack()))
+    transport.send(ARTIFACT)
+    receiver.open[0].shutdown(socket.SHUT_RDWR)
+    transport.send(ARTIFACT)
+    assert (receiver.connections, len(receiver.messages)) == (2, 2)
+
+
+def test_a_kept_connection_that_breaks_under_a_message_is_made_again_once(receive):
+    receiver, transport = receive(framed(ack()), None, framed(ack()))
+    transport.send(ARTIFACT)
+    transport.send(ARTIFACT)
+    assert (receiver.connections, len(receiver.messages)) == (2, 3)
+
+
+def test_closing_hangs_up_and_the_next_message_connects_again(receive):
+    receiver, transport = receive(framed(ack()), framed(ack()))
+    transport.send(ARTIFACT)
+    transport.close()
+    transport.close()
+    transport.send(ARTIFACT)
+    assert receiver.connections == 2
+
+
+def test_checking_connects_and_sends_nothing(receive):
+    receiver, transport = receive()
+    assert transport.check() == f"connected to 127.0.0.1:{receiver.port}"
+    assert receiver.messages == []
+
+
+def test_nobody_there_is_a_failure_that_may_pass(free_port):
+    transport = MllpTransport(Endpoint(host="127.0.0.1", port=free_port, connect_seconds=1))
+    for call in (transport.check, lambda: transport.send(ARTIFACT)):
+        with pytest.raises(DeliveryError, match=r"cannot be reached \(ConnectionRefusedError\)") as caught:
+            call()
+        assert not caught.value.permanent
+
+
+@pytest.mark.parametrize(
+    ("frame", "code", "control_id"),
+    [
+        (b"\x0b" + ack(), "AA", "ID42"),
+        (b"junk\x0b" + ack(), "AA", "ID42"),
+        (ack().replace(b"\r", b"\n"), "AA", "ID42"),
+        (ack().replace(b"\r", b"\r\n"), "AA", "ID42"),
+        (b"MSH#^~\\&#C\rMSA#AE#ID1\r", "AE", "ID1"),
+        (b"MSA|AA\r", "AA", ""),
+        (b"MSH", "", ""),
+        (b"", "", ""),
+    ],
+)
+def test_acknowledgements_are_read_as_systems_write_them(frame, code, control_id):
+    said = parse_acknowledgement(frame)
+    assert (said.code, said.control_id) == (code, control_id)

@@ -1,0 +1,211 @@
+import threading
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+import structlog
+from structlog.testing import LogCapture
+
+from triage_agent.delivery import sender as module
+from triage_agent.delivery.retry import RetryPolicy
+from triage_agent.delivery.sender import Sender, Sent
+from triage_agent.domain.decision import Artifact, Delivery
+from triage_agent.domain.errors import DeliveryError
+from triage_agent.domain.vocabulary import ArtifactKind
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+PATIENT = "Lind^Eva"
+
+
+class Outbox:
+    """The delivery part of the worklist's port, in memory; remembers the order of what was done."""
+
+    def __init__(self, *rows):
+        self.due = list(rows)
+        self.done = []
+        self.lock = threading.Lock()
+
+    def claim_deliveries(self, owner, now, lease, limit, destinations=None):
+        with self.lock:
+            claimed = [row for row in self.due if row.destination in destinations][:limit]
+            for row in claimed:
+                self.due.remove(row)
+                self.done.append(("claimed", row.delivery_id))
+            return claimed
+
+    def delivery_sent(self, delivery, now):
+        self.done.append(("sent", delivery.delivery_id))
+
+    def delivery_failed(self, delivery, error, retry_at, now):
+        self.done.append(("failed", delivery.delivery_id, error, retry_at))
+
+
+class Wire:
+    """A transport that does what it is told to."""
+
+    kinds = frozenset({ArtifactKind.SR})
+
+    def __init__(self, outbox=None, *faults):
+        self.outbox = outbox
+        self.faults = list(faults)
+        self.closed = False
+
+    def send(self, artifact):
+        if self.outbox is not None:
+            self.outbox.done.append(("send", artifact.uid))
+        fault = self.faults.pop(0) if self.faults else None
+        if fault is not None:
+            raise fault
+
+    def check(self):
+        return "there"
+
+    def close(self):
+        self.closed = True
+
+
+def row(number, destination="pacs", kind=ArtifactKind.SR, attempt=1):
+    return Delivery(
+        delivery_id=number,
+        study_instance_uid=f"1.2.{number}",
+        revision=1,
+        destination=destination,
+        attempt=attempt,
+        artifact=Artifact(kind=kind, uid=f"2.25.{number}", body=PATIENT.encode(), summary=""),
+    )
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """What the module logs, whatever another test has configured."""
+    capture = LogCapture()
+    logger = structlog.wrap_logger(None, [capture], wrapper_class=structlog.make_filtering_bound_logger(0))
+    monkeypatch.setattr(module, "log", logger)
+    return capture.entries
+
+
+def sender_of(outbox, observed=None, **transports):
+    return Sender(
+        worklist=outbox,
+        transports=transports,
+        clock=lambda: NOW,
+        rng=Random(1),
+        owner="me",
+        lease=timedelta(minutes=5),
+        retry=RetryPolicy(),
+        observed=observed,
+    )
+
+
+def test_everything_due_is_sent_in_order_and_marked_after_it_was_sent():
+    outbox = Outbox(row(1), row(2))
+    assert sender_of(outbox, pacs=Wire(outbox)).run_once("pacs") == 2
+    assert outbox.done == [
+        ("claimed", 1),
+        ("send", "2.25.1"),
+        ("sent", 1),
+        ("claimed", 2),
+        ("send", "2.25.2"),
+        ("sent", 2),
+    ]
+
+
+def test_nothing_due_is_nothing_done():
+    assert sender_of(Outbox(), pacs=Wire()).run_once() == 0
+
+
+def test_a_failure_that_may_pass_is_tried_later_and_ends_the_run():
+    outbox = Outbox(row(1), row(2))
+    wire = Wire(None, DeliveryError("it is busy", permanent=False))
+    assert sender_of(outbox, pacs=wire).run_once("pacs") == 0
+    (_, (what, number, error, retry_at)) = outbox.done
+    assert (what, number, error) == ("failed", 1, "it is busy")
+    assert NOW <= retry_at <= NOW + timedelta(seconds=2)
+    assert [left.delivery_id for left in outbox.due] == [2]
+
+
+def test_a_permanent_failure_is_dead_and_the_next_one_is_sent():
+    outbox = Outbox(row(1), row(2))
+    wire = Wire(None, DeliveryError("it is refused", permanent=True, remedy="look"))
+    assert sender_of(outbox, pacs=wire).run_once("pacs") == 1
+    assert outbox.done[1] == ("failed", 1, "it is refused; look", None)
+    assert outbox.done[-1] == ("sent", 2)
+
+
+def test_the_last_attempt_is_the_last():
+    outbox = Outbox(row(1, attempt=RetryPolicy().max_attempts))
+    sender_of(outbox, pacs=Wire(None, DeliveryError("away", permanent=False))).run_once()
+    assert outbox.done[-1] == ("failed", 1, "away", None)
+
+
+@pytest.mark.parametrize("error", [ValueError(PATIENT), KeyError(PATIENT), MemoryError(PATIENT)])
+def test_an_unexpected_exception_is_a_failure_that_may_pass_and_only_its_type_is_kept(error, lines):
+    outbox = Outbox(row(1))
+    sender_of(outbox, pacs=Wire(None, error)).run_once()
+    _, _, kept, retry_at = outbox.done[-1]
+    assert kept == f"unexpected {type(error).__name__}"
+    assert retry_at is not None
+    assert PATIENT not in str(lines)
+
+
+def test_a_kind_that_a_destination_cannot_take_is_dead_at_once():
+    outbox = Outbox(row(1, kind=ArtifactKind.HL7_ORU))
+    sender_of(outbox, pacs=Wire(outbox)).run_once()
+    assert outbox.done == [
+        ("claimed", 1),
+        ("failed", 1, "pacs cannot be sent hl7-oru; correct the route", None),
+    ]
+
+
+def test_a_slow_destination_does_not_block_another():
+    outbox = Outbox(row(1, "slow"), row(2, "quick"))
+    release, entered = threading.Event(), threading.Event()
+
+    class Slow(Wire):
+        def send(self, artifact):
+            entered.set()
+            release.wait(10)
+
+    sender = sender_of(outbox, slow=Slow(), quick=Wire())
+    thread = threading.Thread(target=sender.run_once, args=("slow",))
+    thread.start()
+    try:
+        assert entered.wait(5)
+        assert sender.run_once("quick") == 1
+    finally:
+        release.set()
+        thread.join()
+    assert ("sent", 1) in outbox.done
+
+
+def test_a_dead_destination_does_not_block_another_in_the_same_thread():
+    outbox = Outbox(row(1, "dead"), row(2, "alive"))
+    sender = sender_of(outbox, dead=Wire(None, DeliveryError("away", permanent=False)), alive=Wire())
+    assert sender.run_once() == 1
+    assert ("sent", 2) in outbox.done
+
+
+def test_a_run_is_bounded_so_that_it_can_be_stopped():
+    outbox = Outbox(*(row(number) for number in range(100)))
+    assert 0 < sender_of(outbox, pacs=Wire()).run_once() < 100
+
+
+def test_each_attempt_is_one_line_with_its_facts_and_the_metrics_hear_of_it(lines):
+    outbox, heard = Outbox(row(1), row(2, attempt=3)), []
+    wire = Wire(None, None, DeliveryError("away", permanent=False))
+    sender_of(outbox, observed=lambda *what: heard.append(what), pacs=wire).run_once()
+    facts = [{key: line[key] for key in line if key not in {"seconds", "log_level"}} for line in lines]
+    common = {"event": "delivery", "kind": "sr", "destination": "pacs"}
+    assert facts == [
+        common | {"study_instance_uid": "1.2.1", "attempt": 1, "outcome": "sent"},
+        common | {"study_instance_uid": "1.2.2", "attempt": 3, "outcome": "retry", "error": "away"},
+    ]
+    assert heard == [("pacs", Sent.SENT), ("pacs", Sent.RETRY)]
+
+
+def test_closing_closes_every_transport():
+    wires = {"one": Wire(), "two": Wire()}
+    sender = sender_of(Outbox(), **wires)
+    sender.close()
+    assert all(wire.closed for wire in wires.values())
+    assert sender.destinations == ("one", "two")

@@ -1,0 +1,63 @@
+import json
+import logging
+
+import pytest
+import structlog
+
+from triage_agent.ops.logging import configure_logging
+
+
+@pytest.fixture
+def lines(capsys):
+    """What was logged; puts the process's logging back at the end."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def read():
+        return capsys.readouterr().err.splitlines()
+
+    yield read
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def test_a_json_line_carries_the_event_its_values_and_the_time_in_utc(lines):
+    configure_logging("json")
+    structlog.get_logger("triage_agent.test").info("received", study_instance_uid="1.2.3")
+    (line,) = lines()
+    record = json.loads(line)
+    assert record["event"] == "received"
+    assert record["study_instance_uid"] == "1.2.3"
+    assert record["timestamp"].endswith("Z")
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_patient_data_never_reaches_a_line(lines, form):
+    configure_logging(form)
+    structlog.get_logger("triage_agent.test").warning("oops", patient_name="DOE^JANE", patient_id="4711", ok="seen")
+    (line,) = lines()
+    assert "DOE" not in line
+    assert "4711" not in line
+    assert "seen" in line
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_value_with_line_breaks_cannot_forge_a_line(lines, form):
+    configure_logging(form)
+    structlog.get_logger("triage_agent.test").info("rejected", calling="EVIL\n2026 [info] all is well\r\u2028x")
+    logging.getLogger("other").warning("a\nforged line")
+    assert len(lines()) == 2
+
+
+def test_libraries_that_print_data_sets_are_silent_below_warning(lines):
+    configure_logging("json", "debug")
+    logging.getLogger("pynetdicom.dimse").info("(0010,0010) PN [DOE^JANE]")
+    assert lines() == []
+
+
+def test_a_study_bound_in_context_is_on_every_line_of_its_work(lines):
+    configure_logging("json")
+    with structlog.contextvars.bound_contextvars(study_instance_uid="1.2.3"):
+        structlog.get_logger("triage_agent.test").info("one")
+    structlog.get_logger("triage_agent.test").info("two")
+    assert [("study_instance_uid" in json.loads(line)) for line in lines()] == [True, False]

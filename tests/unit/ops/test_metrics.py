@@ -1,0 +1,17 @@
+from triage_agent.ops.metrics import Metrics
+
+
+def test_the_backlog_gauge_moves_when_the_worklist_does():
+    counts = {"status": {"ready": 2}}
+    metrics = Metrics()
+    metrics.watch(lambda: counts)
+    assert b'triage_worklist_status{status="ready"} 2.0' in metrics.exposition()
+    counts["status"]["ready"] = 5
+    assert b'triage_worklist_status{status="ready"} 5.0' in metrics.exposition()
+
+
+def test_two_agents_in_one_process_do_not_share_counters():
+    first, second = Metrics(), Metrics()
+    first.flagged.inc()
+    assert b"triage_flagged_studies_total 1.0" in first.exposition()
+    assert b"triage_flagged_studies_total 0.0" in second.exposition()

@@ -1,0 +1,118 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from pydicom import Dataset
+
+from triage_agent.domain.decision import Decision, Flag, ModelIdentity
+from triage_agent.domain.study import Assessment
+from triage_agent.domain.vocabulary import Event, Finding, Outcome, Priority
+from triage_agent.results.context import ResultContext
+
+STUDY = "1.2.3.4"
+DX = "1.2.840.10008.5.1.4.1.1.1.1"
+
+
+@pytest.fixture
+def header():
+    def header(number=1, **values):
+        dataset = Dataset()
+        dataset.SOPClassUID = DX
+        dataset.SOPInstanceUID = f"{STUDY}.1.{number}"
+        dataset.SeriesInstanceUID = f"{STUDY}.1"
+        dataset.StudyInstanceUID = STUDY
+        dataset.PatientName = "Lind^Eva"
+        dataset.PatientID = "P1"
+        dataset.IssuerOfPatientID = "HOSP"
+        dataset.PatientBirthDate = "19700203"
+        dataset.PatientSex = "F"
+        dataset.StudyDate = "20260301"
+        dataset.StudyTime = "081500"
+        dataset.AccessionNumber = "A1"
+        dataset.StudyID = "S1"
+        dataset.ReferringPhysicianName = "Ek^Bo"
+        dataset.ImageLaterality = "L"
+        for keyword, value in values.items():
+            if value is None:
+                delattr(dataset, keyword)
+            else:
+                setattr(dataset, keyword, value)
+        return dataset
+
+    return header
+
+
+@pytest.fixture
+def model():
+    return ModelIdentity(
+        name="embedded",
+        version="1.2",
+        digest="0f" * 32,
+        anatomies=("XR_KNEE",),
+        threshold=0.5,
+        alert=0.9,
+        clinical_use=False,
+    )
+
+
+@pytest.fixture
+def decision(model):
+    return Decision(
+        study_instance_uid=STUDY,
+        revision=2,
+        event=Event.DECIDED,
+        finding=Finding.ABNORMAL,
+        probability=0.912345678,
+        priority=Priority.URGENT,
+        acr_category="2",
+        rule="abnormal",
+        reasons=("Two of two.", "A rule."),
+        status_reason="",
+        anatomy="XR_KNEE",
+        model=model,
+        decided_at=datetime(2026, 3, 1, 9, 30, 5, 250_000, UTC),
+    )
+
+
+@pytest.fixture
+def flag(model):
+    return Flag(
+        study_instance_uid=STUDY,
+        revision=2,
+        sop_instance_uid=f"{STUDY}.1.1",
+        probability=0.97,
+        priority=Priority.STAT,
+        acr_category="1",
+        rule="alert",
+        reasons=("One image.",),
+        anatomy=None,
+        model=model,
+        raised_at=datetime(2026, 3, 1, 9, 29, tzinfo=UTC),
+    )
+
+
+@pytest.fixture
+def context(decision, header):
+    """A decision's context; keywords change the decision, `headers`, `assessments` or the context itself."""
+
+    def context(headers=None, assessments=None, result=None, institution="St. Göran", **changes):
+        headers = [header(1), header(2)] if headers is None else headers
+        if assessments is None:
+            assessments = [
+                Assessment(
+                    sop_instance_uid=str(one.SOPInstanceUID),
+                    outcome=Outcome.SCORED,
+                    probability=0.9 + index / 100,
+                    anatomy="XR_KNEE",
+                )
+                for index, one in enumerate(headers)
+            ]
+        return ResultContext(
+            result=result or replace(decision, **changes),
+            headers=tuple(headers),
+            assessments=tuple(assessments),
+            institution=institution,
+            software_version="9.8.7",
+        )
+
+    return context

@@ -1,0 +1,148 @@
+import warnings
+
+import pytest
+from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
+
+from triage_agent.results import header as facts
+
+
+def raw(tag, vr, value, *charset):
+    """A data set as read from a file: its elements are not yet decoded."""
+    dataset = Dataset()
+    for number, representation, encoded in ((0x00080005, "CS", "\\".join(charset).encode()), (tag, vr, value)):
+        key = Tag(number)
+        dataset._dict[key] = RawDataElement(
+            key, representation, len(encoded), encoded, 0, is_implicit_VR=False, is_little_endian=True
+        )
+    return dataset
+
+
+@pytest.mark.parametrize(
+    ("value", "charset", "text"),
+    [
+        (b"Plain^Name", (), "Plain^Name"),
+        ("Иванов^Пётр".encode("iso8859-5"), ("ISO_IR 144",), "Иванов^Пётр"),
+        ("Müller^Jörg".encode(), ("ISO_IR 192",), "Müller^Jörg"),
+        ("Müller^Jörg".encode("latin-1"), ("ISO_IR 100",), "Müller^Jörg"),
+        (b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B", ("", "ISO 2022 IR 87"), "Yamada^Tarou=山田^太郎"),
+        (b"\x1b$)C\xb1\xe8^\x1b$)C\xc8\xf1", ("", "ISO 2022 IR 149"), "김^희"),
+    ],
+)
+def test_names_are_read_in_their_character_set(value, charset, text):
+    assert facts.text_of(raw(0x00100010, "PN", value, *charset), "PatientName") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "charset"),
+    [
+        (b"\xff\xfe\xfd^X", ("ISO_IR 192",)),
+        (b"M\xfcller", ("ISO_IR 6",)),
+        (b"M\xfcller", ("NO SUCH SET",)),
+        (b"\x1b$B;3E", ("", "ISO 2022 IR 87")),
+        (b"\x1b\x1b\x1b$$$", ("", "ISO 2022 IR 159")),
+        (b"\x00\x01\x02", ()),
+    ],
+)
+def test_text_that_does_not_fit_its_character_set_is_read_without_an_error_or_a_warning(value, charset):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        text = facts.text_of(raw(0x00100010, "PN", value, *charset), "PatientName")
+    assert text.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (b"one\\two", "one"),
+        (b"\\two", ""),
+        (b"  padded  ", "padded"),
+        (b"line\r\nbreak\x00", "line break"),
+        (b"\x7f\x1b", ""),
+        (b"", ""),
+    ],
+)
+def test_values_become_one_clean_text(value, text):
+    assert facts.text_of(raw(0x00100020, "LO", value), "PatientID") == text
+
+
+def test_an_element_that_cannot_be_parsed_is_not_known():
+    assert facts.text_of(raw(0x00280010, "US", b"odd"), "Rows") == ""
+    assert facts.text_of(Dataset(), "PatientID") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Lind^Eva", "Lind^Eva"),
+        ("a^b^c^d^e^f^g", "a^b^c^d^e"),
+        ("a=b=c=d", "a=b=c"),
+        ("x" * 80 + "^y=" + "z" * 80, "x" * 64 + "=" + "z" * 64),
+        ("=山田", "=山田"),
+        ("Lind==", "Lind"),
+        ("", ""),
+    ],
+)
+def test_person_names_keep_to_their_groups_components_and_length(text, name):
+    assert facts.person_name(text) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [
+        ("20260228", "20260228"),
+        ("2026.02.28", "20260228"),
+        ("2026-02-28", "20260228"),
+        ("20260230", ""),
+        ("28.02.2026", ""),
+        ("00000000", ""),
+        ("yesterday", ""),
+        ("", ""),
+    ],
+)
+def test_dates_are_days_of_the_calendar_or_empty(text, date):
+    assert facts.date(text) == date
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("081500", "081500"),
+        ("08:15:00", "081500"),
+        ("0815", "0815"),
+        ("08", "08"),
+        ("081500.123456", "081500.123456"),
+        ("246060", ""),
+        ("8 o'clock", ""),
+        ("", ""),
+    ],
+)
+def test_times_are_times_of_the_day_or_empty(text, time):
+    assert facts.time(text) == time
+
+
+@pytest.mark.parametrize(("text", "hours"), [("+0100", 1), ("-0330", -3.5), ("+9900", None), ("CET", None), ("", None)])
+def test_the_offset_is_read_where_it_is_one(text, hours, header):
+    offset = facts.utc_offset([header(TimezoneOffsetFromUTC=text)])
+    assert (offset is None) is (hours is None)
+    assert hours is None or offset.utcoffset(None).total_seconds() == hours * 3600
+
+
+def test_a_broken_header_still_gives_every_type_2_attribute():
+    report = Dataset()
+    facts.copy_patient_and_study([Dataset()], into=report)
+    assert all(report[keyword].is_empty for keyword in ("PatientName", "PatientID", "StudyDate", "AccessionNumber"))
+
+
+def test_values_too_long_for_their_representation_are_shortened(header):
+    report = Dataset()
+    broken = header(PatientSex=None, StudyDate=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        broken.PatientID = "7" * 70
+        broken.AccessionNumber = "9" * 30
+        broken.PatientSex = "female"
+    facts.copy_patient_and_study([broken, header(StudyDate="20260101")], into=report)
+    assert (report.PatientID, report.AccessionNumber, report.PatientSex) == ("7" * 64, "9" * 16, "")
+    assert report.StudyDate == "20260101"  # from the next header that has one

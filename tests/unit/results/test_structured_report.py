@@ -1,0 +1,244 @@
+import warnings
+from dataclasses import replace
+from datetime import timedelta, timezone
+from io import BytesIO
+
+import pytest
+from highdicom.sr import srread
+from pydicom import dcmread
+from pydicom.sr.codedict import codes
+
+from triage_agent.domain.errors import TriageError
+from triage_agent.domain.study import Assessment
+from triage_agent.domain.uids import is_uid
+from triage_agent.domain.vocabulary import Finding, Outcome, Priority
+from triage_agent.results.structured_report import build_structured_report
+from triage_agent.results.summary import sr_summary
+
+
+def report_of(context):
+    return dcmread(BytesIO(build_structured_report(context).body))
+
+
+def groups_of(context):
+    return srread(BytesIO(build_structured_report(context).body)).content.get_image_measurement_groups()
+
+
+def evaluations(group):
+    """By code; highdicom counts the algorithm's family (111000) among them."""
+    found = {one.name.value: one.value.value for one in group.get_qualitative_evaluations()}
+    return {name: value for name, value in found.items() if name != "111000"}
+
+
+def texts_of(report):
+    container = next(item for item in report.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == "C0034375")
+    return [item.TextValue for item in container.ContentSequence]
+
+
+def evidence_of(report):
+    (study,) = report.CurrentRequestedProcedureEvidenceSequence
+    return {
+        (series.SeriesInstanceUID, one.ReferencedSOPInstanceUID)
+        for series in study.ReferencedSeriesSequence
+        for one in series.ReferencedSOPSequence
+    }
+
+
+def assessed(number, outcome=Outcome.SCORED, probability=0.9):
+    return Assessment(
+        sop_instance_uid=f"1.2.3.4.1.{number}",
+        outcome=outcome,
+        probability=probability if outcome is Outcome.SCORED else None,
+        anatomy="XR_KNEE",
+    )
+
+
+def test_it_is_a_preliminary_unverified_comprehensive_3d_sr_of_the_same_patient_and_study(context):
+    report = report_of(context())
+    assert report.SOPClassUID == "1.2.840.10008.5.1.4.1.1.88.34"
+    assert (report.VerificationFlag, report.PreliminaryFlag, report.CompletionFlag) == (
+        "UNVERIFIED",
+        "PRELIMINARY",
+        "COMPLETE",
+    )
+    assert (report.PatientName, report.PatientID, report.IssuerOfPatientID) == ("Lind^Eva", "P1", "HOSP")
+    assert (report.StudyInstanceUID, report.StudyDate, report.AccessionNumber) == ("1.2.3.4", "20260301", "A1")
+    assert (report.Modality, report.SpecificCharacterSet, report.InstanceNumber) == ("SR", "ISO_IR 192", 2)
+    assert (report.ContentDate, report.ContentTime) == ("20260301", "093005.250000")
+    assert report.ConceptNameCodeSequence[0].CodeValue == "126000"
+
+
+def test_the_study_group_has_the_exact_figures_and_codes(context):
+    study, *_ = groups_of(context())
+    (measured,) = study.get_measurements()
+    assert measured.name == codes.DCM.Probability
+    assert measured.value == pytest.approx(0.912346, abs=1e-9)
+    assert (measured.unit, measured.derivation) == (codes.UCUM.NoUnits, codes.SCT.Mean)
+    assert evaluations(study) == {
+        "121402": "263654008",
+        "111017": "111242",
+        "260870009": "103391001",
+        "ACTIONABLE": "RID49481",
+    }
+    assert [site.value.value for site in study.finding_sites] == ["72696002"]
+    assert study.finding_sites[0].laterality.value == "7771000"
+    assert study.tracking_identifier == "Study"
+
+
+def test_each_image_has_its_own_group_with_its_probability_and_its_reference(context):
+    _, *images = groups_of(context())
+    assert [group.get_measurements()[0].value for group in images] == pytest.approx([0.9, 0.91])
+    assert [group.source_images[0].referenced_sop_instance_uid for group in images] == ["1.2.3.4.1.1", "1.2.3.4.1.2"]
+    assert len({group.tracking_uid for group in images}) == 2
+
+
+def test_the_device_and_the_algorithm_are_named_and_the_device_uid_follows_the_bundle(context, model):
+    report = report_of(context())
+    (equipment,) = report.ContributingEquipmentSequence
+    assert equipment.Manufacturer
+    assert equipment.ManufacturerModelName == "triage-agent with embedded"
+    assert list(equipment.SoftwareVersions) == ["9.8.7", "1.2"]
+    other = report_of(context(model=replace(model, digest="1f" * 32)))
+    assert is_uid(equipment.DeviceUID)
+    assert other.ContributingEquipmentSequence[0].DeviceUID != equipment.DeviceUID
+    observer = srread(BytesIO(build_structured_report(context()).body)).content.get_observer_contexts()[0]
+    assert observer.observer_identifying_attributes.uid == equipment.DeviceUID
+
+
+def test_a_rebuild_is_the_same_bytes_and_another_result_is_another_object(context, model):
+    artifact = build_structured_report(context())
+    assert build_structured_report(context()) == artifact
+    others = [context(revision=3), context(model=replace(model, digest="1f" * 32))]
+    uids = {artifact.uid, *(build_structured_report(other).uid for other in others)}
+    assert len(uids) == 3
+    assert report_of(context()).SOPInstanceUID == artifact.uid
+
+
+def test_the_evidence_lists_every_radiograph_and_everything_considered(context, header):
+    headers = [
+        header(1),
+        header(2, SeriesInstanceUID="1.2.3.4.2"),
+        header(3),  # a radiograph that was not assessed
+        header(4, SOPClassUID="1.2.840.10008.5.1.4.1.1.7"),  # a secondary capture that was scored
+        header(5, SOPClassUID="1.2.840.10008.5.1.4.1.1.88.33"),  # somebody's report
+        header(1),
+    ]
+    assessments = [assessed(1), assessed(2), assessed(4), assessed(5, Outcome.SKIPPED)]
+    assert evidence_of(report_of(context(headers=headers, assessments=assessments))) == {
+        ("1.2.3.4.1", "1.2.3.4.1.1"),
+        ("1.2.3.4.2", "1.2.3.4.1.2"),
+        ("1.2.3.4.1", "1.2.3.4.1.3"),
+        ("1.2.3.4.1", "1.2.3.4.1.4"),
+    }
+
+
+def test_headers_that_cannot_be_referred_to_are_left_out(context, header):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        broken = [header(2, SeriesInstanceUID="no uid"), header(3, StudyInstanceUID="9.9"), header(4, SOPClassUID=None)]
+    report = report_of(context(headers=[*broken, header(1)], assessments=[assessed(1)]))
+    assert evidence_of(report) == {("1.2.3.4.1", "1.2.3.4.1.1")}
+    with pytest.raises(TriageError, match="no instance of the study can be referred to"):
+        build_structured_report(context(headers=broken, assessments=[]))
+
+
+def test_without_assessments_the_study_s_result_is_still_reported(context):
+    groups = groups_of(context(assessments=()))
+    assert [group.tracking_identifier for group in groups] == ["Study"]
+    assert len(groups[0].source_images) == 2
+
+
+@pytest.mark.parametrize(
+    ("finding", "outcomes", "normality", "summary"),
+    [
+        (Finding.ABNORMAL, "SS", "263654008", "111242"),
+        (Finding.NORMAL, "SS", "17621005", "111241"),
+        (Finding.UNCERTAIN, "SS", "371934000", "111242"),
+        (Finding.ABNORMAL, "SF", "263654008", "111244"),
+        (Finding.NOT_ASSESSED, "SF", "371934000", "111243"),
+        (Finding.NOT_ASSESSED, "FF", "371934000", "111245"),
+        (Finding.NOT_ASSESSED, "SS", "371934000", "111241"),
+    ],
+)
+def test_finding_and_failures_are_coded(finding, outcomes, normality, summary, context):
+    kinds = {"S": Outcome.SCORED, "F": Outcome.FAILED}
+    assessments = [assessed(number, kinds[letter]) for number, letter in enumerate(outcomes, start=1)]
+    probability = None if finding is Finding.NOT_ASSESSED else 0.7
+    case = context(assessments=assessments, finding=finding, probability=probability)
+    study, *images = groups_of(case)
+    assert (evaluations(study)["121402"], evaluations(study)["111017"]) == (normality, summary)
+    assert len(study.get_measurements()) == (probability is not None)
+    assert [len(group.get_measurements()) for group in images] == [letter == "S" for letter in outcomes]
+    assert report_of(case).CompletionFlag == ("PARTIAL" if "F" in outcomes else "COMPLETE")
+
+
+@pytest.mark.parametrize(
+    ("priority", "category", "urgency", "actionable"),
+    [
+        (Priority.ROUTINE, None, None, None),
+        (Priority.URGENT, "3", "103391001", "RID49482"),
+        (Priority.STAT, "1", "25876001", "RID49480"),
+    ],
+)
+def test_priority_and_category_are_coded_only_when_something_is_proposed(
+    priority, category, urgency, actionable, context
+):
+    found = evaluations(groups_of(context(priority=priority, acr_category=category))[0])
+    assert (found.get("260870009"), found.get("ACTIONABLE")) == (urgency, actionable)
+
+
+def test_the_text_says_who_made_it_that_it_is_preliminary_and_why(context):
+    assert texts_of(report_of(context())) == [
+        "Preliminary. Made by a machine. Not a diagnosis.",
+        "Made by an embedded demonstration model, not for clinical use.",
+        "Proposed priority: urgent, ACR category 2, by rule abnormal.",
+        "Two of two.",
+        "A rule.",
+        "Bundle: embedded 1.2 (0f0f0f0f0f0f).",
+    ]
+
+
+def test_a_clinical_bundle_makes_no_such_warning_and_its_notice_is_repeated(context, model):
+    texts = texts_of(report_of(context(model=replace(model, clinical_use=True, notice="Under licence."))))
+    assert "Under licence." in texts
+    assert not any("not for clinical use" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("sides", "laterality"), [("LL", "7771000"), ("LR", None), (("", "L"), None), ("BB", "51440002")]
+)
+def test_the_study_has_a_side_only_when_all_its_images_agree(sides, laterality, context, header):
+    headers = [header(number, ImageLaterality=side) for number, side in enumerate(sides, start=1)]
+    found = groups_of(context(headers=headers))[0].finding_sites[0].laterality
+    assert (found and found.value) == laterality
+
+
+@pytest.mark.parametrize("anatomy", [None, "XR_UNHEARD_OF"])
+def test_a_region_without_a_code_has_no_finding_site(anatomy, context):
+    assert groups_of(context(anatomy=anatomy))[0].finding_sites == []
+
+
+def test_nothing_refers_to_a_place_within_an_image(context):
+    kinds = {item.ValueType for group in groups_of(context()) for item in group[0].ContentSequence}
+    assert not kinds & {"SCOORD", "SCOORD3D"}
+
+
+def test_dates_are_in_the_source_s_zone_or_the_site_s(context, header):
+    stated = report_of(context(headers=[header(TimezoneOffsetFromUTC="+0200")], assessments=[assessed(1)]))
+    assert (stated.ContentTime, stated.TimezoneOffsetFromUTC) == ("113005.250000", "+0200")
+    site = report_of(replace(context(), timezone=timezone(timedelta(hours=-5))))
+    assert site.ContentTime == "043005.250000"
+    assert "TimezoneOffsetFromUTC" not in site
+
+
+def test_the_summary_says_the_result_in_words_without_the_patient(context, decision, flag):
+    said = sr_summary(decision)
+    assert said.startswith("Abnormal (XR_KNEE), probability 0.91. Proposed priority: urgent, ACR category 2")
+    assert said.endswith("Preliminary. Made by a machine. Not a diagnosis.")
+    assert "not complete" in sr_summary(flag)
+    assert "Lind" not in build_structured_report(context()).summary
+
+
+def test_a_flag_makes_no_report(context, flag):
+    with pytest.raises(TypeError, match="not of a flag"):
+        build_structured_report(context(result=flag))

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import pytest
+
+from triage_agent.domain.errors import ConfigurationError
+from triage_agent.domain.vocabulary import ArtifactKind
+from triage_agent.settings import Settings, default_config_path, load_settings
+
+PEER = '[[dicom.peers]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 11115\n'
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(text):
+        path = tmp_path / "agent.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_the_shipped_default_configuration_says_exactly_what_the_defaults_are():
+    assert load_settings(default_config_path()) == Settings()
+
+
+def test_the_shipped_default_configuration_names_every_key():
+    text = default_config_path().read_text()
+    for name, field in Settings.model_fields.items():
+        table = field.annotation
+        keys = getattr(table, "model_fields", {name: field})
+        missing = [key for key in keys if f"{key} =" not in text and f"[[{name}.{key}" not in text and key != "routes"]
+        assert missing == [], f"[{name}] {missing} not in config/agent.toml"
+
+
+def test_an_empty_file_means_the_defaults(config):
+    assert load_settings(config("")) == Settings()
+
+
+def test_the_database_url_has_the_data_directory_filled_in(config):
+    settings = load_settings(config('data_dir = "/srv/triage"'))
+    assert settings.database_url == "sqlite:////srv/triage/triage.db"
+
+
+def test_the_environment_goes_before_the_file(config, monkeypatch):
+    monkeypatch.setenv("TRIAGE_AGENT__DICOM__PORT", "4242")
+    settings = load_settings(config('[dicom]\nport = 104\nae_title = "MINE"'))
+    assert (settings.dicom.port, settings.dicom.ae_title) == (4242, "MINE")
+
+
+def test_the_environment_can_name_the_file(config, monkeypatch):
+    monkeypatch.setenv("TRIAGE_AGENT_CONFIG", str(config("institution = 'St Elsewhere'")))
+    assert load_settings().institution == "St Elsewhere"
+
+
+def test_lists_come_from_the_environment_as_json(config, monkeypatch):
+    monkeypatch.setenv("TRIAGE_AGENT__ROUTES", '[{"to": "pacs", "send": ["sr"]}]')
+    assert load_settings(config(PEER)).routes[0].send == (ArtifactKind.SR,)
+
+
+def test_any_value_can_be_given_as_a_file(config, tmp_path):
+    secret = tmp_path / "url"
+    secret.write_text("postgresql+psycopg://triage:secret@db/triage\n")
+    settings = load_settings(config(f'[database]\nurl_file = "{secret}"'))
+    assert settings.database_url == "postgresql+psycopg://triage:secret@db/triage"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[dicom]\nprot = 104", "unknown key 'dicom.prot'; did you mean 'port'?"),
+        ("instituton = 'x'", "unknown key 'instituton'; did you mean 'institution'?"),
+        ("[dicom]\nport = 70000", "dicom.port: Input should be less than or equal to 65535 (it is 70000)"),
+        ('[database]\nurl_file = "/nowhere/url"', "/nowhere/url: No such file or directory; name a readable file"),
+        ('[[routes]]\nto = "pcs"\nsend = ["sr"]\n' + PEER, "'pcs' is no peer's name; did you mean 'pacs'?"),
+        (
+            '[[routes]]\nto = "pacs"\nsend = ["hl7-oru"]\n' + PEER,
+            "sends hl7-oru to 'pacs', which is not one of [[hl7.peers]]",
+        ),
+        ('[study]\nask_peer = "ris"\n' + PEER, "study.ask_peer 'ris' is no [[dicom.peers]] name"),
+        (PEER + PEER, "two peers are named 'pacs'; give each its own name"),
+        ("[[policy.rules]]\nname = 'a'", "policy.rules.0.when: Field required"),
+        ("[dicom", "not TOML"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line_that_says_where_and_how_to_mend_it(config, text, says):
+    path = config(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(path)
+    assert says in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_variable_is_an_error_too(config, monkeypatch):
+    monkeypatch.setenv("TRIAGE_AGENT__DICM__PORT", "104")
+    with pytest.raises(ConfigurationError, match="did you mean 'dicom'"):
+        load_settings(config(""))
+
+
+def test_a_missing_file_is_a_configuration_error():
+    with pytest.raises(ConfigurationError, match="No such file"):
+        load_settings(Path("/nowhere/agent.toml"))

@@ -1,0 +1,65 @@
+import json
+import urllib.error
+import urllib.request
+
+import pytest
+
+from triage_agent.domain.errors import ConfigurationError, TriageError
+from triage_agent.web.app import build_app
+from triage_agent.web.server import WebServer
+
+
+@pytest.fixture
+def served(free_port):
+    servers = []
+
+    def serve(checks):
+        server = WebServer(build_app(checks, lambda: b"metric 1\n", "9.9"), "127.0.0.1", free_port)
+        server.start()
+        servers.append(server)
+
+        def get(path):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{free_port}{path}", timeout=5) as answer:
+                    return answer.status, answer.read()
+            except urllib.error.HTTPError as error:
+                return error.code, error.read()
+
+        return get
+
+    yield serve
+    for server in servers:
+        server.stop()
+
+
+def fails():
+    raise TriageError("no room", remedy="free some disk")
+
+
+def test_a_process_that_is_up_says_so(served):
+    assert served({})("/healthz") == (200, b'{"status":"up","version":"9.9"}')
+
+
+def test_readiness_is_200_when_every_check_passes(served):
+    assert served({"disk": lambda: None})("/readyz")[0] == 200
+
+
+def test_readiness_is_503_and_names_the_part_and_the_remedy_when_a_check_fails(served):
+    status, body = served({"disk": fails, "model": lambda: None})("/readyz")
+    assert status == 503
+    assert json.loads(body)["problems"] == {"disk": "no room; free some disk"}
+
+
+def test_metrics_are_served_as_text(served):
+    assert served({})("/metrics") == (200, b"metric 1\n")
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/studies/1.2"])
+def test_nothing_else_answers(served, path):
+    assert served({})(path)[0] == 404
+
+
+def test_a_port_in_use_is_a_configuration_error(served, free_port):
+    served({})
+    with pytest.raises(ConfigurationError, match="cannot listen"):
+        WebServer(build_app({}, lambda: b"", "1"), "127.0.0.1", free_port).start()

@@ -1,0 +1,368 @@
+"""The one place that reads settings and wires ports to adapters."""
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from random import SystemRandom
+from typing import TYPE_CHECKING
+
+import structlog
+
+from triage_agent import __version__
+from triage_agent.decision.rules import DEFAULT_POLICY, Condition, Policy, Rule
+from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.decision import Route
+from triage_agent.domain.errors import ConfigurationError, TriageError, WorklistUnavailableError
+from triage_agent.domain.ports import ImageScorer, StudyCounter, Transport, Worklist
+from triage_agent.domain.vocabulary import AuditAction, Finding, Outcome
+from triage_agent.ops.metrics import Metrics
+from triage_agent.settings import Settings
+from triage_agent.worker import Loop, Worker
+
+if TYPE_CHECKING:
+    from triage_agent.delivery.sender import Sender
+    from triage_agent.dimse.peers import Peer
+    from triage_agent.intake.receiver import Received
+    from triage_agent.intake.spool import Spool
+
+log = structlog.get_logger(__name__)
+
+_DRAIN_SECONDS = 8.0  # for associations, then
+_STOP_SECONDS = 15.0  # for images and deliveries in hand: with the rest below the 30 s that SIGTERM gives
+
+
+def utc_now() -> datetime:
+    """The present, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A running agent."""
+
+    worklist: Worklist
+    metrics: Metrics
+
+
+def open_worklist(settings: Settings) -> Worklist:
+    """The worklist as it is; nothing is migrated.
+
+    Raises:
+        WorklistUnavailableError: the database is away or has other tables than this version needs.
+    """
+    from triage_agent.worklist.engine import open_engine
+    from triage_agent.worklist.repository import SqlWorklist
+
+    worklist = SqlWorklist(open_engine(settings.database_url))
+    worklist.ping()
+    return worklist
+
+
+def build_policy(settings: Settings) -> Policy:
+    """The site's rules, or the built-in ones where it has none.
+
+    Raises:
+        ConfigurationError: a rule cannot be used.
+    """
+    if not settings.policy.rules:
+        return DEFAULT_POLICY
+    return Policy(
+        rules=tuple(
+            Rule(
+                name=rule.name,
+                when=Condition(
+                    finding=rule.when.finding,
+                    min_probability=rule.when.min_probability,
+                    max_probability=rule.when.max_probability,
+                    anatomies=rule.when.anatomies,
+                ),
+                priority=rule.priority,
+                acr_category=rule.acr_category,
+            )
+            for rule in settings.policy.rules
+        )
+    )
+
+
+def build_scorer(settings: Settings, bundle: str | None = None) -> ImageScorer:
+    """The scorer of `bundle`, else of the configured one, on the configured runner and device.
+
+    Raises:
+        BundleError: the bundle cannot be loaded.
+        ConfigurationError: the packages that score are not installed.
+    """
+    from triage_agent.models import runner
+
+    model = settings.model
+    placement = runner.Placement(
+        device=model.device, threads=model.threads, batch=model.batch, encoder_source=model.encoder
+    )
+    try:
+        return runner.start(model.runner, bundle or model.bundle, placement)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"{error.name} is not installed", remedy="pip install 'triage-agent[gpu]'") from None
+
+
+def build_peers(settings: Settings) -> "dict[str, Peer]":
+    """The DICOM peers by name."""
+    from triage_agent.dimse.peers import Peer
+
+    return {
+        peer.name: Peer(name=peer.name, ae_title=peer.ae_title, host=peer.host, port=peer.port, may=frozenset(peer.may))
+        for peer in settings.dicom.peers
+    }
+
+
+def build_transports(settings: Settings) -> dict[str, Transport]:
+    """A way to each peer, by its name: DIMSE for DICOM peers, MLLP for HL7 ones."""
+    from triage_agent.delivery.endpoint import Endpoint
+    from triage_agent.delivery.registry import REGISTRY
+
+    transports = {
+        peer.name: REGISTRY["dimse"](
+            Endpoint(
+                host=peer.host,
+                port=peer.port,
+                ae_title=peer.ae_title,
+                calling_ae_title=settings.dicom.ae_title,
+                answer_seconds=settings.dicom.timeout_seconds,
+            )
+        )
+        for peer in settings.dicom.peers
+    }
+    for peer in settings.hl7.peers:
+        transports[peer.name] = REGISTRY["mllp"](
+            Endpoint(host=peer.host, port=peer.port, answer_seconds=peer.timeout_seconds)
+        )
+    return transports
+
+
+def build_spool(settings: Settings) -> "Spool":
+    """The folder that received instances are kept in."""
+    from triage_agent.intake.spool import Spool
+
+    return Spool(settings.data_dir / "spool", settings.storage.low_water_percent)
+
+
+@contextmanager
+def build_agent(settings: Settings, role: str) -> Iterator[Agent]:
+    """Start the agent in a role (all, listener, worker, web); its parts stop in reverse order at the end of the block.
+
+    Raises:
+        TriageError: it cannot start, and why.
+    """
+    with ExitStack() as stack:
+        start = _Start(settings, stack)
+        start.probes()
+        if role in {"all", "listener"}:
+            start.listener()
+        if role in {"all", "worker"}:
+            start.worker()
+        start.finish(role)
+        yield Agent(start.worklist, start.metrics)
+
+
+class _Start:
+    """Starts the parts in order and leaves their ends on the stack."""
+
+    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+        self._settings = settings
+        self._stack = stack
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._checks: dict[str, Callable[[], None]] = {}
+        self._loops: list[Loop] = []
+        self.metrics = Metrics()
+        _migrate(settings)
+        self.worklist = open_worklist(settings)
+
+    def probes(self) -> None:
+        """Answer probes from the first moment on; not ready until `finish`."""
+        from triage_agent.web.app import build_app
+        from triage_agent.web.server import WebServer
+
+        self.metrics.watch(self.worklist.counts)
+        self._checks |= {"start": _still_starting, "database": self.worklist.ping}
+        web = self._settings.web
+        server = WebServer(build_app(self._checks, self.metrics.exposition, __version__), web.host, web.port)
+        server.start()
+        self._stack.callback(server.stop)
+
+    def listener(self) -> None:
+        """Bring spool and worklist to agree, then accept associations."""
+        from triage_agent.dimse.peers import AccessPolicy
+        from triage_agent.dimse.server import DicomServer, ServerSettings
+        from triage_agent.intake.receiver import Receiver
+        from triage_agent.intake.reconcile import reconcile
+
+        dicom, rule, spool = self._settings.dicom, self._settings.study.rule(), build_spool(self._settings)
+        reconcile(spool, self.worklist, rule, utc_now)
+        receiver = Receiver(spool, self.worklist, rule, utc_now)
+
+        def receive(encoded: memoryview, **request: str) -> "Received":
+            received = receiver.receive(encoded, **request)
+            self.metrics.received_bytes.inc(len(encoded))
+            self._wake()
+            return received
+
+        server = DicomServer(
+            ServerSettings(
+                ae_title=dicom.ae_title,
+                host=dicom.host,
+                port=dicom.port,
+                max_associations=dicom.max_associations,
+                timeout_seconds=dicom.timeout_seconds,
+                warn_on_conflict=dicom.warn_on_conflict,
+            ),
+            receive=receive,
+            policy=AccessPolicy(build_peers(self._settings).values(), accept_unknown=dicom.accept_unknown_peers),
+            audit=self.worklist.record_audit,
+            clock=utc_now,
+        )
+        server.start()
+        self._stack.callback(server.stop, _DRAIN_SECONDS)
+        self._checks["disk"] = spool.check_room
+
+    def worker(self) -> None:
+        """Load the model, then score, decide, deliver, and tick."""
+        from triage_agent.pipeline import Observer, Pipeline
+        from triage_agent.schedule import Schedule
+
+        settings, metrics = self._settings, self.metrics
+
+        def assessed(outcome: Outcome, seconds: float) -> None:
+            metrics.assessed.labels(outcome.value).inc()
+            metrics.scoring_seconds.observe(seconds)
+
+        def decided(finding: Finding) -> None:
+            metrics.decided.labels(finding.value).inc()
+            self._wake()
+
+        def flagged() -> None:
+            metrics.flagged.inc()
+            self._wake()
+
+        pipeline = Pipeline(
+            worklist=self.worklist,
+            spool=settings.data_dir / "spool",
+            scorer=build_scorer(settings),
+            policy=build_policy(settings),
+            routes=[Route(to=route.to, send=route.send) for route in settings.routes],
+            institution=settings.institution,
+            clock=utc_now,
+            observer=Observer(assessed=assessed, flagged=flagged, decided=decided),
+        )
+        lease = timedelta(seconds=settings.worker.lease_seconds)
+        worker = Worker(
+            pipeline=pipeline,
+            worklist=self.worklist,
+            owner=self._owner,
+            lease=lease,
+            batch=settings.model.batch,
+            clock=utc_now,
+        )
+        self._stack.callback(self._give_back)
+        self._loops.append(Loop("worker", worker.step))
+        self._deliverers(lease)
+        self._stack.callback(self._stop_loops)
+        for loop in self._loops:
+            loop.start()
+        schedule = Schedule(
+            worklist=self.worklist,
+            rule=settings.study.rule(),
+            clock=utc_now,
+            counter=self._counter(),
+            completed=self._wake,
+            owner=self._owner,
+            lease=lease,
+        )
+        schedule.start()
+        self._stack.callback(schedule.stop)
+
+    def finish(self, role: str) -> None:
+        """Say that everything is up, here and in the audit trail."""
+        self._audit(AuditAction.AGENT_STARTED, role)
+        self._stack.callback(self._audit, AuditAction.AGENT_STOPPED, role)
+        del self._checks["start"]
+        log.info("started", role=role, version=__version__, owner=self._owner)
+
+    def _deliverers(self, lease: timedelta) -> None:
+        """One loop a destination that some route names: a dead one blocks no other."""
+        from triage_agent.delivery.retry import RetryPolicy
+        from triage_agent.delivery.sender import Sender
+
+        settings = self._settings.delivery
+        wanted = {route.to for route in self._settings.routes}
+        transports = {name: each for name, each in build_transports(self._settings).items() if name in wanted}
+        sender = Sender(
+            worklist=self.worklist,
+            transports=transports,
+            clock=utc_now,
+            rng=SystemRandom(),
+            owner=self._owner,
+            lease=lease,
+            retry=RetryPolicy(
+                first=timedelta(seconds=settings.first_retry_seconds),
+                longest=timedelta(seconds=settings.longest_retry_seconds),
+                give_up_after=timedelta(hours=settings.give_up_after_hours),
+            ),
+            observed=lambda destination, outcome: self.metrics.deliveries.labels(destination, outcome.value).inc(),
+        )
+        self._stack.callback(sender.close)
+        self._loops += [Loop(f"deliver-{name}", partial(_sent_any, sender, name)) for name in transports]
+
+    def _counter(self) -> StudyCounter | None:
+        from triage_agent.dimse.client import DicomClient
+
+        if self._settings.study.ask_peer is None:
+            return None
+        peer = build_peers(self._settings)[self._settings.study.ask_peer]
+        client = DicomClient(peer, calling_ae_title=self._settings.dicom.ae_title)
+        self._stack.callback(client.close)
+        return client
+
+    def _wake(self) -> None:
+        for loop in self._loops:
+            loop.wake()
+
+    def _stop_loops(self) -> None:
+        """Tell all, then wait for all: together they have `_STOP_SECONDS`."""
+        for loop in self._loops:
+            loop.stop()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for loop in self._loops:
+            loop.join(max(0.0, deadline - time.monotonic()))
+
+    def _give_back(self) -> None:
+        try:
+            self.worklist.give_back(self._owner, utc_now())
+        except WorklistUnavailableError as error:
+            log.warning("not_given_back", error=error.message)
+
+    def _audit(self, action: AuditAction, role: str) -> None:
+        detail = {"role": role, "version": __version__}
+        try:
+            self.worklist.record_audit(AuditEvent(at=utc_now(), action=action, actor=self._owner, detail=detail))
+        except WorklistUnavailableError as error:
+            log.warning("not_audited", action=action.value, error=error.message)
+
+
+def _sent_any(sender: "Sender", destination: str) -> bool:
+    return sender.run_once(destination) > 0
+
+
+def _still_starting() -> None:
+    raise TriageError("still starting")
+
+
+def _migrate(settings: Settings) -> None:
+    """On SQLite the agent owns its file and migrates it; on Postgres an admin does, before the replicas start."""
+    from triage_agent.worklist import migrate
+
+    if settings.database_url.startswith("sqlite"):
+        migrate.upgrade(settings.database_url)

@@ -1,0 +1,154 @@
+"""`train`, `evaluate`, `bundle`: making models and telling what they are."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from triage_agent.cli.options import JsonOption, print_json, stderr, stdout
+from triage_agent.domain.errors import ConfigurationError
+
+bundle_app = typer.Typer(help="Model bundles: what they are, and whether they are whole.", no_args_is_help=True)
+
+_METRICS = ("auroc", "accuracy", "macro_f1", "sensitivity", "specificity", "kappa", "brier", "ece")
+
+BundleArgument = Annotated[str, typer.Argument(help='"embedded" or a bundle\'s folder.')]
+
+
+@bundle_app.command()
+def show(bundle: BundleArgument, as_json: JsonOption = False) -> None:
+    """What a model is: encoder, head, thresholds, training data, measured figures."""
+    from triage_agent.models.bundle import load_bundle
+
+    loaded = load_bundle(bundle)
+    if as_json:
+        print_json({"digest": loaded.digest, "folder": str(loaded.folder), **loaded.spec.model_dump(mode="json")})
+    else:
+        stdout.print(Text(loaded.model_card))
+        stdout.print(Text(f"digest {loaded.digest}"))
+
+
+@bundle_app.command()
+def verify(bundle: BundleArgument, as_json: JsonOption = False) -> None:
+    """Whether a bundle's files match their digests; exit 1 and the reasons if not."""
+    from triage_agent.models.bundle import verify as problems_of
+
+    problems = problems_of(bundle)
+    if as_json:
+        print_json({"bundle": bundle, "intact": not problems, "problems": problems})
+    for problem in problems:
+        stderr.print(problem, markup=False, highlight=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
+    if not as_json:
+        stdout.print("intact")
+
+
+def train(
+    data: Annotated[
+        list[Path],
+        typer.Argument(exists=True, file_okay=False, help="MURA-layout folders; thresholds are set on the first."),
+    ],
+    encoder: Annotated[
+        str, typer.Option(help='"compact", or a MedGemma, MedSigLIP or SigLIP folder or hub id.')
+    ] = "compact",
+    unfreeze: Annotated[int, typer.Option(min=0, help="Train this many of the encoder's last blocks too.")] = 0,
+    out: Annotated[Path, typer.Option(help="The bundle's folder.")] = Path("bundle"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from an interrupted run's checkpoint.")] = False,
+    recipe: Annotated[Path | None, typer.Option(exists=True, help="TOML that changes the built-in recipe.")] = None,
+    seed: Annotated[int, typer.Option(help="Fixes the split and everything that is drawn.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    name: Annotated[str, typer.Option(help="The bundle's name.")] = "",
+    version: Annotated[str, typer.Option(help="The bundle's version.")] = "1",
+    notes: Annotated[Path | None, typer.Option(exists=True, help="Markdown for the model card.")] = None,
+    licence: Annotated[str, typer.Option(help="Terms of the weights, where the encoder does not bring its own.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Train a head, the encoder's last blocks, or the compact encoder; writes a bundle."""
+    with _learning_installed():
+        from triage_agent.learning.options import TrainOptions
+        from triage_agent.learning.train import train as run
+
+    options = TrainOptions(
+        data=tuple(data),
+        encoder=encoder,
+        unfreeze=unfreeze,
+        out=out,
+        resume=resume,
+        recipe=recipe,
+        seed=seed,
+        device=device,
+        name=name,
+        version=version,
+        notes=notes.read_text(encoding="utf-8") if notes else "",
+        licence=licence,
+    )
+    folder = run(options, lambda line: stderr.print(line, markup=False, highlight=False))
+    if as_json:
+        print_json({"bundle": folder})
+    else:
+        stdout.print(f"bundle in {folder}", highlight=False)
+
+
+def evaluate(
+    data: Annotated[list[Path], typer.Argument(exists=True, file_okay=False, help="MURA-layout folders.")],
+    bundle: Annotated[str, typer.Option(help='"embedded" or a bundle\'s folder.')] = "embedded",
+    split: Annotated[str, typer.Option(help="Which split to judge on.")] = "valid",
+    out: Annotated[Path | None, typer.Option(help="Write report.json and report.html here.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a bundle by study, with patient-level bootstrap intervals, per region and overall."""
+    with _learning_installed():
+        from triage_agent.learning.evaluate import evaluate as run
+
+    with progress_bar() as progress:
+        task = progress.add_task("scoring", total=None)
+        report = run(
+            data,
+            bundle,
+            split=split,
+            out=out,
+            device=device,
+            progress=lambda done, of: progress.update(task, completed=done, total=of),
+        ).to_json()
+    if as_json:
+        print_json(report)
+        return
+    table = Table("", *_METRICS, title=f"{bundle} on {split}: value (95 % interval)", title_justify="left")
+    for region, figures in [*report["anatomies"].items(), ("overall", report["overall"])]:
+        table.add_row(f"{region} (n {figures['n']})", *(_estimate(figures[metric]) for metric in _METRICS))
+    stdout.print(table)
+
+
+def _estimate(figure: Mapping[str, float | None]) -> str:
+    if figure["value"] is None:
+        return "-"
+    interval = "" if figure["low"] is None else f" ({figure['low']:.3f}-{figure['high']:.3f})"
+    return f"{figure['value']:.3f}{interval}"
+
+
+@contextmanager
+def _learning_installed() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"{error.name} is not installed", remedy="pip install 'triage-agent[train]'") from None
+
+
+def progress_bar() -> Progress:
+    """One bar with time left, on stderr so that stdout stays a document."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=stderr,
+        transient=not stderr.is_terminal,
+    )

@@ -1,0 +1,204 @@
+"""`triage` and `phantom`: scoring files with no PACS and no database, and files to try it with."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydicom import Dataset
+from rich.table import Table
+from rich.text import Text
+
+from triage_agent.cli.learning import progress_bar
+from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stderr, stdout
+from triage_agent.domain.decision import Decision
+from triage_agent.domain.errors import TriageError
+from triage_agent.domain.study import Assessment, ClaimedStudy, StoredInstance
+from triage_agent.domain.vocabulary import Event, Outcome, Priority
+from triage_agent.settings import load_settings
+
+if TYPE_CHECKING:
+    from triage_agent.domain.ports import ImageScorer
+
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class _File:
+    """A DICOM file named on the command line, with what its header says."""
+
+    path: Path
+    header: Dataset
+
+    @property
+    def study_uid(self) -> str:
+        return str(self.header.get("StudyInstanceUID", "")) or f"unknown ({self.path.name})"
+
+    @property
+    def instance_uid(self) -> str:
+        return str(self.header.get("SOPInstanceUID", "")) or str(self.path)
+
+
+def triage(
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="DICOM files or folders.")],
+    bundle: Annotated[
+        str | None, typer.Option(help="\"embedded\" or a bundle's folder; else the configuration's.")
+    ] = None,
+    sr: Annotated[Path | None, typer.Option(help="Write a structured report a study into this folder.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score DICOM files or folders with no PACS and no database; a line a study."""
+    from triage_agent.bootstrap import build_policy, build_scorer
+
+    settings = load_settings(config)
+    files = list(_dicom_files(paths))
+    if not files:
+        raise TriageError("no DICOM file there", remedy="name DICOM files (Part 10) or folders that hold some")
+    scorer = build_scorer(settings, bundle)
+    policy = build_policy(settings)
+    studies: dict[str, list[_File]] = defaultdict(list)
+    for file in files:
+        studies[file.study_uid].append(file)
+    results = []
+    with progress_bar() as progress:
+        task = progress.add_task("scoring", total=len(files))
+        for uid, members in studies.items():
+            assessments = _assess(members, scorer, lambda done: progress.advance(task, done))
+            from triage_agent.decision.policy import decide
+
+            decision = decide(_as_claimed(uid, members), assessments, scorer.identity, policy, datetime.now(UTC))
+            results.append((decision, members, assessments))
+            if sr is not None and decision.event is Event.DECIDED:
+                _write_sr(sr, decision, members, settings.institution)
+    if as_json:
+        print_json([_as_json(*result) for result in results])
+    else:
+        stdout.print(_table([decision for decision, _, _ in results]))
+
+
+def _dicom_files(paths: Sequence[Path]) -> Iterator[_File]:
+    """Every readable DICOM file; what is none is named on stderr, and skipped silently only inside folders."""
+    from triage_agent.imaging.load import read_headers
+
+    for named in paths:
+        for path in sorted(each for each in named.rglob("*") if each.is_file()) if named.is_dir() else [named]:
+            try:
+                header = read_headers(path)
+            except TriageError as error:
+                if not named.is_dir():
+                    stderr.print(f"{path}: {error}", style="yellow", markup=False, highlight=False)
+                continue
+            if "SOPClassUID" in header and path.name != "DICOMDIR":
+                yield _File(path, header)
+
+
+def _assess(members: Sequence[_File], scorer: "ImageScorer", advance: Callable[[int], None]) -> list[Assessment]:
+    from triage_agent.pipeline import load_instance, score_loaded
+
+    assessments: list[Assessment] = []
+    for start in range(0, len(members), _BATCH):
+        batch = members[start : start + _BATCH]
+        loaded = [(file.instance_uid, load_instance(file.path)) for file in batch]
+        assessments += score_loaded(loaded, scorer)
+        advance(len(batch))
+    return assessments
+
+
+def _as_claimed(uid: str, members: Sequence[_File]) -> ClaimedStudy:
+    """The files of a study as the worklist would hand them to a worker."""
+    now = datetime.now(UTC)
+    return ClaimedStudy(
+        study_instance_uid=uid,
+        revision=1,
+        priority=Priority.ROUTINE,
+        attempt=1,
+        instances=tuple(
+            StoredInstance(
+                sop_instance_uid=file.instance_uid,
+                series_instance_uid=str(file.header.get("SeriesInstanceUID", "")),
+                sop_class_uid=str(file.header.get("SOPClassUID", "")),
+                transfer_syntax_uid="",
+                path=str(file.path),
+                received_at=now,
+            )
+            for file in members
+        ),
+    )
+
+
+def _write_sr(folder: Path, decision: Decision, members: Sequence[_File], institution: str) -> None:
+    from triage_agent.domain.vocabulary import ArtifactKind
+    from triage_agent.results.registry import REGISTRY, ResultContext
+
+    context = ResultContext(result=decision, headers=tuple(file.header for file in members), institution=institution)
+    artifact = REGISTRY[ArtifactKind.SR].build(context)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{artifact.uid}.dcm").write_bytes(artifact.body)
+
+
+def _as_json(decision: Decision, members: Sequence[_File], assessments: Sequence[Assessment]) -> dict[str, object]:
+    return {
+        "study_instance_uid": decision.study_instance_uid,
+        "finding": decision.finding,
+        "probability": decision.probability,
+        "priority": decision.priority,
+        "reasons": decision.reasons,
+        "instances": [
+            {
+                "sop_instance_uid": assessment.sop_instance_uid,
+                "path": file.path,
+                "scored": assessment.outcome is Outcome.SCORED,
+                "probability": assessment.probability,
+                "reason": assessment.reason or None,
+            }
+            for file, assessment in zip(members, assessments, strict=True)
+        ],
+    }
+
+
+def _table(decisions: Sequence[Decision]) -> Table:
+    table = Table("Priority", "Finding", "Prob.", "Region", "Study", "Why")
+    for decision in sorted(decisions, key=lambda one: (-one.priority.rank, -(one.probability or 0.0))):
+        table.add_row(
+            decision.priority.value.upper(),
+            decision.finding.value.replace("_", " "),
+            "" if decision.probability is None else f"{decision.probability:.2f}",
+            (decision.anatomy or "").removeprefix("XR_").lower(),
+            Text(decision.study_instance_uid),
+            Text(decision.reasons[0] if decision.reasons else ""),
+        )
+    return table
+
+
+def phantom(
+    out: Annotated[Path, typer.Argument(help="An empty or new folder.")],
+    studies: Annotated[int, typer.Option(min=1, help="How many studies.")] = 10,
+    anatomy: Annotated[str | None, typer.Option(help="Only this region, such as XR_WRIST.")] = None,
+    abnormal_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of abnormal studies.")] = 0.5,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same studies.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Write simulated radiographs as DICOM studies, with their truth in truth.csv."""
+    from triage_agent.simulation.phantom import ANATOMIES, write_studies
+
+    if anatomy is not None and anatomy not in ANATOMIES:
+        raise typer.BadParameter(f"unknown anatomy {anatomy!r}; known are {', '.join(ANATOMIES)}")
+    with progress_bar() as progress:
+        task = progress.add_task("simulating", total=studies)
+        rows = write_studies(
+            out,
+            studies,
+            anatomy=anatomy,
+            abnormal_rate=abnormal_rate,
+            seed=seed,
+            now=datetime.now(UTC),
+            progress=lambda done, _total: progress.update(task, completed=done),
+        )
+    if as_json:
+        print_json(rows)
+    else:
+        stdout.print(f"{len(rows)} studies in {out}, truth in {out / 'truth.csv'}", highlight=False)

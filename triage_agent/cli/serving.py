@@ -1,0 +1,61 @@
+"""`serve` and `check`: the agent, and whether it would work."""
+
+import signal
+import threading
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stdout
+from triage_agent.settings import load_settings
+
+
+class Role(StrEnum):
+    """What one process does."""
+
+    ALL = "all"
+    LISTENER = "listener"
+    WORKER = "worker"
+    WEB = "web"
+
+
+def serve(
+    config: ConfigOption = None,
+    role: Annotated[Role, typer.Option(help="What this process does.")] = Role.ALL,
+) -> None:
+    """Run the agent until SIGTERM, then finish or give back what it holds."""
+    from triage_agent.bootstrap import build_agent
+    from triage_agent.ops.logging import configure_logging
+
+    settings = load_settings(config)
+    configure_logging(settings.logging.format, settings.logging.level)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    with build_agent(settings, role.value):
+        while not stopping.wait(1.0):
+            pass
+
+
+def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Whether the configuration works: a line for each part, and what to do; exit 1 if a part does not."""
+    from triage_agent.bootstrap import examine
+
+    findings = examine(load_settings(config))
+    if as_json:
+        print_json(findings)
+    else:
+        table = Table("", "Part", "Says", "What to do", box=None)
+        for finding in findings:
+            table.add_row(
+                Text("ok", style="green") if finding.ok else Text("FAIL", style="bold red"),
+                finding.part,
+                Text(finding.says),
+                Text(finding.remedy),
+            )
+        stdout.print(table)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,164 @@
+"""From the scores of a study's instances to its decision, and from one instance's score to a flag. Pure.
+
+A study's probability is the arithmetic mean of its scored instances' probabilities (MURA, Rajpurkar et al. 2018), and
+it is abnormal at or above the bundle's threshold. An instance at or above the bundle's alert threshold raises the
+priority by itself: early as a flag, or here, so that the result does not depend on which came first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from triage_agent.decision import reasons as say
+from triage_agent.decision.rules import ALERT, ANATOMY_NOT_IN_BUNDLE, NO_RULE, NOT_SCORED, OUT_OF_SCOPE, Policy, Rule
+from triage_agent.decision.tally import Tally
+from triage_agent.domain.decision import Decision, Flag, ModelIdentity
+from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy
+from triage_agent.domain.vocabulary import Event, Finding, Outcome, Priority
+
+__all__ = ["Policy", "decide", "flag_for"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verdict:
+    """What a decision adds to the study it is about."""
+
+    event: Event
+    finding: Finding
+    probability: float | None
+    priority: Priority
+    acr_category: str | None
+    rule: str
+    reasons: tuple[str, ...]
+    status_reason: str = ""
+
+
+def decide(
+    study: ClaimedStudy, assessments: Sequence[Assessment], model: ModelIdentity, policy: Policy, now: datetime
+) -> Decision:
+    """The decision of one study revision.
+
+    Args:
+        study: the study as claimed; its priority is the least that the decision proposes.
+        assessments: of its instances; an instance without one counts as failed, so that nothing disappears.
+        model: the bundle that scored.
+        policy: the site's rules.
+        now: when it is decided.
+    """
+    tally = Tally.of(study.instances, assessments, model)
+    verdict = _verdict(study, tally, model, policy)
+    return Decision(
+        study_instance_uid=study.study_instance_uid,
+        revision=study.revision,
+        event=verdict.event,
+        finding=verdict.finding,
+        probability=verdict.probability,
+        priority=study.priority.raised_to(verdict.priority),
+        acr_category=verdict.acr_category,
+        rule=verdict.rule,
+        reasons=(*verdict.reasons, *say.remarks(tally, model)),
+        status_reason=verdict.status_reason,
+        anatomy=tally.anatomy,
+        model=model,
+        decided_at=now,
+    )
+
+
+def flag_for(
+    claimed: ClaimedImage, assessment: Assessment, model: ModelIdentity, policy: Policy, now: datetime
+) -> Flag | None:
+    """The raise that one instance asks for before its study is complete (promise 7).
+
+    None unless the instance is at or above the bundle's alert threshold, shows a region of the bundle or one that is
+    not stated, and the policy's rule for an abnormal study of that probability is above the study's priority.
+    """
+    probability = assessment.probability
+    if assessment.outcome is not Outcome.SCORED or probability is None or not model.alert <= probability <= 1.0:
+        return None
+    if assessment.anatomy is not None and assessment.anatomy not in model.anatomies:
+        return None
+    rule = policy.match(Finding.ABNORMAL, probability, assessment.anatomy)
+    if rule is None or rule.priority.rank <= claimed.priority.rank:
+        return None
+    return Flag(
+        study_instance_uid=claimed.study_instance_uid,
+        revision=claimed.revision,
+        sop_instance_uid=assessment.sop_instance_uid,
+        probability=probability,
+        priority=rule.priority,
+        acr_category=rule.acr_category,
+        rule=ALERT,
+        reasons=(say.one_image_alerts(probability, model), say.alert_rule(rule), *say.region(assessment.anatomy)),
+        anatomy=assessment.anatomy,
+        model=model,
+        raised_at=now,
+    )
+
+
+def _verdict(study: ClaimedStudy, tally: Tally, model: ModelIdentity, policy: Policy) -> _Verdict:
+    if not tally.considered:
+        why = say.nothing_to_score(tally)
+        event, rule = (Event.EXCLUDED, OUT_OF_SCOPE) if tally.skipped else (Event.FAILED, NOT_SCORED)
+        return _not_assessed(event, study, rule, why)
+    if not tally.counted:
+        if tally.failed:
+            return _not_assessed(Event.FAILED, study, NOT_SCORED, say.failures(tally))
+        return _not_assessed(Event.DECIDED, study, ANATOMY_NOT_IN_BUNDLE, say.anatomy_not_in_bundle(tally, model))
+    verdict = _scored(study, tally, model, policy)
+    if not tally.failed:
+        return verdict
+    return _with_failures(study, tally, verdict)
+
+
+def _not_assessed(event: Event, study: ClaimedStudy, rule: str, why: str) -> _Verdict:
+    return _Verdict(
+        event=event,
+        finding=Finding.NOT_ASSESSED,
+        probability=None,
+        priority=study.priority,
+        acr_category=None,
+        rule=rule,
+        reasons=(why,),
+        status_reason=why,
+    )
+
+
+def _scored(study: ClaimedStudy, tally: Tally, model: ModelIdentity, policy: Policy) -> _Verdict:
+    """What the scored instances say, as if there were no others."""
+    mean = tally.mean
+    alerting = [one for one in tally.counted if one.probability >= model.alert]
+    low = Finding.UNCERTAIN if alerting else Finding.NORMAL
+    finding = Finding.ABNORMAL if mean >= model.threshold else low
+    reasons = [say.mean_and_threshold(tally, model)]
+    if finding is Finding.UNCERTAIN:
+        reasons.append(say.views_disagree(alerting, model))
+    rule = policy.match(finding, mean, tally.anatomy)
+    alerts = (policy.match(Finding.ABNORMAL, one.probability, one.anatomy) for one in alerting)
+    alert = max((a for a in alerts if a is not None), key=lambda a: a.priority.rank, default=None)
+    fired, name = (alert, ALERT) if _outranks(alert, rule) else (rule, rule.name if rule else NO_RULE)
+    reasons.append(say.alert_rule(fired) if fired and name == ALERT else say.rule(fired, study.priority))
+    return _Verdict(
+        event=Event.DECIDED,
+        finding=finding,
+        probability=mean,
+        priority=fired.priority if fired else study.priority,
+        acr_category=fired.acr_category if fired else None,
+        rule=name,
+        reasons=tuple(reasons),
+        status_reason=reasons[1] if finding is Finding.UNCERTAIN else "",
+    )
+
+
+def _outranks(alert: Rule | None, rule: Rule | None) -> bool:
+    lowest = Priority.ROUTINE.rank
+    return alert is not None and alert.priority.rank > (rule.priority.rank if rule else lowest)
+
+
+def _with_failures(study: ClaimedStudy, tally: Tally, verdict: _Verdict) -> _Verdict:
+    """A study some of whose instances could not be scored: a human reads it, not later than the scored ones ask for."""
+    why = say.failures(tally)
+    if verdict.finding is not Finding.NORMAL:
+        return replace(verdict, event=Event.FAILED, reasons=(why, *verdict.reasons), status_reason=why)
+    # The instance that failed may be the abnormal one: half a study is never called normal.
+    unread = _not_assessed(Event.FAILED, study, NOT_SCORED, why)
+    return replace(unread, reasons=(why, verdict.reasons[0], say.half_a_study()))

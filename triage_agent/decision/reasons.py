@@ -1,0 +1,114 @@
+"""The sentences that decisions carry, for people: what was seen, against which figure, and which rule it fired."""
+
+from collections.abc import Sequence
+
+from triage_agent.decision.rules import Rule
+from triage_agent.decision.tally import Scored, Tally
+from triage_agent.domain.decision import ModelIdentity
+from triage_agent.domain.vocabulary import Priority
+
+_COARSE, _FINE = 2, 4  # decimals: enough to read, or to see a difference
+
+
+def mean_and_threshold(tally: Tally, model: ModelIdentity) -> str:
+    """How many were scored, and on which side of the threshold their mean is."""
+    side = "at or above" if tally.mean >= model.threshold else "below"
+    mean, threshold = _figures(tally.mean, model.threshold)
+    return (
+        f"{len(tally.counted)} of {_count(tally.considered, 'image')} scored; "
+        f"mean probability {mean} is {side} the threshold {threshold}."
+    )
+
+
+def views_disagree(alerting: Sequence[Scored], model: ModelIdentity) -> str:
+    """Why a study whose mean is low is not called normal."""
+    highest, alert = _figures(max(one.probability for one in alerting), model.alert)
+    return (
+        f"Views disagree: {_count(len(alerting), 'image')} at or above the alert threshold {alert} "
+        f"(highest probability {highest})."
+    )
+
+
+def one_image_alerts(probability: float, model: ModelIdentity) -> str:
+    """Why a study was raised before it was complete."""
+    figure, alert = _figures(probability, model.alert)
+    return f"One image's probability {figure} is at or above the alert threshold {alert}, before the study is complete."
+
+
+def alert_rule(rule: Rule) -> str:
+    """What a single image's raise proposes, and by which rule."""
+    return f'One image alone asks for {rule.priority.value} by rule "{rule.name}".'
+
+
+def rule(fired: Rule | None, had: Priority) -> str:
+    """What the rule that fired proposes."""
+    if fired is None:
+        return "No rule of the policy applies; the priority stays as it was."
+    if fired.priority.rank > had.rank:
+        return f'Rule "{fired.name}" raises the priority from {had.value} to {fired.priority.value}.'
+    return f'Rule "{fired.name}" leaves the priority at {had.value}.'
+
+
+def region(anatomy: str | None) -> tuple[str, ...]:
+    """A remark where nothing says which region is shown."""
+    if anatomy is not None:
+        return ()
+    return ("The region is not stated; the images were scored as one of the bundle's regions.",)
+
+
+def remarks(tally: Tally, model: ModelIdentity) -> tuple[str, ...]:
+    """What a reader should know about the instances besides the result."""
+    said: list[str] = []
+    if tally.counted:
+        said += region(tally.anatomy)
+        if tally.outside:
+            said.append(f"Not counted: {_count(len(tally.outside), 'image')} of {_regions(tally)}, outside the bundle.")
+        if any(one.bundle_digest not in {"", model.digest} for one in tally.counted):
+            said.append("Some images were scored by another bundle than the one named here.")
+    if tally.skipped and tally.considered:
+        said.append(f"Skipped: {_count(len(tally.skipped), 'object')} ({_distinct(tally.skipped)}).")
+    return tuple(said)
+
+
+def anatomy_not_in_bundle(tally: Tally, model: ModelIdentity) -> str:
+    """Why scores were kept and not used."""
+    known = ", ".join(model.anatomies) or "no region"
+    return (
+        f"The study shows {_regions(tally)}; the bundle {model.name} was validated on {known}, so it is not assessed."
+    )
+
+
+def failures(tally: Tally) -> str:
+    """How many of how many could not be scored, and why."""
+    return f"{len(tally.failed)} of {_count(tally.considered, 'image')} could not be scored: {_distinct(tally.failed)}."
+
+
+def half_a_study() -> str:
+    """Why a study with a failed image is not called normal."""
+    return "A study is not called normal while one of its images could not be scored; the priority stays as it was."
+
+
+def nothing_to_score(tally: Tally) -> str:
+    """Why a study has no image for the model."""
+    if not tally.skipped:
+        return "The study has no instances."
+    return f"Nothing to score in {_count(len(tally.skipped), 'object')}: {_distinct(tally.skipped)}."
+
+
+def _figures(value: float, limit: float) -> tuple[str, str]:
+    """Both with two decimals, or with four where two would hide on which side of the limit the value is."""
+    hidden = value != limit and f"{value:.{_COARSE}f}" == f"{limit:.{_COARSE}f}"
+    decimals = _FINE if hidden else _COARSE
+    return f"{value:.{decimals}f}", f"{limit:.{decimals}f}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _distinct(why: Sequence[str]) -> str:
+    return "; ".join(dict.fromkeys(text.strip().rstrip(".") for text in why))
+
+
+def _regions(tally: Tally) -> str:
+    return ", ".join(sorted({one.anatomy for one in tally.outside if one.anatomy is not None}))

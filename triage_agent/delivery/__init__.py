@@ -1,0 +1,1 @@
+"""Artifacts to their destinations: transports, the retry policy, and the loop that empties the outbox."""

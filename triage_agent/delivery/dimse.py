@@ -1,0 +1,40 @@
+"""DICOM objects by C-STORE (PS3.4 annex B)."""
+
+from triage_agent.delivery.endpoint import Endpoint
+from triage_agent.dimse.client import DicomClient
+from triage_agent.dimse.peers import Peer
+from triage_agent.domain.decision import Artifact
+from triage_agent.domain.vocabulary import ArtifactKind
+
+
+class DimseTransport:
+    """Stores objects at a PACS over an association that is kept while there is something to send."""
+
+    kinds = frozenset({ArtifactKind.SR})
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        peer = Peer(
+            name=endpoint.name or endpoint.ae_title,
+            ae_title=endpoint.ae_title,
+            host=endpoint.host,
+            port=endpoint.port,
+            may=frozenset(),
+        )
+        self._client = DicomClient(
+            peer,
+            calling_ae_title=endpoint.calling_ae_title,
+            connect_seconds=endpoint.connect_seconds,
+            answer_seconds=endpoint.answer_seconds,
+        )
+
+    def send(self, artifact: Artifact) -> None:
+        """Send one Part 10 file; see `Transport.send`. What each status means is `dimse.statuses`' table."""
+        self._client.store(artifact.body)
+
+    def check(self) -> str:
+        """C-ECHO."""
+        return self._client.echo()
+
+    def close(self) -> None:
+        """Release the association that is kept; the next object makes another."""
+        self._client.close()

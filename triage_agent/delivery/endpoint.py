@@ -1,0 +1,27 @@
+"""Where a destination is, and how long to wait for it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One peer's address.
+
+    Attributes:
+        name: what the site calls it.
+        ae_title: the peer's application entity title; DICOM peers have one.
+        calling_ae_title: ours.
+        connect_seconds: how long to wait for a connection.
+        answer_seconds: how long to wait for the answer to one object.
+    """
+
+    host: str
+    port: int
+    name: str = ""
+    ae_title: str = ""
+    calling_ae_title: str = "TRIAGE"
+    connect_seconds: float = 10.0
+    answer_seconds: float = 30.0
+
+    def __str__(self) -> str:
+        return f"{self.ae_title}@{self.host}:{self.port}" if self.ae_title else f"{self.host}:{self.port}"

@@ -1,0 +1,167 @@
+"""HL7 v2 messages by MLLP (HL7 v2.5.1 implementation guide, appendix C): one connection, one message at a time.
+
+The peer's free text (MSA-3, ERR-8) is never repeated: it may quote the patient. Codes are.
+"""
+
+import contextlib
+import re
+import select
+import socket
+import threading
+import time
+from dataclasses import dataclass
+
+from triage_agent.delivery.endpoint import Endpoint
+from triage_agent.domain.decision import Artifact
+from triage_agent.domain.errors import DeliveryError
+from triage_agent.domain.vocabulary import ArtifactKind
+
+_START, _END = b"\x0b", b"\x1c\r"
+_LONGEST_ANSWER = 1 << 20  # bytes; an acknowledgement has some hundreds
+_ACCEPTED = frozenset({"AA", "CA"})  # table 0008
+_ERROR = frozenset({"AE", "CE"})
+_REJECTED = frozenset({"AR", "CR"})
+_ERROR_CODE = re.compile(r"[0-9]{1,4}")  # table 0357
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """What the peer said of a message: MSA-1, MSA-2 and, where it is a plain code, ERR-3."""
+
+    code: str
+    control_id: str
+    error_code: str
+
+
+class MllpTransport:
+    """Sends a message and waits for its acknowledgement; the connection is kept, and made again when it has gone."""
+
+    kinds = frozenset({ArtifactKind.HL7_ORU})
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._connection: socket.socket | None = None
+        self._lock = threading.Lock()  # an answer belongs to the one message that waits for it
+
+    def send(self, artifact: Artifact) -> None:
+        """Send one message; see `Transport.send`.
+
+        Raises:
+            DeliveryError: permanent for AR and CR; AE, CE, silence, a lost connection or an answer to another message
+                may be mended by a retry.
+        """
+        with self._lock:
+            try:
+                acknowledgement = self._exchange(artifact.body)
+                self._judge(acknowledgement, _control_id(artifact.body))
+            except OSError as error:
+                self._drop()
+                raise self._away(error) from error
+            except DeliveryError:
+                self._drop()
+                raise
+
+    def check(self) -> str:
+        """Connect and hang up; HL7 has no question that asks for nothing."""
+        try:
+            self._connect().close()
+        except OSError as error:
+            raise self._away(error) from error
+        return f"connected to {self._endpoint}"
+
+    def close(self) -> None:
+        """Hang up; the next message connects again."""
+        with self._lock:
+            self._drop()
+
+    def _exchange(self, body: bytes) -> Acknowledgement:
+        """One message and its answer; once more on a new connection if the kept one turns out to have been closed."""
+        kept = self._connection
+        if kept is not None and _has_gone(kept):
+            self._drop()
+        if self._connection is not None:
+            try:
+                return self._ask(self._connection, body)
+            except (ConnectionError, EOFError):
+                self._drop()
+        self._connection = self._connect()
+        try:
+            return self._ask(self._connection, body)
+        except EOFError:
+            raise DeliveryError(f"{self._endpoint} closed the connection without an answer", permanent=False) from None
+
+    def _ask(self, connection: socket.socket, body: bytes) -> Acknowledgement:
+        deadline = time.monotonic() + self._endpoint.answer_seconds
+        connection.settimeout(self._endpoint.answer_seconds)
+        connection.sendall(_START + body + _END)
+        received = bytearray()
+        while _END not in received:
+            if len(received) > _LONGEST_ANSWER:
+                raise DeliveryError(f"{self._endpoint} does not speak MLLP: its answer has no end", permanent=False)
+            connection.settimeout(max(0.001, deadline - time.monotonic()))
+            chunk = connection.recv(65536)
+            if not chunk:
+                raise EOFError
+            received += chunk
+        return parse_acknowledgement(bytes(received[: received.index(_END)]))
+
+    def _judge(self, said: Acknowledgement, control_id: str) -> None:
+        if said.code not in _ACCEPTED | _ERROR | _REJECTED:
+            raise DeliveryError(f"{self._endpoint} did not answer with an acknowledgement", permanent=False)
+        if said.control_id != control_id:
+            raise DeliveryError(f"{self._endpoint} acknowledged another message", permanent=False)
+        if said.code in _ACCEPTED:
+            return
+        code = f", error {said.error_code}" if said.error_code else ""
+        if said.code in _REJECTED:
+            raise DeliveryError(
+                f"{self._endpoint} rejected the message ({said.code}{code})",
+                permanent=True,
+                remedy="see the receiver's log, mend its interface, and retry",
+            )
+        raise DeliveryError(f"{self._endpoint} could not process the message ({said.code}{code})", permanent=False)
+
+    def _connect(self) -> socket.socket:
+        address = (self._endpoint.host, self._endpoint.port)
+        connection = socket.create_connection(address, timeout=self._endpoint.connect_seconds)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                self._connection.close()
+            self._connection = None
+
+    def _away(self, error: OSError) -> DeliveryError:
+        what = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be reached"
+        return DeliveryError(f"{self._endpoint} {what} ({type(error).__name__})", permanent=False)
+
+
+def parse_acknowledgement(frame: bytes) -> Acknowledgement:
+    """Read MSA and ERR of an answer; what is missing is empty."""
+    text = frame.rpartition(_START)[2].decode("utf-8", "replace")
+    separator = text[3] if text.startswith("MSH") and len(text) > len("MSH|") else "|"
+    segments: dict[str, list[str]] = {}
+    for line in re.split(r"[\r\n]+", text):
+        fields = line.split(separator)
+        segments.setdefault(fields[0], fields)
+    msa = [*segments.get("MSA", []), "", "", ""]
+    err = [*segments.get("ERR", []), "", "", "", ""]
+    code = err[3].split("^")[0]
+    return Acknowledgement(
+        code=msa[1].strip(), control_id=msa[2].strip(), error_code=code if _ERROR_CODE.fullmatch(code) else ""
+    )
+
+
+def _control_id(message: bytes) -> str:
+    """MSH-10; MSH-1 is the separator, so that it is the tenth piece of the first segment."""
+    pieces = message.split(b"\r", 1)[0].split(message[3:4] or b"|")
+    return pieces[9].decode("utf-8", "replace") if len(pieces) > 9 else ""  # noqa: PLR2004 - as the line above says
+
+
+def _has_gone(connection: socket.socket) -> bool:
+    """Whether an idle connection was closed, or holds something that nobody asked for."""
+    readable, _, _ = select.select([connection], [], [], 0)
+    return bool(readable)

@@ -1,0 +1,142 @@
+"""The loop that empties the outbox of one destination after the other, or of one in its own thread.
+
+An attempt is recorded (by the claim), then made, then marked: a crash between the two sends the same object once more,
+which is harmless (promise 5).
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from enum import StrEnum
+from random import Random
+
+import structlog
+
+from triage_agent.delivery.retry import RetryPolicy
+from triage_agent.domain.decision import Delivery
+from triage_agent.domain.errors import DeliveryError
+from triage_agent.domain.ports import Clock, Transport, Worklist
+
+log = structlog.get_logger(__name__)
+
+_LONGEST_RUN = 32  # deliveries, so that whoever runs the loop can stop it between runs
+
+
+class Sent(StrEnum):
+    """What became of one attempt."""
+
+    SENT = "sent"
+    RETRY = "retry"  # tried again later
+    DEAD = "dead"  # refused for good, or out of attempts
+
+
+class Sender:
+    """Sends what is due. Destinations share nothing: run each in its own thread, and a dead one blocks no other."""
+
+    def __init__(
+        self,
+        *,
+        worklist: Worklist,
+        transports: Mapping[str, Transport],
+        clock: Clock,
+        rng: Random,
+        owner: str,
+        lease: timedelta,
+        retry: RetryPolicy | None = None,
+        observed: Callable[[str, Sent], None] | None = None,
+    ) -> None:
+        """`transports` are by destination; `lease` must be longer than the slowest send takes.
+
+        `observed` is told the destination and the outcome of each attempt; the metrics' side of it.
+        """
+        self._worklist = worklist
+        self._transports = dict(transports)
+        self._clock = clock
+        self._rng = rng
+        self._owner = owner
+        self._lease = lease
+        self._retry = retry or RetryPolicy()
+        self._observed = observed
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """The destinations that this sender has a transport for."""
+        return tuple(self._transports)
+
+    def run_once(self, destination: str | None = None) -> int:
+        """Send what is due to `destination`, or to each in turn; returns how many were delivered.
+
+        A run for a destination ends when nothing is due, after some dozens of deliveries, or when an attempt fails in a
+        way that a retry may mend: the destination is probably away, and the others in its queue keep their attempts.
+        Zero therefore means: wait before the next run.
+
+        Raises:
+            WorklistUnavailableError: the database is away; what was sent and could not be marked is sent again.
+        """
+        names = self.destinations if destination is None else (destination,)
+        return sum(self._drain(name) for name in names)
+
+    def close(self) -> None:
+        """End the connections that transports keep open."""
+        for transport in self._transports.values():
+            transport.close()
+
+    def _drain(self, destination: str) -> int:
+        delivered = 0
+        for _ in range(_LONGEST_RUN):
+            claimed = self._worklist.claim_deliveries(
+                self._owner, self._clock(), self._lease, 1, destinations=[destination]
+            )
+            if not claimed:
+                break
+            outcome = self._deliver(claimed[0])
+            if outcome is Sent.RETRY:
+                break
+            delivered += outcome is Sent.SENT
+        return delivered
+
+    def _deliver(self, delivery: Delivery) -> Sent:
+        started = time.perf_counter()
+        failure = self._attempt(delivery)
+        if failure is None:
+            self._worklist.delivery_sent(delivery, self._clock())
+            outcome = Sent.SENT
+        else:
+            outcome = self._keep_failure(delivery, failure)
+        if self._observed is not None:
+            self._observed(delivery.destination, outcome)
+        line = log.bind(
+            study_instance_uid=delivery.study_instance_uid,
+            kind=delivery.artifact.kind.value,
+            destination=delivery.destination,
+            attempt=delivery.attempt,
+            outcome=outcome.value,
+            seconds=round(time.perf_counter() - started, 3),
+        )
+        if failure is None:
+            line.info("delivery")
+        else:
+            line.warning("delivery", error=str(failure))
+        return outcome
+
+    def _attempt(self, delivery: Delivery) -> DeliveryError | None:
+        """The reason why it was not taken; None when it was."""
+        transport = self._transports[delivery.destination]
+        kind = delivery.artifact.kind
+        if kind not in transport.kinds:
+            return DeliveryError(
+                f"{delivery.destination} cannot be sent {kind.value}", permanent=True, remedy="correct the route"
+            )
+        try:
+            transport.send(delivery.artifact)
+        except DeliveryError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - only the type: a message may quote what was sent
+            return DeliveryError(f"unexpected {type(error).__name__}", permanent=False)
+        return None
+
+    def _keep_failure(self, delivery: Delivery, failure: DeliveryError) -> Sent:
+        now = self._clock()
+        retry_at = None if failure.permanent else self._retry.next_attempt(delivery.attempt, now, self._rng)
+        self._worklist.delivery_failed(delivery, str(failure), retry_at, now)
+        return Sent.DEAD if retry_at is None else Sent.RETRY

@@ -1,0 +1,277 @@
+"""pynetdicom's association machinery, made fit for a listener that strangers connect to.
+
+Each class overrides the narrowest thing that was found wanting in pynetdicom 3.0 and leaves the protocol itself to it:
+
+- an accepted socket has no timeout, so a peer that stops in the middle of a PDU holds its threads for ever;
+- a PDU's announced length is believed, and a message grows as long as the peer likes;
+- errors outside its `try` blocks end a thread with a traceback on stderr;
+- both reactors poll a thousand times a second, so that idle associations eat the CPU and every message waits;
+- a connection that is closed before it asks for anything (a load balancer's probe) keeps its thread for `acse_timeout`;
+- every association copies every supported context (50 ms for all of storage), and a burst waits for TCP's retries.
+"""
+
+import queue
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from pynetdicom._globals import MODE_ACCEPTOR
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_primitives import C_STORE, DimseServiceType
+from pynetdicom.dul import DULServiceProvider
+from pynetdicom.pdu_primitives import P_DATA
+from pynetdicom.transport import AssociationSocket
+
+log = structlog.get_logger(__name__)
+
+LARGEST_PDU = 1 << 20  # bytes; an A-ASSOCIATE-RQ with every context there is has a quarter of it
+_WAIT_SECONDS = 0.25  # how long a reactor sleeps when nothing wakes it, that is how late it sees a timer
+_MOST_WAITING = 8  # requests a peer has sent without waiting for answers; more than one was not negotiated
+_NO_DATA_SET = 0xA900
+
+
+class BoundedSocket(AssociationSocket):
+    """An accepted connection on which a PDU must be of bounded length and complete in bounded time."""
+
+    def __init__(self, assoc: Association, connection: socket.socket, timeout: float) -> None:
+        connection.settimeout(timeout)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._timeout = timeout
+        super().__init__(assoc, client_socket=connection)
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to read; `poll`, since `select` fails beyond descriptor 1023."""
+        connection = self.socket
+        if connection is None:
+            return False
+        return self.wait(0.0, None)
+
+    def wait(self, seconds: float, waker: socket.socket | None) -> bool:
+        """Whether there is something to read, now or within `seconds`; returns early when `waker` is written to."""
+        connection = self.socket
+        if connection is None:
+            return False
+        if pending := getattr(connection, "pending", None):  # an SSLSocket holds decrypted bytes that poll cannot see
+            seconds = 0.0 if pending() else seconds
+        poller = select.poll()
+        try:
+            poller.register(connection, select.POLLIN)
+            if waker is not None:
+                poller.register(waker, select.POLLIN)
+            ready = dict(poller.poll(seconds * 1000))
+            return connection.fileno() in ready or bool(pending and pending())
+        except (OSError, ValueError):  # closed meanwhile
+            self.event_queue.put("Evt17")
+            return False
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read `nr_bytes`, fewer when the peer closes first.
+
+        Raises:
+            OSError: they are more than a PDU may have, or did not come in time.
+        """
+        connection = self.socket
+        if connection is None:
+            raise OSError("the connection is closed")
+        if nr_bytes > LARGEST_PDU:
+            raise OSError("the peer announced a PDU that is longer than was agreed")
+        received = bytearray(nr_bytes)
+        deadline = time.monotonic() + self._timeout
+        with memoryview(received) as view:
+            filled = 0
+            while filled < nr_bytes:
+                if time.monotonic() > deadline:
+                    raise TimeoutError("the peer did not finish a PDU in time")
+                count = connection.recv_into(view[filled:])
+                if count == 0:
+                    break
+                filled += count
+        del received[filled:]
+        return received
+
+
+class _PokingQueue(queue.Queue[Any]):
+    """Tells somebody when something was put."""
+
+    def __init__(self, poke: Callable[[], None]) -> None:
+        super().__init__()
+        self._poke = poke
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        super().put(item, block, timeout)
+        self._poke()
+
+
+class UpperLayer(DULServiceProvider):
+    """The upper layer's reactor, which sleeps until the socket or a service user wakes it."""
+
+    def __init__(self, assoc: Association) -> None:
+        super().__init__(assoc)
+        self.daemon = True  # a thread that hangs must not keep the process
+        self._run_loop_delay = 0.0
+        self._waker, self._woken = socket.socketpair()
+        self._waker.settimeout(0.0)
+        self._woken.settimeout(0.0)
+        self.to_user_queue = _PokingQueue(self._poke_user)
+
+    def run_reactor(self) -> None:
+        """Run until the association ends; what pynetdicom does not catch ends this association and nothing else."""
+        try:
+            super().run_reactor()
+        except Exception as error:  # noqa: BLE001 - strangers' input must not end a thread with a traceback
+            log.warning("upper_layer_failed", error=type(error).__name__)
+        finally:
+            self._poke_user()
+            self._waker.close()
+            self._woken.close()
+
+    def send_pdu(self, primitive: Any) -> None:
+        """Queue a primitive and wake the reactor to send it."""
+        super().send_pdu(primitive)
+        self._wake()
+
+    def kill_dul(self) -> None:
+        """Make the reactor end."""
+        super().kill_dul()
+        self._wake()
+
+    def stop_dul(self) -> bool:
+        """End the reactor if it is idle; False if it is not."""
+        if self.state_machine.current_state != "Sta1":
+            return False
+        self.kill_dul()
+        if threading.current_thread() is not self:
+            self.join(_WAIT_SECONDS)
+        return True
+
+    def _is_transport_event(self) -> bool:
+        if (
+            self.state_machine.current_state != "Sta13"
+            and self.event_queue.empty()
+            and isinstance(self.socket, BoundedSocket)
+        ):
+            self.socket.wait(_WAIT_SECONDS, self._woken)
+            self._forget_wakes()
+        return super()._is_transport_event()
+
+    def _forget_wakes(self) -> None:
+        with suppress(OSError):
+            self._woken.recv(4096)
+
+    def _wake(self) -> None:
+        with suppress(OSError):  # full, so it will wake anyway, or closed, so there is nobody to wake
+            self._waker.send(b"\0")
+
+    def _poke_user(self) -> None:
+        self.assoc.dimse.msg_queue.put((None, None))
+
+
+class Messages(DIMSEServiceProvider):
+    """Assembles messages of bounded length, and aborts over one that makes no sense."""
+
+    def __init__(self, assoc: Association, largest_message: int) -> None:
+        super().__init__(assoc)
+        self._largest = largest_message
+
+    def get_msg(self, block: bool = False) -> Any:
+        """The next message; the reactor, which asks without `block`, sleeps here until there is something to do."""
+        if block:
+            return super().get_msg(block=True)
+        try:
+            return self.msg_queue.get(timeout=_WAIT_SECONDS)
+        except queue.Empty:
+            return None, None
+
+    def receive_primitive(self, primitive: P_DATA) -> None:
+        """Take up a P-DATA; anything wrong with it aborts the association (PS3.8 section 9.2.3, AA-8)."""
+        try:
+            super().receive_primitive(primitive)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._abort(type(error).__name__)
+        else:
+            if self._length() > self._largest:
+                self._abort("message too long")
+            elif self.msg_queue.qsize() > _MOST_WAITING:
+                self._abort("requests without waiting for answers")
+
+    def _length(self) -> int:
+        message = self.message
+        if message is None:
+            return 0
+        return message.encoded_command_set.tell() + (message.data_set.tell() if message.data_set else 0)
+
+    def _abort(self, why: str) -> None:
+        log.warning("message_refused", why=why, calling_ae_title=self.assoc.requestor.ae_title)
+        self.message = None
+        self.dul.event_queue.put("Evt19")
+
+
+class GuardedAssociation(Association):
+    """An accepted association that ends cleanly whatever happens on it."""
+
+    def __init__(self, ae: ApplicationEntity, server: Any, largest_message: int) -> None:
+        super().__init__(ae, MODE_ACCEPTOR)
+        self._server = server
+        self.dul: UpperLayer = UpperLayer(self)
+        self.dimse = Messages(self, largest_message)
+        # Their setters pass these on to the upper layer's timers, which are new.
+        self.acse_timeout = ae.acse_timeout
+        self.network_timeout = ae.network_timeout
+        self._serving = False
+        self.last_served = time.monotonic()
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a message is being received or served."""
+        return self._serving or self.dimse.message is not None or not self.dimse.msg_queue.empty()
+
+    def cut(self) -> None:
+        """Close the connection under the association, without asking anybody."""
+        connection = self.dul.socket.socket if self.dul.socket else None
+        if connection is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def run_reactor(self) -> None:
+        """Run until the association ends."""
+        try:
+            super().run_reactor()
+        except Exception as error:  # noqa: BLE001 - as above
+            log.warning("association_failed", error=type(error).__name__)
+            self.cut()
+        finally:
+            self.dul.kill_dul()
+
+    def abandon_unasked(self) -> None:
+        """End at once when the connection closed before anything was requested."""
+        if self.requestor.primitive is None:
+            self.dul.to_user_queue.put(None)  # what `receive_pdu` returns when its time is over
+
+    def _serve_request(self, msg: DimseServiceType, context_id: int) -> None:
+        self._serving = True
+        try:
+            if isinstance(msg, C_STORE) and msg.MessageID is not None and not msg.is_valid_request:
+                self._refuse_incomplete(msg, context_id)
+            else:
+                super()._serve_request(msg, context_id)
+        finally:
+            self._serving = False
+            self.last_served = time.monotonic()
+
+    def _refuse_incomplete(self, request: C_STORE, context_id: int) -> None:
+        """Answer a C-STORE without data set or identifiers, which pynetdicom leaves waiting (PS3.7 section 9.3.1.2)."""
+        response = C_STORE()
+        response.MessageIDBeingRespondedTo = request.MessageID
+        response.AffectedSOPClassUID = request.AffectedSOPClassUID
+        response.AffectedSOPInstanceUID = request.AffectedSOPInstanceUID
+        response.Status = _NO_DATA_SET
+        response.ErrorComment = "the request lacks its data set or its identifiers"  # type: ignore[assignment]
+        self.dimse.send_msg(response, context_id)

@@ -1,0 +1,64 @@
+"""The one place that touches pynetdicom's process-wide configuration.
+
+What is set, and why:
+
+- `LOG_HANDLER_LEVEL = "none"`: the default handlers format every PDU and message, which costs time for nothing and
+  prints identifiers.
+- `LOG_REQUEST_IDENTIFIERS`, `LOG_RESPONSE_IDENTIFIERS = False`: identifiers are patient data.
+- The `pynetdicom` logger: warnings and errors only, one throttled line each, without tracebacks; they reach the
+  agent's log and nobody else's.
+- `register_uid` for storage SOP classes that pynetdicom does not list (see `contexts`).
+"""
+
+import logging
+import threading
+
+import structlog
+from pynetdicom import _config
+
+from triage_agent.dimse.contexts import register_storage_sop_classes
+from triage_agent.dimse.throttle import Throttle
+from triage_agent.domain.uids import derive_uid
+
+log = structlog.get_logger(__name__)
+
+# PS3.7 section D.3.3.2; what `intake` writes into the files' meta information, too.
+IMPLEMENTATION_CLASS_UID = derive_uid("triage-agent", "implementation-class")
+
+_LINES = 10
+_WINDOW_SECONDS = 60.0
+
+_once = threading.Lock()
+_configured = threading.Event()
+
+
+class _ToStructlog(logging.Handler):
+    """Passes the library's warnings on: what happened and where, never a traceback with its values."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._throttle = Throttle(_LINES, _WINDOW_SECONDS)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one line, unless that place in the library logged many within the last minute."""
+        held_back = self._throttle.admit(f"{record.pathname}:{record.lineno}")
+        if held_back is None:
+            return
+        what = type(record.msg).__name__ if isinstance(record.msg, Exception) else record.getMessage().strip()
+        log.warning("pynetdicom", where=record.name, what=what[:200], held_back=held_back)
+
+
+def configure_pynetdicom() -> None:
+    """Set the library up, once a process; doing it again changes nothing."""
+    with _once:
+        if _configured.is_set():
+            return
+        _config.LOG_HANDLER_LEVEL = "none"
+        _config.LOG_REQUEST_IDENTIFIERS = False
+        _config.LOG_RESPONSE_IDENTIFIERS = False
+        logger = logging.getLogger("pynetdicom")
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False
+        logger.addHandler(_ToStructlog())
+        register_storage_sop_classes()
+        _configured.set()

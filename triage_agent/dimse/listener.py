@@ -1,0 +1,127 @@
+"""The TCP side of the server: accepts connections, shakes TLS hands, starts an association for each."""
+
+import gc
+import socket
+import socketserver
+import ssl
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from pynetdicom import evt
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+
+from triage_agent.dimse.association import BoundedSocket, GuardedAssociation
+from triage_agent.dimse.throttle import Throttle
+
+log = structlog.get_logger(__name__)
+
+Handler = tuple[evt.EventType, Callable[[evt.Event], Any]]
+
+_COLLECT_EVERY = 200  # connections; pynetdicom's objects refer to each other and wait for the cycle collector
+
+
+class _Connection(RequestHandler):
+    """One accepted connection."""
+
+    server: "Listener"
+
+    def handle(self) -> None:
+        """Start an association on the connection and return."""
+        server = self.server
+        connection = self._secured(self.request, server.ssl_context, server.io_timeout)
+        if connection is None:
+            return
+        association = GuardedAssociation(server.ae, server, server.largest_message)
+        association.name = f"AcceptorThread@{datetime.now(UTC):%Y%m%d%H%M%S}"
+        association.set_socket(BoundedSocket(association, connection, server.io_timeout))
+        association.acceptor.maximum_length = server.ae.maximum_pdu_size
+        association.acceptor.ae_title = server.ae_title
+        association.acceptor.address_info = self.local
+        association.acceptor.implementation_class_uid = server.ae.implementation_class_uid
+        association.acceptor.implementation_version_name = server.ae.implementation_version_name
+        association.acceptor.supported_contexts = list(server.contexts)
+        association.requestor.address_info = self.remote
+        for event, handler in server.handlers:
+            association.bind(event, handler)
+        association.start()
+
+    def _secured(
+        self, connection: socket.socket, context: ssl.SSLContext | None, timeout: float
+    ) -> socket.socket | None:
+        """The connection, after the handshake where TLS is on; here, in its own thread, a slow peer harms nobody."""
+        if context is None:
+            return connection
+        connection.settimeout(timeout)
+        try:
+            return context.wrap_socket(connection, server_side=True)
+        except OSError as error:  # ssl.SSLError and timeouts among them
+            self.server.complain("tls_handshake_failed", str(self.client_address[0]), type(error).__name__)
+            self.server.shutdown_request(connection)
+            return None
+
+
+class Listener(ThreadedAssociationServer):
+    """The listening socket; `contexts` is what a caller gets before it is known who it is."""
+
+    request_queue_size = 128  # 5, the default, makes a burst of connections wait for TCP to try again
+    daemon_threads = True
+
+    def __init__(
+        self,
+        ae: ApplicationEntity,
+        address: tuple[str, int],
+        *,
+        contexts: list[PresentationContext],
+        tls: ssl.SSLContext | None,
+        handlers: Sequence[Handler],
+        io_timeout: float,
+        largest_message: int,
+    ) -> None:
+        self.handlers = tuple(handlers)
+        self.io_timeout = io_timeout
+        self.largest_message = largest_message
+        self._connections = 0
+        self._complaints = Throttle(5, 60.0)
+        super().__init__(ae, address, ae.ae_title, contexts, ssl_context=tls, request_handler=_Connection)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; TLS waits until it has a thread of its own."""
+        return self.socket.accept()  # type: ignore[union-attr]
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002 - socketserver's
+        """Whether there are threads left for this connection, twice what may be associated."""
+        if len(self.active_associations) < 2 * self.ae.maximum_associations:
+            return True
+        self.complain("too_many_connections", str(client_address[0]), "")
+        return False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver's
+        """Log one line in place of a traceback on stderr."""
+        error = sys.exc_info()[0]
+        self.complain("connection_failed", str(client_address[0]), error.__name__ if error else "")
+
+    def service_actions(self) -> None:
+        """Collect dead associations after many, not twice a minute: a collection stops a process that holds a model."""
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give the connection a thread."""
+        self._connections += 1
+        if self._connections % _COLLECT_EVERY == 0:
+            gc.collect()
+        super().process_request(request, client_address)
+
+    def shutdown(self) -> None:
+        """Stop accepting and close the socket; associations go on."""
+        socketserver.BaseServer.shutdown(self)
+        self.server_close()
+
+    def complain(self, what: str, address: str, error: str) -> None:
+        """One throttled line about an address."""
+        held_back = self._complaints.admit(f"{what} {address}")
+        if held_back is not None:
+            log.warning(what, address=address, error=error, held_back=held_back)

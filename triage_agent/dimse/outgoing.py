@@ -1,0 +1,131 @@
+"""Associations that we ask for: made, used and ended without a wait that has no end."""
+
+import time
+from collections.abc import Sequence
+
+from pynetdicom import evt
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.presentation import build_context
+
+from triage_agent import __version__
+from triage_agent.dimse.library import IMPLEMENTATION_CLASS_UID, configure_pynetdicom
+from triage_agent.dimse.peers import Peer
+from triage_agent.domain.errors import DeliveryError
+
+Context = tuple[str, str]  # abstract syntax, transfer syntax: each proposed in a presentation context of its own
+
+_MAX_PDU = 131072
+
+
+class Caller:
+    """Asks one peer for associations.
+
+    Args:
+        idle_seconds: how long an association that nothing is sent on is kept before it is released.
+    """
+
+    def __init__(
+        self, peer: Peer, *, calling_ae_title: str, connect_seconds: float, answer_seconds: float, idle_seconds: float
+    ) -> None:
+        configure_pynetdicom()
+        self._peer = peer
+        self._answer_seconds = answer_seconds
+        self._entity = ApplicationEntity(calling_ae_title)
+        self._entity.connection_timeout = connect_seconds
+        self._entity.acse_timeout = answer_seconds
+        self._entity.dimse_timeout = answer_seconds
+        self._entity.network_timeout = idle_seconds
+        self._entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        self._entity.implementation_version_name = f"TRIAGE_{__version__}"[:16]
+
+    def __str__(self) -> str:
+        return f"{self._peer.ae_title}@{self._peer.host}:{self._peer.port}"
+
+    def associate(self, contexts: Sequence[Context]) -> Association:
+        """An established association with at least one of `contexts` accepted.
+
+        Raises:
+            DeliveryError: permanent only when the peer takes none of the contexts.
+        """
+        connected: list[bool] = []
+
+        def bound_waits(event: evt.Event) -> None:
+            # pynetdicom takes the timeout off once connected, and then waits for a silent peer for ever.
+            wrapper = event.assoc.dul.socket
+            if wrapper is not None and wrapper.socket is not None:
+                wrapper.socket.settimeout(self._answer_seconds)
+            connected.append(True)
+
+        try:
+            association = self._entity.associate(
+                self._peer.host,
+                self._peer.port,
+                contexts=[build_context(abstract, transfer) for abstract, transfer in contexts],
+                ae_title=self._peer.ae_title,
+                max_pdu=_MAX_PDU,
+                evt_handlers=[(evt.EVT_CONN_OPEN, bound_waits)],
+            )
+        except OSError as error:
+            raise DeliveryError(
+                f"{self}: the host's name is not known ({error})", permanent=False, remedy="check the peer's host"
+            ) from error
+        if association.is_established:
+            association.network_timeout_response = "A-RELEASE"
+            return association
+        raise self._failure(association, connected=bool(connected))
+
+    def _failure(self, association: Association, *, connected: bool) -> DeliveryError:
+        """Why there is no association, and what to do."""
+        answer = association.acceptor.primitive
+        if not connected:
+            return DeliveryError(f"{self}: no connection", permanent=False, remedy="check that the peer is running")
+        if association.is_rejected and isinstance(answer, A_ASSOCIATE):
+            return DeliveryError(
+                f"{self}: association rejected ({answer.result_str}: {answer.reason_str})",
+                permanent=False,
+                remedy=f"make {self._entity.ae_title} known to the peer, or check the peer's AE title",
+            )
+        if association.rejected_contexts and not association.accepted_contexts:
+            return DeliveryError(
+                f"{self}: none of the presentation contexts was accepted",
+                permanent=True,
+                remedy="let the peer take this SOP class, or send it another kind of result",
+            )
+        return DeliveryError(f"{self}: no answer to the association request", permanent=False)
+
+
+def accepted_contexts(association: Association) -> dict[Context, int]:
+    """The ids of the accepted presentation contexts."""
+    return {
+        (str(context.abstract_syntax), str(context.transfer_syntax[0])): int(context.context_id or 0)
+        for context in association.accepted_contexts
+    }
+
+
+def exchange(association: Association, request: C_STORE, context_id: int) -> C_STORE | None:
+    """Send a C-STORE request as it is and wait for its answer; None when none came in time.
+
+    `Association.send_c_store` would decode and encode the data set again. Like it, this keeps the association's own
+    reactor from taking the answer.
+    """
+    reactor = association._reactor_checkpoint  # noqa: SLF001 - what every send_* method of pynetdicom does
+    reactor.clear()
+    while not association._is_paused and association.is_alive():  # noqa: SLF001 - as above
+        time.sleep(0.0005)
+    try:
+        association.dimse.send_msg(request, context_id)
+        _, answer = association.dimse.get_msg(block=True)
+    finally:
+        reactor.set()
+    return answer if isinstance(answer, C_STORE) and answer.is_valid_response else None
+
+
+def end(association: Association) -> None:
+    """Release an association, or abort it when it does not let itself be released."""
+    if association.is_established:
+        association.release()
+    elif association.is_alive():
+        association.abort()

@@ -1,0 +1,98 @@
+"""Who may talk to us: calling AE title and address together, never one of them alone."""
+
+import ipaddress
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+STORE = "store"
+QUERY = "query"
+COMMIT = "commit"
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1"})
+_REMEMBER_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A DICOM application that may talk to us, or that we talk to.
+
+    Attributes:
+        host: name or address.
+        may: what it is allowed to ask for: `store`, `query`, `commit`. C-ECHO needs no permission.
+    """
+
+    name: str
+    ae_title: str
+    host: str
+    port: int
+    may: frozenset[str]
+
+
+class AccessPolicy:
+    """Says what a calling AE title at an address may do; safe to call from many threads."""
+
+    def __init__(
+        self,
+        peers: Iterable[Peer],
+        *,
+        accept_unknown: bool = False,
+        resolve: Callable[[str], frozenset[str]] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._peers = tuple(peers)
+        self._accept_unknown = accept_unknown
+        self._resolve = resolve or resolve_host
+        self._monotonic = monotonic
+        self._resolved: dict[str, tuple[float, frozenset[str]]] = {}
+
+    def permissions(self, calling_ae_title: str, address: str) -> frozenset[str] | None:
+        """What the caller may do; None when it is nobody we know.
+
+        Where unknown peers are accepted they may store, and nothing else.
+        """
+        title, where = calling_ae_title.strip(), normal_address(address)
+        granted = [
+            peer.may for peer in self._peers if peer.ae_title.strip() == title and where in self._addresses(peer.host)
+        ]
+        if granted:
+            return frozenset[str]().union(*granted)
+        return frozenset({STORE}) if self._accept_unknown else None
+
+    def _addresses(self, host: str) -> frozenset[str]:
+        """A host's addresses, looked up at most once a minute; the last ones known while the name service is away."""
+        now = self._monotonic()
+        until, known = self._resolved.get(host, (0.0, frozenset()))
+        if now < until:
+            return known
+        try:
+            known = self._resolve(host)
+        except OSError as error:
+            log.warning("peer_host_unresolved", host=host, error=str(error))
+        self._resolved[host] = (now + _REMEMBER_SECONDS, known)
+        return known
+
+
+def resolve_host(host: str) -> frozenset[str]:
+    """Every address of a host; any loopback address stands for all of them.
+
+    Raises:
+        OSError: the name is not known.
+    """
+    found = {normal_address(str(entry[4][0])) for entry in socket.getaddrinfo(host, None)}
+    return frozenset(found | _LOOPBACK if found & _LOOPBACK else found)
+
+
+def normal_address(address: str) -> str:
+    """One spelling an address: no zone, IPv4 out of its IPv6 mapping; anything else unchanged."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped or parsed)

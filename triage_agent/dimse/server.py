@@ -1,0 +1,318 @@
+"""The DICOM server: who may associate, and what a C-STORE is answered."""
+
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from pydicom.dataset import Dataset
+from pynetdicom import evt
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+
+from triage_agent import __version__
+from triage_agent.dimse.association import GuardedAssociation
+from triage_agent.dimse.contexts import VERIFICATION, supported_contexts
+from triage_agent.dimse.library import IMPLEMENTATION_CLASS_UID, configure_pynetdicom
+from triage_agent.dimse.listener import Listener
+from triage_agent.dimse.peers import STORE, AccessPolicy
+from triage_agent.dimse.throttle import Throttle
+from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.errors import (
+    ConfigurationError,
+    InvalidDatasetError,
+    StorageExhaustedError,
+    TriageError,
+    WorklistUnavailableError,
+)
+from triage_agent.domain.ports import Clock, Registered
+from triage_agent.domain.vocabulary import AuditAction
+
+log = structlog.get_logger(__name__)
+
+# PS3.4 table B.2-1 and PS3.7 annex C.
+SUCCESS = 0x0000
+COERCED = 0xB000
+SOP_CLASS_NOT_SUPPORTED = 0x0122
+OUT_OF_RESOURCES = 0xA700
+DATA_SET_DOES_NOT_MATCH = 0xA900
+CANNOT_UNDERSTAND = 0xC000
+
+# PS3.8 table 9-21: rejected permanent, by the service user, because.
+_CALLING_AE_TITLE_NOT_RECOGNIZED = 3
+_CALLED_AE_TITLE_NOT_RECOGNIZED = 7
+
+_POLL_SECONDS = 0.1
+_IDLE_BEFORE_DRAINED = 0.5
+_LAST_SECONDS = 2.0  # for threads to end once everything was aborted
+_LONGEST_COMMENT = 64  # VR LO
+
+
+class Outcome(Protocol):
+    """What the server needs to know of an instance that was received."""
+
+    @property
+    def outcome(self) -> Registered:
+        """Whether it was new, known, or in conflict with what is known."""
+
+
+class Receive(Protocol):
+    """Keeps an instance; returns when it is durable and on the worklist."""
+
+    def __call__(
+        self, encoded: memoryview, *, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str, source: str
+    ) -> Outcome:
+        """Raises InvalidDatasetError, StorageExhaustedError or WorklistUnavailableError; see `DicomServer`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """How the server listens.
+
+    Attributes:
+        port: 0 for any that is free.
+        timeout_seconds: for an association request, between messages, and for one PDU to come whole.
+        max_pdu_bytes: largest P-DATA-TF that senders are told to send; large ones make large images fast.
+        max_instance_bytes: a longer data set aborts its association.
+        warn_on_conflict: answer 0xB000 in place of 0x0000 to known SOP Instance UIDs with other bytes.
+    """
+
+    ae_title: str
+    host: str
+    port: int
+    max_associations: int = 100
+    timeout_seconds: float = 30.0
+    max_pdu_bytes: int = 131072
+    max_instance_bytes: int = 2 << 30
+    warn_on_conflict: bool = False
+    tls: ssl.SSLContext | None = None
+
+
+class DicomServer:
+    """Verification and Storage SCP (PS3.4 annexes A and B).
+
+    Args:
+        receive: called in the association's thread with each data set as it came.
+        audit: told of rejected associations; may raise `WorklistUnavailableError`.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        *,
+        receive: Receive,
+        policy: AccessPolicy,
+        audit: Callable[[AuditEvent], None],
+        clock: Clock,
+    ) -> None:
+        configure_pynetdicom()
+        self._settings = settings
+        self._receive = receive
+        self._policy = policy
+        self._audit = audit
+        self._clock = clock
+        self._contexts = supported_contexts()
+        self._rejections = Throttle(10, 60.0)
+        self._listener: Listener | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that the server listens on; those asked for before it is started."""
+        if self._listener is None:
+            return self._settings.host, self._settings.port
+        return str(self._listener.server_address[0]), int(self._listener.server_address[1])
+
+    @property
+    def running(self) -> bool:
+        """Whether connections are accepted."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Listen, in a thread.
+
+        Raises:
+            ConfigurationError: the address cannot be listened on.
+        """
+        settings = self._settings
+        try:
+            self._listener = Listener(
+                self._application_entity(),
+                (settings.host, settings.port),
+                contexts=[self._contexts[VERIFICATION]],
+                tls=settings.tls,
+                handlers=[
+                    (evt.EVT_REQUESTED, self._on_requested),
+                    (evt.EVT_REJECTED, self._on_rejected),
+                    (evt.EVT_CONN_CLOSE, _on_closed),
+                    (evt.EVT_C_STORE, self._on_store),
+                ],
+                io_timeout=settings.timeout_seconds,
+                largest_message=settings.max_instance_bytes,
+            )
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}",
+                remedy="set [dicom] host and port to an address of this machine that is free",
+            ) from error
+        self._thread = threading.Thread(
+            target=self._listener.serve_forever, args=(_POLL_SECONDS,), name="dicom-listener", daemon=True
+        )
+        self._thread.start()
+        log.info("listening", ae_title=settings.ae_title, host=self.address[0], port=self.address[1])
+
+    def stop(self, drain_seconds: float = 10.0) -> bool:
+        """Accept nothing more, let transfers end for `drain_seconds`, abort what is left; True if nothing was.
+
+        What is aborted was not acknowledged, so its sender has it still.
+        """
+        listener = self._listener
+        if listener is None:
+            return True
+        if self.running:
+            listener.shutdown()
+        drained = _drain(listener, drain_seconds)
+        self._thread = self._listener = None
+        return drained
+
+    def _application_entity(self) -> ApplicationEntity:
+        settings = self._settings
+        entity = ApplicationEntity(settings.ae_title)
+        entity.acse_timeout = settings.timeout_seconds
+        entity.dimse_timeout = settings.timeout_seconds
+        entity.network_timeout = settings.timeout_seconds
+        entity.maximum_pdu_size = settings.max_pdu_bytes
+        entity.maximum_associations = settings.max_associations
+        entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        entity.implementation_version_name = f"TRIAGE_{__version__}"[:16]
+        return entity
+
+    # --- association -------------------------------------------------------------------------------------------------
+    def _on_requested(self, event: evt.Event) -> None:
+        """Reject who is unknown (PS3.8 section 9.3.4), and offer the others what they may use."""
+        association = event.assoc
+        request = association.requestor.primitive
+        if not isinstance(request, A_ASSOCIATE):
+            association.acse.send_abort(0x02)
+            return
+        calling, address = str(request.calling_ae_title).strip(), association.requestor.address
+        permissions = self._policy.permissions(calling, address)
+        if permissions is None:
+            self._reject(event, _CALLING_AE_TITLE_NOT_RECOGNIZED, "calling AE title not recognized")
+        elif str(request.called_ae_title).strip() != self._settings.ae_title.strip():
+            self._reject(event, _CALLED_AE_TITLE_NOT_RECOGNIZED, "called AE title not recognized")
+        else:
+            proposed = {context.abstract_syntax for context in request.presentation_context_definition_list}
+            usable = self._contexts.keys() if STORE in permissions else {VERIFICATION}
+            association.acceptor.supported_contexts = [
+                self._contexts[uid] for uid in proposed if uid is not None and uid in usable
+            ]
+
+    def _reject(self, event: evt.Event, diagnostic: int, reason: str) -> None:
+        association = event.assoc
+        association.acse.send_reject(0x01, 0x01, diagnostic)
+        self._report_rejection(event, reason)
+        association.kill()  # returns when the rejection was sent; else the socket would be closed under it
+
+    def _on_rejected(self, event: evt.Event) -> None:
+        """What pynetdicom rejects by itself: one association too many."""
+        self._report_rejection(event, "too many associations")
+
+    def _report_rejection(self, event: evt.Event, reason: str) -> None:
+        request, address = event.assoc.requestor.primitive, event.assoc.requestor.address
+        calling = str(getattr(request, "calling_ae_title", "")).strip()
+        held_back = self._rejections.admit(f"{address} {reason}")
+        if held_back is None:
+            return
+        called = str(getattr(request, "called_ae_title", "")).strip()
+        detail = {"address": address, "called_ae_title": called, "reason": reason, "held_back": held_back}
+        log.warning("association_rejected", calling_ae_title=calling, **detail)
+        try:
+            self._audit(
+                AuditEvent(at=self._clock(), action=AuditAction.ASSOCIATION_REJECTED, actor=calling, detail=detail)
+            )
+        except WorklistUnavailableError:
+            log.warning("rejection_not_audited", calling_ae_title=calling)
+
+    # --- storage -----------------------------------------------------------------------------------------------------
+    def _on_store(self, event: evt.Event) -> Dataset | int:
+        """Answer a C-STORE request (PS3.4 section B.2.3): 0x0000 only for what is durable."""
+        request = event.request
+        if not isinstance(request, C_STORE) or request.DataSet is None:
+            return _status(CANNOT_UNDERSTAND, "not a C-STORE request")
+        if request.AffectedSOPClassUID != event.context.abstract_syntax:
+            return _status(SOP_CLASS_NOT_SUPPORTED, "SOP class is not the presentation context's")
+        source = str(event.assoc.requestor.ae_title).strip()
+        with (
+            structlog.contextvars.bound_contextvars(
+                calling_ae_title=source, sop_instance_uid=str(request.AffectedSOPInstanceUID)
+            ),
+            request.DataSet.getbuffer() as encoded,
+        ):
+            return self._store(event, encoded, request, source)
+
+    def _store(self, event: evt.Event, encoded: memoryview, request: C_STORE, source: str) -> Dataset | int:
+        try:
+            received = self._receive(
+                encoded,
+                transfer_syntax_uid=str(event.context.transfer_syntax),
+                sop_class_uid=str(request.AffectedSOPClassUID),
+                sop_instance_uid=str(request.AffectedSOPInstanceUID),
+                source=source,
+            )
+        except InvalidDatasetError as error:
+            return _refusal(DATA_SET_DOES_NOT_MATCH, error)
+        except (StorageExhaustedError, WorklistUnavailableError) as error:
+            return _refusal(OUT_OF_RESOURCES, error)
+        except Exception as error:
+            log.exception("store_failed")
+            return _status(CANNOT_UNDERSTAND, f"internal error ({type(error).__name__})")
+        if received.outcome is Registered.CONFLICT and self._settings.warn_on_conflict:
+            return _status(COERCED, "first copy kept: this SOP Instance UID came before with other bytes")
+        return SUCCESS
+
+
+def _refusal(code: int, error: TriageError) -> Dataset:
+    log.warning("store_refused", status=f"0x{code:04X}", why=error.message)
+    return _status(code, error.message)
+
+
+def _status(code: int, comment: str) -> Dataset:
+    """A response's status elements (PS3.7 section C.5); the comment is cut to what LO takes."""
+    status = Dataset()
+    status.Status = code
+    status.ErrorComment = comment.encode("ascii", "replace").decode().replace("\\", "/")[:_LONGEST_COMMENT]
+    return status
+
+
+def _on_closed(event: evt.Event) -> None:
+    if isinstance(event.assoc, GuardedAssociation):
+        event.assoc.abandon_unasked()
+
+
+def _drain(listener: Listener, seconds: float) -> bool:
+    """Let associations finish; True if all did."""
+    deadline = time.monotonic() + seconds
+    while open_ones := _associations(listener):
+        if time.monotonic() >= deadline:
+            break
+        for association in open_ones:
+            if not association.in_flight and time.monotonic() - association.last_served > _IDLE_BEFORE_DRAINED:
+                association.abort(block=False)
+        time.sleep(_POLL_SECONDS / 2)
+    drained = not _associations(listener)
+    deadline = time.monotonic() + _LAST_SECONDS
+    while (left := _associations(listener)) and time.monotonic() < deadline:
+        for association in left:
+            association.abort(block=False)
+            association.cut()
+        time.sleep(_POLL_SECONDS / 2)
+    return drained
+
+
+def _associations(listener: Listener) -> list[GuardedAssociation]:
+    return [one for one in listener.active_associations if isinstance(one, GuardedAssociation)]

@@ -1,0 +1,159 @@
+"""Reads of a data set what the worklist needs to know, and stops before the pixels."""
+
+import zlib
+from collections.abc import Callable, Mapping
+
+import structlog
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+
+from triage_agent.domain.errors import InvalidDatasetError
+from triage_agent.domain.study import InstanceHeader
+from triage_agent.domain.uids import derive_uid, is_uid
+from triage_agent.domain.vocabulary import Priority
+from triage_agent.intake.elements import Element, Encoding, elements, items
+from triage_agent.intake.text import character_sets, decode_person_name, decode_text
+
+log = structlog.get_logger(__name__)
+
+Encoded = bytes | bytearray | memoryview
+
+_SPECIFIC_CHARACTER_SET = 0x00080005
+_SOP_INSTANCE_UID = 0x00080018
+_ACCESSION_NUMBER = 0x00080050
+_MODALITY = 0x00080060
+_PATIENT_NAME = 0x00100010
+_PATIENT_ID = 0x00100020
+_STUDY_INSTANCE_UID = 0x0020000D
+_SERIES_INSTANCE_UID = 0x0020000E
+_REQUEST_ATTRIBUTES = 0x00400275
+_REQUESTED_PROCEDURE_PRIORITY = 0x00401003
+_WANTED = frozenset(
+    {
+        *(_SPECIFIC_CHARACTER_SET, _SOP_INSTANCE_UID, _ACCESSION_NUMBER, _MODALITY, _PATIENT_NAME, _PATIENT_ID),
+        *(_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _REQUEST_ATTRIBUTES, _REQUESTED_PROCEDURE_PRIORITY),
+    }
+)
+_IDENTIFIERS = frozenset({_SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID})
+
+# PS3.5 A.5 and A.7: the whole data set is deflated.
+_DEFLATED = frozenset({DeflatedExplicitVRLittleEndian, "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
+_MOST_INFLATED = 16 << 20  # bytes of a deflated data set that are looked at: headers are far smaller, bombs larger
+
+# Defined terms of Requested Procedure Priority (PS3.3 table C.4-12); LOW and MEDIUM ask for nothing.
+_PRIORITIES = {"STAT": Priority.STAT, "HIGH": Priority.URGENT}
+
+
+def read_header(
+    encoded: Encoded, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str
+) -> InstanceHeader:
+    """Read the header of an encoded data set whose C-STORE request named these UIDs (PS3.4 section B.2.3).
+
+    A Series Instance UID that is missing or invalid is derived from the study's, since nothing hangs on it.
+
+    Raises:
+        InvalidDatasetError: the Study or SOP Instance UID is missing or no UID, or is not the request's.
+    """
+    found = _find(_as_plain(memoryview(encoded), transfer_syntax_uid), encoding_of(transfer_syntax_uid))
+    for name, uid in (("SOP Class UID", sop_class_uid), ("Transfer Syntax UID", transfer_syntax_uid)):
+        if not is_uid(uid):
+            raise InvalidDatasetError(f"{name} of the request is no UID")
+    if _required_uid(found, _SOP_INSTANCE_UID, "SOP Instance UID") != sop_instance_uid:
+        raise InvalidDatasetError("SOP Instance UID is not the one of the request")
+    study_instance_uid = _required_uid(found, _STUDY_INSTANCE_UID, "Study Instance UID")
+    text = _texts(found)
+    return InstanceHeader(
+        study_instance_uid=study_instance_uid,
+        series_instance_uid=_series_instance_uid(found, study_instance_uid),
+        sop_instance_uid=sop_instance_uid,
+        sop_class_uid=sop_class_uid,
+        transfer_syntax_uid=transfer_syntax_uid,
+        modality=text(_MODALITY),
+        patient_id=text(_PATIENT_ID),
+        patient_name=text(_PATIENT_NAME),
+        accession_number=text(_ACCESSION_NUMBER),
+        requested_priority=_requested_priority(found),
+    )
+
+
+def encoding_of(transfer_syntax_uid: str) -> Encoding:
+    """How a transfer syntax writes its elements; everything encapsulated is explicit little endian (PS3.5 A.4)."""
+    return Encoding(
+        implicit=transfer_syntax_uid in {"1.2.840.10008.1.2", "1.2.840.10008.1.20"},  # the latter is Papyrus 3, retired
+        little_endian=transfer_syntax_uid != ExplicitVRBigEndian,
+    )
+
+
+def _as_plain(data: memoryview, transfer_syntax_uid: str) -> memoryview:
+    """The data set, inflated as far as its header can reach when it is deflated."""
+    if UID(transfer_syntax_uid) not in _DEFLATED:
+        return data
+    try:
+        return memoryview(zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, _MOST_INFLATED))
+    except zlib.error:
+        raise InvalidDatasetError("the data set is not deflated as its transfer syntax says") from None
+
+
+def _find(data: memoryview, encoding: Encoding) -> Mapping[int, Element]:
+    """The wanted elements, the first of each tag."""
+    found: dict[int, Element] = {}
+    for element in elements(data, encoding):
+        if element.tag in _WANTED:
+            found.setdefault(element.tag, element)
+        elif element.tag > _REQUESTED_PROCEDURE_PRIORITY and found.keys() >= _IDENTIFIERS:
+            break
+    return found
+
+
+def _uid(found: Mapping[int, Element], tag: int) -> str:
+    """A UID without its padding (PS3.5 section 9.1: one NUL; spaces are a common mistake), empty when absent."""
+    element = found.get(tag)
+    return bytes(element.value).strip(b"\0 ").decode("ascii", "replace") if element else ""
+
+
+def _required_uid(found: Mapping[int, Element], tag: int, name: str) -> str:
+    uid = _uid(found, tag)
+    if not uid:
+        raise InvalidDatasetError(f"{name} is missing")
+    if not is_uid(uid):
+        raise InvalidDatasetError(f"{name} is no UID")
+    return uid
+
+
+def _series_instance_uid(found: Mapping[int, Element], study_instance_uid: str) -> str:
+    uid = _uid(found, _SERIES_INSTANCE_UID)
+    if is_uid(uid):
+        return uid
+    log.info("series_instance_uid_derived", why="no UID" if uid else "missing", study_instance_uid=study_instance_uid)
+    return derive_uid("series", study_instance_uid)
+
+
+def _texts(found: Mapping[int, Element]) -> Callable[[int], str]:
+    """Reads a text element in the data set's character sets; empty when it is absent."""
+    declared = found.get(_SPECIFIC_CHARACTER_SET)
+    codecs = character_sets(bytes(declared.value[:256]) if declared else b"")
+
+    def text(tag: int) -> str:
+        element = found.get(tag)
+        if element is None:
+            return ""
+        decode = decode_person_name if tag == _PATIENT_NAME else decode_text
+        return decode(bytes(element.value[:4096]), codecs)
+
+    return text
+
+
+def _requested_priority(found: Mapping[int, Element]) -> Priority:
+    """The highest of the priorities that the data set's orders carry."""
+    highest = _priority(found.get(_REQUESTED_PROCEDURE_PRIORITY))
+    requests = found.get(_REQUEST_ATTRIBUTES)
+    for item in items(requests) if requests else ():
+        inner = elements(item, requests.encoding) if requests else ()
+        for element in inner:
+            if element.tag == _REQUESTED_PROCEDURE_PRIORITY:
+                highest = highest.raised_to(_priority(element))
+    return highest
+
+
+def _priority(element: Element | None) -> Priority:
+    word = bytes(element.value[:16]).decode("ascii", "replace").strip("\0 ").upper() if element else ""
+    return _PRIORITIES.get(word, Priority.ROUTINE)

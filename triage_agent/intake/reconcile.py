@@ -1,0 +1,122 @@
+"""Start-up: brings the spool and the worklist to agree after a crash between the rename and the commit."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.errors import InvalidDatasetError
+from triage_agent.domain.ports import Clock, Registered, Worklist
+from triage_agent.domain.study import CompletenessRule, ReceivedInstance
+from triage_agent.domain.vocabulary import AuditAction
+from triage_agent.intake.header import read_header
+from triage_agent.intake.part10 import FileMeta, decode_preamble
+from triage_agent.intake.receiver import OTHER_BYTES
+from triage_agent.intake.spool import Spool
+
+log = structlog.get_logger(__name__)
+
+_START = 4096  # bytes that hold a file's meta information
+_ACTOR = "reconcile"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """What start-up found.
+
+    Attributes:
+        known: instances that are on the worklist.
+        recovered: instances that were not, and are now.
+        quarantined: files that cannot be, and why is in the note beside each.
+        stale: unfinished files of a writer that is gone, removed.
+    """
+
+    known: int = 0
+    recovered: int = 0
+    quarantined: int = 0
+    stale: int = 0
+
+
+def reconcile(spool: Spool, worklist: Worklist, rule: CompletenessRule, clock: Clock) -> Reconciled:
+    """Register every spool file that the worklist does not know; nothing in it was acknowledged, nothing is lost.
+
+    Reads a few hundred bytes of each known file, all of an unknown one. Doing it again changes nothing.
+
+    Raises:
+        WorklistUnavailableError: the database is away.
+    """
+    stale = spool.remove_stale()
+    counts = {"known": 0, "recovered": 0, "quarantined": 0}
+    for path in spool.instances():
+        counts[_Orphanage(spool, worklist, rule, clock).look_at(path)] += 1
+    result = Reconciled(stale=stale, **counts)
+    log.info("spool_reconciled", known=result.known, recovered=result.recovered, quarantined=result.quarantined)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Orphanage:
+    spool: Spool
+    worklist: Worklist
+    rule: CompletenessRule
+    clock: Clock
+
+    def look_at(self, path: str) -> str:
+        """What became of one file: known, recovered or quarantined."""
+        file = self.spool.root / path
+        try:
+            with file.open("rb") as opened:
+                meta = decode_preamble(memoryview(opened.read(_START)))
+        except FileNotFoundError:  # set aside by a receiver that works beside us
+            return "known"
+        if meta is None:
+            return self._set_aside(path, "no file meta information")
+        registered = self.worklist.digest_of(meta.sop_instance_uid)
+        if registered is None:
+            return self._adopt(path, file, meta)
+        if _has_digest(path, registered):
+            return "known"
+        return self._set_aside(path, OTHER_BYTES)
+
+    def _adopt(self, path: str, file: Path, meta: FileMeta) -> str:
+        encoded = memoryview(file.read_bytes())[meta.data_set_offset :]
+        digest = hashlib.sha256(encoded).hexdigest()
+        if not _has_digest(path, digest):
+            return self._set_aside(path, "the file is not what was written")
+        try:
+            header = read_header(encoded, meta.transfer_syntax_uid, meta.sop_class_uid, meta.sop_instance_uid)
+        except InvalidDatasetError as error:
+            return self._set_aside(path, error.message)
+        received = ReceivedInstance(
+            header=header,
+            path=path,
+            sha256=digest,
+            size=len(encoded),
+            source=meta.source,
+            received_at=self.clock(),
+        )
+        if self.worklist.register(received, self.rule) is Registered.CONFLICT:
+            return self._set_aside(path, OTHER_BYTES)
+        self._audit(AuditAction.INSTANCE_RECOVERED, header.study_instance_uid, sop_instance_uid=meta.sop_instance_uid)
+        return "recovered"
+
+    def _set_aside(self, path: str, reason: str) -> str:
+        kept = self.spool.set_aside(path, reason, {"source": _ACTOR, "at": self.clock()})
+        self._audit(AuditAction.INSTANCE_QUARANTINED, None, reason=reason, path=kept)
+        log.warning("instance_quarantined", reason=reason, kept=kept)
+        return "quarantined"
+
+    def _audit(self, action: AuditAction, study_instance_uid: str | None, **detail: object) -> None:
+        self.worklist.record_audit(
+            AuditEvent(
+                at=self.clock(), action=action, actor=_ACTOR, study_instance_uid=study_instance_uid, detail=detail
+            )
+        )
+
+
+def _has_digest(path: str, digest: str) -> bool:
+    """Whether a spool file's name carries this digest of its data set."""
+    carried = Path(path).stem.rpartition("-")[2]
+    return bool(carried) and digest.startswith(carried)

@@ -1,0 +1,130 @@
+"""Where received data sets are kept: durable before they are acknowledged, never altered, never overwritten."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from triage_agent.domain.errors import StorageExhaustedError
+from triage_agent.domain.study import InstanceHeader
+from triage_agent.intake.durable import Buffer, DurableStore, refusing
+from triage_agent.intake.part10 import encode_preamble
+
+_INCOMING = "incoming"
+_QUARANTINE = "quarantine"
+_SUFFIX = ".dcm"
+_HASH_LENGTH = 32  # hex digits; 128 bits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A data set that is durable; `path` is relative to the spool, `new` is False when it was there already."""
+
+    path: str
+    sha256: str
+    size: int
+    new: bool
+
+
+class Spool:
+    """A folder of Part 10 files, named by digests only.
+
+    `incoming/<2 digits>/<digest of study UID>/<digest of SOP UID>-<digest of data set>.dcm`: no text of a data set
+    reaches a file name, and a second copy with other bytes has another name, so that nothing is ever overwritten.
+    """
+
+    def __init__(self, root: Path, low_water_percent: float = 10.0) -> None:
+        self.root = root
+        self._low_water_percent = low_water_percent
+        self._store = DurableStore(root)
+
+    def write(self, encoded: Buffer, header: InstanceHeader, *, source: str) -> Stored:
+        """Keep a data set as it came, behind file meta information; returns when it is durable (promise 1).
+
+        Raises:
+            StorageExhaustedError: there is no room, or the disk refuses; nothing is left behind.
+        """
+        digest = hashlib.sha256(encoded).hexdigest()
+        path = _instance_path(header, digest)
+        final = self.root / path
+        new = not final.exists()
+        if new:
+            self.check_room(len(encoded))
+            self._store.put(final, [encode_preamble(header, source), encoded])
+        else:
+            self._store.confirm(final)
+        return Stored(path=path, sha256=digest, size=len(encoded), new=new)
+
+    def quarantine(self, encoded: Buffer, reason: str, note: Mapping[str, object]) -> str:
+        """Keep bytes that cannot go on the worklist, with a note beside them; returns their path in the spool.
+
+        The same bytes are kept once, however often they are sent.
+        """
+        digest = hashlib.sha256(encoded).hexdigest()
+        path = f"{_QUARANTINE}/{digest[:2]}/{digest}.bin"
+        final = self.root / path
+        if not final.exists():
+            self.check_room(len(encoded))
+            self._store.put(final, [encoded])
+        self._write_note(final, {"reason": reason, "sha256": digest, **note})
+        return path
+
+    def set_aside(self, path: str, reason: str, note: Mapping[str, object]) -> str:
+        """Move a spool file to quarantine, with a note beside it; returns its new path in the spool."""
+        name = Path(path).name
+        kept = f"{_QUARANTINE}/{name[:2]}/{name}"
+        self._store.move(self.root / path, self.root / kept)
+        self._write_note(self.root / kept, {"reason": reason, **note})
+        return kept
+
+    def free_percent(self) -> float:
+        """Free disk space that the agent may use, in percent of the file system."""
+        with refusing():
+            disk = os.statvfs(self.root)
+        return 100.0 * disk.f_bavail / disk.f_blocks if disk.f_blocks else 100.0
+
+    def check_room(self, size: int = 0) -> None:
+        """Raise `StorageExhaustedError` if `size` more bytes would leave less than the low-water mark."""
+        with refusing():
+            disk = os.statvfs(self.root)
+        left = disk.f_bavail * disk.f_frsize - size
+        if left < disk.f_blocks * disk.f_frsize * self._low_water_percent / 100:
+            raise StorageExhaustedError(
+                f"less than {self._low_water_percent:g} % of the spool's disk would be free", remedy="free disk space"
+            )
+
+    def instances(self) -> Iterator[str]:
+        """Paths of every kept instance, one at a time, in no order."""
+        for shard in _folders(self.root / _INCOMING):
+            for study in _folders(Path(shard.path)):
+                with os.scandir(study.path) as files:
+                    for file in files:
+                        if file.name.endswith(_SUFFIX) and file.is_file(follow_symlinks=False):
+                            yield f"{_INCOMING}/{shard.name}/{study.name}/{file.name}"
+
+    def remove_stale(self) -> int:
+        """Remove unfinished files of writers that are gone; returns how many."""
+        return self._store.remove_stale()
+
+    def _write_note(self, file: Path, note: Mapping[str, object]) -> None:
+        text = json.dumps(note, sort_keys=True, indent=1, default=str)
+        self._store.put(file.with_suffix(".json"), [text.encode()])
+
+
+def _instance_path(header: InstanceHeader, digest: str) -> str:
+    study, instance = _hash(header.study_instance_uid), _hash(header.sop_instance_uid)
+    return f"{_INCOMING}/{study[:2]}/{study}/{instance}-{digest[:_HASH_LENGTH]}{_SUFFIX}"
+
+
+def _hash(uid: str) -> str:
+    return hashlib.sha256(uid.encode("ascii", "backslashreplace")).hexdigest()[:_HASH_LENGTH]
+
+
+def _folders(folder: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from (entry for entry in entries if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return

@@ -1,0 +1,1 @@
+"""Learning: MURA-layout data in, a bundle and its measured figures out."""

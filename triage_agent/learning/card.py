@@ -1,0 +1,170 @@
+"""The model card: every figure in it was measured by the run that writes it; prose about the data is passed in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from triage_agent.learning.metrics import METRICS
+from triage_agent.learning.options import COMPACT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from triage_agent.learning.evaluate import EvaluationReport
+    from triage_agent.learning.finish import HeldBack
+    from triage_agent.learning.fit import Epoch
+    from triage_agent.learning.metrics import Block, Estimate
+    from triage_agent.learning.options import TrainOptions
+    from triage_agent.learning.recipe import Recipe
+    from triage_agent.models.bundle import BundleSpec
+
+
+def model_card(
+    spec: BundleSpec,
+    options: TrainOptions,
+    recipe: Recipe,
+    held_back: HeldBack,
+    reports: dict[str, EvaluationReport],
+    history: Sequence[Epoch],
+) -> str:
+    """The card, Markdown."""
+    sections = [
+        f"# {spec.name}, version {spec.version}",
+        spec.notice or "Not for clinical use until it has been validated where it is used.",
+        _what(spec, options),
+        _data(spec),
+        _recipe_lines(recipe, history, compact=options.encoder == COMPACT),
+        _thresholds(spec, held_back),
+        *(_figures(name, report) for name, report in reports.items()),
+        options.notes.strip(),
+        _repeat(options),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _what(spec: BundleSpec, options: TrainOptions) -> str:
+    encoder = spec.encoder
+    tuned = "trained from scratch" if options.encoder == COMPACT else f"last {options.unfreeze} blocks tuned"
+    learned = tuned if encoder.source == "bundle" else "frozen"
+    head = "logistic regression" if spec.head.kind == "linear" else f"MLP {', '.join(map(str, spec.head.hidden))}"
+    return (
+        "## What it is\n\n"
+        "A classifier of musculoskeletal radiographs: one display image in, a calibrated probability of abnormality "
+        "out.\n\n"
+        f"- encoder: `{encoder.kind}` ({learned}), {encoder.image_size} px, embedding of {spec.head.input_dim}\n"
+        f"- head: {head}; calibration: Platt, a = {spec.calibration.a:.4f}, b = {spec.calibration.b:.4f}\n"
+        f"- regions seen in training: {', '.join(spec.anatomies)}\n"
+        f"- licence of the weights: {spec.licence or 'not stated'}"
+    )
+
+
+def _data(spec: BundleSpec) -> str:
+    data = spec.training_data
+    regions = data["regions"]
+    lines = ["## Training data", "", "| region | images | abnormal |", "|---|---|---|"]
+    if isinstance(regions, dict):
+        lines += [
+            f"| {name} | {counts['images']} | {counts['abnormal']} |"
+            for name, counts in sorted(regions.items())
+            if isinstance(counts, dict)
+        ]
+    lines += [
+        "",
+        (
+            f"{data['images']} images of {data['patients']} patients; {data['held_back_images']} images, of patients "
+            "apart, were held back to choose the epoch. Calibration and thresholds were set on the "
+            f"{data['reference_images']} of them that belong to the first data set."
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _recipe_lines(recipe: Recipe, history: Sequence[Epoch], *, compact: bool) -> str:
+    stages = ", ".join(f"{stage.epochs} epochs at {stage.size} px" for stage in recipe.stages)
+    lines = ["## Training", ""]
+    if compact and stages:
+        lines.append(f"{stages}; batch {recipe.batch_size}, AdamW, peak rate {recipe.learning_rate:g}, cosine to zero,")
+    else:
+        lines.append(
+            f"{recipe.epochs} epochs at most; batch {recipe.batch_size}, AdamW, rate {recipe.learning_rate:g},"
+        )
+    lines.append(f"moving average of the weights {recipe.average:g}. Every number is in `bundle.json`, training_data.")
+    if history:
+        best = max(history, key=lambda epoch: (epoch.size, epoch.held_back_auroc))
+        lines.append(f"Kept: epoch {best.number} of {len(history)}.")
+    return "\n".join(lines)
+
+
+def _thresholds(spec: BundleSpec, held_back: HeldBack) -> str:
+    severe = held_back.severe_sensitivity_at_alert
+    lines = [
+        "## Thresholds",
+        "",
+        (
+            f"Set on {held_back.images} held-back images (AUROC there {held_back.auroc:.3f}); these images were also "
+            "used to choose the epoch and to calibrate, so the figures of this paragraph flatter."
+        ),
+        "",
+        (
+            f"- abnormal {spec.thresholds.abnormal:.4f}: {spec.training_data['abnormal_rule']}; sensitivity "
+            f"{held_back.sensitivity_at_abnormal:.3f}, specificity {held_back.specificity_at_abnormal:.3f}"
+        ),
+        (
+            f"- alert {spec.thresholds.alert:.4f}: {spec.training_data['alert_rule']}; sensitivity "
+            f"{held_back.sensitivity_at_alert:.3f}, specificity {held_back.specificity_at_alert:.3f}"
+        ),
+    ]
+    if severe is not None:
+        lines.append(f"- of images of grade 3 and more, {severe:.3f} are at or above the alert threshold")
+    return "\n".join(lines)
+
+
+def _figures(name: str, report: EvaluationReport) -> str:
+    lines = [
+        f"## Held-out figures: {name}, split {report.data['split']}",
+        "",
+        (
+            f"{report.overall.n} studies, {report.images} images, none of whose patients were trained on. 95 % "
+            "intervals from a bootstrap over patients."
+        ),
+        "",
+        f"| region | n | abnormal | {' | '.join(metric.replace('_', ' ') for metric in METRICS)} |",
+        "|---" * (3 + len(METRICS)) + "|",
+    ]
+    blocks: dict[str, Block] = dict(report.anatomies)
+    if len(blocks) > 1:
+        blocks = {"all": report.overall, **blocks}
+    lines += [_row(region, figures) for region, figures in blocks.items()]
+    return "\n".join(lines)
+
+
+def _row(region: str, figures: Block) -> str:
+    cells = " | ".join(_cell(figures.estimates[metric]) for metric in METRICS)
+    return f"| {region} | {figures.n} | {figures.prevalence:.0%} | {cells} |"
+
+
+def _cell(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "-"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+
+
+def _repeat(options: TrainOptions) -> str:
+    roots = " ".join(root.name for root in options.data)
+    words = [f"triage-agent train {roots} --encoder {_public(options.encoder)}"]
+    if options.unfreeze:
+        words.append(f"--unfreeze {options.unfreeze}")
+    if options.recipe is not None:
+        words.append(f"--recipe {options.recipe.name}")
+    if options.seed:
+        words.append(f"--seed {options.seed}")
+    words.append(f"--out {options.out.name}")
+    measure = "\n".join(f"triage-agent evaluate {root.name} --bundle {options.out.name}" for root in options.data)
+    return f"## To repeat it\n\n```\n{' '.join(words)}\n{measure}\n```"
+
+
+def _public(encoder: str) -> str:
+    """An encoder as the card may name it: a hub id as it is, a local folder by its last part."""
+    return encoder.rstrip("/").rsplit("/", 1)[-1] if encoder.startswith(("/", "~", ".")) else encoder

@@ -1,0 +1,186 @@
+"""From trained weights to a bundle: calibration, thresholds, figures on `valid`, and the model card."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from triage_agent.learning.card import model_card
+from triage_agent.learning.evaluate import EvaluationReport, in_windows, summarise
+from triage_agent.learning.metrics import auroc
+from triage_agent.learning.mura import read_roots
+from triage_agent.learning.options import COMPACT
+from triage_agent.learning.thresholds import ABNORMAL_RULE, ALERT_RULE, calibrate
+from triage_agent.models.bundle import Bundle, BundleSpec, Thresholds, load_bundle, write_bundle
+from triage_agent.models.calibration import apply_platt
+from triage_agent.models.registry import REGISTRY
+from triage_agent.models.scorer import Scorer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from triage_agent.learning.fit import Epoch
+    from triage_agent.learning.mura import LabeledImage
+    from triage_agent.learning.options import Material, TrainOptions
+    from triage_agent.learning.recipe import Recipe
+    from triage_agent.models.bundle import EncoderSpec, HeadSpec
+    from triage_agent.models.encoder import Encoder
+
+SEVERE = 3  # the grade from which the sensitivity at the alert threshold is stated
+IN_BUNDLE = "bundle"
+NOT_CLINICAL = "Embedded demonstration model, not for clinical use."
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a way of training leaves behind."""
+
+    encoder: Encoder
+    encoder_spec: EncoderSpec
+    head_spec: HeadSpec
+    head_state: dict[str, Tensor]
+    history: list[Epoch] = field(default_factory=list)
+
+    @property
+    def encoder_state(self) -> dict[str, Tensor] | None:
+        """The encoder's weights where the bundle must carry them."""
+        return dict(self.encoder.state_dict()) if self.encoder_spec.source == IN_BUNDLE else None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """What the held-back images of the reference data say about a bundle that was calibrated on them."""
+
+    images: int
+    auroc: float
+    sensitivity_at_abnormal: float
+    specificity_at_abnormal: float
+    sensitivity_at_alert: float
+    specificity_at_alert: float
+    severe_sensitivity_at_alert: float | None
+
+
+def finish(
+    options: TrainOptions,
+    recipe: Recipe,
+    material: Material,
+    trained: Trained,
+    work: Path,
+    progress: Callable[[str], None],
+) -> Path:
+    """Calibrate on the held-back reference images, measure `valid` root by root, write the bundle; returns `out`.
+
+    Everything is scored through the same `Scorer` that serves, from a draft of the bundle.
+    """
+    spec = _describe(options, recipe, material, trained)
+    draft = load_bundle(write_bundle(work / "draft", spec, trained.head_state, trained.encoder_state, "draft"))
+    scorer = Scorer(draft, options.device)
+    held = [material.images[int(index)] for index in material.reference]
+    progress(f"calibrating on {len(held)} held-back images of {options.data[0].name}")
+    logits = np.array(in_windows(held, lambda displays: scorer.logits(displays).tolist(), _silent))
+    labels = np.array([float(image.label) for image in held])
+    calibration, thresholds = calibrate(logits, labels, recipe.alert_specificity)
+    judged = judge(held, apply_platt(logits, calibration), thresholds)
+    spec = spec.model_copy(update={"calibration": calibration, "thresholds": thresholds})
+    reports = _measure(options, scorer, Bundle(draft.folder, spec), progress)
+    metrics: dict[str, Any] = {
+        "held_back": asdict(judged),
+        "valid": {name: _without_bundle(report) for name, report in reports.items()},
+    }
+    spec = spec.model_copy(update={"metrics": metrics})
+    card = model_card(spec, options, recipe, judged, reports, trained.history)
+    return write_bundle(options.out, spec, trained.head_state, trained.encoder_state, card)
+
+
+def judge(images: Sequence[LabeledImage], probabilities: NDArray[np.float64], thresholds: Thresholds) -> HeldBack:
+    """Sensitivity and specificity of both thresholds on the images that they were set on."""
+    labels = np.array([image.label for image in images])
+    severe = np.array([image.grade is not None and image.grade >= SEVERE for image in images])
+    abnormal, alert = probabilities >= thresholds.abnormal, probabilities >= thresholds.alert
+    return HeldBack(
+        images=len(images),
+        auroc=auroc(labels.astype(np.float64), probabilities),
+        sensitivity_at_abnormal=float(abnormal[labels == 1].mean()),
+        specificity_at_abnormal=float(1 - abnormal[labels == 0].mean()),
+        sensitivity_at_alert=float(alert[labels == 1].mean()),
+        specificity_at_alert=float(1 - alert[labels == 0].mean()),
+        severe_sensitivity_at_alert=float(alert[severe].mean()) if severe.any() else None,
+    )
+
+
+def _measure(
+    options: TrainOptions,
+    scorer: Scorer,
+    bundle: Bundle,
+    progress: Callable[[str], None],
+) -> dict[str, EvaluationReport]:
+    """Figures on the `valid` split of every root that has one, by the root's name."""
+    reports: dict[str, EvaluationReport] = {}
+    for root in options.data:
+        if not (root / "valid_image_paths.csv").is_file():
+            continue
+        images = read_roots([root], "valid")
+        progress(f"measuring on {len(images)} valid images of {root.name}")
+        logits = in_windows(images, lambda displays: scorer.logits(displays).tolist(), _silent)
+        probabilities = apply_platt(logits, bundle.spec.calibration).tolist()
+        reports[root.name] = summarise(images, probabilities, bundle, data={"roots": [root.name], "split": "valid"})
+    return reports
+
+
+def _describe(options: TrainOptions, recipe: Recipe, material: Material, trained: Trained) -> BundleSpec:
+    kind = REGISTRY[trained.encoder_spec.kind]
+    embedded = trained.encoder_spec.kind == COMPACT
+    return BundleSpec(
+        name=options.name or f"{trained.encoder_spec.kind}-{options.data[0].name}",
+        version=options.version,
+        created=options.created or datetime.now(UTC).replace(microsecond=0),
+        encoder=trained.encoder_spec,
+        head=trained.head_spec,
+        anatomies=tuple(sorted({image.anatomy for image in material.images})),
+        training_data=_training_data(options, recipe, material),
+        licence=kind.licence or options.licence,
+        notice=" ".join(part for part in (kind.notice, NOT_CLINICAL if embedded else "") if part),
+        clinical_use=False,
+    )
+
+
+def _training_data(options: TrainOptions, recipe: Recipe, material: Material) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for image in material.images:
+        digest.update(f"{image.study}/{image.path.name}|{image.label}|{image.grade}\n".encode())
+    regions: dict[str, dict[str, int]] = {}
+    for image in material.images:
+        counts = regions.setdefault(image.anatomy, {"images": 0, "abnormal": 0})
+        counts["images"] += 1
+        counts["abnormal"] += image.label
+    return {
+        "roots": [root.name for root in options.data],
+        "images": len(material.images),
+        "patients": len({image.patient for image in material.images}),
+        "regions": regions,
+        "held_back_images": len(material.judge),
+        "reference_images": len(material.reference),
+        "list_digest": digest.hexdigest(),
+        "seed": options.seed,
+        "unfreeze": options.unfreeze,
+        "recipe": recipe.model_dump(mode="json"),
+        "abnormal_rule": ABNORMAL_RULE,
+        "alert_rule": ALERT_RULE.format(share=recipe.alert_specificity),
+    }
+
+
+def _without_bundle(report: EvaluationReport) -> dict[str, Any]:
+    """A report that can stand inside the bundle it is about: no digest of that bundle."""
+    return {key: value for key, value in report.to_json().items() if key not in {"bundle", "data"}}
+
+
+def _silent(done: int, of: int) -> None:
+    """These passes are short."""

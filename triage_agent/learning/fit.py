@@ -1,0 +1,244 @@
+"""The training loop: seeded, evaluated after every epoch, and resumable to the same result."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from triage_agent.domain.errors import ConfigurationError
+from triage_agent.learning.augment import augment, mix_up
+from triage_agent.learning.metrics import auroc
+from triage_agent.learning.network import MovingAverage, Network, loss_of
+from triage_agent.learning.pixels import at_size, input_scale
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from triage_agent.learning.recipe import Recipe
+
+SCORING_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one epoch gave: the mean training loss, and the AUROC of the averaged weights on the held-back images."""
+
+    number: int
+    of: int
+    size: int
+    loss: float
+    held_back_auroc: float
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What a fit learns from and is judged by.
+
+    Attributes:
+        images: uint8 [N, 1, S, S].
+        targets: [N, 1 + levels].
+        learn: indices to learn from.
+        judge: indices whose AUROC chooses the epoch that is kept.
+    """
+
+    images: Tensor
+    targets: Tensor
+    learn: Tensor
+    judge: Tensor
+
+
+def sizes_of(recipe: Recipe, image_size: int, *, resizable: bool) -> list[int]:
+    """The input size of every epoch."""
+    if not resizable or not recipe.stages:
+        return [image_size] * recipe.epochs
+    return [stage.size for stage in recipe.stages for _ in range(stage.epochs)]
+
+
+class Fitter:
+    """Trains a network in place; at the end it holds the averaged weights of the best epoch.
+
+    Args:
+        network: on its device already.
+        samples: images, targets and who learns.
+        recipe: every number.
+        sizes: the input size of each epoch.
+        seed: fixes everything that is drawn.
+        checkpoint: where to keep the state after each epoch.
+        identity: what a checkpoint must have been made from to be resumed.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        samples: Samples,
+        recipe: Recipe,
+        *,
+        sizes: list[int],
+        seed: int,
+        checkpoint: Path,
+        identity: str,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.network, self.samples, self.recipe, self.sizes = network, samples, recipe, sizes
+        self.checkpoint, self.identity = checkpoint, identity
+        self.device = next(network.parameters()).device
+        self.scale = input_scale(network.encoder)
+        self.optimiser = torch.optim.AdamW(_groups(network, recipe))
+        self.peaks = [float(group["lr"]) for group in self.optimiser.param_groups]
+        self.average = MovingAverage(network, recipe.average)
+        self.steps_an_epoch = max(1, len(samples.learn) // recipe.batch_size)
+        labels = samples.targets[samples.learn, 0]
+        self.positive_weight = float((1 - labels).sum() / labels.sum().clamp(min=1)) if recipe.balance else 1.0
+        self.history: list[Epoch] = []
+        self.best: dict[str, Any] = {"auroc": -1.0, "state": {}}
+        self._resized: tuple[int, Tensor] = (samples.images.shape[-1], samples.images)
+
+    def run(self, *, resume: bool, progress: Callable[[Epoch], None]) -> list[Epoch]:
+        """Train until the recipe or patience ends; returns the epochs, those before a resumption included.
+
+        Raises:
+            ConfigurationError: `resume` finds a checkpoint of another data set, recipe, encoder or seed.
+        """
+        if resume and self.checkpoint.is_file():
+            self._restore()
+        while len(self.history) < len(self.sizes) and not self._out_of_patience():
+            number = len(self.history)
+            loss = self._one_epoch(number)
+            with self.average.applied(self.network):
+                logits = self.logits(self.samples.judge, self.sizes[number])
+                area = auroc(self.samples.targets[self.samples.judge, 0].double().numpy(), logits.double().numpy())
+                self._keep_if_best(area, number)
+            self.history.append(Epoch(number + 1, len(self.sizes), self.sizes[number], loss, area))
+            self._save()
+            progress(self.history[-1])
+        self.network.load_learning_state(self.best["state"])
+        return self.history
+
+    @torch.inference_mode()
+    def logits(self, indices: Tensor, size: int) -> Tensor:
+        """The network's label logits of some images at an input size: float32 [n], on the CPU."""
+        self.network.eval()
+        images = self._at(size)
+        parts = []
+        for batch in torch.split(indices, SCORING_BATCH):
+            pixels = (images[batch].float() / 255 - self.scale.mean) / self.scale.std
+            parts.append(self._forward(pixels)[:, 0].cpu())
+        return torch.cat(parts)
+
+    def _one_epoch(self, number: int) -> float:
+        self.network.train()
+        images, learn = self._at(self.sizes[number]), self.samples.learn
+        order = learn[torch.randperm(len(learn))]
+        total = 0.0
+        for step in range(self.steps_an_epoch):
+            self._set_rates(number * self.steps_an_epoch + step)
+            batch = order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size]
+            total += self._one_step(images[batch], self.samples.targets[batch])
+        return total / self.steps_an_epoch
+
+    def _one_step(self, images: Tensor, targets: Tensor) -> float:
+        recipe = self.recipe
+        pixels = augment(images, recipe.augmentation, self.scale.mean, self.scale.std)
+        pixels, targets = mix_up(pixels, targets, recipe.augmentation.mix)
+        loss = loss_of(
+            self._forward(pixels),
+            targets.to(self.device),
+            smoothing=recipe.label_smoothing,
+            grade_weight=recipe.grade_weight,
+            positive_weight=self.positive_weight,
+        )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
+        self.optimiser.step()
+        self.average.update(self.network)
+        return float(loss.detach())
+
+    def _forward(self, pixels: Tensor) -> Tensor:
+        batch = pixels.expand(-1, self.scale.channels, -1, -1).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
+            logits: Tensor = self.network(batch)
+        return logits.float()
+
+    def _set_rates(self, step: int) -> None:
+        """Linear warm-up, then a cosine to zero at the last step."""
+        rise = min(1.0, (step + 1) / max(1.0, self.recipe.warmup_epochs * self.steps_an_epoch))
+        fall = (1 + math.cos(math.pi * step / (len(self.sizes) * self.steps_an_epoch))) / 2
+        for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * rise * fall
+
+    def _at(self, size: int) -> Tensor:
+        if self._resized[0] != size:
+            self._resized = (size, at_size(self.samples.images, size))
+        return self._resized[1]
+
+    def _keep_if_best(self, area: float, number: int) -> None:
+        """Only epochs at the last input size count: it is the one that the bundle scores at."""
+        if self.sizes[number] == self.sizes[-1] and (math.isnan(area) or area > self.best["auroc"]):
+            state = {name: tensor.clone() for name, tensor in self.network.learning_state().items()}
+            self.best = {"auroc": -1.0 if math.isnan(area) else area, "state": state, "epoch": number}
+
+    def _out_of_patience(self) -> bool:
+        waited = len(self.history) - 1 - int(self.best.get("epoch", len(self.history)))
+        return 0 < self.recipe.patience <= waited
+
+    def _save(self) -> None:
+        """Write the checkpoint under its final name only when it is whole."""
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        cuda = torch.cuda.get_rng_state_all() if self.device.type == "cuda" else []
+        temporary = self.checkpoint.with_suffix(".part")
+        torch.save(
+            {
+                "identity": self.identity,
+                "network": self.network.learning_state(),
+                "average": self.average.state,
+                "average_steps": self.average.steps,
+                "optimiser": self.optimiser.state_dict(),
+                "history": [asdict(epoch) for epoch in self.history],
+                "best": self.best,
+                "rng": torch.get_rng_state(),
+                "cuda_rng": cuda,
+            },
+            temporary,
+        )
+        temporary.replace(self.checkpoint)
+
+    def _restore(self) -> None:
+        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        if state["identity"] != self.identity:
+            raise ConfigurationError(
+                f"{self.checkpoint} belongs to another training run (data, recipe, encoder or seed differ)",
+                remedy="train without --resume, or to another --out",
+            )
+        self.network.load_learning_state(state["network"])
+        self.average.state = {name: tensor.to(self.device) for name, tensor in state["average"].items()}
+        self.average.steps = state["average_steps"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        self.best = state["best"]
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"]:
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+
+
+def _groups(network: Network, recipe: Recipe) -> list[dict[str, Any]]:
+    """AdamW's parameter groups: the encoder at its own rate, and no decay on biases, norms and gates' offsets."""
+    groups: list[dict[str, Any]] = []
+    for part, rate in ((network.encoder, recipe.encoder_learning_rate), (network.head, recipe.learning_rate)):
+        groups += _split_by_decay(list(part.parameters()), rate, recipe.weight_decay)
+    if network.grades is not None:
+        groups += _split_by_decay(list(network.grades.parameters()), recipe.learning_rate, recipe.weight_decay)
+    return [group for group in groups if group["params"]]
+
+
+def _split_by_decay(parameters: list[torch.nn.Parameter], rate: float, decay: float) -> list[dict[str, Any]]:
+    learned = [parameter for parameter in parameters if parameter.requires_grad]
+    return [
+        {"params": [one for one in learned if one.ndim > 1], "lr": rate, "weight_decay": decay},
+        {"params": [one for one in learned if one.ndim <= 1], "lr": rate, "weight_decay": 0.0},
+    ]

@@ -1,0 +1,184 @@
+"""Training networks: one, or several independent members side by side whose logits are averaged.
+
+Members are processes of their own, each with its share of the cores: small networks use several cores poorly, and the
+mean of a few is better than one that was trained for as long.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import queue
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from triage_agent.learning.finish import Trained
+from triage_agent.learning.fit import Epoch, Fitter, Samples, sizes_of
+from triage_agent.learning.network import Network, targets_of
+from triage_agent.learning.options import COMPACT
+from triage_agent.learning.pixels import load_pixels
+from triage_agent.models.bundle import EncoderSpec, HeadSpec
+from triage_agent.models.compact import CompactEncoder, joined
+from triage_agent.models.registry import REGISTRY, encoder_from_source, tuned_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from triage_agent.learning.options import Material, TrainOptions
+    from triage_agent.learning.recipe import Recipe
+    from triage_agent.models.encoder import Encoder
+
+POLL_SECONDS = 1.0
+
+
+def train_network(
+    options: TrainOptions, recipe: Recipe, material: Material, work: Path, progress: Callable[[str], None]
+) -> Trained:
+    """Train the encoder (or its last blocks) and a linear or MLP head.
+
+    Raises:
+        DataError: images that cannot be read.
+        BundleError: the encoder cannot be had.
+        ConfigurationError: a checkpoint in `work` that is not this run's.
+    """
+    if recipe.members == 1:
+        return fit_member(options, recipe, material, work, 0, progress)
+    _side_by_side(options, recipe, material, work, progress)
+    finished = replace(options, resume=True)
+    return _joined([fit_member(finished, recipe, material, work, number, _quiet) for number in range(recipe.members)])
+
+
+def fit_member(
+    options: TrainOptions,
+    recipe: Recipe,
+    material: Material,
+    work: Path,
+    number: int,
+    progress: Callable[[str], None],
+) -> Trained:
+    """Train one member, or take it from its checkpoint where that is finished."""
+    seed = options.seed + number
+    torch.manual_seed(seed)
+    encoder, base = _fresh_encoder(options, recipe)
+    compact = options.encoder == COMPACT
+    targets = targets_of(material.images, graded=recipe.grade_weight > 0)
+    head = head_spec(encoder, recipe)
+    network = Network(encoder, head, levels=targets.shape[1] - 1, unfreeze=None if compact else options.unfreeze).to(
+        device_of(options.device)
+    )
+    fitter = Fitter(
+        network,
+        Samples(load_pixels(material.images, encoder), targets, material.learn, material.judge),
+        recipe,
+        sizes=sizes_of(recipe, encoder.image_size, resizable=compact),
+        seed=seed,
+        checkpoint=work / f"member-{number}.pt",
+        identity=_identity(options, recipe, material, base, number),
+    )
+    prefix = f"member {number + 1} of {recipe.members}, " if recipe.members > 1 else ""
+    history = fitter.run(resume=options.resume, progress=lambda epoch: progress(prefix + describe(epoch)))
+    network.to("cpu").eval()
+    return Trained(encoder, tuned_spec(encoder, base), head, dict(network.head.state_dict()), history)
+
+
+def describe(epoch: Epoch) -> str:
+    """One line for the person who waits."""
+    size = f" at {epoch.size} px" if epoch.size else ""
+    return (
+        f"epoch {epoch.number} of {epoch.of}{size}: loss {epoch.loss:.4f}, "
+        f"AUROC on held-back patients {epoch.held_back_auroc:.4f}"
+    )
+
+
+def head_spec(encoder: Encoder, recipe: Recipe) -> HeadSpec:
+    """The head that a recipe asks for, on this encoder's embedding."""
+    return HeadSpec(
+        kind="mlp" if recipe.hidden else "linear",
+        input_dim=encoder.embedding_dim,
+        hidden=recipe.hidden,
+        dropout=recipe.dropout,
+    )
+
+
+def device_of(name: str) -> torch.device:
+    """The device that "auto", "cpu" or "cuda" means here."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def _side_by_side(
+    options: TrainOptions, recipe: Recipe, material: Material, work: Path, progress: Callable[[str], None]
+) -> None:
+    """Train every member in a process of its own; what they leave is their checkpoints."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(recipe.members, cores)
+    context = get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(workers, mp_context=context) as pool:
+        lines = manager.Queue()
+        running = [
+            pool.submit(_member_process, options, recipe, material, work, number, cores // workers, lines)
+            for number in range(recipe.members)
+        ]
+        while not all(future.done() for future in running) or not lines.empty():
+            try:
+                progress(lines.get(timeout=POLL_SECONDS))
+            except queue.Empty:
+                continue
+        for future in running:
+            future.result()
+
+
+def _member_process(
+    options: TrainOptions,
+    recipe: Recipe,
+    material: Material,
+    work: Path,
+    number: int,
+    threads: int,
+    lines: queue.Queue[str],
+) -> None:
+    torch.set_num_threads(threads)
+    fit_member(options, recipe, material, work, number, lines.put)
+
+
+def _joined(members: list[Trained]) -> Trained:
+    """One network whose logit is the mean of the members'."""
+    encoder = joined([cast("CompactEncoder", member.encoder) for member in members]).eval()
+    weight = torch.cat([member.head_state["layers.0.weight"] for member in members], dim=1) / len(members)
+    bias = torch.stack([member.head_state["layers.0.bias"] for member in members]).mean(0)
+    first = members[0]
+    state: dict[str, Tensor] = {"layers.0.weight": weight, "layers.0.bias": bias}
+    spec = first.head_spec.model_copy(update={"input_dim": encoder.embedding_dim})
+    history = [epoch for member in members for epoch in member.history]
+    return Trained(encoder, tuned_spec(encoder, first.encoder_spec), spec, state, history)
+
+
+def _fresh_encoder(options: TrainOptions, recipe: Recipe) -> tuple[Encoder, EncoderSpec]:
+    encoder, base = encoder_from_source(options.encoder)
+    if options.encoder == COMPACT:
+        size = recipe.stages[-1].size if recipe.stages else encoder.image_size
+        encoder = REGISTRY[COMPACT].load()({**recipe.encoder, "image_size": size})
+    return encoder, base
+
+
+def _identity(options: TrainOptions, recipe: Recipe, material: Material, base: EncoderSpec, number: int) -> str:
+    """What must be the same for a checkpoint to be this run's."""
+    digest = hashlib.sha256(recipe.model_dump_json().encode())
+    run = [options.seed, options.unfreeze, base.kind, base.source, base.digest, number]
+    digest.update(json.dumps(run).encode())
+    for image in material.images:
+        digest.update(f"{image.study}/{image.path.name}|{image.label}|{image.grade}\n".encode())
+    return digest.hexdigest()
+
+
+def _quiet(line: str) -> None:
+    """What a finished member has to say has been said."""

@@ -1,0 +1,117 @@
+"""Every number that training needs: the built-in recipes, and a TOML file that changes some of them."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from triage_agent.domain.errors import ConfigurationError
+from triage_agent.learning.augment import Augmentation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Stage(BaseModel):
+    """A number of epochs at one input size; small sizes first learn faster (progressive resizing)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int = Field(gt=0)
+    epochs: int = Field(gt=0)
+
+
+class Recipe(BaseModel):
+    """How a network is trained.
+
+    Attributes:
+        encoder: the compact encoder's configuration; other encoders bring their own.
+        stages: input sizes and epochs of the compact encoder; the last size is the encoder's own.
+        epochs: epochs of every other encoder.
+        batch_size: images a step.
+        learning_rate, encoder_learning_rate: peaks for what is new (head) and for what was trained before.
+        weight_decay: AdamW's, on matrices and kernels only.
+        warmup_epochs: linear rise before the cosine to zero.
+        average: decay of the exponential moving average of the weights; the average is what is kept.
+        clip: largest gradient norm.
+        label_smoothing: share of each target moved to one half.
+        grade_weight: weight of each auxiliary "grade at least k" loss beside the label's 1.
+        members: how many networks are trained side by side and averaged (compact encoder and linear head only).
+        hidden, dropout: the head.
+        held_back: share of the patients of `train` kept for early stopping, calibration and thresholds.
+        patience: epochs without a better AUROC on the held-back patients before stopping; 0 never stops early.
+        alert_specificity: share of the normal held-back images that must stay below the alert threshold.
+        balance: weigh abnormal images so that both classes count alike.
+        bfloat16: run the forward pass in bfloat16.
+        augmentation: how images are changed.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encoder: dict[str, JsonValue] = Field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()
+    epochs: int = Field(default=10, ge=1)
+    batch_size: int = Field(default=32, ge=2)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    encoder_learning_rate: float = Field(default=1e-5, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup_epochs: float = Field(default=1.0, ge=0)
+    average: float = Field(default=0.99, ge=0, lt=1)
+    clip: float = Field(default=1.0, gt=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    grade_weight: float = Field(default=0.0, ge=0)
+    members: int = Field(default=1, ge=1)
+    hidden: tuple[int, ...] = (512, 256)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    held_back: float = Field(default=0.1, gt=0, lt=1)
+    patience: int = Field(default=0, ge=0)
+    alert_specificity: float = Field(default=0.95, gt=0, lt=1)
+    balance: bool = True
+    bfloat16: bool = True
+    augmentation: Augmentation = Augmentation()
+
+    @model_validator(mode="after")
+    def _members_can_be_averaged(self) -> Self:
+        if self.members > 1 and self.hidden:
+            raise ValueError("members are averaged in a linear head: hidden must be empty")
+        return self
+
+
+COMPACT = Recipe(
+    stages=(Stage(size=112, epochs=8), Stage(size=160, epochs=5), Stage(size=224, epochs=4)),
+    learning_rate=1.5e-3,
+    encoder_learning_rate=1.5e-3,
+    weight_decay=0.05,
+    clip=2.0,
+    label_smoothing=0.02,
+    grade_weight=0.5,
+    hidden=(),
+    dropout=0.2,
+)
+FROZEN = Recipe(epochs=25, learning_rate=1e-4, dropout=0.1, average=0.9, patience=8, bfloat16=False)
+FINE_TUNED = Recipe(epochs=8, learning_rate=1e-4, encoder_learning_rate=2e-5, grade_weight=0.5, patience=3)
+
+
+def recipe_for(*, compact: bool, unfreeze: int, path: Path | None = None) -> Recipe:
+    """The built-in recipe of a way to train, with the values of a TOML file put over it.
+
+    The frozen head follows Google's data-efficient MedSigLIP notebook (Adam 1e-4, 25 epochs, batch 32, 512 and 256).
+
+    Raises:
+        ConfigurationError: the file is not TOML, or has a key or a value that no recipe has.
+    """
+    tuned = FINE_TUNED if unfreeze else FROZEN
+    base = COMPACT if compact else tuned
+    if path is None:
+        return base
+    try:
+        changes = tomllib.loads(path.read_text(encoding="utf-8"))
+        merged = base.model_dump() | changes
+        if "augmentation" in changes:
+            merged["augmentation"] = base.augmentation.model_dump() | changes["augmentation"]
+        return Recipe.model_validate(merged)
+    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"recipe {path}: {reason}", remedy="see `triage_agent.learning.recipe`") from error

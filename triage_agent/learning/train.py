@@ -1,0 +1,82 @@
+"""`triage-agent train`: MURA-layout data in, a bundle with its calibration, thresholds, figures and card out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from triage_agent.learning.finish import Trained, finish
+from triage_agent.learning.frozen import embed, fit_head
+from triage_agent.learning.members import describe, device_of, head_spec, train_network
+from triage_agent.learning.mura import read_roots
+from triage_agent.learning.network import targets_of
+from triage_agent.learning.options import COMPACT, Material, TrainOptions
+from triage_agent.learning.recipe import recipe_for
+from triage_agent.learning.split import split_patients
+from triage_agent.models.registry import encoder_from_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from triage_agent.learning.recipe import Recipe
+
+
+def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
+    """Train, calibrate, measure on `valid` where the data has one, and write the bundle; returns its folder.
+
+    Raises:
+        DataError: the data cannot be read as it should.
+        BundleError: the encoder cannot be had, or `out` is something else.
+        ConfigurationError: the recipe, or a checkpoint that is not this run's.
+    """
+    recipe = recipe_for(compact=options.encoder == COMPACT, unfreeze=options.unfreeze, path=options.recipe)
+    material = gather(options, recipe)
+    count = len(material.images)
+    progress(f"{count} images: {len(material.learn)} to learn from, {len(material.judge)} held back")
+    work = options.out.with_name(f".{options.out.name}.work")
+    if options.encoder != COMPACT and not options.unfreeze:
+        trained = _train_head(options, recipe, material, progress)
+    else:
+        trained = train_network(options, recipe, material, work, progress)
+    out = finish(options, recipe, material, trained, work, progress)
+    shutil.rmtree(work, ignore_errors=True)
+    return out
+
+
+def gather(options: TrainOptions, recipe: Recipe) -> Material:
+    """Read and split the training images.
+
+    Raises:
+        DataError: as `read_roots` and `split_patients`.
+    """
+    images = read_roots(options.data, "train")
+    learn, judge = split_patients(images, recipe.held_back, options.seed)
+    first = options.data[0]
+    inside = torch.tensor([images[int(index)].path.is_relative_to(first) for index in judge])
+    return Material(images=images, learn=learn, judge=judge, reference=judge[inside])
+
+
+def _train_head(options: TrainOptions, recipe: Recipe, material: Material, progress: Callable[[str], None]) -> Trained:
+    encoder, base = encoder_from_source(options.encoder)
+    encoder = encoder.for_inference(device_of(options.device))
+    cache = options.cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triage-agent"
+    embeddings = embed(
+        material.images, encoder, cache / "embeddings", lambda done, of: progress(f"embedded {done} of {of} images")
+    )
+    labels = targets_of(material.images, graded=False)[:, 0]
+    spec = head_spec(encoder, recipe)
+    head, history = fit_head(
+        embeddings,
+        labels,
+        material.learn,
+        material.judge,
+        spec,
+        recipe,
+        seed=options.seed,
+        progress=lambda epoch: progress(describe(epoch)),
+    )
+    return Trained(encoder, base, spec, dict(head.state_dict()), history)

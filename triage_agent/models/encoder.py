@@ -1,0 +1,101 @@
+"""The encoder contract: a display image in, an embedding out."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from triage_agent.domain.errors import BundleError
+from triage_agent.models.checkpoint import check_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Encoder(nn.Module, ABC):
+    """Turns radiographs into embeddings; built from `config` alone, so that a bundle can rebuild it.
+
+    A subclass is constructed as `Subclass(config)` and has a row in `registry.REGISTRY`.
+
+    Attributes:
+        kind: its key in `registry.REGISTRY`.
+        config: JSON values that rebuild the architecture; "pooling" among them where there is a choice.
+        image_size: side of the square input in pixels.
+        embedding_dim: length of the embedding.
+    """
+
+    kind: ClassVar[str]
+    config: dict[str, Any]
+    image_size: int
+    embedding_dim: int
+
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002 - what subclasses take
+        super().__init__()
+
+    @abstractmethod
+    def preprocess(self, display: NDArray[np.float32]) -> Tensor:
+        """Display image, float32 [H, W] in [0, 1] with bone bright, to a float32 [C, image_size, image_size] tensor."""
+
+    @abstractmethod
+    def forward(self, batch: Tensor) -> Tensor:
+        """Map [B, C, image_size, image_size] to float32 [B, embedding_dim]."""
+
+    @abstractmethod
+    def blocks(self) -> list[nn.Module]:
+        """The stages from first to last: what `train --unfreeze K` counts from the end."""
+
+    def digest(self) -> str:
+        """SHA-256 of the weights in use, hex; see `weights_digest`."""
+        return weights_digest(self)
+
+    @classmethod
+    def restore(cls, config: Mapping[str, Any], state: Mapping[str, Tensor], where: object = "the bundle") -> Self:
+        """An encoder with the weights of `state` (any float type; kept as float32).
+
+        Raises:
+            BundleError: `state` does not fill the architecture exactly; `where` it came from is named.
+        """
+        encoder = cls(config)
+        expected = encoder.state_dict()
+        check_names(where, state, expected)
+        encoder.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in state.items()})
+        return encoder
+
+    @classmethod
+    def from_checkpoint(cls, folder: Path, pooling: str | None = None) -> Self:
+        """An encoder from somebody else's checkpoint; kinds that are only ever ours have none.
+
+        Raises:
+            BundleError: this kind has no checkpoints, or this is not one.
+        """
+        raise BundleError(
+            f"a {cls.kind} encoder lives in a bundle, not in {folder}{f' ({pooling})' if pooling else ''}",
+            remedy="use the source 'bundle'",
+        )
+
+    def for_inference(self, device: torch.device) -> Self:
+        """Move to `device` in the precision it scores with there, gradients and training behaviour off."""
+        return self.to(device).eval().requires_grad_(requires_grad=False)
+
+
+def weights_digest(module: nn.Module) -> str:
+    """SHA-256 over names, shapes and values of a module's state, hex.
+
+    Values are taken as float32, so that a checkpoint stored as bfloat16 or float16 has the same digest as the same
+    numbers stored as float32, and the digest does not depend on the device.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        values = tensor.detach().to("cpu")
+        values = values.to(torch.float32) if values.is_floating_point() else values
+        digest.update(f"{name}|{values.dtype}|{tuple(values.shape)}\n".encode())
+        digest.update(values.contiguous().reshape(-1).numpy().data)
+    return digest.hexdigest()

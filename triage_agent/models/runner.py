@@ -1,0 +1,44 @@
+"""Where a bundle runs: in this process today; a pool of GPUs has its line here too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from triage_agent.domain.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from triage_agent.domain.ports import ImageScorer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where and how a bundle runs; the fields are arguments of `scorer.Scorer`."""
+
+    device: str = "auto"
+    threads: int | None = None
+    batch: int = 8
+    encoder_source: str | None = None
+
+
+def _local(ref: str, placement: Placement) -> ImageScorer:
+    from triage_agent.models.scorer import load_scorer  # noqa: PLC0415 - brings torch
+
+    return load_scorer(ref, placement.device, placement.threads, placement.batch, placement.encoder_source)
+
+
+REGISTRY: Mapping[str, Callable[[str, Placement], ImageScorer]] = MappingProxyType({"local": _local})
+
+
+def start(runner: str, ref: str, placement: Placement) -> ImageScorer:
+    """A scorer for the bundle `ref`, as `[model] runner` chose.
+
+    Raises:
+        ConfigurationError: there is no such runner.
+        BundleError: the bundle cannot be loaded.
+    """
+    if runner not in REGISTRY:
+        raise ConfigurationError(f"no runner {runner!r}", remedy=f"set [model] runner to one of {', '.join(REGISTRY)}")
+    return REGISTRY[runner](ref, placement)

@@ -1,0 +1,148 @@
+"""A bundle at work: display images in, calibrated probabilities out."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from triage_agent.domain.errors import BundleError, TriageError, UnreadableImageError
+from triage_agent.models.bundle import Bundle, load_bundle
+from triage_agent.models.calibration import apply_platt
+from triage_agent.models.checkpoint import read_file
+from triage_agent.models.head import build_head
+from triage_agent.models.registry import build_encoder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from triage_agent.domain.decision import ModelIdentity
+
+_RANGE_SLACK = 1e-4
+_IMAGE_DIMENSIONS = 2
+
+
+class ScoringError(TriageError):
+    """The model ran and gave no usable number."""
+
+
+class Scorer:
+    """Scores display images with one bundle; implements `domain.ports.ImageScorer`.
+
+    The same image always gets the same probability on the same machine, whatever else is scored with it. Matrix
+    kernels are chosen by shape and round differently, so that shape is held fixed: on the CPU images go through the
+    model one at a time, on a GPU in batches that are always filled up to `batch`. May be called from several threads.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: str = "auto",
+        threads: int | None = None,
+        batch: int = 8,
+        encoder_source: str | None = None,
+    ) -> None:
+        """Build the model and move it to its device.
+
+        Args:
+            bundle: the model, its files checked.
+            device: "auto" (CUDA where there is one), "cuda", "cuda:1" or "cpu".
+            threads: for the CPU's arithmetic, in the whole process; None leaves them as they are.
+            batch: images that go through a GPU together.
+            encoder_source: where this site keeps the encoder's base weights, instead of where training found them.
+
+        Raises:
+            BundleError: the weights are not there, do not fit, or the device is not there.
+        """
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._bundle = bundle
+        self._device = _device(device)
+        encoder = build_encoder(bundle.spec.encoder, bundle.folder, encoder_source)
+        if encoder.embedding_dim != bundle.spec.head.input_dim:
+            raise BundleError(
+                f"the head takes {bundle.spec.head.input_dim} numbers, the encoder gives {encoder.embedding_dim}",
+                remedy="train the bundle again",
+            )
+        self._encoder = encoder.for_inference(self._device)
+        head = build_head(bundle.spec.head, read_file(bundle.head_path))
+        self._head = head.to(self._device).eval().requires_grad_(requires_grad=False)
+        self._batch = batch if self._device.type == "cuda" else 1
+        self._lock = threading.Lock()
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """The bundle behind the scores."""
+        return self._bundle.identity
+
+    @property
+    def device(self) -> str:
+        """Where the model runs: "cpu", "cuda:0"."""
+        return str(self._device)
+
+    def score(self, images: Sequence[NDArray[np.float32]]) -> list[float]:
+        """Calibrated probability of abnormality in [0, 1] for each image.
+
+        Args:
+            images: float32 [H, W] each, values in [0, 1], bone bright; sizes may differ.
+
+        Raises:
+            UnreadableImageError: an image is empty, not two-dimensional, or has values that are not finite in [0, 1].
+            ScoringError: the model gave a number that is not finite.
+        """
+        return [float(value) for value in apply_platt(self.logits(images), self._bundle.spec.calibration)]
+
+    def logits(self, images: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+        """Uncalibrated logits [N]; arguments and errors as `score`."""
+        checked = [_checked(image, position) for position, image in enumerate(images)]
+        with self._lock, torch.inference_mode():
+            parts = [self._run(checked[start : start + self._batch]) for start in range(0, len(checked), self._batch)]
+        logits = torch.cat(parts).numpy() if parts else np.zeros(0)
+        if not np.isfinite(logits).all():
+            raise ScoringError("the model's output is not a finite number", remedy="verify the bundle and its encoder")
+        return logits
+
+    def _run(self, images: Sequence[NDArray[np.float32]]) -> Tensor:
+        tensors = [self._encoder.preprocess(image) for image in images]
+        filled = tensors + tensors[-1:] * (self._batch - len(tensors))
+        embedding = self._encoder(torch.stack(filled).to(self._device))
+        logits: Tensor = self._head(embedding)[: len(tensors)]
+        return logits.to("cpu", torch.float64)
+
+
+def load_scorer(
+    ref: str | Path,
+    device: str = "auto",
+    threads: int | None = None,
+    batch: int = 8,
+    encoder_source: str | None = None,
+) -> Scorer:
+    """A scorer for a bundle's folder or "embedded"; arguments and errors as `load_bundle` and `Scorer`."""
+    return Scorer(load_bundle(ref), device, threads, batch, encoder_source)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise BundleError(f"there is no device {name!r}", remedy="set it to auto, cpu or cuda") from error
+    if device.type != "cpu" and (device.type != "cuda" or (device.index or 0) >= torch.cuda.device_count()):
+        raise BundleError(f"device {name!r} is not available here", remedy="set it to auto, cpu or cuda")
+    return device
+
+
+def _checked(image: NDArray[np.float32], position: int) -> NDArray[np.float32]:
+    if image.ndim != _IMAGE_DIMENSIONS or not image.size:
+        raise UnreadableImageError(f"image {position} has shape {image.shape}, not height x width")
+    lowest, highest = float(image.min()), float(image.max())
+    if not (lowest >= -_RANGE_SLACK and highest <= 1 + _RANGE_SLACK):  # written so that NaN fails it
+        raise UnreadableImageError(f"image {position} has values from {lowest} to {highest}, not within 0 and 1")
+    return np.ascontiguousarray(image, dtype=np.float32)

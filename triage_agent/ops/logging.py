@@ -1,0 +1,72 @@
+"""structlog, configured once: JSON or console, no patient data, no forged lines."""
+
+import logging
+import re
+import sys
+from typing import Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+# Loggers of libraries that would otherwise print data sets (pynetdicom) or chatter a line a tick.
+_QUIET_LIBRARIES = ("pynetdicom", "pydicom", "apscheduler", "alembic", "uvicorn.access", "transformers", "httpx")
+_PATIENT_KEYS = frozenset({"patient_name", "patient_id", "patient_birth_date", "accession_number"})
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def configure_logging(form: Literal["console", "json"] = "console", level: str = "info") -> None:
+    """Send structlog's and the standard library's records to stderr in one form.
+
+    `form` is "json" (one object a line) or "console"; `level` is debug, info, warning or error.
+    """
+    before: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        without_patient_data,
+        on_one_line,
+    ]
+    structlog.configure(
+        processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    renderer: Processor = (
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=before,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for name in _QUIET_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def without_patient_data(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A last guard: identifying fields never reach a line, whoever passed them."""
+    return {key: value for key, value in event.items() if key not in _PATIENT_KEYS}
+
+
+def on_one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Control characters in values are written as escapes, so that no input can forge a line.
+
+    Tracebacks keep their lines: they are ours.
+    """
+    return {
+        key: _CONTROL_CHARACTERS.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
+        if isinstance(value, str) and key != "exception"
+        else value
+        for key, value in event.items()
+    }

@@ -1,0 +1,54 @@
+"""What Prometheus scrapes. Counters count what this process did; gauges are read from the worklist at scrape."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900)
+
+
+class Metrics:
+    """The agent's metrics on a registry of their own, so that two agents in one process do not mix."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.received = Counter(
+            "triage_received_instances", "C-STORE requests answered", ["status"], registry=self.registry
+        )
+        self.received_bytes = Counter("triage_received_bytes", "Bytes kept in the spool", registry=self.registry)
+        self.rejected = Counter("triage_rejected_associations", "Associations refused", registry=self.registry)
+        self.assessed = Counter("triage_assessed_images", "Images assessed", ["outcome"], registry=self.registry)
+        self.decided = Counter("triage_decided_studies", "Decisions made", ["finding"], registry=self.registry)
+        self.flagged = Counter(
+            "triage_flagged_studies", "Priorities raised before completeness", registry=self.registry
+        )
+        self.deliveries = Counter(
+            "triage_deliveries", "Attempts to send a result", ["destination", "outcome"], registry=self.registry
+        )
+        self.scoring_seconds = Histogram(
+            "triage_scoring_seconds", "Decode and model time of one image", buckets=_SECONDS, registry=self.registry
+        )
+
+    def watch(self, counts: Callable[[], dict[str, dict[str, int]]]) -> None:
+        """Add the worklist's own numbers; `counts` is `Worklist.counts`."""
+        self.registry.register(_WorklistCollector(counts))
+
+    def exposition(self) -> bytes:
+        """The text that `/metrics` answers with."""
+        return generate_latest(self.registry)
+
+
+class _WorklistCollector(Collector):
+    """Backlog gauges, asked for at each scrape so that they move when the database does."""
+
+    def __init__(self, counts: Callable[[], dict[str, dict[str, int]]]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for label, values in self._counts().items():
+            gauge = GaugeMetricFamily(f"triage_worklist_{label}", f"Rows by {label}", labels=[label])
+            for value, number in sorted(values.items()):
+                gauge.add_metric([value], number)
+            yield gauge

@@ -1,0 +1,219 @@
+"""The way of a study: claimed -> imaging -> models -> decision -> results -> outbox.
+
+Intake has put it on the worklist before, delivery takes it from the outbox after.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+
+from triage_agent.decision.policy import Policy, decide, flag_for
+from triage_agent.domain.decision import Decision, Flag, ModelIdentity, Route, Shipment
+from triage_agent.domain.errors import UnreadableImageError
+from triage_agent.domain.ports import Clock, ImageScorer, Worklist
+from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, StoredInstance
+from triage_agent.domain.vocabulary import Event, Finding, Outcome
+from triage_agent.imaging.load import Displayable, Skipped, load_for_scoring, read_headers
+from triage_agent.results.context import DECISION, FLAG
+from triage_agent.results.registry import REGISTRY, ResultContext
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    """Told what the pipeline did; the metrics' side of it."""
+
+    assessed: Callable[[Outcome, float], None]  # what became of an image, and the seconds it took
+    flagged: Callable[[], None]
+    decided: Callable[[Finding], None]
+
+
+class Pipeline:
+    """Turns claimed work into assessments, flags and decisions; every result is committed by the worklist."""
+
+    def __init__(
+        self,
+        *,
+        worklist: Worklist,
+        spool: Path,
+        scorer: ImageScorer,
+        policy: Policy,
+        routes: Sequence[Route],
+        institution: str,
+        clock: Clock,
+        observer: Observer,
+    ) -> None:
+        self._worklist = worklist
+        self._spool = spool
+        self._scorer = scorer
+        self._policy = policy
+        self._routes = tuple(routes)
+        self._institution = institution
+        self._clock = clock
+        self._observer = observer
+
+    def score_images(self, claimed: Sequence[ClaimedImage]) -> None:
+        """Assess images of studies that are still receiving, and raise those that already show an abnormality."""
+        assessments = self._assess([image.instance for image in claimed])
+        for image, assessment in zip(claimed, assessments, strict=True):
+            with structlog.contextvars.bound_contextvars(study_instance_uid=image.study_instance_uid):
+                if self._worklist.record_assessment(image, assessment, self._clock()):
+                    self._raise_if_abnormal(image, assessment)
+
+    def decide_study(self, claimed: ClaimedStudy, owner: str) -> bool:
+        """Assess what is left of a complete study, decide, and hand the results to the outbox.
+
+        False if the study moved on meanwhile (an image came, the lease ran out): then nothing was written.
+        """
+        with structlog.contextvars.bound_contextvars(study_instance_uid=claimed.study_instance_uid):
+            missing = [instance for instance in claimed.instances if self._needs_assessment(instance)]
+            fresh = self._assess(missing)
+            known = {
+                instance.sop_instance_uid: instance.assessment for instance in claimed.instances if instance.assessment
+            } | {assessment.sop_instance_uid: assessment for assessment in fresh}
+            complete = [known[instance.sop_instance_uid] for instance in claimed.instances]
+            decision = decide(claimed, complete, self._scorer.identity, self._policy, self._clock())
+            decision, shipments = self._results_of(claimed, decision, complete)
+            written = self._worklist.decide(decision, fresh, shipments, owner)
+            if written:
+                self._observer.decided(decision.finding)
+            log.info(
+                "decided" if written else "decision_dropped_study_moved_on",
+                event=decision.event.value,
+                finding=decision.finding.value,
+                priority=decision.priority.value,
+                rule=decision.rule,
+                revision=decision.revision,
+            )
+            return written
+
+    def _needs_assessment(self, instance: StoredInstance) -> bool:
+        known = instance.assessment
+        if known is None:
+            return True
+        return known.outcome is Outcome.SCORED and known.bundle_digest != self._scorer.identity.digest
+
+    def _assess(self, instances: Sequence[StoredInstance]) -> list[Assessment]:
+        """One assessment an instance, in order; decodes all, then asks the model once."""
+        started = time.perf_counter()
+        loaded = [load_instance(self._spool / instance.path) for instance in instances]
+        assessments = score_loaded(
+            [(instance.sop_instance_uid, what) for instance, what in zip(instances, loaded, strict=True)], self._scorer
+        )
+        seconds = (time.perf_counter() - started) / max(1, len(instances))
+        for assessment in assessments:
+            self._observer.assessed(assessment.outcome, seconds)
+        return assessments
+
+    def _raise_if_abnormal(self, image: ClaimedImage, assessment: Assessment) -> None:
+        flag = flag_for(image, assessment, self._scorer.identity, self._policy, self._clock())
+        if flag is None:
+            return
+        if self._worklist.raise_flag(flag, self._flag_shipments(flag, image, assessment), self._clock()):
+            self._observer.flagged()
+            log.info("raised", priority=flag.priority.value, rule=flag.rule, revision=flag.revision)
+
+    def _flag_shipments(self, flag: Flag, image: ClaimedImage, assessment: Assessment) -> list[Shipment]:
+        """A flag that cannot be spelled out for a destination is still raised on the worklist."""
+        try:
+            return self._shipments(FLAG, flag, [image.instance], [assessment])
+        except Exception as error:  # noqa: BLE001 - the raise must not depend on a builder
+            log.error("flag_message_failed", error=type(error).__name__)  # noqa: TRY400 - values may name a patient
+            return []
+
+    def _results_of(
+        self, claimed: ClaimedStudy, decision: Decision, assessments: Sequence[Assessment]
+    ) -> tuple[Decision, list[Shipment]]:
+        """The decision's artifacts by route; a study whose results cannot be built needs a human."""
+        if decision.event is not Event.DECIDED:
+            return decision, []
+        try:
+            return decision, self._shipments(DECISION, decision, claimed.instances, assessments)
+        except Exception as error:  # noqa: BLE001 - promise 2: nothing disappears
+            log.error("result_failed", error=type(error).__name__)  # noqa: TRY400 - values may name a patient
+            reason = f"the result could not be built ({type(error).__name__})"
+            failed = replace(decision, event=Event.FAILED, status_reason=reason, reasons=(*decision.reasons, reason))
+            return failed, []
+
+    def _shipments(
+        self,
+        occasion: str,
+        result: Decision | Flag,
+        instances: Sequence[StoredInstance],
+        assessments: Sequence[Assessment],
+    ) -> list[Shipment]:
+        """What the routes ask for on this occasion; each kind is built once, whatever the number of destinations."""
+        wanted = [
+            (kind, route.to) for route in self._routes for kind in route.send if occasion in REGISTRY[kind].occasions
+        ]
+        if not wanted:
+            return []
+        context = ResultContext(
+            result=result,
+            headers=tuple(read_headers(self._spool / instance.path) for instance in instances),
+            assessments=tuple(assessments),
+            institution=self._institution,
+        )
+        artifacts = {kind: REGISTRY[kind].build(context) for kind in {kind for kind, _ in wanted}}
+        return [Shipment(artifact=artifacts[kind], destination=to) for kind, to in wanted]
+
+
+def load_instance(path: Path) -> Displayable | Skipped | UnreadableImageError:
+    """`load_for_scoring` with its error as a value, so that one bad image does not stop a batch."""
+    try:
+        return load_for_scoring(path)
+    except UnreadableImageError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - promise 2: whatever a file does, its study has a reason
+        log.error("decode_failed", error=type(error).__name__)  # noqa: TRY400 - values may name a patient
+        return UnreadableImageError(f"the image could not be read ({type(error).__name__})")
+
+
+def score_loaded(
+    loaded: Sequence[tuple[str, Displayable | Skipped | UnreadableImageError]], scorer: ImageScorer
+) -> list[Assessment]:
+    """One assessment for each (SOP Instance UID, what loading gave), in order."""
+    displayable = [(uid, what) for uid, what in loaded if isinstance(what, Displayable)]
+    probabilities = dict(
+        zip([uid for uid, _ in displayable], _score([what for _, what in displayable], scorer), strict=True)
+    )
+    return [_assessment(uid, what, probabilities.get(uid), scorer.identity) for uid, what in loaded]
+
+
+def _assessment(
+    uid: str,
+    what: Displayable | Skipped | UnreadableImageError,
+    probability: float | str | None,
+    model: ModelIdentity,
+) -> Assessment:
+    if isinstance(what, UnreadableImageError):
+        return Assessment(sop_instance_uid=uid, outcome=Outcome.FAILED, reason=what.message)
+    anatomy = what.region.code
+    if isinstance(what, Skipped):
+        return Assessment(sop_instance_uid=uid, outcome=Outcome.SKIPPED, reason=what.reason, anatomy=anatomy)
+    if isinstance(probability, float):
+        return Assessment(
+            sop_instance_uid=uid,
+            outcome=Outcome.SCORED,
+            probability=probability,
+            anatomy=anatomy,
+            bundle_digest=model.digest,
+        )
+    return Assessment(sop_instance_uid=uid, outcome=Outcome.FAILED, reason=str(probability), anatomy=anatomy)
+
+
+def _score(images: Sequence[Displayable], scorer: ImageScorer) -> list[float | str]:
+    """Probabilities; where the model fails on a batch, image by image, with the reason for the one that crashed it."""
+    if not images:
+        return []
+    try:
+        return list(scorer.score([image.image for image in images]))
+    except Exception as error:  # noqa: BLE001 - promise 2: a crash of the model costs one study its score
+        log.error("model_failed", images=len(images), error=type(error).__name__)  # noqa: TRY400
+        if len(images) == 1:
+            return [f"the model failed on this image ({type(error).__name__})"]
+        return [result for image in images for result in _score([image], scorer)]

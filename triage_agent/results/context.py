@@ -1,0 +1,80 @@
+"""What a builder of artifacts is given."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+
+from pydicom import Dataset
+
+from triage_agent import __version__
+from triage_agent.domain.decision import Artifact, Decision, Flag, ModelIdentity
+from triage_agent.domain.study import Assessment
+from triage_agent.domain.uids import derive_uid
+from triage_agent.domain.vocabulary import ArtifactKind
+
+FLAG = "flag"
+DECISION = "decision"
+MANUFACTURER = "triage-agent project"
+PRODUCT = "triage-agent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultContext:
+    """A result and what is known of the study it is about.
+
+    Attributes:
+        result: the decision, or the flag that came before it.
+        headers: the study's instances as data sets without pixels, in the order in which reports name them; they may be
+            as broken as a modality makes them.
+        assessments: what scoring gave for each of them; a report of a decision lists their scores.
+        institution: name of the site; empty when it is not configured.
+        department: name of the department; empty when it is not configured.
+        software_version: of this agent.
+        timezone: in which dates are written where the source states no offset of its own (0008,0201).
+    """
+
+    result: Decision | Flag
+    headers: Sequence[Dataset]
+    assessments: Sequence[Assessment] = ()
+    institution: str = ""
+    department: str = ""
+    software_version: str = __version__
+    timezone: tzinfo = UTC
+
+    @property
+    def model(self) -> ModelIdentity:
+        """The bundle behind the result."""
+        return self.result.model
+
+    @property
+    def made_at(self) -> datetime:
+        """When the result was made: every date in an artifact comes from it, so that a rebuild is the same bytes."""
+        return self.result.raised_at if isinstance(self.result, Flag) else self.result.decided_at
+
+    @property
+    def device_uid(self) -> str:
+        """Identifies the agent with this bundle; another bundle or version of the software is another device."""
+        return derive_uid("device", PRODUCT, self.software_version, self.model.digest)
+
+    def uid(self, kind: str) -> str:
+        """The UID of this result as `kind`, from study, revision, bundle and kind (promise 5).
+
+        A flag has its image in it, too: it is another object than the decision that follows it, and than a higher flag.
+        """
+        result = self.result
+        which = (FLAG, result.sop_instance_uid) if isinstance(result, Flag) else ()
+        return derive_uid(result.study_instance_uid, str(result.revision), self.model.digest, kind, *which)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Builder:
+    """One kind of artifact.
+
+    Attributes:
+        occasions: when it is built: "flag", "decision", or both.
+        build: makes the artifact; equal contexts give equal artifacts.
+    """
+
+    kind: ArtifactKind
+    occasions: frozenset[str]
+    build: Callable[[ResultContext], Artifact]

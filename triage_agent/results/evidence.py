@@ -1,0 +1,105 @@
+"""Which instances a report is about, and how it refers to them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydicom import Dataset
+from pydicom.uid import (
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForProcessing,
+)
+
+from triage_agent.domain.study import Assessment
+from triage_agent.domain.uids import is_uid
+from triage_agent.domain.vocabulary import Outcome
+from triage_agent.results.context import ResultContext
+from triage_agent.results.header import text_of
+
+_RADIOGRAPHS = frozenset(
+    {
+        ComputedRadiographyImageStorage,
+        DigitalXRayImageStorageForPresentation,
+        DigitalXRayImageStorageForProcessing,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One instance that a report refers to.
+
+    Attributes:
+        laterality: "R", "L", "B", or empty where nothing says so.
+        assessment: what scoring gave; None when it is not known.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    laterality: str
+    assessment: Assessment | None
+
+    @property
+    def considered(self) -> bool:
+        """Whether the model was meant to score it."""
+        return self.assessment is not None and self.assessment.outcome is not Outcome.SKIPPED
+
+
+def sources_of(context: ResultContext) -> list[Source]:
+    """The instances that a report refers to, each once, in the headers' order.
+
+    Every instance that the model was meant to score and every other radiograph; where the study has neither, every
+    instance that can be referred to at all.
+    """
+    assessments = {one.sop_instance_uid: one for one in context.assessments}
+    known: dict[str, Source] = {}
+    for header in context.headers:
+        source = _source(header, context.result.study_instance_uid, assessments)
+        if source is not None:
+            known.setdefault(source.sop_instance_uid, source)
+    wanted = [source for source in known.values() if source.considered or source.sop_class_uid in _RADIOGRAPHS]
+    return wanted or list(known.values())
+
+
+def _source(header: Dataset, study_instance_uid: str, assessments: dict[str, Assessment]) -> Source | None:
+    names = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID")
+    uids = [text_of(header, keyword) for keyword in names]
+    if not all(map(is_uid, uids)) or text_of(header, "StudyInstanceUID") != study_instance_uid:
+        return None
+    return Source(
+        sop_class_uid=uids[0],
+        sop_instance_uid=uids[1],
+        series_instance_uid=uids[2],
+        study_instance_uid=study_instance_uid,
+        laterality=_laterality(header),
+        assessment=assessments.get(uids[1]),
+    )
+
+
+def _laterality(header: Dataset) -> str:
+    stated = text_of(header, "ImageLaterality") or text_of(header, "Laterality")
+    return stated.upper()[:1] if stated.upper()[:1] in {"R", "L", "B"} else ""
+
+
+def common_laterality(sources: Sequence[Source]) -> str:
+    """The side that all of them state; empty where one states none or another."""
+    sides = {source.laterality for source in sources}
+    return sides.pop() if len(sides) == 1 else ""
+
+
+def evidence_item(sources: Sequence[Source]) -> Dataset:
+    """Hierarchical SOP Instance Reference Macro (PS3.3 C.17.2.1) of one study: viewers refuse reports without it."""
+    series: dict[str, Dataset] = {}
+    for source in sources:
+        item = series.setdefault(source.series_instance_uid, Dataset())
+        item.SeriesInstanceUID = source.series_instance_uid
+        reference = Dataset()
+        reference.ReferencedSOPClassUID = source.sop_class_uid
+        reference.ReferencedSOPInstanceUID = source.sop_instance_uid
+        item.ReferencedSOPSequence = [*item.get("ReferencedSOPSequence", []), reference]
+    study = Dataset()
+    study.ReferencedSeriesSequence = list(series.values())
+    study.StudyInstanceUID = sources[0].study_instance_uid
+    return study

@@ -1,0 +1,144 @@
+"""Patient and study facts from the headers of a study, however broken they are.
+
+Modalities and gateways send headers without identifiers, with values that are too long or no dates at all, and with
+character sets that do not fit their text. What can be read is given as text that a new data set in UTF-8 can hold and
+that keeps to its value representation (PS3.5 section 6.2); what cannot be read is empty.
+"""
+
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone, tzinfo
+from types import MappingProxyType
+
+from pydicom import Dataset
+from pydicom.charset import convert_encodings
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.multival import MultiValue
+from pydicom.values import convert_value
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_DATE = re.compile(r"(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})")
+_TIME = re.compile(r"([01]\d|2[0-3])(?::?([0-5]\d)(?::?([0-5]\d|60)(\.\d{1,6})?)?)?")
+_OFFSET = re.compile(r"([+-])(\d{2})([0-5]\d)")
+_NAME_GROUPS = 3  # alphabetic, ideographic, phonetic
+_NAME_COMPONENTS = 5
+_NAME_GROUP_LENGTH = 64
+
+
+def text_of(dataset: Dataset, keyword: str) -> str:
+    """The first value of an element as clean text; empty when it is absent, empty or cannot be read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom warns of each of the faults that this module is there to bear
+        try:
+            value = _value(dataset, keyword)
+            if isinstance(value, MultiValue):
+                value = next(iter(value), "")
+            text = "" if value is None else str(value)
+        except Exception:  # noqa: BLE001 - any fault of a foreign header means: not known
+            return ""
+    return " ".join(_CONTROL.sub(" ", text.replace("\\", " ")).split())
+
+
+def _value(dataset: Dataset, keyword: str) -> object:
+    """An element's value, decoded but not validated: pydicom's validation logs values that it finds wrong."""
+    tag = tag_for_keyword(keyword)
+    if tag is None or tag not in dataset:
+        return None
+    element: object = dataset.get_item(tag)
+    if not isinstance(element, RawDataElement):
+        return getattr(element, "value", None)
+    character_sets = convert_encodings(dataset.get("SpecificCharacterSet", ""))
+    return convert_value(dictionary_VR(tag), element, character_sets)
+
+
+def first_text(headers: Sequence[Dataset], keyword: str) -> str:
+    """The first non-empty value among the headers of a study."""
+    return next(filter(None, (text_of(header, keyword) for header in headers)), "")
+
+
+def person_name(text: str) -> str:
+    """At most three groups of at most five components and 64 characters (PS3.5 section 6.2.1)."""
+    groups = text.split("=")[:_NAME_GROUPS]
+    shortened = ["^".join(group.split("^")[:_NAME_COMPONENTS])[:_NAME_GROUP_LENGTH].strip() for group in groups]
+    return "=".join(shortened).rstrip("=")
+
+
+def date(text: str) -> str:
+    """YYYYMMDD, also from the retired and the wrong ways of writing it; empty unless it is a day of the calendar."""
+    found = _DATE.match(text)
+    if not found:
+        return ""
+    digits = "".join(found.groups())
+    try:
+        datetime.strptime(digits, "%Y%m%d")  # noqa: DTZ007 - a date has no zone
+    except ValueError:
+        return ""
+    return digits
+
+
+def time(text: str) -> str:
+    """HHMMSS.FFFFFF as far as it is stated; empty unless it is a time of the day."""
+    found = _TIME.fullmatch(text)
+    return "".join(part or "" for part in found.groups()) if found else ""
+
+
+def utc_offset(headers: Sequence[Dataset]) -> tzinfo | None:
+    """Timezone Offset From UTC (0008,0201); None where no header states a valid one."""
+    found = _OFFSET.fullmatch(first_text(headers, "TimezoneOffsetFromUTC"))
+    if not found:
+        return None
+    sign, hours, minutes = found.groups()
+    offset = timedelta(hours=int(hours), minutes=int(minutes))
+    return timezone(-offset if sign == "-" else offset) if offset < timedelta(hours=15) else None
+
+
+def _short(length: int) -> Callable[[str], str]:
+    return lambda text: text[:length].strip()
+
+
+def _fitting(length: int) -> Callable[[str], str]:
+    """For what can be left out: empty where it does not fit, also for receivers that count bytes, not characters."""
+    return lambda text: text if len(text.encode()) <= length else ""
+
+
+def _one_of(*terms: str) -> Callable[[str], str]:
+    return lambda text: text.upper() if text.upper() in terms else ""
+
+
+# Patient, General Study and Patient Study attributes that a report shares with its images (PS3.3 C.7.1.1, C.7.2).
+_TYPE_2: Mapping[str, Callable[[str], str]] = MappingProxyType(
+    {
+        "PatientName": person_name,
+        "PatientID": _short(64),
+        "PatientBirthDate": date,
+        "PatientSex": _one_of("M", "F", "O"),
+        "StudyDate": date,
+        "StudyTime": time,
+        "ReferringPhysicianName": person_name,
+        "StudyID": _short(16),
+        "AccessionNumber": _short(16),
+    }
+)
+_TYPE_3: Mapping[str, Callable[[str], str]] = MappingProxyType(
+    {
+        "IssuerOfPatientID": _short(64),
+        "StudyDescription": _fitting(64),
+        "PatientAge": lambda text: text if re.fullmatch(r"\d{3}[DWMY]", text) else "",
+    }
+)
+
+
+def copy_patient_and_study(headers: Sequence[Dataset], into: Dataset) -> None:
+    """Give `into` the patient and study attributes of its source: type 2 ones always, if only empty."""
+    for keyword, clean in _TYPE_2.items():
+        setattr(into, keyword, clean(first_text(headers, keyword)))
+    for keyword, clean in _TYPE_3.items():
+        if value := clean(first_text(headers, keyword)):
+            setattr(into, keyword, value)
+    removed = _one_of("YES", "NO")(first_text(headers, "PatientIdentityRemoved"))
+    method = _short(64)(first_text(headers, "DeidentificationMethod"))
+    if removed == "YES" and method:
+        into.PatientIdentityRemoved = removed
+        into.DeidentificationMethod = method

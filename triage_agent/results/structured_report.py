@@ -1,0 +1,234 @@
+"""A decision as a Comprehensive 3D SR by TID 1500 "Measurement Report" (PS3.16; IHE AI Results, qualitative findings).
+
+One measurement group (TID 1501) says what the study as a whole shows, and one group an image gives its probability. No
+group refers to a region within an image: the report tells when to read, not where to look (promise 6).
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from highdicom.sr import (
+    AlgorithmIdentification,
+    CodedConcept,
+    ContainerContentItem,
+    ContentSequence,
+    DeviceObserverIdentifyingAttributes,
+    FindingSite,
+    Measurement,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
+    ObservationContext,
+    ObserverContext,
+    QualitativeEvaluation,
+    RelationshipTypeValues,
+    SourceImageForMeasurementGroup,
+    TextContentItem,
+    TrackingIdentifier,
+)
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from triage_agent.domain.decision import Artifact, Decision
+from triage_agent.domain.errors import TriageError
+from triage_agent.domain.uids import derive_uid
+from triage_agent.domain.vocabulary import ArtifactKind, Finding, Outcome
+from triage_agent.results import codes as concepts
+from triage_agent.results.context import MANUFACTURER, PRODUCT, ResultContext
+from triage_agent.results.document import write_document
+from triage_agent.results.evidence import Source, common_laterality, sources_of
+from triage_agent.results.summary import DISCLAIMER, headline, proposal, warnings_of
+
+_DECIMALS = 6  # of probabilities: what a Decimal String (PS3.5 section 6.2, 16 characters) holds with ease
+
+
+def build_structured_report(context: ResultContext) -> Artifact:
+    """The report of a decision as a Part 10 file.
+
+    Raises:
+        TriageError: no instance of the study can be referred to, so that no valid report exists.
+    """
+    decision = context.result
+    if not isinstance(decision, Decision):
+        raise TypeError("a structured report is made of a decision, not of a flag")
+    sources = sources_of(context)
+    if not sources:
+        raise TriageError("no instance of the study can be referred to", remedy="look at its headers' identifiers")
+    content = _content(context, decision, sources)
+    uid = context.uid(ArtifactKind.SR.value)
+    return Artifact(
+        kind=ArtifactKind.SR,
+        uid=uid,
+        body=write_document(context, decision, content, sources, uid),
+        summary=headline(decision),
+    )
+
+
+def _content(context: ResultContext, decision: Decision, sources: Sequence[Source]) -> Dataset:
+    """The content tree: TID 1500 with its observer (TID 1001), groups (TID 1501) and remarks (row 12)."""
+    groups = [_study_group(context, decision, sources)]
+    groups += [
+        _image_group(context, number, source)
+        for number, source in enumerate((source for source in sources if source.considered), start=1)
+    ]
+    report = MeasurementReport(
+        observation_context=ObservationContext(observer_device_context=_observer(context)),
+        procedure_reported=concepts.IMAGING_PROCEDURE,
+        imaging_measurements=groups,
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+    root: Dataset = report[0]
+    root.ContentSequence.append(_remarks(decision))
+    return root
+
+
+def _observer(context: ResultContext) -> ObserverContext:
+    """TID 1002 and TID 1004: the device that observed is this software with this bundle."""
+    return ObserverContext(
+        observer_type=codes.DCM.Device,
+        observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
+            uid=context.device_uid,
+            name=PRODUCT,
+            manufacturer_name=MANUFACTURER,
+            model_name=context.model.label,
+            serial_number=context.model.digest,
+        ),
+    )
+
+
+def _algorithm(context: ResultContext) -> AlgorithmIdentification:
+    """TID 4019."""
+    model = context.model
+    return AlgorithmIdentification(
+        name=model.name,
+        version=model.version,
+        parameters=[
+            f"bundle digest (SHA-256): {model.digest}",
+            f"threshold: {model.threshold:g}",
+            f"alert threshold: {model.alert:g}",
+        ],
+        family=concepts.ARTIFICIAL_INTELLIGENCE,
+        manufacturer=MANUFACTURER,
+    )
+
+
+def _study_group(
+    context: ResultContext, decision: Decision, sources: Sequence[Source]
+) -> MeasurementsAndQualitativeEvaluations:
+    """The result for the study: normality, mean probability, and what is proposed."""
+    used = [source for source in sources if source.considered] or list(sources)
+    measured = decision.probability
+    measurements = [] if measured is None else [_probability(measured, derivation=concepts.DERIVED_AS_MEAN)]
+    return _group(
+        context,
+        identifier="Study",
+        tracked=(str(decision.revision), decision.model.digest),
+        measurements=measurements,
+        evaluations=list(_evaluations(context, decision)),
+        sites=_finding_sites(decision.anatomy, common_laterality(used)),
+        images=used,
+    )
+
+
+def _image_group(context: ResultContext, number: int, source: Source) -> MeasurementsAndQualitativeEvaluations:
+    """One image's probability, or that there is none."""
+    assessment = source.assessment
+    scored = assessment is not None and assessment.outcome is Outcome.SCORED and assessment.probability is not None
+    return _group(
+        context,
+        identifier=f"Image {number}",
+        tracked=(source.sop_instance_uid,),
+        measurements=[_probability(assessment.probability or 0.0)] if assessment is not None and scored else [],
+        evaluations=[] if scored else [(concepts.NORMALITY, concepts.NORMALITIES[Finding.NOT_ASSESSED])],
+        sites=_finding_sites(assessment.anatomy if assessment else None, source.laterality),
+        images=[source],
+    )
+
+
+def _group(
+    context: ResultContext,
+    *,
+    identifier: str,
+    tracked: tuple[str, ...],
+    measurements: Sequence[Measurement],
+    evaluations: Sequence[tuple[Code, Code]],
+    sites: Sequence[FindingSite],
+    images: Sequence[Source],
+) -> MeasurementsAndQualitativeEvaluations:
+    """TID 1501; `tracked` is what makes the tracking UID, beside the study, this group's own."""
+    return MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(
+            uid=derive_uid("tracking", context.result.study_instance_uid, *tracked), identifier=identifier
+        ),
+        algorithm_id=_algorithm(context),
+        finding_sites=sites,
+        measurements=measurements,
+        qualitative_evaluations=[QualitativeEvaluation(name=name, value=value) for name, value in evaluations],
+        source_images=[
+            SourceImageForMeasurementGroup(
+                referenced_sop_class_uid=image.sop_class_uid, referenced_sop_instance_uid=image.sop_instance_uid
+            )
+            for image in images
+        ],
+    )
+
+
+def _evaluations(context: ResultContext, decision: Decision) -> Iterator[tuple[Code, Code]]:
+    yield concepts.NORMALITY, concepts.NORMALITIES[decision.finding]
+    yield concepts.SUMMARY, _processing_summary(context, decision)
+    if decision.priority in concepts.URGENCIES:
+        yield concepts.PRIORITY, concepts.URGENCIES[decision.priority]
+    if category := concepts.ACR_CATEGORIES.get(decision.acr_category or ""):
+        yield concepts.ACTIONABLE_FINDING, category
+
+
+def _processing_summary(context: ResultContext, decision: Decision) -> Code:
+    """CID 6047: whether all images could be scored, and whether something was found."""
+    outcomes = {one.outcome for one in context.assessments}
+    found = decision.finding in {Finding.ABNORMAL, Finding.UNCERTAIN}
+    if decision.finding is Finding.NOT_ASSESSED and Outcome.SCORED not in outcomes:
+        summary = codes.DCM.NoAlgorithmsSucceededWithoutFindings
+    elif Outcome.FAILED in outcomes:
+        partly = codes.DCM.NotAllAlgorithmsSucceededWithFindings
+        summary = partly if found else codes.DCM.NotAllAlgorithmsSucceededWithoutFindings
+    else:
+        wholly = codes.DCM.AllAlgorithmsSucceededWithFindings
+        summary = wholly if found else codes.DCM.AllAlgorithmsSucceededWithoutFindings
+    return cast("Code", summary)
+
+
+def _probability(value: float, derivation: Code | None = None) -> Measurement:
+    """TID 300; a probability of abnormality in [0, 1]."""
+    return Measurement(
+        name=concepts.PROBABILITY, value=round(value, _DECIMALS), unit=concepts.NO_UNITS, derivation=derivation
+    )
+
+
+def _finding_sites(anatomy: str | None, laterality: str) -> list[FindingSite]:
+    """The region as the header states it; nothing where it is not stated or has no code here."""
+    region = concepts.REGIONS.get(anatomy or "")
+    if region is None:
+        return []
+    return [FindingSite(anatomic_location=region, laterality=concepts.LATERALITIES.get(laterality))]
+
+
+def _remarks(decision: Decision) -> ContainerContentItem:
+    """TID 1500 rows 12 and 14: what is not coded, in sentences."""
+    texts = [
+        DISCLAIMER,
+        *warnings_of(decision.model),
+        proposal(decision),
+        *decision.reasons,
+        f"Bundle: {decision.model.label}.",
+    ]
+    container = ContainerContentItem(
+        name=CodedConcept.from_code(concepts.QUALITATIVE_EVALUATIONS),
+        relationship_type=RelationshipTypeValues.CONTAINS,
+    )
+    container.ContentSequence = ContentSequence(
+        TextContentItem(
+            name=concepts.COMMENT, value=text.replace("\\", "/"), relationship_type=RelationshipTypeValues.CONTAINS
+        )
+        for text in texts
+    )
+    return container

@@ -1,0 +1,55 @@
+"""A result in words, for people."""
+
+from triage_agent.domain.decision import Decision, Flag, ModelIdentity
+from triage_agent.domain.vocabulary import Finding
+
+DISCLAIMER = "Preliminary. Made by a machine. Not a diagnosis."
+
+FINDINGS = {
+    Finding.ABNORMAL: "Abnormal",
+    Finding.NORMAL: "Normal",
+    Finding.UNCERTAIN: "Uncertain",
+    Finding.NOT_ASSESSED: "Not assessed",
+}
+
+
+def warnings_of(model: ModelIdentity) -> tuple[str, ...]:
+    """What a bundle obliges every output to say."""
+    said = [] if model.clinical_use else [_not_for_clinical_use(model)]
+    if model.notice:
+        said.append(model.notice)
+    return tuple(said)
+
+
+def proposal(result: Decision | Flag) -> str:
+    """The proposed priority, the category and the rule in one sentence."""
+    category = f", ACR category {result.acr_category}" if result.acr_category else ""
+    return f"Proposed priority: {result.priority.value}{category}, by rule {result.rule}."
+
+
+def headline(result: Decision | Flag) -> str:
+    """Finding, probability and proposed priority in one line."""
+    if isinstance(result, Flag):
+        what, figure = "Possibly abnormal, study not complete", f", probability {result.probability:.2f} of one image"
+    else:
+        what = FINDINGS[result.finding]
+        figure = "" if result.probability is None else f", probability {result.probability:.2f}"
+    region = f" ({result.anatomy})" if result.anatomy else ""
+    return f"{what}{region}{figure}. {proposal(result)}"
+
+
+def sr_summary(result: Decision | Flag) -> str:
+    """What a report says, a sentence or two a line, without patient identifiers."""
+    lines = [
+        headline(result),
+        *result.reasons,
+        f"Bundle: {result.model.label}.",
+        *warnings_of(result.model),
+        DISCLAIMER,
+    ]
+    return "\n".join(lines)
+
+
+def _not_for_clinical_use(model: ModelIdentity) -> str:
+    kind = "embedded demonstration model" if "embedded" in model.name.lower() else "model"
+    return f"Made by an {kind}, not for clinical use." if kind != "model" else "Made by a model, not for clinical use."

@@ -1,0 +1,123 @@
+"""Ticks only: every deadline is a column, so a restart forgets nothing and a tick that is late only delays."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor as TickExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from triage_agent.domain.errors import WorklistUnavailableError
+from triage_agent.domain.ports import Clock, StudyCounter, Worklist
+from triage_agent.domain.study import AssemblyView, CompletenessRule
+from triage_agent.intake.assembly import Complete, assess
+
+log = structlog.get_logger(__name__)
+
+_COMPLETENESS_SECONDS = 0.5
+_LEASES_SECONDS = 5.0
+_RENEWALS = 4  # in the time of one lease, so that a late tick or two cost nothing
+_ASKERS = 4  # questions to the PACS in flight; a slow PACS delays questions, never quiet periods
+
+
+class Schedule:
+    """Completes studies, keeps our leases and frees those of the dead."""
+
+    def __init__(
+        self,
+        *,
+        worklist: Worklist,
+        rule: CompletenessRule,
+        clock: Clock,
+        counter: StudyCounter | None,
+        completed: Callable[[], None],
+        owner: str,
+        lease: timedelta,
+    ) -> None:
+        self._worklist = worklist
+        self._rule = rule
+        self._clock = clock
+        self._counter = counter
+        self._completed = completed
+        self._owner = owner
+        self._lease = lease
+        self._asking: set[str] = set()
+        self._lock = threading.Lock()
+        self._askers = ThreadPoolExecutor(_ASKERS, thread_name_prefix="ask-pacs")
+        self._scheduler = BackgroundScheduler(
+            executors={"default": TickExecutor(2)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone="UTC",
+        )
+
+    def start(self) -> None:
+        """Begin to tick."""
+        renewal = self._lease.total_seconds() / _RENEWALS
+        ticks = ((self.complete_due, _COMPLETENESS_SECONDS), (self.leases, min(renewal, _LEASES_SECONDS)))
+        for tick, seconds in ticks:
+            self._scheduler.add_job(_guarded, "interval", args=[tick], seconds=seconds, id=tick.__name__)
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Let the running tick end, start no other."""
+        self._scheduler.shutdown(wait=True)
+        self._askers.shutdown(wait=False, cancel_futures=True)
+
+    def complete_due(self) -> None:
+        """Look at every study whose next check is due; asks the PACS outside this tick."""
+        for view in self._worklist.due_for_completion(self._clock()):
+            step = assess(view, self._rule, self._clock())
+            if isinstance(step, Complete):
+                self._complete(view, step)
+            elif step.ask and self._counter is not None:
+                self._ask(view, self._counter)
+            else:
+                self._worklist.check_later(view.study_instance_uid, view.revision, step.until, asked=False)
+
+    def leases(self) -> None:
+        """Keep what this process holds, and free what a dead one held."""
+        self._worklist.renew_leases(self._owner, self._clock(), self._lease)
+        if freed := self._worklist.expire_leases(self._clock()):
+            log.warning("leases_expired", studies=freed)
+            self._completed()
+
+    def _complete(self, view: AssemblyView, step: Complete) -> None:
+        if self._worklist.complete(view, step.reason, self._clock()):
+            log.info("complete", study_instance_uid=view.study_instance_uid, instances=view.instances, why=step.reason)
+            self._completed()
+
+    def _ask(self, view: AssemblyView, counter: StudyCounter) -> None:
+        with self._lock:
+            if view.study_instance_uid in self._asking:
+                return
+            self._asking.add(view.study_instance_uid)
+        self._askers.submit(self._asked, view, counter)
+
+    def _asked(self, view: AssemblyView, counter: StudyCounter) -> None:
+        try:
+            step = assess(
+                view, self._rule, self._clock(), images_at_peer=counter.count_instances(view.study_instance_uid)
+            )
+            if isinstance(step, Complete):
+                self._complete(view, step)
+            else:
+                self._worklist.check_later(view.study_instance_uid, view.revision, step.until, asked=True)
+        except WorklistUnavailableError as error:
+            log.warning("worklist_unavailable", error=error.message)
+        except Exception:
+            log.exception("asking_failed", study_instance_uid=view.study_instance_uid)
+        finally:
+            with self._lock:
+                self._asking.discard(view.study_instance_uid)
+
+
+def _guarded(tick: Callable[[], None]) -> None:
+    """A tick that fails is logged and tried again at the next one."""
+    try:
+        tick()
+    except WorklistUnavailableError as error:
+        log.warning("worklist_unavailable", error=error.message)
+    except Exception:
+        log.exception("tick_failed", tick=tick.__name__)

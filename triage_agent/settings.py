@@ -1,0 +1,330 @@
+"""The configuration: TOML, overridden by environment, checked whole before anything starts."""
+
+import difflib
+import os
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from triage_agent.domain.errors import ConfigurationError
+from triage_agent.domain.study import CompletenessRule
+from triage_agent.domain.vocabulary import ArtifactKind, Finding, Priority
+
+CONFIG_VARIABLE = "TRIAGE_AGENT_CONFIG"
+_ENV_PREFIX = "TRIAGE_AGENT__"
+_FILE_SUFFIX = "_file"  # any secret `x` can be given as `x_file`, a path whose content it is
+
+
+class _Section(BaseModel):
+    """A table of the configuration; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_files(cls, values: Any) -> Any:
+        """Replace each `x_file` whose `x` is a key of this table by the file's content."""
+        if not isinstance(values, dict):
+            return values
+        read = dict(values)
+        for key in values:
+            name = str(key).removesuffix(_FILE_SUFFIX)
+            if key not in cls.model_fields and name in cls.model_fields and name != key:
+                read[name] = _file_content(Path(read.pop(key)))
+        return read
+
+
+def _file_content(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}; name a readable file") from None
+
+
+class DatabaseSettings(_Section):
+    """Where the worklist is kept."""
+
+    url: str = "sqlite:///{data_dir}/triage.db"
+
+
+class PeerSettings(_Section):
+    """A DICOM application that may talk to us, or that we talk to."""
+
+    name: str = Field(min_length=1)
+    ae_title: str = Field(min_length=1, max_length=16)
+    host: str = Field(min_length=1)
+    port: int = Field(ge=1, le=65535)
+    may: tuple[Literal["store", "query", "commit"], ...] = ()
+
+
+class DicomSettings(_Section):
+    """Our application entity."""
+
+    ae_title: str = Field(default="TRIAGE", min_length=1, max_length=16)
+    host: str = "127.0.0.1"
+    port: int = Field(default=11112, ge=1, le=65535)
+    accept_unknown_peers: bool = False
+    max_associations: int = Field(default=100, ge=1)
+    timeout_seconds: float = Field(default=30, gt=0)
+    warn_on_conflict: bool = False
+    peers: tuple[PeerSettings, ...] = ()
+
+
+class Hl7PeerSettings(_Section):
+    """An HL7 v2 application that takes our messages over MLLP."""
+
+    name: str = Field(min_length=1)
+    host: str = Field(min_length=1)
+    port: int = Field(ge=1, le=65535)
+    timeout_seconds: float = Field(default=10, gt=0)
+
+
+class Hl7Settings(_Section):
+    """HL7 v2 destinations."""
+
+    peers: tuple[Hl7PeerSettings, ...] = ()
+
+
+class StudySettings(_Section):
+    """When a study counts as complete."""
+
+    quiet_seconds: float = Field(default=30, gt=0)
+    max_wait_seconds: float = Field(default=900, gt=0)
+    ask_peer: str | None = None
+    ask_after_seconds: float = Field(default=2, gt=0)
+
+    def rule(self) -> CompletenessRule:
+        """The same as a domain value."""
+        return CompletenessRule(
+            quiet=timedelta(seconds=self.quiet_seconds),
+            max_wait=timedelta(seconds=self.max_wait_seconds),
+            ask_after=timedelta(seconds=self.ask_after_seconds) if self.ask_peer else None,
+        )
+
+
+class ModelSettings(_Section):
+    """Which bundle scores, and where."""
+
+    bundle: str = "embedded"
+    encoder: str | None = None
+    runner: Literal["local"] = "local"
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    batch: int = Field(default=8, ge=1)
+    threads: int | None = Field(default=None, ge=1)
+
+
+class RuleConditions(_Section):
+    """When a policy rule fires; every condition given must hold."""
+
+    finding: Literal[Finding.ABNORMAL, Finding.NORMAL, Finding.UNCERTAIN]
+    min_probability: float = Field(default=0, ge=0, le=1)
+    max_probability: float = Field(default=1, ge=0, le=1)
+    anatomies: tuple[str, ...] = ()
+
+
+class RuleSettings(_Section):
+    """One named rule: conditions, and the priority and ACR category that follow."""
+
+    name: str = Field(min_length=1, max_length=64)
+    when: RuleConditions
+    priority: Priority = Priority.ROUTINE
+    acr_category: Literal["1", "2", "3"] | None = None
+
+
+class PolicySettings(_Section):
+    """Finding to priority, first match wins; no rules means the built-in ones."""
+
+    rules: tuple[RuleSettings, ...] = ()
+
+
+class RouteSettings(_Section):
+    """Send these kinds to this destination."""
+
+    to: str
+    send: tuple[ArtifactKind, ...] = Field(min_length=1)
+
+
+class WebSettings(_Section):
+    """Where health, readiness and metrics answer."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=1, le=65535)
+
+
+class AuditSettings(_Section):
+    """Where audit messages go besides the database."""
+
+    syslog: Literal[""] = ""  # the sender is not built yet, so only "none" is accepted
+
+
+class StorageSettings(_Section):
+    """The spool's disk."""
+
+    low_water_percent: float = Field(default=10, ge=0, lt=100)
+    retention_days: int = Field(default=30, ge=1)
+
+
+class WorkerSettings(_Section):
+    """How work is held."""
+
+    lease_seconds: float = Field(default=15, gt=0)
+
+
+class DeliverySettings(_Section):
+    """How results are sent again when a destination does not take them."""
+
+    first_retry_seconds: float = Field(default=2, gt=0)
+    longest_retry_seconds: float = Field(default=300, gt=0)
+    give_up_after_hours: float = Field(default=72, gt=0)
+
+
+class LoggingSettings(_Section):
+    """How log lines look."""
+
+    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(BaseSettings):
+    """The whole configuration, every reference checked."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix=_ENV_PREFIX,
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    data_dir: Path = Path("var")
+    institution: str = ""
+    database: DatabaseSettings = DatabaseSettings()
+    dicom: DicomSettings = DicomSettings()
+    hl7: Hl7Settings = Hl7Settings()
+    study: StudySettings = StudySettings()
+    model: ModelSettings = ModelSettings()
+    policy: PolicySettings = PolicySettings()
+    routes: tuple[RouteSettings, ...] = ()
+    web: WebSettings = WebSettings()
+    audit: AuditSettings = AuditSettings()
+    storage: StorageSettings = StorageSettings()
+    worker: WorkerSettings = WorkerSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    logging: LoggingSettings = LoggingSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings calls with these names
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before the file."""
+        return env_settings, init_settings
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL with `{data_dir}` filled in."""
+        return self.database.url.replace("{data_dir}", str(self.data_dir.absolute()))
+
+    @model_validator(mode="after")
+    def _references_resolve(self) -> Self:
+        dicom_names = [peer.name for peer in self.dicom.peers]
+        hl7_names = [peer.name for peer in self.hl7.peers]
+        names = dicom_names + hl7_names
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two peers are named {name!r}; give each its own name")
+        if self.study.ask_peer is not None and self.study.ask_peer not in dicom_names:
+            raise ValueError(
+                f"study.ask_peer {self.study.ask_peer!r} is no [[dicom.peers]] name"
+                f"{_hint(self.study.ask_peer, dicom_names)}"
+            )
+        for route in self.routes:
+            if route.to not in names:
+                raise ValueError(f"a route's to {route.to!r} is no peer's name{_hint(route.to, names)}")
+            for kind in route.send:
+                home, where = (
+                    (hl7_names, "[[hl7.peers]]") if kind.value.startswith("hl7") else (dicom_names, "[[dicom.peers]]")
+                )
+                if route.to not in home:
+                    raise ValueError(f"a route sends {kind.value} to {route.to!r}, which is not one of {where}")
+        return self
+
+
+def default_config_path() -> Path:
+    """`config/agent.toml` of the installation: beside the package when installed, of the repository otherwise."""
+    package = Path(__file__).resolve().parent
+    installed = package / "_share" / "config" / "agent.toml"
+    return installed if installed.exists() else package.parent / "config" / "agent.toml"
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read the configuration: `path`, else `TRIAGE_AGENT_CONFIG`, else the installation's default.
+
+    Raises:
+        ConfigurationError: with one line that says what is wrong, where, and how to mend it.
+    """
+    named = os.environ.get(CONFIG_VARIABLE)
+    path = path or (Path(named) if named else default_config_path())
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}", remedy="name a readable file with --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not TOML: {error}", remedy="mend that line") from None
+    _refuse_unknown_variables()
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {_first_problem(error)}") from None
+    except SettingsError as error:
+        raise ConfigurationError(f"environment: {error}", remedy="give lists and tables as JSON") from None
+
+
+def _refuse_unknown_variables() -> None:
+    """pydantic-settings passes over variables whose first part is no key; a typing error must not be silent."""
+    for variable in os.environ:
+        if variable.upper().startswith(_ENV_PREFIX):
+            key = variable[len(_ENV_PREFIX) :].lower().split("__")[0]
+            if key not in Settings.model_fields:
+                raise ConfigurationError(
+                    f"environment: {variable}: unknown key {key!r}{_hint(key, [*Settings.model_fields])}"
+                )
+
+
+def _first_problem(error: ValidationError) -> str:
+    """The first error in one line: what, where, how to mend it."""
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {place!r}{_hint(str(problem['loc'][-1]), _known_keys(problem['loc'][:-1]))}"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = problem.get("input")
+    shown = f" (it is {given!r})" if isinstance(given, str | int | float) else ""
+    return f"{place}: {message}{shown}" if place else message
+
+
+def _known_keys(location: tuple[str | int, ...]) -> list[str]:
+    """The keys that the table at `location` may have."""
+    model: Any = Settings
+    for part in location:
+        if isinstance(part, str):
+            annotation = model.model_fields[part].annotation
+            model = next(
+                (arg for arg in getattr(annotation, "__args__", ()) if hasattr(arg, "model_fields")), annotation
+            )
+    return list(model.model_fields)
+
+
+def _hint(word: str, known: list[str]) -> str:
+    nearest = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if nearest:
+        return f"; did you mean {nearest[0]!r}?"
+    return f"; known are {', '.join(sorted(known))}" if known else "; there is none yet"

@@ -1,0 +1,41 @@
+"""Health, readiness and metrics: what probes and Prometheus ask of every role."""
+
+from collections.abc import Callable, Mapping
+
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+
+from triage_agent.domain.errors import TriageError
+
+# What readiness asks: a name, and a call that raises with the reason when that part is not ready.
+ReadinessChecks = Mapping[str, Callable[[], None]]
+
+
+def build_app(checks: ReadinessChecks, metrics: Callable[[], bytes], version: str) -> FastAPI:
+    """The HTTP application; nothing here shows patient data, and no page of documentation is served."""
+    app = FastAPI(title="triage-agent", version=version, docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "up", "version": version}
+
+    @app.get("/readyz")
+    def readyz() -> JSONResponse:
+        problems = _problems(checks)
+        return JSONResponse({"ready": not problems, "problems": problems}, status_code=503 if problems else 200)
+
+    @app.get("/metrics")
+    def exposition() -> Response:
+        return Response(metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return app
+
+
+def _problems(checks: ReadinessChecks) -> dict[str, str]:
+    problems = {}
+    for name, check in checks.items():
+        try:
+            check()
+        except TriageError as error:
+            problems[name] = str(error)
+    return problems

@@ -1,0 +1,58 @@
+"""uvicorn in a thread of its own, so that every role can answer probes."""
+
+import socket
+import threading
+import time
+
+import uvicorn
+from fastapi import FastAPI
+
+from triage_agent.domain.errors import ConfigurationError
+
+_START_SECONDS = 10.0
+_STOP_SECONDS = 5.0
+
+
+class WebServer:
+    """Serves an application on host:port from `start` to `stop`."""
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        self._address = (host, port)
+        config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, server_header=False)
+        self._server = uvicorn.Server(config)
+        self._thread: threading.Thread | None = None
+        self._socket: socket.socket | None = None
+
+    def start(self) -> None:
+        """Bind and serve.
+
+        Raises:
+            ConfigurationError: the address is in use or not ours.
+        """
+        host, port = self._address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            listener.close()
+            raise ConfigurationError(
+                f"[web] cannot listen on {host}:{port}: {error.strerror}", remedy="choose another web.host or web.port"
+            ) from None
+        self._socket = listener
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, name="web", daemon=True
+        )
+        self._thread.start()
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._server.started and self._thread.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Let requests in flight end, then close."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(_STOP_SECONDS)
+        if self._socket is not None:
+            self._socket.close()

@@ -1,0 +1,91 @@
+"""Work that goes on until it is told to stop: score images as they arrive, decide studies that are complete."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+
+from triage_agent.domain.errors import WorklistUnavailableError
+from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.pipeline import Pipeline
+
+log = structlog.get_logger(__name__)
+
+_IDLE_SECONDS = 0.25  # how long work that another process queued can lie unseen
+_DATABASE_AWAY_SECONDS = 2.0
+
+
+class Worker:
+    """Takes work from the list, one batch of images and one complete study at a time."""
+
+    def __init__(
+        self, *, pipeline: Pipeline, worklist: Worklist, owner: str, lease: timedelta, batch: int, clock: Clock
+    ) -> None:
+        self._pipeline = pipeline
+        self._worklist = worklist
+        self._owner = owner
+        self._lease = lease
+        self._batch = batch
+        self._clock = clock
+
+    def step(self) -> bool:
+        """Do one round; True if there was something to do.
+
+        Images first, since the flag does not wait; then a study, so that a stream of images never starves reports.
+        """
+        images = self._worklist.claim_images(self._owner, self._clock(), self._lease, self._batch)
+        if images:
+            self._pipeline.score_images(images)
+        study = self._worklist.claim_study(self._owner, self._clock(), self._lease)
+        if study is not None:
+            self._pipeline.decide_study(study, self._owner)
+        return bool(images) or study is not None
+
+
+class Loop:
+    """A thread that repeats a step while there is something to do, and otherwise waits to be woken."""
+
+    def __init__(self, name: str, step: Callable[[], bool]) -> None:
+        self.name = name
+        self._step = step
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is work: do not wait for the next look."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Begin no other step; `join` waits for the one in hand."""
+        self._stopping.set()
+        self._wake.set()
+
+    def join(self, timeout: float) -> bool:
+        """Wait until the step in hand has ended; True if it has within `timeout` seconds."""
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            log.warning("still_busy_at_stop", loop=self.name)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                busy = self._step()
+            except WorklistUnavailableError as error:
+                log.warning("worklist_unavailable", loop=self.name, error=error.message)
+                self._stopping.wait(_DATABASE_AWAY_SECONDS)
+                continue
+            except Exception:
+                # What was claimed comes back when its lease ends, and is tried a bounded number of times.
+                log.exception("step_failed", loop=self.name)
+                self._stopping.wait(_DATABASE_AWAY_SECONDS)
+                continue
+            if not busy:
+                self._wake.wait(_IDLE_SECONDS)

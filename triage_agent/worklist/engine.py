@@ -1,0 +1,118 @@
+"""How the agent connects: SQLite for one machine, Postgres for more; both so that a commit is durable."""
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from triage_agent.domain.errors import ConfigurationError
+
+READ_ONLY = {"triage_read_only": True}
+"""Execution options of a transaction that only reads: on SQLite it takes no write lock."""
+
+_WAIT_SECONDS = 15  # for a lock or a connection; a sender that waits longer gets 0xA700 and retries
+_WAL_TRIES = 50
+
+
+def open_engine(url: str) -> Engine:
+    """Connect lazily to the database at `url`: `sqlite:///FILE` or `postgresql+psycopg://...`.
+
+    Creates the SQLite file's folder.
+
+    Raises:
+        ConfigurationError: the address is not one of these.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigurationError(
+            "[database] url is not a database address", remedy="use sqlite:///FILE or postgresql+psycopg://user@host/db"
+        ) from error
+    if parsed.get_backend_name() == "sqlite":
+        return _open_sqlite(parsed)
+    if parsed.get_backend_name() == "postgresql":
+        return _open_postgres(parsed)
+    raise ConfigurationError(
+        f"[database] url names {parsed.get_backend_name()}, which the worklist does not speak",
+        remedy="use sqlite:///FILE or postgresql+psycopg://user@host/db",
+    )
+
+
+def _open_sqlite(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise ConfigurationError(
+            "[database] url names no file", remedy="use sqlite:///FILE: the worklist must outlive us"
+        )
+    try:
+        Path(url.database).resolve().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"[database] the folder of {url.database} cannot be made: {error.strerror}", remedy="make it, or change url"
+        ) from error
+    engine = create_engine(
+        url,
+        connect_args={"timeout": _WAIT_SECONDS},  # SQLite's busy_timeout
+        pool_size=10,
+        max_overflow=30,  # a thread an association: they queue for the one write lock, not for connections
+        pool_timeout=_WAIT_SECONDS,
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, below
+    _enter_wal(connection)
+    connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns (promise 1)
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _enter_wal(connection: sqlite3.Connection) -> None:
+    """Turn write-ahead logging on, once a file; SQLite does not wait by itself for others that do the same."""
+    for _ in range(_WAL_TRIES):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(0.1)
+        else:
+            return
+    msg = "database is locked: write-ahead logging could not be turned on"
+    raise sqlite3.OperationalError(msg)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the write lock at the start: a transaction that reads and then writes can thereby not deadlock."""
+    read_only = connection.get_execution_options().get("triage_read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _open_postgres(url: URL) -> Engine:
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    defaults = {
+        "application_name": "triage-agent",
+        "connect_timeout": str(_WAIT_SECONDS),
+        "tcp_user_timeout": "30000",  # a server that fell silent is given up after 30 s
+        "options": f"-c lock_timeout={_WAIT_SECONDS}s",
+    }
+    url = url.set(query={**defaults, **url.query})
+    engine = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=30, pool_timeout=_WAIT_SECONDS)
+    event.listen(engine, "connect", _prepare_postgres)
+    return engine
+
+
+def _prepare_postgres(connection: Any, _: ConnectionPoolEntry) -> None:
+    """Never run with synchronous_commit off, whatever the server's default (promise 1)."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        )
+    connection.commit()

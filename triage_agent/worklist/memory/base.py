@@ -1,0 +1,49 @@
+"""What the parts of the in-memory worklist share: its rows, its lock, and the one writer of a study's status."""
+
+import itertools
+import threading
+from dataclasses import replace
+from datetime import datetime
+
+from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.states import next_status, opens_revision
+from triage_agent.domain.vocabulary import Event
+from triage_agent.worklist import trail
+from triage_agent.worklist.memory.rows import Image, Lease, OutboxEntry, StudyEntry
+
+
+class Rows:
+    """Every row there is; `lock` is held by whoever looks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._studies: dict[str, StudyEntry] = {}
+        self._images: dict[str, Image] = {}
+        self._outbox: dict[int, OutboxEntry] = {}
+        self._audit: list[AuditEvent] = []
+        self._ids = itertools.count(1)
+
+    def _advance(self, study: StudyEntry, event: Event, actor: str, at: datetime) -> None:
+        before = study.item.status
+        after = next_status(before, event)
+        afresh = opens_revision(before, event)
+        study.item = replace(study.item, status=after, revision=study.item.revision + afresh)
+        if afresh:
+            study.attempts = 0
+        study.lease = Lease()
+        if after is not before:
+            self._audit.append(
+                trail.status_changed(
+                    study.uid,
+                    before=before,
+                    after=after,
+                    event=event,
+                    revision=study.item.revision,
+                    actor=actor,
+                    at=at,
+                )
+            )
+
+    def _images_of(self, study_instance_uid: str) -> list[Image]:
+        images = [image for image in self._images.values() if image.study_instance_uid == study_instance_uid]
+        return sorted(images, key=lambda image: image.age)

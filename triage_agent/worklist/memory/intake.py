@@ -1,0 +1,88 @@
+"""Intake and assembly, in memory."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.ports import Registered
+from triage_agent.domain.states import opens_revision
+from triage_agent.domain.study import AssemblyView, CompletenessRule, ReceivedInstance
+from triage_agent.domain.vocabulary import Event, Status
+from triage_agent.worklist import trail
+from triage_agent.worklist.memory.base import Rows
+from triage_agent.worklist.memory.rows import Image, StudyEntry
+
+
+class Intake(Rows):
+    """The part of the port that intake and assembly use."""
+
+    def register(self, received: ReceivedInstance, rule: CompletenessRule) -> Registered:
+        """See `Worklist.register`."""
+        header = received.header
+        with self._lock:
+            known = self._images.get(header.sop_instance_uid)
+            if known is not None:
+                found = Registered.DUPLICATE if known.received.sha256 == received.sha256 else Registered.CONFLICT
+                self._audit.append(trail.instance_received(received, found, known.study_instance_uid))
+                return found
+            self._images[header.sop_instance_uid] = Image(received)
+            self._audit.append(trail.instance_received(received, Registered.NEW, header.study_instance_uid))
+            study = self._studies.get(header.study_instance_uid)
+            if study is None:
+                self._studies[header.study_instance_uid] = StudyEntry.of(received, rule)
+            else:
+                self._add_to_study(study, received, rule)
+            return Registered.NEW
+
+    def _add_to_study(self, study: StudyEntry, received: ReceivedInstance, rule: CompletenessRule) -> None:
+        afresh = opens_revision(study.item.status, Event.IMAGE_RECEIVED)
+        before = study.item.priority
+        self._advance(study, Event.IMAGE_RECEIVED, received.source, received.received_at)
+        study.add(received, rule, afresh=afresh)
+        if study.item.priority is not before:
+            self._audit.append(trail.priority_requested(received, before, study.item.priority))
+
+    def digest_of(self, sop_instance_uid: str) -> str | None:
+        """See `Worklist.digest_of`."""
+        with self._lock:
+            known = self._images.get(sop_instance_uid)
+            return known.received.sha256 if known else None
+
+    def record_audit(self, event: AuditEvent) -> None:
+        """See `Worklist.record_audit`."""
+        with self._lock:
+            self._audit.append(event)
+
+    def due_for_completion(self, now: datetime, limit: int = 100) -> Sequence[AssemblyView]:
+        """See `Worklist.due_for_completion`."""
+        with self._lock:
+            due = [
+                study
+                for study in self._studies.values()
+                if study.item.status is Status.RECEIVING and study.next_check_at <= now
+            ]
+            due.sort(key=lambda study: (study.next_check_at, study.uid))
+            return [study.view() for study in due[:limit]]
+
+    def check_later(self, study_instance_uid: str, revision: int, at: datetime, *, asked: bool) -> bool:
+        """See `Worklist.check_later`."""
+        with self._lock:
+            study = self._studies.get(study_instance_uid)
+            if study is None or (study.item.status, study.item.revision) != (Status.RECEIVING, revision):
+                return False
+            study.next_check_at = at
+            study.asked += asked
+            return True
+
+    def complete(self, view: AssemblyView, reason: str, now: datetime) -> bool:
+        """See `Worklist.complete`."""
+        with self._lock:
+            study = self._studies.get(view.study_instance_uid)
+            if study is None or study.item.status is not Status.RECEIVING:
+                return False
+            if replace(study.view(), asked=view.asked, first_received_at=view.first_received_at) != view:
+                return False
+            self._advance(study, Event.COMPLETED, trail.AGENT, now)
+            study.item = replace(study.item, status_reason=reason)
+            return True

@@ -1,0 +1,83 @@
+"""The outbox, in memory."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from triage_agent.domain.decision import Delivery, Shipment
+from triage_agent.domain.vocabulary import AuditAction, DeliveryState, Event, Status
+from triage_agent.worklist import trail
+from triage_agent.worklist.limits import delivery_failure
+from triage_agent.worklist.memory.base import Rows
+from triage_agent.worklist.memory.rows import Lease, OutboxEntry, StudyEntry
+
+_OPEN = frozenset({DeliveryState.PENDING, DeliveryState.SENDING})
+
+
+class Outbox(Rows):
+    """The part of the port that senders use."""
+
+    def _enqueue(
+        self, study: StudyEntry, revision: int, shipments: Sequence[Shipment], now: datetime, *, of_decision: bool
+    ) -> None:
+        for shipment in shipments:
+            key = (study.uid, revision, shipment.artifact.uid, shipment.destination)
+            known = next((entry for entry in self._outbox.values() if entry.key == key), None)
+            if known is not None:
+                known.of_decision |= of_decision
+                continue
+            number = next(self._ids)
+            self._outbox[number] = OutboxEntry(number, study.uid, revision, shipment, of_decision, now)
+
+    def claim_deliveries(
+        self, owner: str, now: datetime, lease: timedelta, limit: int, destinations: Sequence[str] | None = None
+    ) -> Sequence[Delivery]:
+        """See `Worklist.claim_deliveries`."""
+        with self._lock:
+            first_open: dict[tuple[str, str], OutboxEntry] = {}
+            for entry in self._outbox.values():  # in the order of their numbers
+                if entry.state in _OPEN:
+                    first_open.setdefault((entry.study_instance_uid, entry.shipment.destination), entry)
+            due = [
+                entry
+                for entry in first_open.values()
+                if entry.is_due(now) and (destinations is None or entry.shipment.destination in destinations)
+            ]
+            due.sort(key=lambda entry: (*self._studies[entry.study_instance_uid].urgency[:2], entry.number))
+            return [entry.send(Lease(owner, now + lease)) for entry in due[:limit]]
+
+    def delivery_sent(self, delivery: Delivery, now: datetime) -> None:
+        """See `Worklist.delivery_sent`."""
+        with self._lock:
+            entry = self._outbox.get(delivery.delivery_id)
+            if entry is None or entry.state is DeliveryState.SENT:
+                return
+            entry.sent(now)
+            self._delivery_moved(AuditAction.DELIVERY_SENT, delivery, now)
+
+    def delivery_failed(self, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
+        """See `Worklist.delivery_failed`."""
+        with self._lock:
+            entry = self._outbox.get(delivery.delivery_id)
+            if entry is None or (entry.state, entry.attempts) != (DeliveryState.SENDING, delivery.attempt):
+                return
+            entry.failed(error, retry_at)
+            action = AuditAction.DELIVERY_DEAD if retry_at is None else AuditAction.DELIVERY_FAILED
+            self._delivery_moved(action, delivery, now)
+
+    def _delivery_moved(self, action: AuditAction, delivery: Delivery, now: datetime) -> None:
+        self._audit.append(trail.delivery_moved(action, delivery, now))
+        self._settle(self._studies[delivery.study_instance_uid], now)
+
+    def _settle(self, study: StudyEntry, now: datetime) -> None:
+        if study.item.status is not Status.DECIDED:
+            return
+        entries = [entry for entry in self._outbox.values() if entry.key[:2] == (study.uid, study.item.revision)]
+        dead = next((entry for entry in entries if entry.state is DeliveryState.DEAD), None)
+        reason = study.reason_of_decision or None
+        if dead is not None:
+            reason = delivery_failure(dead.shipment.artifact.kind, dead.shipment.destination, dead.last_error or "")
+        study.item = replace(study.item, status_reason=reason)
+        if any(entry.of_decision for entry in entries) and all(e.state is DeliveryState.SENT for e in entries):
+            self._advance(study, Event.DELIVERED, trail.AGENT, now)
+            study.item = replace(study.item, delivered_at=now)

@@ -1,0 +1,278 @@
+"""The mutable counterparts of the tables' rows."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from triage_agent.domain.decision import Decision, Delivery, DeliveryRecord, Flag, Shipment
+from triage_agent.domain.study import (
+    AssemblyView,
+    Assessment,
+    CompletenessRule,
+    ReceivedInstance,
+    StoredInstance,
+    WorklistItem,
+)
+from triage_agent.domain.vocabulary import DeliveryState, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who holds something, and until when."""
+
+    owner: str | None = None
+    until: datetime | None = None
+
+    def is_free(self, now: datetime) -> bool:
+        """Nobody holds it, or whoever held it let the lease run out."""
+        return self.until is None or self.until <= now
+
+
+@dataclass(slots=True)
+class Image:
+    """One instance."""
+
+    received: ReceivedInstance
+    assessment: Assessment | None = None
+    attempts: int = 0
+    lease: Lease = field(default_factory=Lease)
+
+    @property
+    def study_instance_uid(self) -> str:
+        """The study it belongs to."""
+        return self.received.header.study_instance_uid
+
+    @property
+    def age(self) -> tuple[datetime, str]:
+        """Sorts the oldest first."""
+        return (self.received.received_at, self.received.header.sop_instance_uid)
+
+    def assess(self, assessment: Assessment) -> None:
+        """Keep its assessment, and let it go."""
+        self.assessment = assessment
+        self.lease = Lease()
+
+    def forget(self) -> None:
+        """Make it an image that nobody has looked at."""
+        self.assessment = None
+        self.attempts = 0
+        self.lease = Lease()
+
+    def stored(self) -> StoredInstance:
+        """As the domain has it."""
+        header = self.received.header
+        return StoredInstance(
+            sop_instance_uid=header.sop_instance_uid,
+            series_instance_uid=header.series_instance_uid,
+            sop_class_uid=header.sop_class_uid,
+            transfer_syntax_uid=header.transfer_syntax_uid,
+            path=self.received.path,
+            received_at=self.received.received_at,
+            assessment=self.assessment,
+        )
+
+
+@dataclass(slots=True)
+class StudyEntry:
+    """One study: its row on the list, and what the list does not show."""
+
+    item: WorklistItem
+    first_received_at: datetime
+    last_received_at: datetime
+    next_check_at: datetime
+    asked: int = 0
+    attempts: int = 0
+    lease: Lease = field(default_factory=Lease)
+    reasons: tuple[str, ...] = ()
+    reason_of_decision: str = ""
+
+    @classmethod
+    def of(cls, received: ReceivedInstance, rule: CompletenessRule) -> "StudyEntry":
+        """A study whose first image is this one."""
+        header = received.header
+        at = received.received_at
+        item = WorklistItem(
+            study_instance_uid=header.study_instance_uid,
+            accession_number=header.accession_number or None,
+            patient_id=header.patient_id or None,
+            patient_name=header.patient_name or None,
+            anatomy=None,
+            modality=header.modality or None,
+            status=Status.RECEIVING,
+            status_reason=None,
+            revision=1,
+            priority=header.requested_priority,
+            priority_at_arrival=header.requested_priority,
+            finding=None,
+            probability=None,
+            acr_category=None,
+            rule=None,
+            bundle=None,
+            instances=1,
+            received_at=at,
+            flagged_at=None,
+            decided_at=None,
+            delivered_at=None,
+        )
+        return cls(item, first_received_at=at, last_received_at=at, next_check_at=rule.next_check(at, at))
+
+    @property
+    def uid(self) -> str:
+        """Its Study Instance UID."""
+        return self.item.study_instance_uid
+
+    @property
+    def urgency(self) -> tuple[int, datetime, str]:
+        """Sorts the most urgent, then the oldest first."""
+        return (-self.item.priority.rank, self.item.received_at, self.uid)
+
+    @property
+    def place(self) -> tuple[int, float, datetime, str]:
+        """Sorts as the worklist shows studies: by priority, then probability (none last), then age."""
+        probability = -1.0 if self.item.probability is None else self.item.probability
+        return (-self.item.priority.rank, -probability, self.item.received_at, self.uid)
+
+    def view(self) -> AssemblyView:
+        """What the completeness rule needs to know."""
+        return AssemblyView(
+            study_instance_uid=self.uid,
+            revision=self.item.revision,
+            instances=self.item.instances,
+            first_received_at=self.first_received_at,
+            last_received_at=self.last_received_at,
+            asked=self.asked,
+        )
+
+    def start_over(self, at: datetime) -> None:
+        """Count the time and the questions of a new revision from `at`."""
+        self.first_received_at = self.last_received_at = at
+        self.asked = 0
+
+    def add(self, received: ReceivedInstance, rule: CompletenessRule, *, afresh: bool) -> None:
+        """Take one more image in; `afresh` when it opened a revision."""
+        header, at = received.header, received.received_at
+        if afresh:
+            self.start_over(at)
+        self.first_received_at = min(self.first_received_at, at)
+        self.last_received_at = max(self.last_received_at, at)
+        self.next_check_at = rule.next_check(self.first_received_at, self.last_received_at)
+        self.item = replace(
+            self.item,
+            accession_number=self.item.accession_number or header.accession_number or None,
+            patient_id=self.item.patient_id or header.patient_id or None,
+            patient_name=self.item.patient_name or header.patient_name or None,
+            modality=self.item.modality or header.modality or None,
+            status_reason=None,
+            instances=self.item.instances + 1,
+            priority=self.item.priority.raised_to(header.requested_priority),
+            priority_at_arrival=self.item.priority_at_arrival.raised_to(header.requested_priority),
+        )
+
+    def flag(self, flag: Flag, *, decided: bool) -> None:
+        """Raise it; the flag shows on the list unless the revision is `decided`."""
+        self.item = replace(self.item, priority=flag.priority, flagged_at=self.item.flagged_at or flag.raised_at)
+        if decided:
+            return
+        self.reasons = flag.reasons
+        self.item = replace(
+            self.item,
+            finding=None,
+            decided_at=None,
+            probability=flag.probability,
+            rule=flag.rule,
+            acr_category=flag.acr_category,
+            anatomy=flag.anatomy or self.item.anatomy,
+            bundle=flag.model.label,
+        )
+
+    def decide(self, decision: Decision) -> None:
+        """Show the decision on the list."""
+        priority = self.item.priority.raised_to(decision.priority)
+        raised_at = None if priority is self.item.priority else decision.decided_at
+        self.reasons = decision.reasons
+        self.reason_of_decision = decision.status_reason
+        self.item = replace(
+            self.item,
+            status_reason=decision.status_reason or None,
+            priority=priority,
+            flagged_at=self.item.flagged_at or raised_at,
+            anatomy=decision.anatomy,
+            finding=decision.finding,
+            probability=decision.probability,
+            acr_category=decision.acr_category,
+            rule=decision.rule,
+            bundle=decision.model.label,
+            decided_at=decision.decided_at,
+            delivered_at=None,
+        )
+
+
+@dataclass(slots=True)
+class OutboxEntry:
+    """One shipment on its way."""
+
+    number: int
+    study_instance_uid: str
+    revision: int
+    shipment: Shipment
+    of_decision: bool
+    next_attempt_at: datetime | None
+    state: DeliveryState = DeliveryState.PENDING
+    attempts: int = 0
+    lease: Lease = field(default_factory=Lease)
+    sent_at: datetime | None = None
+    last_error: str | None = None
+
+    @property
+    def key(self) -> tuple[str, int, str, str]:
+        """What no two entries share."""
+        return (self.study_instance_uid, self.revision, self.shipment.artifact.uid, self.shipment.destination)
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether a sender may take it now."""
+        if self.state is DeliveryState.SENDING:
+            return self.lease.is_free(now)
+        return self.state is DeliveryState.PENDING and self.next_attempt_at is not None and self.next_attempt_at <= now
+
+    def send(self, lease: Lease) -> Delivery:
+        """Hand it to a sender."""
+        self.state, self.lease = DeliveryState.SENDING, lease
+        self.attempts += 1
+        return Delivery(
+            delivery_id=self.number,
+            study_instance_uid=self.study_instance_uid,
+            revision=self.revision,
+            destination=self.shipment.destination,
+            attempt=self.attempts,
+            artifact=self.shipment.artifact,
+        )
+
+    def wait(self, until: datetime) -> None:
+        """Make it free to be taken at `until`."""
+        self.state, self.lease, self.next_attempt_at = DeliveryState.PENDING, Lease(), until
+
+    def sent(self, now: datetime) -> None:
+        """It has arrived."""
+        self.state, self.lease, self.next_attempt_at = DeliveryState.SENT, Lease(), None
+        self.sent_at, self.last_error = now, None
+
+    def failed(self, error: str, retry_at: datetime | None) -> None:
+        """It has not arrived, and is tried again at `retry_at` or never."""
+        self.state = DeliveryState.DEAD if retry_at is None else DeliveryState.PENDING
+        self.lease, self.next_attempt_at, self.last_error = Lease(), retry_at, error
+
+    def record(self) -> DeliveryRecord:
+        """As people see it."""
+        return DeliveryRecord(
+            delivery_id=self.number,
+            study_instance_uid=self.study_instance_uid,
+            revision=self.revision,
+            kind=self.shipment.artifact.kind,
+            destination=self.shipment.destination,
+            uid=self.shipment.artifact.uid,
+            summary=self.shipment.artifact.summary,
+            state=self.state,
+            attempts=self.attempts,
+            next_attempt_at=self.next_attempt_at,
+            sent_at=self.sent_at,
+            last_error=self.last_error,
+        )

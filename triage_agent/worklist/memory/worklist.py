@@ -1,0 +1,131 @@
+"""The whole port, in memory."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from triage_agent.domain.ports import StudyDetail
+from triage_agent.domain.states import sources_of
+from triage_agent.domain.study import WorklistItem
+from triage_agent.domain.vocabulary import DeliveryState, Event, Outcome, Priority, Status
+from triage_agent.worklist import trail
+from triage_agent.worklist.limits import EXPIRED, GIVEN_BACK, PUT_BACK
+from triage_agent.worklist.memory.intake import Intake
+from triage_agent.worklist.memory.rows import Image, Lease, OutboxEntry, StudyEntry
+from triage_agent.worklist.memory.scoring import Scoring
+
+
+class MemoryWorklist(Intake, Scoring):
+    """The `Worklist` port without a database; safe to share between threads."""
+
+    def give_back(self, owner: str, now: datetime) -> int:
+        """See `Worklist.give_back`."""
+        with self._lock:
+            released = self._release(lambda lease: lease.owner == owner, GIVEN_BACK, owner, now)
+            for image in self._images.values():
+                released += image.lease.owner == owner
+                image.lease = Lease() if image.lease.owner == owner else image.lease
+            for entry in self._outbox.values():
+                if entry.state is DeliveryState.SENDING and entry.lease.owner == owner:
+                    entry.wait(now)
+                    released += 1
+            return released
+
+    def renew_leases(self, owner: str, now: datetime, lease: timedelta) -> int:
+        """See `Worklist.renew_leases`."""
+        with self._lock:
+            everything: list[StudyEntry | Image | OutboxEntry]
+            everything = [*self._studies.values(), *self._images.values(), *self._outbox.values()]
+            held = [thing for thing in everything if thing.lease.owner == owner]
+            for thing in held:
+                thing.lease = Lease(owner, now + lease)
+            return len(held)
+
+    def expire_leases(self, now: datetime) -> int:
+        """See `Worklist.expire_leases`."""
+        with self._lock:
+            return self._release(lambda lease: lease.is_free(now), EXPIRED, trail.AGENT, now)
+
+    def _release(self, which: Callable[[Lease], bool], reason: str, actor: str, now: datetime) -> int:
+        held = [each for each in self._studies.values() if each.item.status is Status.SCORING and which(each.lease)]
+        for study in sorted(held, key=lambda each: each.uid):
+            self._advance(study, Event.GIVEN_BACK, actor, now)
+            study.item = replace(study.item, status_reason=reason)
+        return len(held)
+
+    def items(
+        self, *, status: Status | None = None, priority: Priority | None = None, limit: int = 100
+    ) -> Sequence[WorklistItem]:
+        """See `Worklist.items`."""
+        with self._lock:
+            listed = [
+                study.item
+                for study in sorted(self._studies.values(), key=lambda study: study.place)
+                if status in {None, study.item.status} and priority in {None, study.item.priority}
+            ]
+            return listed[:limit]
+
+    def study(self, study_instance_uid: str) -> StudyDetail | None:
+        """See `Worklist.study`."""
+        with self._lock:
+            study = self._studies.get(study_instance_uid)
+            if study is None:
+                return None
+            return StudyDetail(
+                item=study.item,
+                reasons=study.reasons,
+                instances=tuple(image.stored() for image in self._images_of(study.uid)),
+                deliveries=tuple(e.record() for e in self._outbox.values() if e.study_instance_uid == study.uid),
+                audit=tuple(event for event in self._audit if event.study_instance_uid == study.uid),
+            )
+
+    def retry_study(self, study_instance_uid: str, actor: str, now: datetime) -> int:
+        """See `Worklist.retry_study`."""
+        with self._lock:
+            study = self._studies.get(study_instance_uid)
+            if study is None:
+                return 0
+            dead = [entry for entry in self._dead() if entry.study_instance_uid == study.uid]
+            for entry in dead:
+                entry.wait(now)
+                entry.attempts = 0
+            put_back = study.item.status in sources_of(Event.RETRIED)
+            if dead or put_back:
+                self._audit.append(
+                    trail.retry_requested(study.uid, deliveries=len(dead), study=put_back, actor=actor, at=now)
+                )
+            if put_back:
+                for image in self._images_of(study.uid):
+                    if image.assessment is None or image.assessment.outcome is not Outcome.SCORED:
+                        image.forget()
+                self._advance(study, Event.RETRIED, actor, now)
+                study.start_over(now)
+                study.item = replace(study.item, status_reason=PUT_BACK)
+            self._settle(study, now)
+            return len(dead) + put_back
+
+    def _dead(self) -> list[OutboxEntry]:
+        return [entry for entry in self._outbox.values() if entry.state is DeliveryState.DEAD]
+
+    def retry_failed(self, actor: str, now: datetime) -> int:
+        """See `Worklist.retry_failed`."""
+        with self._lock:
+            failed = {entry.study_instance_uid for entry in self._dead()}
+            failed |= {study.uid for study in self._studies.values() if study.item.status is Status.NEEDS_HUMAN}
+            in_order = sorted(failed, key=lambda uid: self._studies[uid].urgency)
+            return sum(self.retry_study(uid, actor, now) for uid in in_order)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """See `Worklist.counts`."""
+        with self._lock:
+            items = [study.item for study in self._studies.values()]
+            return {
+                "status": {word.value: sum(item.status is word for item in items) for word in Status},
+                "priority": {word.value: sum(item.priority is word for item in items) for word in Priority},
+                "outbox": {
+                    word.value: sum(entry.state is word for entry in self._outbox.values()) for word in DeliveryState
+                },
+            }
+
+    def ping(self) -> None:
+        """See `Worklist.ping`; memory is always there."""

@@ -1,0 +1,83 @@
+"""Bringing a database to the tables this version of the agent needs."""
+
+from functools import cache
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Engine, text
+
+from triage_agent.domain.errors import ConfigurationError
+from triage_agent.worklist.engine import READ_ONLY, open_engine
+from triage_agent.worklist.transactions import telling_when_away
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_ADVISORY_LOCK = 0x7472_6961_6765  # "triage"
+
+
+def upgrade(url: str) -> str:
+    """Apply the migrations that the database at `url` lacks; returns the revision it then has.
+
+    All in one transaction and under a lock, so that two processes may do it at once, and a crash leaves it as it was.
+
+    Raises:
+        ConfigurationError: the address is wrong, or a newer version of the agent made the database.
+    """
+    engine = open_engine(url)
+    try:
+        with telling_when_away(), engine.begin() as connection:  # on SQLite this is the lock
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except CommandError as error:
+        raise ConfigurationError(
+            f"the database cannot be brought to this version: {error}",
+            remedy="run the version of the agent that made it",
+        ) from error
+    finally:
+        engine.dispose()
+    return _head()
+
+
+def current(url: str) -> str | None:
+    """The revision of the database at `url`; None when it has no tables of ours."""
+    engine = open_engine(url)
+    try:
+        return _revision(engine)
+    finally:
+        engine.dispose()
+
+
+def is_current(engine: Engine) -> bool:
+    """Whether the database has exactly the tables that this version needs."""
+    return _revision(engine) == _head()
+
+
+def migrations_folder() -> Path:
+    """Where the migrations are: beside the installed package, or at the root of the repository."""
+    installed = _PACKAGE / "_share" / "migrations"
+    return installed if installed.is_dir() else _PACKAGE.parent / "migrations"
+
+
+def _revision(engine: Engine) -> str | None:
+    with telling_when_away(), engine.execution_options(**READ_ONLY).connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    return config
+
+
+@cache
+def _head() -> str:
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise ConfigurationError(f"no migrations in {migrations_folder()}", remedy="install the agent again")
+    return head

@@ -1,0 +1,237 @@
+"""The outbox: results leave by it, at least once and in order (promise 5)."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, bindparam, exists, insert, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from triage_agent.domain.decision import Artifact, Delivery, Shipment
+from triage_agent.domain.vocabulary import AuditAction, DeliveryState, Event, Status
+from triage_agent.worklist import trail
+from triage_agent.worklist.limits import delivery_failure
+from triage_agent.worklist.rows import advance, append_audit, locked_study
+from triage_agent.worklist.tables import ArtifactRow, DecisionRow, OutboxRow, StudyRow
+from triage_agent.worklist.transactions import changed
+
+_OPEN = (DeliveryState.PENDING, DeliveryState.SENDING)
+
+
+def enqueue(
+    session: Session,
+    study_instance_uid: str,
+    revision: int,
+    shipments: Sequence[Shipment],
+    now: datetime,
+    *,
+    of_decision: bool,
+) -> None:
+    """Put shipments into the outbox; what is there already under its UID and destination stays as it is."""
+    for shipment in shipments:
+        artifact_id = _keep_artifact(session, study_instance_uid, revision, shipment.artifact, now)
+        known = select(OutboxRow.id).where(
+            OutboxRow.artifact_id == artifact_id, OutboxRow.destination == shipment.destination
+        )
+        if (row := session.scalar(known)) is not None:
+            if of_decision:
+                session.execute(update(OutboxRow).where(OutboxRow.id == row).values(of_decision=True))
+            continue
+        values = {
+            "artifact_id": artifact_id,
+            "study_instance_uid": study_instance_uid,
+            "revision": revision,
+            "destination": shipment.destination,
+            "of_decision": of_decision,
+            "state": DeliveryState.PENDING,
+            "attempts": 0,
+            "next_attempt_at": now,
+        }
+        session.execute(insert(OutboxRow).values(values))
+
+
+def _keep_artifact(session: Session, study_instance_uid: str, revision: int, artifact: Artifact, now: datetime) -> int:
+    known = session.scalar(
+        select(ArtifactRow.id).where(
+            ArtifactRow.study_instance_uid == study_instance_uid,
+            ArtifactRow.revision == revision,
+            ArtifactRow.uid == artifact.uid,
+        )
+    )
+    if known is not None:
+        return known
+    row = ArtifactRow(
+        study_instance_uid=study_instance_uid,
+        revision=revision,
+        kind=artifact.kind,
+        uid=artifact.uid,
+        body=artifact.body,
+        summary=artifact.summary,
+        created_at=now,
+    )
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def claim_deliveries(
+    session: Session, owner: str, now: datetime, lease: timedelta, limit: int, destinations: Sequence[str] | None
+) -> Sequence[Delivery]:
+    """See `Worklist.claim_deliveries`.
+
+    A row waits for every earlier open row of its study and destination, so that a report never overtakes its flag.
+    """
+    due = (
+        select(OutboxRow, ArtifactRow)
+        .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
+        .join(StudyRow, StudyRow.study_instance_uid == OutboxRow.study_instance_uid)
+        .where(_is_due(now), ~_has_earlier_open_row())
+        .order_by(StudyRow.priority.desc(), StudyRow.received_at, OutboxRow.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=OutboxRow)
+    )
+    if destinations is not None:
+        due = due.where(OutboxRow.destination.in_(destinations))
+    found = session.execute(due).all()
+    if not found:
+        return []
+    session.execute(
+        update(OutboxRow)
+        .where(OutboxRow.id.in_([row.id for row, _ in found]))
+        .values(
+            state=DeliveryState.SENDING,
+            attempts=OutboxRow.attempts + 1,
+            lease_owner=owner,
+            lease_until=now + lease,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    return [
+        Delivery(
+            delivery_id=row.id,
+            study_instance_uid=row.study_instance_uid,
+            revision=row.revision,
+            destination=row.destination,
+            attempt=row.attempts + 1,
+            artifact=Artifact(kind=artifact.kind, uid=artifact.uid, body=artifact.body, summary=artifact.summary),
+        )
+        for row, artifact in found
+    ]
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    return or_(
+        and_(OutboxRow.state == _literal(DeliveryState.PENDING), OutboxRow.next_attempt_at <= now),
+        and_(OutboxRow.state == _literal(DeliveryState.SENDING), OutboxRow.lease_until <= now),
+    )
+
+
+def _literal(state: DeliveryState) -> ColumnElement[DeliveryState]:
+    return bindparam(None, state, literal_execute=True, type_=OutboxRow.state.type)
+
+
+def _has_earlier_open_row() -> ColumnElement[bool]:
+    earlier = aliased(OutboxRow)
+    return exists().where(
+        earlier.study_instance_uid == OutboxRow.study_instance_uid,
+        earlier.destination == OutboxRow.destination,
+        earlier.id < OutboxRow.id,
+        earlier.state.in_(_OPEN),
+    )
+
+
+def delivery_sent(session: Session, delivery: Delivery, now: datetime) -> None:
+    """See `Worklist.delivery_sent`.
+
+    Sent is a fact, also when the lease ran out meanwhile and another sender took the row.
+    """
+    locked_study(session, delivery.study_instance_uid)
+    statement = (
+        update(OutboxRow)
+        .where(OutboxRow.id == delivery.delivery_id, OutboxRow.state != DeliveryState.SENT)
+        .values(
+            state=DeliveryState.SENT,
+            sent_at=now,
+            next_attempt_at=None,
+            lease_owner=None,
+            lease_until=None,
+            last_error=None,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    if changed(session, statement) == 1:
+        append_audit(session, trail.delivery_moved(AuditAction.DELIVERY_SENT, delivery, now))
+        settle(session, delivery.study_instance_uid, now)
+
+
+def delivery_failed(session: Session, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
+    """See `Worklist.delivery_failed`; the failure of an attempt that another has followed changes nothing."""
+    locked_study(session, delivery.study_instance_uid)
+    statement = (
+        update(OutboxRow)
+        .where(
+            OutboxRow.id == delivery.delivery_id,
+            OutboxRow.state == DeliveryState.SENDING,
+            OutboxRow.attempts == delivery.attempt,
+        )
+        .values(
+            state=DeliveryState.DEAD if retry_at is None else DeliveryState.PENDING,
+            next_attempt_at=retry_at,
+            lease_owner=None,
+            lease_until=None,
+            last_error=error,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    if changed(session, statement) == 1:
+        action = AuditAction.DELIVERY_DEAD if retry_at is None else AuditAction.DELIVERY_FAILED
+        append_audit(session, trail.delivery_moved(action, delivery, now))
+        settle(session, delivery.study_instance_uid, now)
+
+
+def settle(session: Session, study_instance_uid: str, now: datetime) -> None:
+    """Bring a decided study in line with its outbox: delivered, or the reason why it is not.
+
+    DELIVERED when the revision has a shipment of the decision and every row of the revision, the flag's too, is sent.
+    """
+    study = locked_study(session, study_instance_uid)
+    if study is None or study.status is not Status.DECIDED:
+        return
+    of_revision = (OutboxRow.study_instance_uid == study_instance_uid, OutboxRow.revision == study.revision)
+    rows = session.execute(select(OutboxRow.state, OutboxRow.of_decision).where(*of_revision)).all()
+    if any(row.of_decision for row in rows) and all(row.state is DeliveryState.SENT for row in rows):
+        reason = _reason_of_decision(session, study)
+        advance(
+            session,
+            study,
+            Event.DELIVERED,
+            actor=trail.AGENT,
+            at=now,
+            columns={"delivered_at": now, "status_reason": reason},
+        )
+        return
+    dead = (
+        select(ArtifactRow.kind, OutboxRow.destination, OutboxRow.last_error)
+        .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
+        .where(*of_revision, OutboxRow.state == DeliveryState.DEAD)
+        .order_by(OutboxRow.id)
+        .limit(1)
+    )
+    failed = session.execute(dead).one_or_none()
+    if failed is None:
+        reason = _reason_of_decision(session, study)
+    else:
+        reason = delivery_failure(failed.kind, failed.destination, failed.last_error or "")
+    if reason != study.status_reason:
+        session.execute(
+            update(StudyRow)
+            .where(StudyRow.study_instance_uid == study_instance_uid)
+            .values(status_reason=reason)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _reason_of_decision(session: Session, study: StudyRow) -> str | None:
+    statement = select(DecisionRow.status_reason).where(
+        DecisionRow.study_instance_uid == study.study_instance_uid, DecisionRow.revision == study.revision
+    )
+    return session.scalar(statement) or None

@@ -1,0 +1,134 @@
+"""What people, metrics and health checks ask; nothing here writes."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.decision import DeliveryRecord
+from triage_agent.domain.ports import StudyDetail
+from triage_agent.domain.study import WorklistItem
+from triage_agent.domain.vocabulary import DeliveryState, Priority, Status
+from triage_agent.worklist.rows import instances_of, status_is
+from triage_agent.worklist.tables import ArtifactRow, AuditRow, OutboxRow, StudyRow
+
+
+def items(session: Session, status: Status | None, priority: Priority | None, limit: int) -> Sequence[WorklistItem]:
+    """See `Worklist.items`; the indexes `ix_studies_list` and `ix_studies_status` have this order."""
+    statement = (
+        select(StudyRow)
+        .order_by(
+            StudyRow.priority.desc(),
+            StudyRow.probability.desc().nulls_last(),
+            StudyRow.received_at,
+            StudyRow.study_instance_uid,
+        )
+        .limit(limit)
+    )
+    if status is not None:
+        statement = statement.where(status_is(status))
+    if priority is not None:
+        statement = statement.where(StudyRow.priority == priority)
+    return [_item(study) for study in session.scalars(statement)]
+
+
+def study(session: Session, study_instance_uid: str) -> StudyDetail | None:
+    """See `Worklist.study`."""
+    row = session.get(StudyRow, study_instance_uid)
+    if row is None:
+        return None
+    return StudyDetail(
+        item=_item(row),
+        reasons=tuple(row.reasons),
+        instances=instances_of(session, study_instance_uid),
+        deliveries=_deliveries(session, study_instance_uid),
+        audit=_audit(session, study_instance_uid),
+    )
+
+
+def counts(session: Session) -> dict[str, dict[str, int]]:
+    """See `Worklist.counts`; every word is there, also with none."""
+    numbers = {
+        "status": _zeroes(Status),
+        "priority": _zeroes(Priority),
+        "outbox": _zeroes(DeliveryState),
+    }
+    of_studies = select(StudyRow.status, StudyRow.priority, func.count()).group_by(StudyRow.status, StudyRow.priority)
+    for status, priority, number in session.execute(of_studies):
+        numbers["status"][status] += number
+        numbers["priority"][priority] += number
+    for state, number in session.execute(select(OutboxRow.state, func.count()).group_by(OutboxRow.state)):
+        numbers["outbox"][state] = number
+    return numbers
+
+
+def _zeroes(words: type[StrEnum]) -> dict[str, int]:
+    return {word.value: 0 for word in words}
+
+
+def _item(row: StudyRow) -> WorklistItem:
+    return WorklistItem(
+        study_instance_uid=row.study_instance_uid,
+        accession_number=row.accession_number,
+        patient_id=row.patient_id,
+        patient_name=row.patient_name,
+        anatomy=row.anatomy,
+        modality=row.modality,
+        status=row.status,
+        status_reason=row.status_reason,
+        revision=row.revision,
+        priority=row.priority,
+        priority_at_arrival=row.priority_at_arrival,
+        finding=row.finding,
+        probability=row.probability,
+        acr_category=row.acr_category,
+        rule=row.rule,
+        bundle=row.bundle,
+        instances=row.instances,
+        received_at=row.received_at,
+        flagged_at=row.flagged_at,
+        decided_at=row.decided_at,
+        delivered_at=row.delivered_at,
+    )
+
+
+def _deliveries(session: Session, study_instance_uid: str) -> tuple[DeliveryRecord, ...]:
+    statement = (
+        select(OutboxRow, ArtifactRow.kind, ArtifactRow.uid, ArtifactRow.summary)
+        .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
+        .where(OutboxRow.study_instance_uid == study_instance_uid)
+        .order_by(OutboxRow.id)
+    )
+    return tuple(
+        DeliveryRecord(
+            delivery_id=row.id,
+            study_instance_uid=row.study_instance_uid,
+            revision=row.revision,
+            kind=kind,
+            destination=row.destination,
+            uid=uid,
+            summary=summary,
+            state=row.state,
+            attempts=row.attempts,
+            next_attempt_at=row.next_attempt_at,
+            sent_at=row.sent_at,
+            last_error=row.last_error,
+        )
+        for row, kind, uid, summary in session.execute(statement)
+    )
+
+
+def _audit(session: Session, study_instance_uid: str) -> tuple[AuditEvent, ...]:
+    statement = select(AuditRow).where(AuditRow.study_instance_uid == study_instance_uid).order_by(AuditRow.id)
+    return tuple(
+        AuditEvent(
+            at=row.at,
+            action=row.action,
+            actor=row.actor,
+            study_instance_uid=row.study_instance_uid,
+            detail=row.detail,
+        )
+        for row in session.scalars(statement)
+    )

@@ -1,0 +1,172 @@
+"""Received instances take their place on the worklist, and complete studies move on."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from triage_agent.domain.ports import Registered
+from triage_agent.domain.states import opens_revision
+from triage_agent.domain.study import AssemblyView, CompletenessRule, InstanceHeader, ReceivedInstance
+from triage_agent.domain.vocabulary import Event, Status
+from triage_agent.worklist import trail
+from triage_agent.worklist.rows import advance, append_audit, locked_study, status_is
+from triage_agent.worklist.tables import InstanceRow, StudyRow
+from triage_agent.worklist.transactions import changed
+
+
+def register(session: Session, received: ReceivedInstance, rule: CompletenessRule) -> Registered:
+    """See `Worklist.register`."""
+    header = received.header
+    known = session.get(InstanceRow, header.sop_instance_uid)
+    if known is not None:
+        found = Registered.DUPLICATE if known.sha256 == received.sha256 else Registered.CONFLICT
+        append_audit(session, trail.instance_received(received, found, known.study_instance_uid))
+        return found
+    study = locked_study(session, header.study_instance_uid)
+    if study is None:
+        revision = 1
+        _insert_study(session, received, rule)
+    else:
+        revision = study.revision + opens_revision(study.status, Event.IMAGE_RECEIVED)
+    _insert_instance(session, received, revision)
+    append_audit(session, trail.instance_received(received, Registered.NEW, header.study_instance_uid))
+    if study is not None:
+        _add_to_study(session, study, received, rule)
+    return Registered.NEW
+
+
+def digest_of(session: Session, sop_instance_uid: str) -> str | None:
+    """See `Worklist.digest_of`."""
+    return session.scalar(select(InstanceRow.sha256).where(InstanceRow.sop_instance_uid == sop_instance_uid))
+
+
+def _insert_study(session: Session, received: ReceivedInstance, rule: CompletenessRule) -> None:
+    at = received.received_at
+    values: dict[str, object] = {
+        "study_instance_uid": received.header.study_instance_uid,
+        **_described(received.header),
+        "status": Status.RECEIVING,
+        "revision": 1,
+        "priority": received.header.requested_priority,
+        "priority_at_arrival": received.header.requested_priority,
+        "instances": 1,
+        "received_at": at,
+        "first_received_at": at,
+        "last_received_at": at,
+        "next_check_at": rule.next_check(at, at),
+        "asked": 0,
+        "attempts": 0,
+        "reasons": [],
+    }
+    session.execute(insert(StudyRow).values(values))
+
+
+def _described(header: InstanceHeader) -> dict[str, str | None]:
+    return {
+        "accession_number": header.accession_number or None,
+        "patient_id": header.patient_id or None,
+        "patient_name": header.patient_name or None,
+        "modality": header.modality or None,
+    }
+
+
+def _insert_instance(session: Session, received: ReceivedInstance, revision: int) -> None:
+    header = received.header
+    values = {
+        "sop_instance_uid": header.sop_instance_uid,
+        "study_instance_uid": header.study_instance_uid,
+        "revision": revision,
+        "series_instance_uid": header.series_instance_uid,
+        "sop_class_uid": header.sop_class_uid,
+        "transfer_syntax_uid": header.transfer_syntax_uid,
+        "path": received.path,
+        "sha256": received.sha256,
+        "size": received.size,
+        "source": received.source,
+        "received_at": received.received_at,
+        "attempts": 0,
+    }
+    session.execute(insert(InstanceRow).values(values))
+
+
+def _add_to_study(session: Session, study: StudyRow, received: ReceivedInstance, rule: CompletenessRule) -> None:
+    at = received.received_at
+    afresh = opens_revision(study.status, Event.IMAGE_RECEIVED)
+    first = at if afresh else min(study.first_received_at, at)
+    last = at if afresh else max(study.last_received_at, at)
+    wanted = received.header.requested_priority
+    raised = study.priority.raised_to(wanted)
+    advance(
+        session,
+        study,
+        Event.IMAGE_RECEIVED,
+        actor=received.source,
+        at=at,
+        columns={
+            **{name: getattr(study, name) or text for name, text in _described(received.header).items()},
+            "status_reason": None,
+            "priority": raised,
+            "priority_at_arrival": study.priority_at_arrival.raised_to(wanted),
+            "instances": study.instances + 1,
+            "first_received_at": first,
+            "last_received_at": last,
+            "next_check_at": rule.next_check(first, last),
+            "asked": 0 if afresh else study.asked,
+        },
+    )
+    if raised is not study.priority:
+        append_audit(session, trail.priority_requested(received, study.priority, raised))
+
+
+def due_for_completion(session: Session, now: datetime, limit: int) -> Sequence[AssemblyView]:
+    """See `Worklist.due_for_completion`."""
+    statement = (
+        select(StudyRow)
+        .where(status_is(Status.RECEIVING), StudyRow.next_check_at <= now)
+        .order_by(StudyRow.next_check_at, StudyRow.study_instance_uid)
+        .limit(limit)
+    )
+    return [
+        AssemblyView(
+            study_instance_uid=study.study_instance_uid,
+            revision=study.revision,
+            instances=study.instances,
+            first_received_at=study.first_received_at,
+            last_received_at=study.last_received_at,
+            asked=study.asked,
+        )
+        for study in session.scalars(statement)
+    ]
+
+
+def check_later(session: Session, study_instance_uid: str, revision: int, at: datetime, *, asked: bool) -> bool:
+    """See `Worklist.check_later`."""
+    statement = (
+        update(StudyRow)
+        .where(
+            StudyRow.study_instance_uid == study_instance_uid,
+            StudyRow.revision == revision,
+            StudyRow.status == Status.RECEIVING,
+        )
+        .values(next_check_at=at, asked=StudyRow.asked + int(asked))
+        .execution_options(synchronize_session=False)
+    )
+    return changed(session, statement) == 1
+
+
+def complete(session: Session, view: AssemblyView, reason: str, now: datetime) -> bool:
+    """See `Worklist.complete`."""
+    study = locked_study(session, view.study_instance_uid)
+    if study is None or study.status is not Status.RECEIVING or study.revision != view.revision:
+        return False
+    return advance(
+        session,
+        study,
+        Event.COMPLETED,
+        actor=trail.AGENT,
+        at=now,
+        unless_moved=(StudyRow.instances == view.instances, StudyRow.last_received_at == view.last_received_at),
+        columns={"status_reason": reason, "next_check_at": None},
+    )

@@ -1,0 +1,141 @@
+"""The worklist in a database: each method of the port is one transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine
+
+from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.decision import Decision, Delivery, Flag, Shipment
+from triage_agent.domain.errors import WorklistUnavailableError
+from triage_agent.domain.ports import Registered, StudyDetail
+from triage_agent.domain.study import (
+    AssemblyView,
+    Assessment,
+    ClaimedImage,
+    ClaimedStudy,
+    CompletenessRule,
+    ReceivedInstance,
+    WorklistItem,
+)
+from triage_agent.domain.vocabulary import Priority, Status
+from triage_agent.worklist import leases, outbox, queries, registration, scoring
+from triage_agent.worklist.migrate import is_current
+from triage_agent.worklist.rows import append_audit
+from triage_agent.worklist.transactions import Database
+
+
+class SqlWorklist:
+    """The `Worklist` port on SQLite or Postgres; safe to share between threads.
+
+    The functions behind it stand in `registration`, `scoring`, `outbox`, `leases` and `queries`.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._database = Database(engine)
+
+    def register(self, received: ReceivedInstance, rule: CompletenessRule) -> Registered:
+        """See `Worklist.register`."""
+        return self._database.write(lambda session: registration.register(session, received, rule))
+
+    def digest_of(self, sop_instance_uid: str) -> str | None:
+        """See `Worklist.digest_of`."""
+        return self._database.read(lambda session: registration.digest_of(session, sop_instance_uid))
+
+    def record_audit(self, event: AuditEvent) -> None:
+        """See `Worklist.record_audit`."""
+        self._database.write(lambda session: append_audit(session, event))
+
+    def due_for_completion(self, now: datetime, limit: int = 100) -> Sequence[AssemblyView]:
+        """See `Worklist.due_for_completion`."""
+        return self._database.read(lambda session: registration.due_for_completion(session, now, limit))
+
+    def check_later(self, study_instance_uid: str, revision: int, at: datetime, *, asked: bool) -> bool:
+        """See `Worklist.check_later`."""
+        return self._database.write(
+            lambda session: registration.check_later(session, study_instance_uid, revision, at, asked=asked)
+        )
+
+    def complete(self, view: AssemblyView, reason: str, now: datetime) -> bool:
+        """See `Worklist.complete`."""
+        return self._database.write(lambda session: registration.complete(session, view, reason, now))
+
+    def claim_images(self, owner: str, now: datetime, lease: timedelta, limit: int) -> Sequence[ClaimedImage]:
+        """See `Worklist.claim_images`."""
+        return self._database.write(lambda session: scoring.claim_images(session, owner, now, lease, limit))
+
+    def record_assessment(self, claimed: ClaimedImage, assessment: Assessment, now: datetime) -> bool:
+        """See `Worklist.record_assessment`."""
+        return self._database.write(lambda session: scoring.record_assessment(session, claimed, assessment, now))
+
+    def raise_flag(self, flag: Flag, shipments: Sequence[Shipment], now: datetime) -> bool:
+        """See `Worklist.raise_flag`."""
+        return self._database.write(lambda session: scoring.raise_flag(session, flag, shipments, now))
+
+    def claim_study(self, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
+        """See `Worklist.claim_study`."""
+        return self._database.write(lambda session: scoring.claim_study(session, owner, now, lease))
+
+    def decide(
+        self, decision: Decision, assessments: Sequence[Assessment], shipments: Sequence[Shipment], owner: str
+    ) -> bool:
+        """See `Worklist.decide`."""
+        return self._database.write(lambda session: scoring.decide(session, decision, assessments, shipments, owner))
+
+    def give_back(self, owner: str, now: datetime) -> int:
+        """See `Worklist.give_back`."""
+        return self._database.write(lambda session: leases.give_back(session, owner, now))
+
+    def renew_leases(self, owner: str, now: datetime, lease: timedelta) -> int:
+        """See `Worklist.renew_leases`."""
+        return self._database.write(lambda session: leases.renew(session, owner, now, lease))
+
+    def expire_leases(self, now: datetime) -> int:
+        """See `Worklist.expire_leases`."""
+        return self._database.write(lambda session: leases.expire_leases(session, now))
+
+    def claim_deliveries(
+        self, owner: str, now: datetime, lease: timedelta, limit: int, destinations: Sequence[str] | None = None
+    ) -> Sequence[Delivery]:
+        """See `Worklist.claim_deliveries`."""
+        return self._database.write(
+            lambda session: outbox.claim_deliveries(session, owner, now, lease, limit, destinations)
+        )
+
+    def delivery_sent(self, delivery: Delivery, now: datetime) -> None:
+        """See `Worklist.delivery_sent`."""
+        self._database.write(lambda session: outbox.delivery_sent(session, delivery, now))
+
+    def delivery_failed(self, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
+        """See `Worklist.delivery_failed`."""
+        self._database.write(lambda session: outbox.delivery_failed(session, delivery, error, retry_at, now))
+
+    def items(
+        self, *, status: Status | None = None, priority: Priority | None = None, limit: int = 100
+    ) -> Sequence[WorklistItem]:
+        """See `Worklist.items`."""
+        return self._database.read(lambda session: queries.items(session, status, priority, limit))
+
+    def study(self, study_instance_uid: str) -> StudyDetail | None:
+        """See `Worklist.study`."""
+        return self._database.read(lambda session: queries.study(session, study_instance_uid))
+
+    def retry_study(self, study_instance_uid: str, actor: str, now: datetime) -> int:
+        """See `Worklist.retry_study`."""
+        return self._database.write(lambda session: leases.retry_study(session, study_instance_uid, actor, now))
+
+    def retry_failed(self, actor: str, now: datetime) -> int:
+        """See `Worklist.retry_failed`; a transaction a study."""
+        uids = self._database.read(leases.studies_to_retry)
+        return sum(self.retry_study(uid, actor, now) for uid in uids)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """See `Worklist.counts`."""
+        return self._database.read(queries.counts)
+
+    def ping(self) -> None:
+        """See `Worklist.ping`."""
+        if not is_current(self._database.engine):
+            raise WorklistUnavailableError(
+                "the database's tables are not those of this version", remedy="run `triage-agent db upgrade`"
+            )

@@ -1,0 +1,137 @@
+"""Between rows and the domain's values, and the one writer of a study's status."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, bindparam, insert, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.states import next_status, opens_revision
+from triage_agent.domain.study import Assessment, StoredInstance
+from triage_agent.domain.vocabulary import Event, Status
+from triage_agent.worklist import trail
+from triage_agent.worklist.tables import AuditRow, InstanceRow, StudyRow
+from triage_agent.worklist.transactions import changed
+
+
+def advance(
+    session: Session,
+    study: StudyRow,
+    event: Event,
+    *,
+    actor: str,
+    at: datetime,
+    columns: Mapping[str, object],
+    unless_moved: Sequence[ColumnElement[bool]] = (),
+) -> bool:
+    """Apply `event` to a study: the only place where a status is written (promise 4).
+
+    Compare-and-set on the status and revision that `study` was read with, and on `unless_moved`. A new revision
+    starts with no attempts, and only SCORING has a lease. `columns` and the audit event are written along.
+
+    Returns:
+        False, and nothing written, when the study is not as it was read any more.
+
+    Raises:
+        IllegalTransitionError: the table has no such move.
+    """
+    status = next_status(study.status, event)
+    revision = study.revision
+    if opens_revision(study.status, event):
+        revision += 1
+        columns = {"attempts": 0, **columns}
+    if status is not Status.SCORING:
+        columns = {"lease_owner": None, "lease_until": None, **columns}
+    statement = (
+        update(StudyRow)
+        .where(
+            StudyRow.study_instance_uid == study.study_instance_uid,
+            StudyRow.status == study.status,
+            StudyRow.revision == study.revision,
+            *unless_moved,
+        )
+        .values(status=status, revision=revision, **columns)
+        .execution_options(synchronize_session=False)
+    )
+    if changed(session, statement) != 1:
+        return False
+    if status is not study.status:
+        event_of_change = trail.status_changed(
+            study.study_instance_uid,
+            before=study.status,
+            after=status,
+            event=event,
+            revision=revision,
+            actor=actor,
+            at=at,
+        )
+        append_audit(session, event_of_change)
+    return True
+
+
+def append_audit(session: Session, *events: AuditEvent) -> None:
+    """Add audit events in the caller's transaction."""
+    for event in events:
+        values = {
+            "at": event.at,
+            "action": event.action,
+            "actor": event.actor,
+            "study_instance_uid": event.study_instance_uid,
+            "detail": dict(event.detail),
+        }
+        session.execute(insert(AuditRow).values(values))
+
+
+def locked_study(session: Session, study_instance_uid: str) -> StudyRow | None:
+    """The study as it is now, held until the transaction ends; always the first row a writer locks."""
+    statement = (
+        select(StudyRow)
+        .where(StudyRow.study_instance_uid == study_instance_uid)
+        .with_for_update(key_share=True)  # inserts of its images and outbox rows may go on elsewhere
+        .execution_options(populate_existing=True)
+    )
+    return session.scalars(statement).one_or_none()
+
+
+def status_is(status: Status) -> ColumnElement[bool]:
+    """`status = '...'` with the word spelled out, so that the planner sees that a partial index serves."""
+    return StudyRow.status == bindparam(None, status, literal_execute=True, type_=StudyRow.status.type)
+
+
+def lease_is_free(column: InstrumentedAttribute[datetime | None], now: datetime) -> ColumnElement[bool]:
+    """Nobody holds it, or whoever held it let the lease run out."""
+    return column.is_(None) | (column <= now)
+
+
+def instances_of(session: Session, study_instance_uid: str) -> tuple[StoredInstance, ...]:
+    """A study's instances, oldest first."""
+    statement = (
+        select(InstanceRow)
+        .where(InstanceRow.study_instance_uid == study_instance_uid)
+        .order_by(InstanceRow.received_at, InstanceRow.sop_instance_uid)
+    )
+    return tuple(stored(row) for row in session.scalars(statement))
+
+
+def stored(row: InstanceRow) -> StoredInstance:
+    """An instance's row as the domain's value."""
+    assessment = None
+    if row.outcome is not None:
+        assessment = Assessment(
+            sop_instance_uid=row.sop_instance_uid,
+            outcome=row.outcome,
+            probability=row.probability,
+            reason=row.reason or "",
+            anatomy=row.anatomy,
+            bundle_digest=row.bundle_digest or "",
+        )
+    return StoredInstance(
+        sop_instance_uid=row.sop_instance_uid,
+        series_instance_uid=row.series_instance_uid,
+        sop_class_uid=row.sop_class_uid,
+        transfer_syntax_uid=row.transfer_syntax_uid,
+        path=row.path,
+        received_at=row.received_at,
+        assessment=assessment,
+    )

@@ -1,0 +1,211 @@
+"""Workers take images and studies, and give back scores, flags and decisions."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from triage_agent.domain.decision import Decision, Flag, Shipment
+from triage_agent.domain.states import CONCLUDED, sources_of
+from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy
+from triage_agent.domain.vocabulary import Event, Priority, Status
+from triage_agent.worklist import trail
+from triage_agent.worklist.limits import MAX_ATTEMPTS, require_conclusion
+from triage_agent.worklist.outbox import enqueue, settle
+from triage_agent.worklist.rows import (
+    advance,
+    append_audit,
+    instances_of,
+    lease_is_free,
+    locked_study,
+    status_is,
+    stored,
+)
+from triage_agent.worklist.tables import DecisionRow, InstanceRow, StudyRow
+from triage_agent.worklist.transactions import changed
+
+
+def claim_images(session: Session, owner: str, now: datetime, lease: timedelta, limit: int) -> Sequence[ClaimedImage]:
+    """See `Worklist.claim_images`."""
+    candidates = (
+        select(InstanceRow, StudyRow.revision, StudyRow.priority)
+        .join(StudyRow, StudyRow.study_instance_uid == InstanceRow.study_instance_uid)
+        .where(
+            status_is(Status.RECEIVING),
+            InstanceRow.outcome.is_(None),
+            InstanceRow.attempts < MAX_ATTEMPTS,
+            lease_is_free(InstanceRow.lease_until, now),
+        )
+        .order_by(StudyRow.priority.desc(), InstanceRow.received_at, InstanceRow.sop_instance_uid)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=InstanceRow)
+    )
+    found = session.execute(candidates).all()
+    claim = (
+        update(InstanceRow)
+        .where(InstanceRow.sop_instance_uid.in_([row.sop_instance_uid for row, _, _ in found]))
+        .values(lease_owner=owner, lease_until=now + lease, attempts=InstanceRow.attempts + 1)
+        .execution_options(synchronize_session=False)
+    )
+    if found:
+        session.execute(claim)
+    return [
+        ClaimedImage(
+            study_instance_uid=row.study_instance_uid, revision=revision, priority=priority, instance=stored(row)
+        )
+        for row, revision, priority in found
+    ]
+
+
+def record_assessment(session: Session, claimed: ClaimedImage, assessment: Assessment, now: datetime) -> bool:
+    """See `Worklist.record_assessment`."""
+    return _write_assessment(session, claimed.study_instance_uid, assessment, now, first_stays=True)
+
+
+def raise_flag(session: Session, flag: Flag, shipments: Sequence[Shipment], now: datetime) -> bool:
+    """See `Worklist.raise_flag`.
+
+    A flag for an earlier revision raises too: its image is still the study's.
+    """
+    study = locked_study(session, flag.study_instance_uid)
+    if study is None or flag.priority.rank <= study.priority.rank:
+        return False
+    values: dict[str, object] = {"priority": flag.priority, "flagged_at": study.flagged_at or flag.raised_at}
+    if study.status not in CONCLUDED:  # no decision of this revision stands on the list
+        values |= {
+            "finding": None,
+            "decided_at": None,
+            "probability": flag.probability,
+            "rule": flag.rule,
+            "acr_category": flag.acr_category,
+            "anatomy": flag.anatomy or study.anatomy,
+            "bundle": flag.model.label,
+            "reasons": list(flag.reasons),
+        }
+    session.execute(
+        update(StudyRow)
+        .where(StudyRow.study_instance_uid == study.study_instance_uid)
+        .values(values)
+        .execution_options(synchronize_session=False)
+    )
+    append_audit(session, trail.priority_flagged(flag, study.priority, now))
+    enqueue(session, flag.study_instance_uid, flag.revision, shipments, now, of_decision=False)
+    return True
+
+
+def claim_study(session: Session, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
+    """See `Worklist.claim_study`."""
+    most_urgent = (
+        select(StudyRow)
+        .where(status_is(Status.READY))
+        .order_by(StudyRow.priority.desc(), StudyRow.received_at, StudyRow.study_instance_uid)
+        .limit(1)
+        .with_for_update(skip_locked=True, key_share=True)
+    )
+    study = session.scalars(most_urgent).one_or_none()
+    if study is None:
+        return None
+    attempt = study.attempts + 1
+    held = {"lease_owner": owner, "lease_until": now + lease, "attempts": attempt}
+    if not advance(session, study, Event.CLAIMED, actor=owner, at=now, columns=held):
+        return None
+    return ClaimedStudy(
+        study_instance_uid=study.study_instance_uid,
+        revision=study.revision,
+        priority=study.priority,
+        attempt=attempt,
+        instances=instances_of(session, study.study_instance_uid),
+    )
+
+
+def decide(
+    session: Session, decision: Decision, assessments: Sequence[Assessment], shipments: Sequence[Shipment], owner: str
+) -> bool:
+    """See `Worklist.decide`."""
+    require_conclusion(decision.event)
+    uid = decision.study_instance_uid
+    study = locked_study(session, uid)
+    if study is None or study.status not in sources_of(decision.event):
+        return False
+    if (study.revision, study.lease_owner) != (decision.revision, owner):
+        return False
+    priority = study.priority.raised_to(decision.priority)
+    shown = _on_the_list(study, decision, priority)
+    if not advance(session, study, decision.event, actor=owner, at=decision.decided_at, columns=shown):
+        return False
+    append_audit(session, trail.decision_made(decision, owner))
+    if priority is not study.priority:
+        append_audit(session, trail.priority_decided(decision, study.priority, priority, owner))
+    for assessment in sorted(assessments, key=lambda each: each.sop_instance_uid):  # one order of locks for all
+        _write_assessment(session, uid, assessment, decision.decided_at, first_stays=False)
+    _insert_decision(session, decision, owner)
+    enqueue(session, uid, decision.revision, shipments, decision.decided_at, of_decision=True)
+    settle(session, uid, decision.decided_at)
+    return True
+
+
+def _on_the_list(study: StudyRow, decision: Decision, priority: Priority) -> dict[str, object]:
+    """What the list shows of a decision."""
+    raised = priority is not study.priority
+    return {
+        "status_reason": decision.status_reason or None,
+        "priority": priority,
+        "flagged_at": study.flagged_at or (decision.decided_at if raised else None),
+        "anatomy": decision.anatomy,
+        "finding": decision.finding,
+        "probability": decision.probability,
+        "acr_category": decision.acr_category,
+        "rule": decision.rule,
+        "bundle": decision.model.label,
+        "reasons": list(decision.reasons),
+        "decided_at": decision.decided_at,
+        "delivered_at": None,
+    }
+
+
+def _insert_decision(session: Session, decision: Decision, owner: str) -> None:
+    values = {
+        "study_instance_uid": decision.study_instance_uid,
+        "revision": decision.revision,
+        "event": decision.event,
+        "finding": decision.finding,
+        "probability": decision.probability,
+        "priority": decision.priority,
+        "acr_category": decision.acr_category,
+        "rule": decision.rule,
+        "reasons": list(decision.reasons),
+        "status_reason": decision.status_reason,
+        "anatomy": decision.anatomy,
+        "model": asdict(decision.model),
+        "decided_by": owner,
+        "decided_at": decision.decided_at,
+    }
+    session.execute(insert(DecisionRow).values(values))
+
+
+def _write_assessment(
+    session: Session, study_instance_uid: str, assessment: Assessment, now: datetime, *, first_stays: bool
+) -> bool:
+    statement = (
+        update(InstanceRow)
+        .where(
+            InstanceRow.sop_instance_uid == assessment.sop_instance_uid,
+            InstanceRow.study_instance_uid == study_instance_uid,
+        )
+        .values(
+            outcome=assessment.outcome,
+            probability=assessment.probability,
+            reason=assessment.reason,
+            anatomy=assessment.anatomy,
+            bundle_digest=assessment.bundle_digest,
+            assessed_at=now,
+            lease_owner=None,
+            lease_until=None,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    if first_stays:
+        statement = statement.where(InstanceRow.outcome.is_(None))
+    return changed(session, statement) == 1

@@ -1,0 +1,242 @@
+"""The tables as the code sees them; `migrations/` is what makes them, and a test that both agree.
+
+The triggers that keep promises 3 and 4 in the database (a priority never falls, a status moves only along
+`domain.states.TRANSITIONS`, audit events are never changed) live in the migration alone.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from triage_agent.domain.vocabulary import (
+    ArtifactKind,
+    AuditAction,
+    DeliveryState,
+    Event,
+    Finding,
+    Outcome,
+    Priority,
+    Status,
+)
+from triage_agent.worklist.types import FittedText, RankedPriority, UtcDateTime, words
+
+_UID = 64  # PS3.5 section 9.1
+_SURROGATE = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
+
+
+class Base(DeclarativeBase):
+    """The metadata of every table."""
+
+    type_annotation_map = {  # noqa: RUF012, SQLAlchemy's declaration
+        datetime: UtcDateTime,
+        Priority: RankedPriority,
+        Status: words(Status),
+        Event: words(Event),
+        Finding: words(Finding),
+        Outcome: words(Outcome),
+        DeliveryState: words(DeliveryState),
+        ArtifactKind: words(ArtifactKind, 32),
+        AuditAction: words(AuditAction, 48),
+        list[str]: JSON,
+        dict[str, Any]: JSON,
+    }
+
+
+class StudyRow(Base):
+    """One study: its row on the worklist, and where it is on its way."""
+
+    __tablename__ = "studies"
+    __table_args__ = (
+        CheckConstraint("priority BETWEEN 0 AND 2", name="ck_studies_priority"),
+        CheckConstraint("priority >= priority_at_arrival", name="ck_studies_priority_kept"),
+    )
+
+    study_instance_uid: Mapped[str] = mapped_column(String(_UID), primary_key=True)
+    accession_number: Mapped[str | None] = mapped_column(FittedText(64))
+    patient_id: Mapped[str | None] = mapped_column(FittedText(64))
+    patient_name: Mapped[str | None] = mapped_column(FittedText(324))  # PN: three groups of 64 and their delimiters
+    modality: Mapped[str | None] = mapped_column(FittedText(16))
+    status: Mapped[Status]
+    status_reason: Mapped[str | None] = mapped_column(FittedText(1000))
+    revision: Mapped[int]
+    priority: Mapped[Priority]
+    priority_at_arrival: Mapped[Priority]
+    instances: Mapped[int]
+    received_at: Mapped[datetime]
+    # Assembly: of this revision.
+    first_received_at: Mapped[datetime]
+    last_received_at: Mapped[datetime]
+    next_check_at: Mapped[datetime | None]
+    asked: Mapped[int]
+    # Scoring: who holds the study, and how often it was claimed in this revision.
+    lease_owner: Mapped[str | None] = mapped_column(FittedText(200))
+    lease_until: Mapped[datetime | None]
+    attempts: Mapped[int]
+    # The last decision or flag, copied here so that the list is one query.
+    anatomy: Mapped[str | None] = mapped_column(FittedText(64))
+    finding: Mapped[Finding | None]
+    probability: Mapped[float | None] = mapped_column(Float(53))
+    acr_category: Mapped[str | None] = mapped_column(FittedText(8))
+    rule: Mapped[str | None] = mapped_column(FittedText(200))
+    bundle: Mapped[str | None] = mapped_column(FittedText(200))
+    reasons: Mapped[list[str]]
+    flagged_at: Mapped[datetime | None]
+    decided_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+
+
+class InstanceRow(Base):
+    """One instance, durable in the spool, with its assessment once `outcome` is set."""
+
+    __tablename__ = "instances"
+
+    sop_instance_uid: Mapped[str] = mapped_column(String(_UID), primary_key=True)
+    study_instance_uid: Mapped[str] = mapped_column(ForeignKey("studies.study_instance_uid"))
+    revision: Mapped[int]
+    series_instance_uid: Mapped[str] = mapped_column(String(_UID))
+    sop_class_uid: Mapped[str] = mapped_column(String(_UID))
+    transfer_syntax_uid: Mapped[str] = mapped_column(String(_UID))
+    path: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))
+    size: Mapped[int] = mapped_column(BigInteger)
+    source: Mapped[str] = mapped_column(FittedText(64))
+    received_at: Mapped[datetime]
+    lease_owner: Mapped[str | None] = mapped_column(FittedText(200))
+    lease_until: Mapped[datetime | None]
+    attempts: Mapped[int]
+    outcome: Mapped[Outcome | None]
+    probability: Mapped[float | None] = mapped_column(Float(53))
+    reason: Mapped[str | None] = mapped_column(FittedText(1000))
+    anatomy: Mapped[str | None] = mapped_column(FittedText(64))
+    bundle_digest: Mapped[str | None] = mapped_column(FittedText(128))
+    assessed_at: Mapped[datetime | None]
+
+
+class DecisionRow(Base):
+    """One decision a revision, kept for history."""
+
+    __tablename__ = "decisions"
+    __table_args__ = (UniqueConstraint("study_instance_uid", "revision", name="uq_decisions_revision"),)
+
+    id: Mapped[int] = mapped_column(_SURROGATE, primary_key=True)
+    study_instance_uid: Mapped[str] = mapped_column(ForeignKey("studies.study_instance_uid"))
+    revision: Mapped[int]
+    event: Mapped[Event]
+    finding: Mapped[Finding]
+    probability: Mapped[float | None] = mapped_column(Float(53))
+    priority: Mapped[Priority]
+    acr_category: Mapped[str | None] = mapped_column(FittedText(8))
+    rule: Mapped[str] = mapped_column(FittedText(200))
+    reasons: Mapped[list[str]]
+    status_reason: Mapped[str] = mapped_column(FittedText(1000))
+    anatomy: Mapped[str | None] = mapped_column(FittedText(64))
+    model: Mapped[dict[str, Any]]
+    decided_by: Mapped[str] = mapped_column(FittedText(200))
+    decided_at: Mapped[datetime]
+
+
+class ArtifactRow(Base):
+    """Bytes to send, kept so that a resend is the same bytes (promise 5)."""
+
+    __tablename__ = "artifacts"
+    __table_args__ = (UniqueConstraint("study_instance_uid", "revision", "uid", name="uq_artifacts_uid"),)
+
+    id: Mapped[int] = mapped_column(_SURROGATE, primary_key=True)
+    study_instance_uid: Mapped[str] = mapped_column(ForeignKey("studies.study_instance_uid"))
+    revision: Mapped[int]
+    kind: Mapped[ArtifactKind]
+    uid: Mapped[str] = mapped_column(FittedText(128))
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    summary: Mapped[str] = mapped_column(FittedText(1000))
+    created_at: Mapped[datetime]
+
+
+class OutboxRow(Base):
+    """One artifact to one destination; study and revision stand here too, for the sender's queries."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (UniqueConstraint("artifact_id", "destination", name="uq_outbox_destination"),)
+
+    id: Mapped[int] = mapped_column(_SURROGATE, primary_key=True)
+    artifact_id: Mapped[int] = mapped_column(ForeignKey("artifacts.id"))
+    study_instance_uid: Mapped[str] = mapped_column(ForeignKey("studies.study_instance_uid"))
+    revision: Mapped[int]
+    destination: Mapped[str] = mapped_column(FittedText(200))
+    of_decision: Mapped[bool] = mapped_column(Boolean)  # False: the flag's own, sent before the decision
+    state: Mapped[DeliveryState]
+    attempts: Mapped[int]
+    next_attempt_at: Mapped[datetime | None]
+    lease_owner: Mapped[str | None] = mapped_column(FittedText(200))
+    lease_until: Mapped[datetime | None]
+    sent_at: Mapped[datetime | None]
+    last_error: Mapped[str | None] = mapped_column(FittedText(1000))
+
+
+class AuditRow(Base):
+    """One audit event; rows are only ever added, and a trigger sees to it."""
+
+    __tablename__ = "audit_events"
+
+    id: Mapped[int] = mapped_column(_SURROGATE, primary_key=True)
+    at: Mapped[datetime]
+    action: Mapped[AuditAction]
+    actor: Mapped[str] = mapped_column(FittedText(200))
+    study_instance_uid: Mapped[str | None] = mapped_column(FittedText(64))  # also of studies that are not here
+    detail: Mapped[dict[str, Any]]
+
+
+# What each index serves stands beside it; the migration spells the first two per database.
+Index(
+    "ix_studies_list",  # items(): best first
+    StudyRow.priority.desc(),
+    StudyRow.probability.desc().nulls_last(),
+    StudyRow.received_at,
+    StudyRow.study_instance_uid,
+)
+Index(
+    "ix_studies_status",  # items(status=...), counts()
+    StudyRow.status,
+    StudyRow.priority.desc(),
+    StudyRow.probability.desc().nulls_last(),
+    StudyRow.received_at,
+    StudyRow.study_instance_uid,
+)
+
+
+def _partial(name: str, *columns: Any, where: str, unique: bool = False) -> Index:
+    condition = text(where)
+    return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
+_partial(
+    "ix_studies_ready",  # claim_study()
+    StudyRow.priority.desc(),
+    StudyRow.received_at,
+    StudyRow.study_instance_uid,
+    where="status = 'ready'",
+)
+_partial("ix_studies_next_check_at", StudyRow.next_check_at, where="status = 'receiving'")  # due_for_completion()
+_partial("ix_studies_lease_until", StudyRow.lease_until, where="status = 'scoring'")  # expire_leases()
+_partial("ix_instances_unassessed", InstanceRow.study_instance_uid, where="outcome IS NULL")  # claim_images()
+_partial("ix_instances_lease_owner", InstanceRow.lease_owner, where="lease_owner IS NOT NULL")  # give_back()
+Index("ix_instances_study", InstanceRow.study_instance_uid, InstanceRow.received_at)  # study(), claim_study()
+Index("ix_outbox_due", OutboxRow.state, OutboxRow.next_attempt_at)  # claim_deliveries(), counts()
+Index("ix_outbox_study", OutboxRow.study_instance_uid, OutboxRow.id)  # order a destination, study(), delivered?
+Index("ix_audit_events_study", AuditRow.study_instance_uid, AuditRow.id)  # study()
+Index("ix_audit_events_at", AuditRow.at)  # export of a period

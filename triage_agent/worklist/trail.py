@@ -1,0 +1,147 @@
+"""The audit events that the worklist's own changes carry. Pure; no patient name or identifier goes in."""
+
+from datetime import datetime
+
+from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.decision import Decision, Delivery, Flag
+from triage_agent.domain.ports import Registered
+from triage_agent.domain.study import ReceivedInstance
+from triage_agent.domain.vocabulary import AuditAction, Event, Priority, Status
+
+AGENT = "triage-agent"
+"""The actor where nobody in particular acted: a rule did."""
+
+_RECEIVED = {
+    Registered.NEW: AuditAction.INSTANCE_RECEIVED,
+    Registered.DUPLICATE: AuditAction.INSTANCE_DUPLICATE,
+    Registered.CONFLICT: AuditAction.INSTANCE_CONFLICT,
+}
+
+
+def instance_received(received: ReceivedInstance, found: Registered, study_instance_uid: str) -> AuditEvent:
+    """An instance came; `study_instance_uid` is the study that has its SOP Instance UID."""
+    detail: dict[str, object] = {
+        "sop_instance_uid": received.header.sop_instance_uid,
+        "sop_class_uid": received.header.sop_class_uid,
+        "sha256": received.sha256,
+        "size": received.size,
+    }
+    if received.header.study_instance_uid != study_instance_uid:
+        detail["received_in_study"] = received.header.study_instance_uid
+    return AuditEvent(
+        at=received.received_at,
+        action=_RECEIVED[found],
+        actor=received.source,
+        study_instance_uid=study_instance_uid,
+        detail=detail,
+    )
+
+
+def status_changed(
+    study_instance_uid: str,
+    *,
+    before: Status,
+    after: Status,
+    event: Event,
+    revision: int,
+    actor: str,
+    at: datetime,
+) -> AuditEvent:
+    """A study moved on."""
+    return AuditEvent(
+        at=at,
+        action=AuditAction.STATUS_CHANGED,
+        actor=actor,
+        study_instance_uid=study_instance_uid,
+        detail={"from": before.value, "to": after.value, "event": event.value, "revision": revision},
+    )
+
+
+def priority_requested(received: ReceivedInstance, before: Priority, after: Priority) -> AuditEvent:
+    """A later image's header asked for a higher priority than the study had."""
+    return AuditEvent(
+        at=received.received_at,
+        action=AuditAction.PRIORITY_RAISED,
+        actor=received.source,
+        study_instance_uid=received.header.study_instance_uid,
+        detail={"from": before.value, "to": after.value, "rule": "requested"},
+    )
+
+
+def priority_flagged(flag: Flag, before: Priority, at: datetime) -> AuditEvent:
+    """One instance was enough to raise the study."""
+    return AuditEvent(
+        at=at,
+        action=AuditAction.PRIORITY_RAISED,
+        actor=AGENT,
+        study_instance_uid=flag.study_instance_uid,
+        detail={
+            "from": before.value,
+            "to": flag.priority.value,
+            "rule": flag.rule,
+            "sop_instance_uid": flag.sop_instance_uid,
+            "probability": flag.probability,
+            "bundle": flag.model.label,
+            "revision": flag.revision,
+        },
+    )
+
+
+def priority_decided(decision: Decision, before: Priority, after: Priority, owner: str) -> AuditEvent:
+    """The decision raised the study."""
+    return AuditEvent(
+        at=decision.decided_at,
+        action=AuditAction.PRIORITY_RAISED,
+        actor=owner,
+        study_instance_uid=decision.study_instance_uid,
+        detail={"from": before.value, "to": after.value, "rule": decision.rule, "revision": decision.revision},
+    )
+
+
+def decision_made(decision: Decision, owner: str) -> AuditEvent:
+    """A revision has its result."""
+    return AuditEvent(
+        at=decision.decided_at,
+        action=AuditAction.DECISION_MADE,
+        actor=owner,
+        study_instance_uid=decision.study_instance_uid,
+        detail={
+            "revision": decision.revision,
+            "event": decision.event.value,
+            "finding": decision.finding.value,
+            "probability": decision.probability,
+            "priority": decision.priority.value,
+            "acr_category": decision.acr_category,
+            "rule": decision.rule,
+            "bundle": decision.model.label,
+            "bundle_digest": decision.model.digest,
+        },
+    )
+
+
+def delivery_moved(action: AuditAction, delivery: Delivery, at: datetime) -> AuditEvent:
+    """A delivery was sent, failed or died; the destination's words stay in the outbox, they may name a patient."""
+    return AuditEvent(
+        at=at,
+        action=action,
+        actor=AGENT,
+        study_instance_uid=delivery.study_instance_uid,
+        detail={
+            "kind": delivery.artifact.kind.value,
+            "destination": delivery.destination,
+            "uid": delivery.artifact.uid,
+            "attempt": delivery.attempt,
+            "revision": delivery.revision,
+        },
+    )
+
+
+def retry_requested(study_instance_uid: str, *, deliveries: int, study: bool, actor: str, at: datetime) -> AuditEvent:
+    """A person put something back to work."""
+    return AuditEvent(
+        at=at,
+        action=AuditAction.RETRY_REQUESTED,
+        actor=actor,
+        study_instance_uid=study_instance_uid,
+        detail={"deliveries": deliveries, "study": study},
+    )

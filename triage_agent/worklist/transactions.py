@@ -1,0 +1,101 @@
+"""Units of work: one transaction each, with the database's failures told in the house's words."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar, cast
+
+from sqlalchemy import CursorResult, Engine, Executable
+from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session
+
+from triage_agent.domain.errors import WorklistUnavailableError
+from triage_agent.worklist.engine import READ_ONLY
+
+Result = TypeVar("Result")
+
+_TRIES = 3
+# SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_TRY_AGAIN = {"40001", "40P01"}  # serialization failure, deadlock: nothing was written, the same work may succeed
+_AWAY = {"25006", "42P01"}  # read-only after a failover, tables not there yet
+
+
+class Database:
+    """Runs functions of a session, each in one transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._reader = engine.execution_options(**READ_ONLY)
+
+    def read(self, work: Callable[[Session], Result]) -> Result:
+        """`work` in a transaction that takes no write lock.
+
+        Raises:
+            WorklistUnavailableError: the database is away.
+        """
+        return self._run(self._reader, work)
+
+    def write(self, work: Callable[[Session], Result]) -> Result:
+        """`work` in a transaction; returns after its commit.
+
+        Work that lost a race for a unique key, or a deadlock, was rolled back and is done again from the start.
+
+        Raises:
+            WorklistUnavailableError: the database is away, locked, full or read-only.
+        """
+        for _ in range(_TRIES - 1):
+            try:
+                return self._run(self.engine, work)
+            except IntegrityError as error:
+                if not _is_lost_race(error):
+                    raise
+            except WorklistUnavailableError as error:
+                if _sqlstate(error.__cause__) not in _TRY_AGAIN:
+                    raise
+        return self._run(self.engine, work)
+
+    @staticmethod
+    def _run(engine: Engine, work: Callable[[Session], Result]) -> Result:
+        with telling_when_away(), Session(engine, expire_on_commit=False) as session, session.begin():
+            return work(session)
+
+
+@contextmanager
+def telling_when_away() -> Iterator[None]:
+    """Turn a driver's error that means "the database is away" into `WorklistUnavailableError`."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        if _is_away(error):
+            raise WorklistUnavailableError(
+                f"the worklist database did not answer: {_first_line(error)}",
+                remedy="see `triage-agent check`; senders retry",
+            ) from error
+        raise
+
+
+def changed(session: Session, statement: Executable) -> int:
+    """How many rows `statement` changed."""
+    return cast("CursorResult[tuple[object]]", session.execute(statement)).rowcount
+
+
+def _sqlstate(error: BaseException | None) -> str | None:
+    return getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+
+
+def _is_lost_race(error: IntegrityError) -> bool:
+    """Whether another transaction inserted the same key first (23505); SQLite's one writer cannot lose it."""
+    return _sqlstate(error) == "23505"
+
+
+def _is_away(error: SQLAlchemyError) -> bool:
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
+        return True
+    # A damaged or foreign SQLite file is a plain DatabaseError.
+    return type(error) is DatabaseError or _sqlstate(error) in _AWAY
+
+
+def _first_line(error: SQLAlchemyError) -> str:
+    """The driver's own words, without the statement and its parameters (they may name a patient)."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return (str(cause).splitlines() or [type(cause).__name__])[0]
