@@ -83,7 +83,7 @@ class Pipeline:
                 self._observer.decided(decision.finding)
             log.info(
                 "decided" if written else "decision_dropped_study_moved_on",
-                event=decision.event.value,
+                outcome=decision.event.value,
                 finding=decision.finding.value,
                 priority=decision.priority.value,
                 rule=decision.rule,

@@ -2,9 +2,9 @@
 
 import zlib
 
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset
+from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
 
 from triage_agent.domain.study import InstanceHeader
@@ -43,8 +43,13 @@ def encode(data_set, transfer_syntax_uid=EXPLICIT):
     write_dataset(encoded, data_set)
     if transfer_syntax_uid != DEFLATED:
         return encoded.getvalue()
+    return deflate(encoded.getvalue())
+
+
+def deflate(encoded):
+    """The bytes as a deflated transfer syntax has them (PS3.5 A.5)."""
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    return deflater.compress(encoded.getvalue()) + deflater.flush()
+    return deflater.compress(encoded) + deflater.flush()
 
 
 def header_of(data_set, transfer_syntax_uid=EXPLICIT):
@@ -65,3 +70,16 @@ def request_for(data_set, transfer_syntax_uid=EXPLICIT):
         "sop_class_uid": str(data_set.SOPClassUID),
         "sop_instance_uid": str(data_set.SOPInstanceUID),
     }
+
+
+def write_part10(path, data_set, transfer_syntax_uid=EXPLICIT):
+    """A file that senders take; returns its path."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = data_set.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = data_set.SOPInstanceUID
+    meta.TransferSyntaxUID = transfer_syntax_uid
+    meta.ImplementationClassUID = "1.2.3"
+    encoded = DicomBytesIO()
+    write_file_meta_info(encoded, meta)
+    path.write_bytes(b"\0" * 128 + b"DICM" + encoded.getvalue() + encode(data_set, transfer_syntax_uid))
+    return path

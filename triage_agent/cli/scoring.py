@@ -73,7 +73,7 @@ def triage(
             decision = decide(_as_claimed(uid, members), assessments, scorer.identity, policy, datetime.now(UTC))
             results.append((decision, members, assessments))
             if sr is not None and decision.event is Event.DECIDED:
-                _write_sr(sr, decision, members, settings.institution)
+                _write_sr(sr, decision, members, assessments, settings.institution)
     if as_json:
         print_json([_as_json(*result) for result in results])
     else:
@@ -130,11 +130,22 @@ def _as_claimed(uid: str, members: Sequence[_File]) -> ClaimedStudy:
     )
 
 
-def _write_sr(folder: Path, decision: Decision, members: Sequence[_File], institution: str) -> None:
+def _write_sr(
+    folder: Path,
+    decision: Decision,
+    members: Sequence[_File],
+    assessments: Sequence[Assessment],
+    institution: str,
+) -> None:
     from triage_agent.domain.vocabulary import ArtifactKind
     from triage_agent.results.registry import REGISTRY, ResultContext
 
-    context = ResultContext(result=decision, headers=tuple(file.header for file in members), institution=institution)
+    context = ResultContext(
+        result=decision,
+        headers=tuple(file.header for file in members),
+        assessments=tuple(assessments),
+        institution=institution,
+    )
     artifact = REGISTRY[ArtifactKind.SR].build(context)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{artifact.uid}.dcm").write_bytes(artifact.body)

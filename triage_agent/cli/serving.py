@@ -6,8 +6,6 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stdout
 from triage_agent.settings import load_settings
@@ -42,20 +40,22 @@ def serve(
 
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Whether the configuration works: a line for each part, and what to do; exit 1 if a part does not."""
-    from triage_agent.bootstrap import examine
+    from triage_agent.cli.doctor import examine
+    from triage_agent.ops.logging import configure_logging
 
+    configure_logging(level="error")  # the findings say it
     findings = examine(load_settings(config))
     if as_json:
         print_json(findings)
     else:
-        table = Table("", "Part", "Says", "What to do", box=None)
         for finding in findings:
-            table.add_row(
-                Text("ok", style="green") if finding.ok else Text("FAIL", style="bold red"),
-                finding.part,
-                Text(finding.says),
-                Text(finding.remedy),
+            line = f"{'ok  ' if finding.ok else 'FAIL'}  {finding.part}: {finding.says}"
+            stdout.print(
+                f"{line}; {finding.remedy}" if finding.remedy else line,
+                style="" if finding.ok else "red",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
             )
-        stdout.print(table)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from random import Random
 
+from triage_agent.domain.errors import ConfigurationError
+
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
@@ -17,6 +19,9 @@ class RetryPolicy:
         first: longest wait after the first attempt.
         longest: longest wait after any attempt.
         give_up_after: no attempt is made for longer than this, reckoned by the mean of the waits.
+
+    Raises:
+        ConfigurationError: the first wait is not above zero, or above the longest.
     """
 
     first: timedelta = timedelta(seconds=2)
@@ -25,7 +30,11 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if not timedelta(0) < self.first <= self.longest:
-            raise ValueError("the first wait must be above zero, and not above the longest")
+            raise ConfigurationError(
+                f"the first retry after {self.first.total_seconds():g} s does not fit the longest wait of "
+                f"{self.longest.total_seconds():g} s",
+                remedy="make the first above zero, and not above the longest",
+            )
 
     def ceiling(self, attempt: int) -> timedelta:
         """The longest wait after attempt number `attempt`, which counts from 1."""

@@ -22,9 +22,8 @@ _PREFERRED = (
     "1.2.840.10008.1.2.4.57",  # JPEG Lossless
     "1.2.840.10008.1.2.4.201",  # HTJ2K Lossless Only
 )
-# Called transfer syntaxes, but no way to encode a data set: MIME and XML wrappings (retired), and SMPTE ST 2110
-# streams, which PS3.22 sends over RTP.
-_NOT_DATA_SETS = ("1.2.840.10008.1.2.6.", "1.2.840.10008.1.2.7.")
+# Called transfer syntaxes, but no way to encode a data set: RFC 2557 MIME encapsulation and XML, both retired.
+_NOT_DATA_SETS = "1.2.840.10008.1.2.6."
 
 # Storage in all but name's prefix; PS3.4 Annex GG objects (hanging protocols, palettes, implant templates, defined
 # procedure protocols, inventories) belong to no study and to another service class, so they are not kept.

@@ -34,8 +34,8 @@ _WORDS: Final = {
         "radiuskopf, radiuskoepfchen, radiuskopfchen, coude, coudes, codo, codos, gomito, gomiti, elleboog, ellebogen"
     ),
     "XR_FOREARM": (
-        "forearm, forearms, fore arm, lower arm, radius, ulna, radius ulna, radius and ulna, unterarm, avant bras, "
-        "avantbras, antebrazo, avambraccio, onderarm, radio y cubito, cubito"
+        "forearm, forearms, fore arm, lower arm, radius, ulna, radius ulna, radiusulna, radius and ulna, unterarm, "
+        "avant bras, avantbras, antebrazo, avambraccio, onderarm, radio y cubito, cubito"
     ),
     "XR_WRIST": (
         "wrist, wrists, carpus, carpal, scaphoid, navicular wrist, distal radius, handgelenk, handgelenke, "
@@ -74,9 +74,9 @@ _WORDS: Final = {
         "knieen, knieschijf, distal femur, tibial plateau"
     ),
     "XR_LOWER_LEG": (
-        "lower leg, lowerleg, leg, legs, tibia, fibula, fibular head, tib fib, tibfib, tibia fibula, tibia and "
-        "fibula, calf, shin, unterschenkel, wadenbein, schienbein, jambe, jambes, tibia perone, pierna, piernas, "
-        "tibia y perone, gamba, gambe, tibia e perone, onderbeen, scheenbeen, kuitbeen"
+        "lower leg, lowerleg, leg, legs, tibia, fibula, fibular head, tib fib, tibfib, tibia fibula, tibiafibula, "
+        "tibia and fibula, calf, shin, unterschenkel, wadenbein, schienbein, jambe, jambes, "
+        "tibia perone, pierna, piernas, tibia y perone, gamba, gambe, tibia e perone, onderbeen, scheenbeen, kuitbeen"
     ),
     "XR_ANKLE": (
         "ankle, ankles, ankle joint, malleolus, malleoli, talus, distal tibia, sprunggelenk, sprunggelenke, osg, "
@@ -125,9 +125,11 @@ _WORDS: Final = {
     ),
     "XR_STERNUM": "sternum, sternal, breast bone, breastbone, brustbein, esternon, sterno, borstbeen",
     LIMB: (
-        "extremity, extremities, lower extremity, upper extremity, lower extremities, upper extremities, lower limb, "
-        "upper limb, low exm, up exm, lowexm, upexm, low extremity, up extremity, lower ext, upper ext, long leg, "
-        "long legs, full leg, full length leg, leg length, hip to ankle, bone survey, skeletal survey, skeleton, "
+        "extremity, extremities, lower extremity, lowerextremity, upper extremity, upperextremity, "
+        "lower extremities, upper extremities, lower limb, upper limb, low exm, up exm, lowexm, upexm, "
+        "low extremity, up extremity, lower ext, upper ext, "
+        "long leg, long legs, full leg, full length leg, leg length, hip to ankle, bone survey, "
+        "skeletal survey, skeleton, "
         "skelett, extremitat, extremitaet, ganzbein, ganzbeinaufnahme, beinachse, bein, membre, membre inferieur, "
         "membre superieur, pangonogramme, extremidad, extremidad inferior, extremidad superior, miembro inferior, "
         "miembro superior, telemetria, arto, arto inferiore, arto superiore, extremiteit, extremiteiten, beenlengte, "

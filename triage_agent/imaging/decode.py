@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
+from io import BufferedReader, BytesIO, FileIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -22,6 +22,8 @@ from triage_agent.imaging.jpeg_extended import decode_12_bit
 from triage_agent.imaging.tags import integer, text, uid_name, unreadable_on_failure, values
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
     from pydicom import Dataset
     from pydicom.tag import BaseTag
@@ -70,6 +72,7 @@ _WORDS: dict[str, str] = {
     uid.HTJ2KLosslessRPCL: "high-throughput JPEG 2000 lossless",
     uid.HTJ2K: "high-throughput JPEG 2000",
 }
+_MOST_SURPLUS = 1.1  # a tenth may be padding; with more, it is the header that is wrong
 _RLE_WORST_GROWTH = 2  # literal runs cost 1/128; twice the image and more is no image
 _MAX_BITS = 32
 _META_GROUP = 2
@@ -92,6 +95,20 @@ class Pixels:
     photometric: str
     frame: int = 0
     frames: int = 1
+
+
+class _BoundedFile(BufferedReader):
+    """A file of which no more is asked than it has: a length of 4 GB in a damaged element would be allocated first."""
+
+    def __init__(self, path: Path) -> None:
+        file = FileIO(path)
+        self._size = os.fstat(file.fileno()).st_size
+        super().__init__(file)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most `size` bytes, and at most what is left."""
+        left = max(0, self._size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 def syntax_in_words(transfer_syntax: str) -> str:
@@ -157,7 +174,7 @@ def decode(dataset: Dataset) -> Pixels:
 
 
 def _open(source: Path | bytes) -> BinaryIO:
-    return BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")
+    return BytesIO(source) if isinstance(source, bytes) else _BoundedFile(source)
 
 
 def _look_ahead(source: Path | bytes) -> None:
@@ -196,7 +213,7 @@ def _check_header(dataset: Dataset) -> None:
     rows, columns, allocated, stored, samples = (value or 0 for value in found.values())
     if rows * columns * samples > MAX_PIXELS:
         raise UnreadableImageError(f"an image of {columns} x {rows} pixels is larger than any radiograph")
-    if stored > allocated or allocated > _MAX_BITS:
+    if stored > allocated or allocated > _MAX_BITS or (allocated % 8 and allocated != 1):
         raise UnreadableImageError(f"the header claims {stored} bits stored in {allocated} allocated")
     high_bit = integer(dataset, "HighBit")
     if high_bit is not None and not stored - 1 <= high_bit < allocated:
@@ -214,6 +231,8 @@ def _native(dataset: Dataset, syntax: str, frame: int, frames: int) -> Pixels:
     expected, found = (bits + 7) // 8, len(dataset.PixelData)
     if found < expected:
         raise UnreadableImageError(f"the pixel data is truncated: {found} of {expected} bytes")
+    if found > _MOST_SURPLUS * expected + 1024:
+        raise UnreadableImageError(f"the header describes an image of {expected} bytes, the pixel data has {found}")
     high_bit, stored = integer(dataset, "HighBit"), int(dataset.BitsStored)
     shift = 0 if high_bit is None else high_bit + 1 - stored
     options: Any = {"allow_excess_frames": False, "correct_unused_bits": not shift}

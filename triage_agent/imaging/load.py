@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydicom.config import RAISE
+from pydicom.valuerep import validate_value
+
 from triage_agent.domain.errors import UnreadableImageError
 from triage_agent.imaging import quality
 from triage_agent.imaging.decode import decode, read_header, read_part10, syntax_in_words
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from pydicom.tag import BaseTag
 
 _LARGEST_VALUE = 1 << 16  # bytes or characters; no attribute that identifies a study is longer
+_DATES = frozenset({"AS", "DA", "DT", "TM"})
 _DEEPEST = 16  # levels of sequences; real headers have five
 
 
@@ -138,6 +142,19 @@ def _is_sound(dataset: Dataset, tag: BaseTag, depth: int) -> bool:
                 _sanitize(item, depth + 1)
         else:
             str(element.value)  # names decode only when they are looked at
+            _check_parts(element.VR, raw.value)
     except Exception:  # noqa: BLE001 - conversion of a malformed value raises anything
         return False
     return True
+
+
+def _check_parts(vr: str, value: object) -> None:
+    """Raise ValueError unless numbers are numbers and dates are dates: pydicom leaves what is neither as text."""
+    if vr not in _DATES | {"DS", "IS"} or not isinstance(value, bytes):
+        return
+    for part in value.decode("ascii").split("\\"):
+        text_value = part.strip(" \0")
+        if vr in _DATES:
+            validate_value(vr, text_value, RAISE)
+        elif text_value:
+            float(text_value)

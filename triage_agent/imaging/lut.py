@@ -22,13 +22,18 @@ def linear(x: NDArray[np.float64], center: float, width: float) -> NDArray[np.fl
     low = center - 0.5 - (width - 1) / 2
     high = center - 0.5 + (width - 1) / 2
     slope = (x - (center - 0.5)) / (width - 1) + 0.5 if width > 1 else np.zeros_like(x)
-    return np.where(x <= low, 0.0, np.where(x > high, 1.0, slope))
+    return _between(x, low, high, slope)
 
 
 def linear_exact(x: NDArray[np.float64], center: float, width: float) -> NDArray[np.float64]:
     """VOI LUT Function LINEAR_EXACT, output 0 to 1 (PS3.3 C.11.2.1.3.2); `width` is above 0."""
     slope = (x - center) / width + 0.5
-    return np.where(x <= center - width / 2, 0.0, np.where(x > center + width / 2, 1.0, slope))
+    return _between(x, center - width / 2, center + width / 2, slope)
+
+
+def _between(x: NDArray[np.float64], low: float, high: float, slope: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The slope above `low` and up to `high`, 0 and 1 outside; rounding may carry a slope past its ends."""
+    return np.where(x <= low, 0.0, np.where(x > high, 1.0, np.clip(slope, 0.0, 1.0)))
 
 
 def sigmoid(x: NDArray[np.float64], center: float, width: float) -> NDArray[np.float64]:

@@ -65,7 +65,7 @@ def region_of(header: Dataset) -> Region:
             return region
         if region.musculoskeletal is False:
             other = other if other.source else region
-        elif region.musculoskeletal:
+        elif region.code is None:
             general = general if general.source else region
     return other if other.source and not general.source else general
 

@@ -94,13 +94,20 @@ def _as_plain(data: memoryview, transfer_syntax_uid: str) -> memoryview:
 
 
 def _find(data: memoryview, encoding: Encoding) -> Mapping[int, Element]:
-    """The wanted elements, the first of each tag."""
+    """The wanted elements, the first of each tag.
+
+    Tags ascend (PS3.5 section 7.1), so the search ends behind the last wanted one or where they stop to ascend; but not
+    before the identifiers are found, since some writers do not sort.
+    """
     found: dict[int, Element] = {}
+    last = -1
     for element in elements(data, encoding):
+        beyond = element.tag > _REQUESTED_PROCEDURE_PRIORITY or element.tag <= last
+        if beyond and found.keys() >= _IDENTIFIERS:
+            break
         if element.tag in _WANTED:
             found.setdefault(element.tag, element)
-        elif element.tag > _REQUESTED_PROCEDURE_PRIORITY and found.keys() >= _IDENTIFIERS:
-            break
+        last = element.tag
     return found
 
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triage_agent.delivery.retry import RetryPolicy
+from triage_agent.domain.errors import ConfigurationError
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 POLICY = RetryPolicy(first=timedelta(seconds=2), longest=timedelta(seconds=60), give_up_after=timedelta(hours=1))
@@ -64,5 +65,5 @@ def test_the_default_outlasts_a_weekend():
 
 @pytest.mark.parametrize(("first", "longest"), [(0, 10), (-1, 10), (20, 10)])
 def test_waits_that_make_no_sense_are_refused(first, longest):
-    with pytest.raises(ValueError, match="first wait"):
+    with pytest.raises(ConfigurationError, match="does not fit the longest wait"):
         RetryPolicy(first=timedelta(seconds=first), longest=timedelta(seconds=longest))

@@ -23,7 +23,9 @@ def test_jpeg_frame_headers_are_read(marker):
 
 def test_huffman_tables_are_no_frame_headers():
     tables = bytes([0xFF, 0xC4]) + start_of_frame(0xC4)[2:]
-    assert inspect(b"\xff\xd8" + tables + start_of_frame(0xC0, rows=7) + SCAN) == Codestream(7, 80, 1, 12, complete=False)
+    assert inspect(b"\xff\xd8" + tables + start_of_frame(0xC0, rows=7) + SCAN) == Codestream(
+        7, 80, 1, 12, complete=False
+    )
 
 
 def test_fill_bytes_before_markers_are_passed():

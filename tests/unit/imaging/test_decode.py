@@ -30,7 +30,7 @@ def compressed_by_gdcm(path, syntax):
     assert reader.Read()
     change = gdcm.ImageChangeTransferSyntax()
     change.SetTransferSyntax(gdcm.TransferSyntax(GDCM_SYNTAXES[syntax]))
-    change.SetForce(True)
+    change.SetForce(True)  # noqa: FBT003 - SWIG has no names
     change.SetInput(reader.GetImage())
     assert change.Change()
     writer = gdcm.ImageWriter()
@@ -63,7 +63,9 @@ def refit(dataset, change):
     return dataset
 
 
-@pytest.mark.parametrize(("syntax", "dtype"), list(product(NATIVE, [np.uint8, np.int8, np.uint16, np.int16, np.uint32])))
+@pytest.mark.parametrize(
+    ("syntax", "dtype"), list(product(NATIVE, [np.uint8, np.int8, np.uint16, np.int16, np.uint32]))
+)
 def test_uncompressed_values_come_back(radiograph, save, syntax, dtype):
     info = np.iinfo(dtype)
     pixels = np.random.default_rng(0).integers(info.min, info.max, (7, 9), dtype, endpoint=True)
@@ -76,7 +78,7 @@ def test_uncompressed_values_come_back(radiograph, save, syntax, dtype):
 def test_8_bit_pixels_written_as_big_endian_words_come_back(radiograph):
     pixels = np.arange(20, dtype=np.uint8).reshape(4, 5)
     dataset = radiograph(pixels, syntax=uid.ExplicitVRBigEndian)
-    dataset.PixelData = pixels.view(">u2").astype("<u2").tobytes()
+    dataset.PixelData = pixels.reshape(-1).view(">u2").astype("<u2").tobytes()
     dataset["PixelData"].VR = "OW"
     assert (decode(dataset).values == pixels).all()
 
@@ -221,7 +223,7 @@ def test_truncated_codestreams_are_noticed(radiograph, limb, syntax, share):
     dataset = radiograph(limb(), BitsStored=12)
     dataset.compress(syntax, generate_instance_uid=False)
     refit(dataset, lambda frame: frame[: int(len(frame) * share) // 2 * 2])
-    with pytest.raises(UnreadableImageError, match="truncated|damaged|cannot be decoded"):
+    with pytest.raises(UnreadableImageError, match=r"truncated|damaged|cannot be decoded"):
         decode(dataset)
 
 
@@ -232,7 +234,7 @@ def test_truncated_jpegs_are_noticed(baseline, radiograph, save, limb, share):
 
     lossless = compressed_by_gdcm(save(radiograph(limb(), BitsStored=12)), uid.JPEGLosslessSV1)
     for dataset in (baseline()[0], lossless):
-        with pytest.raises(UnreadableImageError, match="truncated|damaged"):
+        with pytest.raises(UnreadableImageError, match=r"truncated|damaged"):
             decode(refit(dataset, cut))
 
 
@@ -264,7 +266,7 @@ def test_flipped_bits_never_raise_anything_else(radiograph, baseline, save, limb
         try:
             assert decode(dataset).values.shape == (dataset.Rows, dataset.Columns)
         except UnreadableImageError as error:
-            assert "\n" not in error.message
+            assert "\n" not in error.message  # noqa: PT017 - not every flip is noticed
     capfd.readouterr()  # what the C libraries say
 
 
@@ -285,9 +287,10 @@ def test_flipped_bits_never_raise_anything_else(radiograph, baseline, save, limb
         ({"PhotometricInterpretation": None}, "photometric"),
         ({"PhotometricInterpretation": "SEPIA"}, "cannot be decoded"),
         ({"SamplesPerPixel": 4}, "truncated"),
-        ({"BitsAllocated": 12, "BitsStored": 12}, "cannot be decoded"),
+        ({"BitsAllocated": 12, "BitsStored": 12}, "12 bits stored in 12"),
         ({"Rows": 65535, "Columns": 65535}, "65535 x 65535 pixels is larger"),
         ({"Rows": 161}, "truncated"),
+        ({"Rows": 100}, "describes an image of 25600 bytes, the pixel data has 40960"),
         ({"NumberOfFrames": 100}, "truncated"),
     ],
 )
@@ -296,12 +299,12 @@ def test_headers_that_cannot_be_true_are_refused_with_the_reason(radiograph, lim
         decode(radiograph(limb(), **change))
 
 
-@pytest.mark.parametrize("syntax", ENCODERS)
+@pytest.mark.parametrize("syntax", [uid.JPEGLSLossless, uid.JPEG2000Lossless])
 def test_a_header_of_other_size_than_its_codestream_is_refused(radiograph, limb, syntax):
     dataset = radiograph(limb(), BitsStored=12)
     dataset.compress(syntax, generate_instance_uid=False)
     dataset.Rows = 100
-    with pytest.raises(UnreadableImageError):
+    with pytest.raises(UnreadableImageError, match=r"128 x 100 pixels, the .* 128 x 160"):
         decode(dataset)
 
 
@@ -338,7 +341,7 @@ def test_rle_that_unpacks_to_more_than_the_image_is_refused(radiograph):
 
 def test_a_deflated_bomb_is_refused_before_it_is_inflated(radiograph, save, limb, monkeypatch):
     monkeypatch.setattr(module, "MAX_INFLATED", 1 << 20)
-    pixels = np.zeros((2048, 2048), np.uint16)
+    pixels = np.zeros((1024, 1024), np.uint16)
     path = save(radiograph(pixels, syntax=uid.DeflatedExplicitVRLittleEndian))
     assert path.stat().st_size < 20000
     for read in (read_part10, read_header):
@@ -365,7 +368,7 @@ def test_a_damaged_deflated_file_is_unreadable(radiograph, save, limb):
         ("1.2.840.10008.1.2.4.102", "MPEG-4"),
         ("1.2.840.10008.1.2.4.94", "JPIP"),
         ("1.2.3.4.5", "1.2.3.4.5"),
-        ("no uid at all", "no uid at all"),
+        ("1.2.840.10008.1.1", "Verification"),
         ("", "an unnamed encoding"),
     ],
 )

@@ -91,9 +91,7 @@ def test_a_padding_range_is_black(show):
 
 
 def test_padding_of_signed_pixels_may_be_written_unsigned(show):
-    image = show(
-        np.array([[-2000, -1000, 1000]], np.int16), PixelPaddingValue=63536, WindowCenter=0, WindowWidth=10000
-    )
+    image = show(np.array([[-2000, -1000, 1000]], np.int16), PixelPaddingValue=63536, WindowCenter=0, WindowWidth=10000)
     assert image[0, 0] == 0
     assert image[0, 1] > 0.3
 

@@ -57,11 +57,16 @@ def unit(vector: ArrayLike) -> Vector:
     return np.asarray(values / np.linalg.norm(values))
 
 
-def frame_along(direction: ArrayLike, depth: ArrayLike = (0.0, 0.0, 1.0), roll: float = 0.0) -> NDArray[np.float64]:
-    """Axes (rows side, along, depth) of a solid that points along `direction`, turned by `roll` degrees about itself."""
+def frame_along(
+    direction: ArrayLike, depth: ArrayLike = (0.0, 0.0, 1.0), *, roll: float = 0.0, mirrored: bool = False
+) -> NDArray[np.float64]:
+    """Axes (rows side, along, depth) of a solid that points along `direction`, turned by `roll` degrees about itself.
+
+    A solid that points up the image is `mirrored`, so that its side still points to the image's right.
+    """
     along = unit(direction)
     deep = np.asarray(depth, dtype=np.float64)
     deep = unit(deep - along * float(deep @ along))
-    side = np.cross(along, deep)
+    side = np.cross(along, deep) * (-1.0 if mirrored else 1.0)
     axes = np.stack([side, along, deep])
     return axes @ rotation_about(along, roll).T if roll else axes

@@ -1,0 +1,178 @@
+"""The SQL worklist and its twin in memory tell the same story, whatever happens in whatever order."""
+
+import shutil
+import tempfile
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from support.story import LEASE, RULE, T0, decision, failed, flag, received, scored, shipment
+
+from triage_agent.domain.vocabulary import Event, Finding, Priority
+from triage_agent.worklist import MemoryWorklist, SqlWorklist, open_engine
+
+STUDIES = st.sampled_from(["1.2.1", "1.2.2", "1.2.3"])
+OWNERS = st.sampled_from(["w1", "w2"])
+PRIORITIES = st.sampled_from(Priority)
+PROBABILITIES = st.sampled_from([0.0, 0.25, 0.5, 1.0])
+ENDINGS = st.sampled_from([Event.DECIDED, Event.DECIDED, Event.EXCLUDED, Event.FAILED])
+DESTINATIONS = st.lists(st.sampled_from(["pacs", "ris"]), max_size=3)
+
+
+def anonymous(deliveries):
+    """The numbers of rows differ between databases; what they mean may not."""
+    return [replace(each, delivery_id=0) for each in deliveries]
+
+
+class Twins(RuleBasedStateMachine):
+    template: Path
+
+    def __init__(self):
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        shutil.copy(self.template, self.folder / "triage.db")
+        self.engine = open_engine(f"sqlite:///{self.folder / 'triage.db'}")
+        self.both = (SqlWorklist(self.engine), MemoryWorklist())
+        self.now = T0
+        self.images = []
+        self.studies = []
+        self.deliveries = []
+        self.priorities = {}
+
+    def teardown(self):
+        self.engine.dispose()
+        shutil.rmtree(self.folder)
+
+    def ask(self, method, *args, **named):
+        """Put the same to both; they must answer alike."""
+        of_sql, of_memory = (getattr(worklist, method)(*args, **named) for worklist in self.both)
+        assert of_sql == of_memory
+        return of_sql
+
+    @rule(seconds=st.sampled_from([0, 1, 31, 61, 1000]))
+    def time_passes(self, seconds):
+        self.now += timedelta(seconds=seconds)
+
+    @rule(study=STUDIES, number=st.integers(1, 4), priority=PRIORITIES, digest=st.sampled_from("aab"))
+    def an_image_comes(self, study, number, priority, digest):
+        image = received(study, f"{study}.{number}", self.now, digest * 64, requested_priority=priority)
+        self.ask("register", image, RULE)
+
+    @rule(ask=st.booleans())
+    def studies_complete(self, ask):
+        for view in self.ask("due_for_completion", self.now, 2):
+            if ask and not view.asked:
+                self.ask("check_later", view.study_instance_uid, view.revision, self.now, asked=True)
+            else:
+                self.ask("complete", view, "quiet", self.now)
+
+    @rule(owner=OWNERS, limit=st.integers(1, 3))
+    def images_are_claimed(self, owner, limit):
+        self.images += self.ask("claim_images", owner, self.now, LEASE, limit)
+
+    @precondition(lambda self: self.images)
+    @rule(data=st.data(), probability=PROBABILITIES, works=st.booleans())
+    def an_image_is_assessed(self, data, probability, works):
+        claimed = data.draw(st.sampled_from(self.images))
+        uid = claimed.instance.sop_instance_uid
+        self.ask("record_assessment", claimed, scored(uid, probability) if works else failed(uid), self.now)
+
+    @rule(study=STUDIES, revision=st.integers(1, 2), priority=PRIORITIES, to=DESTINATIONS)
+    def a_flag_is_raised(self, study, revision, priority, to):
+        shipments = [shipment(f"2.25.{revision}", each) for each in to]
+        self.ask("raise_flag", flag(study, revision, at=self.now, priority=priority), shipments, self.now)
+
+    @rule(owner=OWNERS)
+    def a_study_is_claimed(self, owner):
+        claimed = self.ask("claim_study", owner, self.now, LEASE)
+        if claimed is not None:
+            self.studies.append((claimed, owner))
+
+    @precondition(lambda self: self.studies)
+    @rule(data=st.data(), event=ENDINGS, priority=PRIORITIES, probability=PROBABILITIES, to=DESTINATIONS)
+    def a_study_is_decided(self, data, event, priority, probability, to):
+        claimed, owner = data.draw(st.sampled_from(self.studies))
+        scores = [scored(each.sop_instance_uid, probability) for each in claimed.instances]
+        made = decision(
+            claimed.study_instance_uid,
+            claimed.revision,
+            self.now,
+            event=event,
+            finding=Finding.ABNORMAL if event is Event.DECIDED else Finding.NOT_ASSESSED,
+            probability=probability if event is Event.DECIDED else None,
+            priority=priority,
+            status_reason="" if event is Event.DECIDED else "why",
+        )
+        self.ask("decide", made, scores, [shipment(f"2.25.9{claimed.revision}", each) for each in to], owner)
+
+    @rule(owner=OWNERS, limit=st.integers(1, 3), destinations=st.sampled_from([None, None, ["ris"]]))
+    def deliveries_are_claimed(self, owner, limit, destinations):
+        claims = [each.claim_deliveries(owner, self.now, LEASE, limit, destinations) for each in self.both]
+        assert anonymous(claims[0]) == anonymous(claims[1])
+        self.deliveries += zip(*claims, strict=True)
+
+    @precondition(lambda self: self.deliveries)
+    @rule(data=st.data(), end=st.sampled_from(["sent", "sent", "later", "never"]))
+    def a_delivery_ends(self, data, end):
+        pair = data.draw(st.sampled_from(self.deliveries))
+        for worklist, delivery in zip(self.both, pair, strict=True):
+            if end == "sent":
+                worklist.delivery_sent(delivery, self.now)
+            else:
+                worklist.delivery_failed(delivery, end, self.now + LEASE if end == "later" else None, self.now)
+
+    @rule(owner=OWNERS, what=st.sampled_from(["give_back", "renew", "expire", "expire"]))
+    def leases_move(self, owner, what):
+        if what == "expire":
+            self.ask("expire_leases", self.now)
+        elif what == "renew":
+            self.ask("renew_leases", owner, self.now, LEASE)
+        else:
+            self.ask("give_back", owner, self.now)
+
+    @rule(study=STUDIES, everything=st.booleans())
+    def a_person_retries(self, study, everything):
+        if everything:
+            self.ask("retry_failed", "admin", self.now)
+        else:
+            self.ask("retry_study", study, "admin", self.now)
+
+    @invariant()
+    def both_tell_the_same(self):
+        listed = self.ask("items")
+        self.ask("counts")
+        for item in listed:
+            uid = item.study_instance_uid
+            of_sql, of_memory = (worklist.study(uid) for worklist in self.both)
+            assert anonymous(of_sql.deliveries) == anonymous(of_memory.deliveries)
+            assert replace(of_sql, deliveries=()) == replace(of_memory, deliveries=())
+
+    @invariant()
+    def no_priority_falls(self):
+        for item in self.both[0].items():
+            uid = item.study_instance_uid
+            assert item.priority.rank >= self.priorities.get(uid, Priority.ROUTINE).rank
+            assert item.priority.rank >= item.priority_at_arrival.rank
+            self.priorities[uid] = item.priority
+
+
+@pytest.fixture
+def machine(sqlite_template):
+    return type("Twins", (Twins,), {"template": sqlite_template})
+
+
+def test_any_order_of_events_leaves_both_alike(machine):
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+        ),
+    )

@@ -1,0 +1,223 @@
+"""`train` and `evaluate` from files to bundle and report, at a tiny size."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.radiographs import write_mura
+from transformers import SiglipVisionConfig, SiglipVisionModel
+
+from triage_agent.domain.errors import ConfigurationError
+from triage_agent.learning.evaluate import evaluate
+from triage_agent.learning.metrics import METRICS
+from triage_agent.learning.mura import DataError, read_display, read_split
+from triage_agent.learning.options import TrainOptions
+from triage_agent.learning.train import train
+from triage_agent.models.bundle import load_bundle
+from triage_agent.models.scorer import load_scorer
+
+RECIPE = """
+batch_size = 8
+held_back = 0.25
+warmup_epochs = 0.0
+learning_rate = 0.01
+encoder_learning_rate = 0.01
+{members}
+stages = [{{ size = 24, epochs = 2 }}, {{ size = 32, epochs = 2 }}]
+[encoder]
+stem = 4
+widths = [8, 16]
+depths = [1, 1]
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory):
+    return write_mura(tmp_path_factory.mktemp("data") / "mini")
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE.format(members=""))
+    return path
+
+
+@pytest.fixture(scope="module")
+def siglip(tmp_path_factory):
+    torch.manual_seed(0)
+    config = SiglipVisionConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, image_size=56, patch_size=14
+    )
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny-siglip"
+    SiglipVisionModel(config).save_pretrained(folder)
+    return folder
+
+
+def options(mini, out, **changes):
+    return TrainOptions(data=(mini,), out=out, device="cpu", cache=out.parent / "cache", **changes)
+
+
+def tensors(bundle):
+    return {path.name: load_file(path) for path in sorted(bundle.glob("*.safetensors"))}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(
+        torch.equal(tensor, other[file][name]) for file, state in one.items() for name, tensor in state.items()
+    )
+
+
+class InterruptedHereError(Exception):
+    pass
+
+
+def interrupting(after):
+    """A progress callback that raises once `after` epochs are done."""
+    seen = []
+
+    def progress(line):
+        if line.startswith("epoch"):
+            seen.append(line)
+            if len(seen) == after:
+                raise InterruptedHereError
+
+    return progress
+
+
+def test_a_compact_bundle_learns_and_says_what_it_is(mini, tmp_path, recipe):
+    lines = []
+    out = train(options(mini, tmp_path / "bundle", recipe=recipe, notes="## Limits\n\nDrawn images."), lines.append)
+    bundle = load_bundle(out)
+    assert bundle.spec.encoder.kind == "compact"
+    assert bundle.spec.encoder.source == "bundle"
+    assert bundle.spec.anatomies == ("XR_KNEE",)
+    assert bundle.spec.clinical_use is False
+    assert bundle.spec.training_data["images"] == 48
+    assert bundle.spec.metrics["valid"]["mini"]["n"] == 12
+    assert "not for clinical use" in bundle.model_card
+    assert "Drawn images." in bundle.model_card
+    assert "triage-agent train mini --encoder compact --recipe recipe.toml --out bundle" in bundle.model_card
+    assert any("epoch 4 of 4 at 32 px" in line for line in lines)
+    assert not (tmp_path / ".bundle.work").exists()
+    assert evaluate(mini, out, resamples=50).overall.estimates["auroc"].value > 0.9
+
+
+def test_a_resumed_run_ends_like_an_uninterrupted_one(mini, tmp_path, recipe):
+    whole = tensors(train(options(mini, tmp_path / "whole", recipe=recipe), lambda line: None))
+    with pytest.raises(InterruptedHereError):
+        train(options(mini, tmp_path / "resumed", recipe=recipe), interrupting(3))
+    torch.manual_seed(99)
+    lines = []
+    resumed = tensors(train(options(mini, tmp_path / "resumed", recipe=recipe, resume=True), lines.append))
+    assert next(line for line in lines if line.startswith("epoch")).startswith("epoch 4 of 4")
+    assert same(whole, resumed)
+
+
+def test_a_checkpoint_of_another_run_is_not_resumed(mini, tmp_path, recipe):
+    with pytest.raises(InterruptedHereError):
+        train(options(mini, tmp_path / "bundle", recipe=recipe), interrupting(1))
+    with pytest.raises(ConfigurationError, match="another training run"):
+        train(options(mini, tmp_path / "bundle", recipe=recipe, resume=True, seed=5), lambda line: None)
+
+
+def test_members_are_trained_side_by_side_and_averaged(mini, tmp_path, recipe):
+    recipe.write_text(RECIPE.format(members="members = 2"))
+    lines = []
+    out = train(options(mini, tmp_path / "pair", recipe=recipe), lines.append)
+    assert {line.split(",")[0] for line in lines if line.startswith("member")} == {"member 1 of 2", "member 2 of 2"}
+    spec = load_bundle(out).spec
+    assert spec.encoder.config["towers"] == 2
+    assert spec.head.input_dim == 32
+    assert evaluate(mini, out, resamples=50).overall.estimates["auroc"].value > 0.9
+
+
+def test_a_frozen_encoder_gets_a_head_and_its_embeddings_are_kept(mini, tmp_path, siglip):
+    lines = []
+    out = train(options(mini, tmp_path / "bundle", encoder=str(siglip)), lines.append)
+    spec = load_bundle(out).spec
+    assert (spec.encoder.kind, spec.encoder.source) == ("siglip", str(siglip))
+    assert spec.head.hidden == (512, 256)
+    assert not (out / "encoder.safetensors").exists()
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "embeddings").iterdir()}
+    assert kept
+    again = train(options(mini, tmp_path / "again", encoder=str(siglip)), lambda line: None)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "embeddings").iterdir()} == kept
+    assert same(tensors(out), tensors(again))
+
+
+def test_the_last_blocks_of_a_siglip_encoder_can_be_tuned_and_resumed(mini, tmp_path, siglip):
+    whole = train(options(mini, tmp_path / "whole", encoder=str(siglip), unfreeze=1), lambda line: None)
+    spec = load_bundle(whole).spec
+    assert spec.encoder.source == "bundle"
+    assert spec.encoder.base.source == str(siglip)
+    before, after = load_file(siglip / "model.safetensors"), load_file(whole / "encoder.safetensors")
+    changed = {
+        name for name in after for old in before if name.endswith(old) and not torch.equal(after[name], before[old])
+    }
+    assert changed
+    assert all("layers.2." in name for name in changed)
+    with pytest.raises(InterruptedHereError):
+        train(options(mini, tmp_path / "resumed", encoder=str(siglip), unfreeze=1), interrupting(2))
+    resumed = train(
+        options(mini, tmp_path / "resumed", encoder=str(siglip), unfreeze=1, resume=True), lambda line: None
+    )
+    assert same(tensors(whole), tensors(resumed))
+
+
+def test_thresholds_and_calibration_come_from_the_first_root(mini, tmp_path, recipe):
+    hands = write_mura(tmp_path / "hands", anatomies=("XR_HAND", "XR_WRIST"), seed=4, grades=False)
+    both = TrainOptions(data=(mini, hands), out=tmp_path / "bundle", recipe=recipe, device="cpu")
+    spec = load_bundle(train(both, lambda line: None)).spec
+    assert spec.anatomies == ("XR_HAND", "XR_KNEE", "XR_WRIST")
+    assert spec.training_data["reference_images"] == 12
+    assert set(spec.metrics["valid"]) == {"mini", "hands"}
+    assert set(spec.metrics["valid"]["hands"]["anatomies"]) == {"XR_HAND", "XR_WRIST"}
+
+
+def test_a_shared_patient_stops_training(tmp_path, recipe):
+    root = write_mura(tmp_path / "mini", patients=6)
+    with (root / "valid_image_paths.csv").open("a") as file:
+        file.write((root / "train_image_paths.csv").read_text().splitlines()[0].replace("/train/", "/valid/") + "\n")
+    with pytest.raises(DataError, match="are in both train and valid"):
+        train(options(root, tmp_path / "bundle", recipe=recipe), lambda line: None)
+
+
+def test_a_missing_file_stops_training(tmp_path, recipe):
+    root = write_mura(tmp_path / "mini", patients=6)
+    shutil.rmtree(root / "train/XR_KNEE/patient00003")
+    with pytest.raises(DataError, match=r"2 images .* are missing: .*patient00003"):
+        train(options(root, tmp_path / "bundle", recipe=recipe), lambda line: None)
+
+
+def test_an_evaluation_is_the_public_json_and_a_page_that_stands_alone(mini, tmp_path, recipe):
+    out = train(options(mini, tmp_path / "bundle", recipe=recipe), lambda line: None)
+    report = evaluate(mini, out, out=tmp_path / "report", resamples=50)
+    content = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert content == json.loads(json.dumps(report.to_json()))
+    assert content["n"] == content["overall"]["n"] == 12
+    assert content["images"] == 24
+    assert content["bundle"]["digest"] == load_bundle(out).digest
+    assert content["anatomies"].keys() == {"XR_KNEE"}
+    assert content["overall"].keys() == {"n", "prevalence", *METRICS}
+    assert all(content["overall"][name].keys() == {"value", "low", "high"} for name in METRICS)
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.count("data:image/svg+xml;base64,") == 3
+    assert "http" not in page
+    assert "not for clinical use" in page
+    assert evaluate(mini, out, resamples=50).to_json() == content
+
+
+def test_the_figures_are_of_studies_with_the_mean_of_their_images(mini, tmp_path, recipe):
+    out = train(options(mini, tmp_path / "bundle", recipe=recipe), lambda line: None)
+    report = evaluate(mini, out, resamples=10)
+    images = [image for image in read_split(mini, "valid") if image.study == report.scores[0].study]
+    scores = load_scorer(out, "cpu").score([read_display(image.path) for image in images])
+    assert report.scores[0].probability == pytest.approx(sum(scores) / 2)

@@ -1,0 +1,44 @@
+"""A small MURA layout of drawn images, learnable in seconds."""
+
+import csv
+
+import numpy as np
+from PIL import Image
+
+
+def write_mura(root, *, patients=24, anatomies=("XR_KNEE",), side=48, seed=0, grades=True, splits=("train", "valid")):
+    """Noisy grey images; abnormal ones have a bright bar. Odd patients are abnormal, and two images make a study."""
+    generator = np.random.default_rng(seed)
+    number = 0
+    for split in splits:
+        paths, studies, graded = [], [], []
+        for anatomy in anatomies:
+            for _ in range(patients if split == "train" else patients // 2):
+                number += 1
+                label = number % 2
+                name = f"patient{number:05d}/study1_{'positive' if label else 'negative'}"
+                folder = f"{split}/{anatomy}/{name}"
+                (root / folder).mkdir(parents=True)
+                studies.append([f"{root.name}/{folder}/", label])
+                for image in (1, 2):
+                    Image.fromarray(_draw(generator, side, label)).save(root / folder / f"image{image}.png")
+                    paths.append([f"{root.name}/{folder}/image{image}.png"])
+                    graded.append([f"{folder}/image{image}.png", "L", 3 * label, label])
+        _write(root / f"{split}_image_paths.csv", paths)
+        _write(root / f"{split}_labeled_studies.csv", studies)
+        if grades:
+            _write(root / f"{split}_grades.csv", [["image", "side", "kl_grade", "abnormal"], *graded])
+    return root
+
+
+def _draw(generator, side, label):
+    pixels = generator.normal(90, 12, (side, side + 8))
+    if label:
+        row = int(generator.integers(side // 4, side // 2))
+        pixels[row : row + side // 6, side // 4 : -side // 4] += 110
+    return np.clip(pixels, 0, 255).astype(np.uint8)
+
+
+def _write(path, rows):
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)

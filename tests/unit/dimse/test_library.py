@@ -1,0 +1,64 @@
+import logging
+
+import pytest
+from pynetdicom import _config
+from structlog.testing import capture_logs
+
+from triage_agent.dimse import library
+from triage_agent.dimse.library import IMPLEMENTATION_CLASS_UID, configure_pynetdicom
+from triage_agent.intake.part10 import IMPLEMENTATION_CLASS_UID as IN_FILES
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """A logger as the library has it, whose throttle has seen nothing."""
+    configure_pynetdicom()
+    logger = logging.getLogger("pynetdicom")
+    monkeypatch.setattr(logger, "handlers", [library._ToStructlog()])
+    return logger.getChild("acse")
+
+
+def test_the_library_prints_no_identifiers(fresh):
+    assert _config.LOG_HANDLER_LEVEL == "none"
+    assert not _config.LOG_REQUEST_IDENTIFIERS
+    assert not _config.LOG_RESPONSE_IDENTIFIERS
+
+
+def test_only_warnings_reach_the_log_and_only_through_structlog(fresh):
+    with capture_logs() as lines:
+        fresh.debug("pdu")
+        fresh.info("pdu")
+        fresh.warning("what happened")
+    assert [(line["event"], line["what"], line["where"]) for line in lines] == [
+        ("pynetdicom", "what happened", "pynetdicom.acse")
+    ]
+    assert not logging.getLogger("pynetdicom").propagate
+
+
+def test_an_exception_is_named_and_its_values_are_not_shown(fresh):
+    with capture_logs() as lines:
+        try:
+            raise ValueError("Doe^Jane")
+        except ValueError as error:
+            fresh.exception(error)
+    assert [line["what"] for line in lines] == ["ValueError"]
+    assert "Doe" not in str(lines)
+
+
+def test_a_line_that_repeats_is_throttled(fresh):
+    with capture_logs() as lines:
+        for _ in range(100):
+            fresh.warning("again")
+    assert len(lines) == library._LINES
+
+
+def test_configuring_twice_adds_one_handler():
+    configure_pynetdicom()
+    configure_pynetdicom()
+    handlers = logging.getLogger("pynetdicom").handlers
+    assert len([handler for handler in handlers if isinstance(handler, library._ToStructlog)]) == 1
+
+
+def test_files_and_associations_name_the_same_implementation():
+    assert IMPLEMENTATION_CLASS_UID == IN_FILES
+    assert IMPLEMENTATION_CLASS_UID.startswith("2.25.")

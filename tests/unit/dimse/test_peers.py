@@ -1,0 +1,95 @@
+import pytest
+
+from triage_agent.dimse.peers import AccessPolicy, Peer, normal_address, resolve_host
+
+HOSTS = {"pacs.hospital": {"10.0.0.1", "10.0.0.2"}, "10.0.0.9": {"10.0.0.9"}}
+
+
+def peer(name="pacs", ae_title="PACS", host="pacs.hospital", may=("store",)):
+    return Peer(name=name, ae_title=ae_title, host=host, port=104, may=frozenset(may))
+
+
+class Names:
+    """A name service that counts, and can be away."""
+
+    def __init__(self):
+        self.asked, self.now, self.away = [], 0.0, False
+
+    def __call__(self, host):
+        self.asked.append(host)
+        if self.away or host not in HOSTS:
+            raise OSError("name service is away")
+        return frozenset(HOSTS[host])
+
+
+@pytest.fixture
+def names():
+    return Names()
+
+
+def policy(names, *peers, accept_unknown=False):
+    return AccessPolicy(
+        peers or [peer()], accept_unknown=accept_unknown, resolve=names, monotonic=lambda: names.now
+    )
+
+
+@pytest.mark.parametrize(
+    ("title", "address", "permissions"),
+    [
+        ("PACS", "10.0.0.1", {"store"}),
+        ("PACS", "10.0.0.2", {"store"}),
+        (" PACS ", "10.0.0.1", {"store"}),
+        ("PACS", "::ffff:10.0.0.1", {"store"}),
+        ("PACS", "10.0.0.3", None),
+        ("pacs", "10.0.0.1", None),
+        ("CT", "10.0.0.1", None),
+        ("", "10.0.0.1", None),
+    ],
+)
+def test_title_and_address_must_both_be_a_peers(names, title, address, permissions):
+    assert policy(names).permissions(title, address) == permissions
+
+
+def test_peers_that_share_a_title_and_an_address_share_their_permissions(names):
+    both = policy(names, peer(), peer("pacs2", may=("query", "commit")), peer("other", host="10.0.0.9", may=("all",)))
+    assert both.permissions("PACS", "10.0.0.1") == {"store", "query", "commit"}
+
+
+def test_where_unknown_peers_are_accepted_they_may_store_and_known_ones_keep_what_they_have(names):
+    open_house = policy(names, peer(may=("query",)), accept_unknown=True)
+    assert open_house.permissions("WHO", "10.9.9.9") == {"store"}
+    assert open_house.permissions("PACS", "10.0.0.1") == {"query"}
+
+
+def test_a_host_is_looked_up_once_a_minute(names):
+    asking = policy(names)
+    for _ in range(3):
+        asking.permissions("PACS", "10.0.0.1")
+    assert names.asked == ["pacs.hospital"]
+    names.now = 61
+    asking.permissions("PACS", "10.0.0.1")
+    assert len(names.asked) == 2
+
+
+def test_the_last_known_addresses_hold_while_the_name_service_is_away(names):
+    asking = policy(names)
+    asking.permissions("PACS", "10.0.0.1")
+    names.now, names.away = 61, True
+    assert asking.permissions("PACS", "10.0.0.1") == {"store"}
+    assert asking.permissions("PACS", "10.0.0.1") == {"store"}
+    assert len(names.asked) == 2
+
+
+def test_a_host_that_was_never_found_is_nobodys(names):
+    assert policy(names, peer(host="gone")).permissions("PACS", "10.0.0.1") is None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+def test_every_loopback_address_stands_for_all(host, address):
+    assert normal_address(address) in resolve_host(host)
+
+
+@pytest.mark.parametrize(("address", "normal"), [("fe80::1%eth0", "fe80::1"), ("0:0::1", "::1"), ("name", "name")])
+def test_an_address_has_one_spelling(address, normal):
+    assert normal_address(address) == normal

@@ -1,0 +1,113 @@
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from triage_agent.domain.errors import StorageExhaustedError
+from triage_agent.intake import durable
+from triage_agent.intake.durable import DurableStore
+
+
+@pytest.fixture
+def store(tmp_path):
+    return DurableStore(tmp_path / "spool")
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What reaches the disk, in order."""
+    recorded = []
+    fsync, rename = os.fsync, Path.rename
+
+    def spy_fsync(descriptor):
+        recorded.append(("fsync", Path(os.readlink(f"/proc/self/fd/{descriptor}"))))
+        fsync(descriptor)
+
+    def spy_rename(file, target):
+        recorded.append(("rename", Path(target)))
+        return rename(file, target)
+
+    monkeypatch.setattr(os, "fsync", spy_fsync)
+    monkeypatch.setattr(Path, "rename", spy_rename)
+    return recorded
+
+
+def test_a_file_is_synced_then_named_then_its_folders_are_synced_up_to_the_root(store, calls):
+    final = store.root / "a" / "b" / "file"
+    store.put(final, [b"one", b"two"])
+    assert final.read_bytes() == b"onetwo"
+    assert calls[0][0] == "fsync"
+    assert calls[0][1].parent == store.root / "tmp"
+    assert calls[1:] == [
+        ("rename", final),
+        ("fsync", store.root / "a" / "b"),
+        ("fsync", store.root / "a"),
+        ("fsync", store.root),
+    ]
+
+
+def test_folders_that_are_known_to_be_durable_are_not_synced_again(store, calls):
+    store.put(store.root / "a" / "one", [b"1"])
+    calls.clear()
+    store.put(store.root / "a" / "two", [b"2"])
+    assert [what for what, _ in calls] == ["fsync", "rename", "fsync"]
+
+
+def test_a_folder_that_somebody_else_made_is_made_durable_before_it_is_relied_on(store, calls):
+    (store.root / "a").mkdir()
+    store.put(store.root / "a" / "one", [b"1"])
+    assert ("fsync", store.root) in calls
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize("where", ["writev", "fsync"])
+def test_a_disk_that_refuses_leaves_nothing_behind(store, monkeypatch, number, where):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, where, refuse)
+    with pytest.raises(StorageExhaustedError, match=os.strerror(number)):
+        store.put(store.root / "a" / "file", [b"bytes"])
+    assert [path for path in store.root.rglob("*") if path.is_file()] == []
+
+
+def test_a_kernel_that_takes_a_little_at_a_time_gets_everything(store, monkeypatch):
+    def a_little(descriptor, buffers):
+        return os.write(descriptor, buffers[0][:3])
+
+    monkeypatch.setattr(os, "writev", a_little)
+    store.put(store.root / "file", [b"0123456789", memoryview(b"abcd"), b""])
+    assert (store.root / "file").read_bytes() == b"0123456789abcd"
+
+
+def test_moving_keeps_both_folders_durable(store, calls):
+    store.put(store.root / "from" / "file", [b"1"])
+    calls.clear()
+    store.move(store.root / "from" / "file", store.root / "to" / "file")
+    assert calls[0] == ("rename", store.root / "to" / "file")
+    assert {folder for _, folder in calls[1:]} == {store.root / "to", store.root / "from", store.root}
+
+
+def test_unfinished_files_of_writers_that_are_gone_are_removed_and_others_are_not(store):
+    abandoned, held = store.root / "tmp" / "1-dead", store.root / "tmp" / "2-alive"
+    abandoned.write_bytes(b"half")
+    with held.open("wb") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        assert store.remove_stale() == 1
+        assert not abandoned.exists()
+        assert held.exists()
+
+
+def test_only_so_many_folders_are_remembered(store, monkeypatch):
+    monkeypatch.setattr(durable, "_MOST_REMEMBERED", 3)
+    for number in range(6):
+        store.put(store.root / str(number) / "file", [b""])
+    assert len(store._durable) == 3
+
+
+def test_a_root_that_cannot_be_made_says_so(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageExhaustedError, match="Not a directory"):
+        DurableStore(tmp_path / "file" / "spool")

@@ -1,0 +1,93 @@
+"""What `check` looks at: everything that would stop the first study, a finding each, with the remedy."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from triage_agent.bootstrap import build_policy, build_scorer, build_spool, build_transports, open_worklist
+from triage_agent.domain.errors import TriageError
+from triage_agent.settings import Settings
+
+_EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)  # a clock before this agent was written is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part's state; `remedy` says what to do where it is not well."""
+
+    part: str
+    ok: bool
+    says: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at every part; one that is not well does not hide the others."""
+    return [_examine(part, look) for part, look in _parts(settings)]
+
+
+def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
+    yield "configuration", lambda: _configuration(settings)
+    yield "database", lambda: _database(settings)
+    yield "disk", lambda: _disk(settings)
+    yield "model", lambda: _model(settings)
+    yield "clock", _clock
+    for name, transport in build_transports(settings).items():
+        yield f"peer {name}", transport.check
+
+
+def _examine(part: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(part, ok=True, says=look())
+    except TriageError as error:
+        return Finding(part, ok=False, says=error.message, remedy=error.remedy)
+    except Exception as error:  # noqa: BLE001 - a doctor names every illness
+        return Finding(part, ok=False, says=f"{type(error).__name__}: {error}", remedy="report this as a bug")
+
+
+def _configuration(settings: Settings) -> str:
+    rules = build_policy(settings).rules
+    if not settings.routes:
+        raise TriageError("no [[routes]]: results go nowhere", remedy='add one, such as to = "pacs", send = ["sr"]')
+    if not settings.dicom.peers and not settings.dicom.accept_unknown_peers:
+        raise TriageError("no [[dicom.peers]]: nobody may send studies", remedy="add the PACS")
+    return f"{len(settings.dicom.peers)} DICOM peers, {len(settings.routes)} routes, {len(rules)} rules"
+
+
+def _database(settings: Settings) -> str:
+    from triage_agent.worklist import migrate
+
+    if settings.database_url.startswith("sqlite") and not _file_of(settings).exists():
+        return "no file yet; `serve` makes it"
+    open_worklist(settings)
+    return f"answers, at migration {migrate.current(settings.database_url)}"
+
+
+def _file_of(settings: Settings) -> Path:
+    return Path(settings.database_url.removeprefix("sqlite:///"))
+
+
+def _disk(settings: Settings) -> str:
+    spool = build_spool(settings)
+    spool.check_room()
+    return f"{spool.free_percent():.0f} % free at {settings.data_dir.absolute()}"
+
+
+def _model(settings: Settings) -> str:
+    scorer = build_scorer(settings)
+    started = time.perf_counter()
+    (probability,) = scorer.score([np.random.default_rng(0).random((512, 512), dtype=np.float32)])
+    model = scorer.identity
+    use = "" if model.clinical_use else ", not for clinical use"
+    return f"{model.label}: test image scored {probability:.2f} in {time.perf_counter() - started:.2f} s{use}"
+
+
+def _clock() -> str:
+    now = datetime.now(UTC)
+    if now < _EARLIEST:
+        raise TriageError(f"the clock says {now:%Y-%m-%d}", remedy="set it, and keep it set by NTP")
+    return f"{now:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,1 @@
+"""Stand-ins for a hospital: simulated radiographs, a PACS and a RIS."""
