@@ -19,6 +19,7 @@ from triage_agent.domain.vocabulary import Event, Finding, Outcome
 from triage_agent.imaging.load import Displayable, Skipped, load_for_scoring, read_headers
 from triage_agent.results.context import DECISION, FLAG
 from triage_agent.results.registry import REGISTRY, ResultContext
+from triage_agent.worklist.limits import MAX_ATTEMPTS
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +72,7 @@ class Pipeline:
         """
         with structlog.contextvars.bound_contextvars(study_instance_uid=claimed.study_instance_uid):
             missing = [instance for instance in claimed.instances if self._needs_assessment(instance)]
-            fresh = self._assess(missing)
+            fresh = self._assess(missing) if claimed.attempt <= MAX_ATTEMPTS else _given_up(missing)
             known = {
                 instance.sop_instance_uid: instance.assessment for instance in claimed.instances if instance.assessment
             } | {assessment.sop_instance_uid: assessment for assessment in fresh}
@@ -162,6 +163,15 @@ class Pipeline:
         return [Shipment(artifact=artifacts[kind], destination=to) for kind, to in wanted]
 
 
+def _given_up(instances: Sequence[StoredInstance]) -> list[Assessment]:
+    """What crashes the worker each time is not tried for ever: a human reads the study."""
+    reason = f"scoring it ended abnormally {MAX_ATTEMPTS} times"
+    return [
+        Assessment(sop_instance_uid=instance.sop_instance_uid, outcome=Outcome.FAILED, reason=reason)
+        for instance in instances
+    ]
+
+
 def load_instance(path: Path) -> Displayable | Skipped | UnreadableImageError:
     """`load_for_scoring` with its error as a value, so that one bad image does not stop a batch."""
     try:
@@ -211,7 +221,8 @@ def _score(images: Sequence[Displayable], scorer: ImageScorer) -> list[float | s
     if not images:
         return []
     try:
-        return list(scorer.score([image.image for image in images]))
+        scored = scorer.score([image.image for image in images])
+        return [probability for _, probability in zip(images, scored, strict=True)]
     except Exception as error:  # noqa: BLE001 - promise 2: a crash of the model costs one study its score
         log.error("model_failed", images=len(images), error=type(error).__name__)  # noqa: TRY400
         if len(images) == 1:

@@ -1,6 +1,7 @@
 """Ticks only: every deadline is a column, so a restart forgets nothing and a tick that is late only delays."""
 
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -71,10 +72,11 @@ class Schedule:
             step = assess(view, self._rule, self._clock())
             if isinstance(step, Complete):
                 self._complete(view, step)
-            elif step.ask and self._counter is not None:
+                continue
+            # Also while somebody is asked: studies that wait for an answer must not crowd out those that are due.
+            self._worklist.check_later(view.study_instance_uid, view.revision, step.until, asked=False)
+            if step.ask and self._counter is not None:
                 self._ask(view, self._counter)
-            else:
-                self._worklist.check_later(view.study_instance_uid, view.revision, step.until, asked=False)
 
     def leases(self) -> None:
         """Keep what this process holds, and free what a dead one held."""
@@ -106,8 +108,8 @@ class Schedule:
                 self._worklist.check_later(view.study_instance_uid, view.revision, step.until, asked=True)
         except WorklistUnavailableError as error:
             log.warning("worklist_unavailable", error=error.message)
-        except Exception:
-            log.exception("asking_failed", study_instance_uid=view.study_instance_uid)
+        except Exception as error:  # noqa: BLE001 - the quiet period decides then
+            log.error("asking_failed", study_instance_uid=view.study_instance_uid, **_told(error))  # noqa: TRY400
         finally:
             with self._lock:
                 self._asking.discard(view.study_instance_uid)
@@ -119,5 +121,10 @@ def _guarded(tick: Callable[[], None]) -> None:
         tick()
     except WorklistUnavailableError as error:
         log.warning("worklist_unavailable", error=error.message)
-    except Exception:
-        log.exception("tick_failed", tick=tick.__name__)
+    except Exception as error:  # noqa: BLE001 - as above
+        log.error("tick_failed", tick=tick.__name__, **_told(error))  # noqa: TRY400
+
+
+def _told(error: Exception) -> dict[str, object]:
+    """What an error was and where, without its message, which may quote what a patient is called."""
+    return {"error": type(error).__name__, "frames": [str(one) for one in traceback.extract_tb(error.__traceback__)]}

@@ -1,6 +1,7 @@
 """Work that goes on until it is told to stop: score images as they arrive, decide studies that are complete."""
 
 import threading
+import traceback
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -82,9 +83,11 @@ class Loop:
                 log.warning("worklist_unavailable", loop=self.name, error=error.message)
                 self._stopping.wait(_DATABASE_AWAY_SECONDS)
                 continue
-            except Exception:
-                # What was claimed comes back when its lease ends, and is tried a bounded number of times.
-                log.exception("step_failed", loop=self.name)
+            except Exception as error:  # noqa: BLE001 - a bug in one step must not end the loop
+                # What was claimed comes back when its lease ends, and is tried a bounded number of times. The log gets
+                # the frames and not the message, which may quote what a patient is called.
+                frames = [str(frame) for frame in traceback.extract_tb(error.__traceback__)]
+                log.error("step_failed", loop=self.name, error=type(error).__name__, frames=frames)  # noqa: TRY400
                 self._stopping.wait(_DATABASE_AWAY_SECONDS)
                 continue
             if not busy:

@@ -118,10 +118,10 @@ def _create_studies() -> None:
     best_first = ["priority DESC", f"probability DESC{last}", "received_at", "study_instance_uid"]
     op.create_index("ix_studies_list", "studies", [sa.text(column) for column in best_first])
     op.create_index("ix_studies_status", "studies", [sa.text(column) for column in ["status", *best_first]])
-    oldest_first = [sa.text("priority DESC"), "received_at", "study_instance_uid"]
+    oldest_first = ["status", sa.text("priority DESC"), "received_at", "study_instance_uid"]
     _partial_index("ix_studies_ready", "studies", oldest_first, "status = 'ready'")
-    _partial_index("ix_studies_next_check_at", "studies", ["next_check_at"], "status = 'receiving'")
-    _partial_index("ix_studies_lease_until", "studies", ["lease_until"], "status = 'scoring'")
+    _partial_index("ix_studies_receiving", "studies", ["status", "next_check_at"], "status = 'receiving'")
+    _partial_index("ix_studies_scoring", "studies", ["status", "lease_until"], "status = 'scoring'")
 
 
 def _create_instances() -> None:

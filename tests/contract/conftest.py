@@ -2,7 +2,7 @@ import itertools
 import shutil
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 from support.postgres import postgres_database, postgres_server
 from support.story import Story
 
@@ -23,9 +23,7 @@ def postgres_shared(postgres):
     """A database with our tables, and a way past their triggers to empty them."""
     with postgres_database(postgres, "triage") as url:
         upgrade(url)
-        engine = create_engine(url)
-        yield url, engine
-        engine.dispose()
+        yield url, create_engine(url, poolclass=NullPool)
 
 
 @pytest.fixture(scope="session")

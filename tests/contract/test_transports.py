@@ -38,10 +38,10 @@ MISBEHAVIOURS = {
 }
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def no_socket_is_left_for_later_tests():
     yield
-    gc.collect(1)  # the young ones: all there is to find, and quick
+    gc.collect()
 
 
 @pytest.fixture(params=REGISTRY)
@@ -111,6 +111,7 @@ def test_opening_reaches_for_nothing_and_closing_twice_is_once(make, free_port):
     transport.close()
 
 
+@pytest.mark.usefixtures("no_socket_is_left_for_later_tests")
 def test_nobody_there_may_be_mended_by_a_retry_and_is_said_at_once(make, free_port):
     transport = make(free_port)
     started = time.monotonic()
@@ -122,6 +123,7 @@ def test_nobody_there_may_be_mended_by_a_retry_and_is_said_at_once(make, free_po
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.usefixtures("no_socket_is_left_for_later_tests")
 @pytest.mark.parametrize("how", MISBEHAVIOURS)
 def test_a_peer_that_misbehaves_is_a_failure_that_may_pass_and_ends_in_time(how, make, misbehave):
     transport = make(misbehave(MISBEHAVIOURS[how]))
@@ -132,6 +134,7 @@ def test_a_peer_that_misbehaves_is_a_failure_that_may_pass_and_ends_in_time(how,
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.usefixtures("no_socket_is_left_for_later_tests")
 def test_a_host_that_does_not_exist_is_a_failure_that_may_pass():
     for create in REGISTRY.values():
         transport = create(Endpoint(host="no-such-host.invalid", port=1, ae_title="PACS", connect_seconds=1))

@@ -22,6 +22,8 @@ PROBABILITIES = st.sampled_from([0.0, 0.25, 0.5, 1.0])
 ENDINGS = st.sampled_from([Event.DECIDED, Event.DECIDED, Event.EXCLUDED, Event.FAILED])
 DESTINATIONS = st.lists(st.sampled_from(["pacs", "ris"]), max_size=3)
 
+ENDS = st.sampled_from(["sent", "sent", "sent", "later", "never"])
+
 
 def anonymous(deliveries):
     """The numbers of rows differ between databases; what they mean may not."""
@@ -96,6 +98,20 @@ class Twins(RuleBasedStateMachine):
     @rule(data=st.data(), event=ENDINGS, priority=PRIORITIES, probability=PROBABILITIES, to=DESTINATIONS)
     def a_study_is_decided(self, data, event, priority, probability, to):
         claimed, owner = data.draw(st.sampled_from(self.studies))
+        self.decide(claimed, owner, event, priority, probability, to)
+
+    @rule(owner=OWNERS, event=ENDINGS, priority=PRIORITIES, probability=PROBABILITIES, to=DESTINATIONS)
+    def a_study_is_done_in_one_go(self, owner, event, priority, probability, to):
+        """Random steps alone seldom get this far."""
+        self.now += RULE.quiet
+        for view in self.ask("due_for_completion", self.now):
+            self.ask("complete", view, "quiet", self.now)
+        claimed = self.ask("claim_study", owner, self.now, LEASE)
+        if claimed is not None:
+            self.studies.append((claimed, owner))
+            self.decide(claimed, owner, event, priority, probability, to)
+
+    def decide(self, claimed, owner, event, priority, probability, to):
         scores = [scored(each.sop_instance_uid, probability) for each in claimed.instances]
         made = decision(
             claimed.study_instance_uid,
@@ -110,15 +126,28 @@ class Twins(RuleBasedStateMachine):
         self.ask("decide", made, scores, [shipment(f"2.25.9{claimed.revision}", each) for each in to], owner)
 
     @rule(owner=OWNERS, limit=st.integers(1, 3), destinations=st.sampled_from([None, None, ["ris"]]))
+    def some_deliveries_are_claimed(self, owner, limit, destinations):
+        self.deliveries_are_claimed(owner, limit, destinations)
+
     def deliveries_are_claimed(self, owner, limit, destinations):
         claims = [each.claim_deliveries(owner, self.now, LEASE, limit, destinations) for each in self.both]
         assert anonymous(claims[0]) == anonymous(claims[1])
         self.deliveries += zip(*claims, strict=True)
 
     @precondition(lambda self: self.deliveries)
-    @rule(data=st.data(), end=st.sampled_from(["sent", "sent", "later", "never"]))
+    @rule(data=st.data(), end=ENDS)
     def a_delivery_ends(self, data, end):
-        pair = data.draw(st.sampled_from(self.deliveries))
+        self.end(data.draw(st.sampled_from(self.deliveries)), end)
+
+    @rule(owner=OWNERS, ends=st.lists(ENDS, min_size=4, max_size=4))
+    def deliveries_are_made(self, owner, ends):
+        self.now += LEASE
+        before = len(self.deliveries)
+        self.deliveries_are_claimed(owner, 4, None)
+        for pair, end in zip(self.deliveries[before:], ends, strict=False):
+            self.end(pair, end)
+
+    def end(self, pair, end):
         for worklist, delivery in zip(self.both, pair, strict=True):
             if end == "sent":
                 worklist.delivery_sent(delivery, self.now)
@@ -169,7 +198,7 @@ def test_any_order_of_events_leaves_both_alike(machine):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25,
+            max_examples=20,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),

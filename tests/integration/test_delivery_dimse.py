@@ -25,10 +25,10 @@ SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"
 SYNTAXES = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def no_socket_is_left_for_later_tests():
     yield
-    gc.collect(1)  # the young ones: all there is to find, and quick
+    gc.collect()
 
 
 def artifact(number=1):
@@ -66,7 +66,7 @@ def storage(*answers, classes=(SR_CLASS,)):
     handlers = [(evt.EVT_C_STORE, store), (evt.EVT_ESTABLISHED, lambda event: associations.append(event.assoc))]
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     transport = DimseTransport(
-        Endpoint(host="127.0.0.1", port=server.server_address[1], ae_title="PACS", answer_seconds=5)
+        Endpoint(host="127.0.0.1", port=server.server_address[1], ae_title="PACS", answer_seconds=20)
     )
     try:
         yield transport, kept, associations
@@ -75,6 +75,7 @@ def storage(*answers, classes=(SR_CLASS,)):
         server.shutdown()
 
 
+@pytest.mark.usefixtures("no_socket_is_left_for_later_tests")
 @pytest.mark.external
 def test_storescp_keeps_a_report_as_it_was_sent(free_port, tmp_path):
     program = require_program("storescp")
@@ -134,6 +135,7 @@ def test_an_abort_is_tried_again_on_a_new_association():
         assert kept == ["2.25.1", "2.25.2"]
 
 
+@pytest.mark.usefixtures("no_socket_is_left_for_later_tests")
 def test_a_server_that_takes_no_reports_is_told_apart_from_one_that_is_away(free_port):
     with storage(classes=()) as (transport, _, _), pytest.raises(DeliveryError) as caught:
         transport.send(artifact())

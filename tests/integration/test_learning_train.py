@@ -27,7 +27,6 @@ encoder_learning_rate = 0.01
 {members}
 stages = [{{ size = 24, epochs = 2 }}, {{ size = 32, epochs = 2 }}]
 [encoder]
-stem = 4
 widths = [8, 16]
 depths = [1, 1]
 """
@@ -94,7 +93,9 @@ def interrupting(after):
 
 def test_a_compact_bundle_learns_and_says_what_it_is(mini, tmp_path, recipe):
     lines = []
-    out = train(options(mini, tmp_path / "bundle", recipe=recipe, notes="## Limits\n\nDrawn images."), lines.append)
+    notes = tmp_path / "notes.md"
+    notes.write_text("## Limits\n\nDrawn images.\n")
+    out = train(options(mini, tmp_path / "bundle", recipe=recipe, notes=notes), lines.append)
     bundle = load_bundle(out)
     assert bundle.spec.encoder.kind == "compact"
     assert bundle.spec.encoder.source == "bundle"
@@ -104,7 +105,8 @@ def test_a_compact_bundle_learns_and_says_what_it_is(mini, tmp_path, recipe):
     assert bundle.spec.metrics["valid"]["mini"]["n"] == 12
     assert "not for clinical use" in bundle.model_card
     assert "Drawn images." in bundle.model_card
-    assert "triage-agent train mini --encoder compact --recipe recipe.toml --out bundle" in bundle.model_card
+    command = "triage-agent train mini --encoder compact --recipe recipe.toml --notes notes.md --out bundle"
+    assert command in bundle.model_card
     assert any("epoch 4 of 4 at 32 px" in line for line in lines)
     assert not (tmp_path / ".bundle.work").exists()
     assert evaluate(mini, out, resamples=50).overall.estimates["auroc"].value > 0.9
@@ -221,3 +223,18 @@ def test_the_figures_are_of_studies_with_the_mean_of_their_images(mini, tmp_path
     images = [image for image in read_split(mini, "valid") if image.study == report.scores[0].study]
     scores = load_scorer(out, "cpu").score([read_display(image.path) for image in images])
     assert report.scores[0].probability == pytest.approx(sum(scores) / 2)
+
+
+def test_a_compact_bundle_can_go_on_learning_with_more_data(mini, tmp_path, recipe):
+    recipe.write_text(RECIPE.format(members="members = 2"))
+    first = train(options(mini, tmp_path / "first", recipe=recipe), lambda line: None)
+    hands = write_mura(tmp_path / "hands", anatomies=("XR_HAND",), seed=4, grades=False)
+    recipe.write_text(RECIPE.format(members="members = 2").replace("0.01", "0.0000001"))
+    both = TrainOptions(data=(mini, hands), encoder=str(first), out=tmp_path / "second", recipe=recipe, device="cpu")
+    second = train(both, lambda line: None)
+    assert load_bundle(second).spec.encoder.config["towers"] == 2
+    before, after = load_file(first / "encoder.safetensors"), load_file(second / "encoder.safetensors")
+    weights = [name for name in after if name.endswith("0.weight")]
+    assert weights
+    assert all(torch.allclose(before[name], after[name], atol=1e-3) for name in weights)
+    assert "triage-agent train mini hands --encoder first" in load_bundle(second).model_card

@@ -131,7 +131,7 @@ def report(request, tmp_path):
 
 
 def run(*command, **environment):
-    done = subprocess.run(command, capture_output=True, check=False, timeout=120, env=dict(os.environ, **environment))
+    done = subprocess.run(command, capture_output=True, check=False, timeout=280, env=dict(os.environ, **environment))
     return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
 
 

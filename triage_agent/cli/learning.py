@@ -85,7 +85,7 @@ def train(
         device=device,
         name=name,
         version=version,
-        notes=notes.read_text(encoding="utf-8") if notes else "",
+        notes=notes,
         licence=licence,
     )
     folder = run(options, lambda line: stderr.print(line, markup=False, highlight=False))

@@ -1,8 +1,8 @@
-"""pynetdicom's association machinery, made fit for a listener that strangers connect to.
+"""pynetdicom's association machinery, made fit for strangers that connect and for peers that hang.
 
 Each class overrides the narrowest thing that was found wanting in pynetdicom 3.0 and leaves the protocol itself to it:
 
-- an accepted socket has no timeout, so a peer that stops in the middle of a PDU holds its threads for ever;
+- a connected socket has no timeout, so a peer that stops in the middle of a PDU holds its threads for ever;
 - a PDU's announced length is believed, and a message grows as long as the peer likes;
 - errors outside its `try` blocks end a thread with a traceback on stderr;
 - both reactors poll a thousand times a second, so that idle associations eat the CPU and every message waits;
@@ -27,7 +27,7 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import C_STORE, DimseServiceType
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
-from pynetdicom.transport import AssociationSocket
+from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocket
 
 log = structlog.get_logger(__name__)
 
@@ -38,26 +38,55 @@ _NO_DATA_SET = 0xA900
 
 
 class BoundedSocket(AssociationSocket):
-    """An accepted connection on which a PDU must be of bounded length and complete in bounded time."""
+    """A connection on which a PDU must be of bounded length and complete in bounded time.
 
-    def __init__(self, assoc: Association, connection: socket.socket, timeout: float) -> None:
-        connection.settimeout(timeout)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    Args:
+        connection: one that was accepted; otherwise the socket is made for a connection to come, from `address`.
+        timeout: seconds.
+    """
+
+    def __init__(
+        self,
+        assoc: Association,
+        timeout: float,
+        *,
+        connection: socket.socket | None = None,
+        address: AddressInformation | None = None,
+    ) -> None:
         self._timeout = timeout
-        super().__init__(assoc, client_socket=connection)
+        self.connected = connection is not None
+        if connection is not None:
+            self._bound(connection)
+        super().__init__(assoc, client_socket=connection, address=address)
+
+    def connect(self, primitive: T_CONNECT) -> None:
+        """Connect; pynetdicom takes the timeout off then, and would wait for a silent peer for ever."""
+        super().connect(primitive)
+        if self.socket is not None:
+            self._bound(self.socket)
+            self.connected = True
+
+    def _bound(self, connection: socket.socket) -> None:
+        connection.settimeout(self._timeout)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _shutdown_socket(self) -> None:
+        """Close in any case: pynetdicom leaves a socket open whose connection was refused or lost."""
+        connection = self.socket
+        if connection is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
 
     @property
     def ready(self) -> bool:
         """Whether there is something to read; `poll`, since `select` fails beyond descriptor 1023."""
-        connection = self.socket
-        if connection is None:
-            return False
         return self.wait(0.0, None)
 
     def wait(self, seconds: float, waker: socket.socket | None) -> bool:
         """Whether there is something to read, now or within `seconds`; returns early when `waker` is written to."""
         connection = self.socket
-        if connection is None:
+        if connection is None or not self._is_connected:
             return False
         if pending := getattr(connection, "pending", None):  # an SSLSocket holds decrypted bytes that poll cannot see
             seconds = 0.0 if pending() else seconds

@@ -38,7 +38,7 @@ class _Connection(RequestHandler):
             return
         association = GuardedAssociation(server.ae, server, server.largest_message)
         association.name = f"AcceptorThread@{datetime.now(UTC):%Y%m%d%H%M%S}"
-        association.set_socket(BoundedSocket(association, connection, server.io_timeout))
+        association.set_socket(BoundedSocket(association, server.io_timeout, connection=connection))
         association.acceptor.maximum_length = server.ae.maximum_pdu_size
         association.acceptor.ae_title = server.ae_title
         association.acceptor.address_info = self.local

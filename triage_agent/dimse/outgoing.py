@@ -1,16 +1,18 @@
 """Associations that we ask for: made, used and ended without a wait that has no end."""
 
+import ssl
 import time
 from collections.abc import Sequence
 
-from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import build_context
+from pynetdicom.transport import AddressInformation
 
 from triage_agent import __version__
+from triage_agent.dimse.association import BoundedSocket
 from triage_agent.dimse.library import IMPLEMENTATION_CLASS_UID, configure_pynetdicom
 from triage_agent.dimse.peers import Peer
 from triage_agent.domain.errors import DeliveryError
@@ -18,6 +20,19 @@ from triage_agent.domain.errors import DeliveryError
 Context = tuple[str, str]  # abstract syntax, transfer syntax: each proposed in a presentation context of its own
 
 _MAX_PDU = 131072
+
+
+class _Entity(ApplicationEntity):
+    """An application entity whose connections wait for nothing longer than `io_timeout` seconds."""
+
+    io_timeout = 30.0
+
+    def _create_socket(
+        self, assoc: Association, address: AddressInformation, tls_args: tuple[ssl.SSLContext, str] | None
+    ) -> BoundedSocket:
+        wire = BoundedSocket(assoc, self.io_timeout, address=address)
+        wire.tls_args = tls_args
+        return wire
 
 
 class Caller:
@@ -32,8 +47,8 @@ class Caller:
     ) -> None:
         configure_pynetdicom()
         self._peer = peer
-        self._answer_seconds = answer_seconds
-        self._entity = ApplicationEntity(calling_ae_title)
+        self._entity = _Entity(calling_ae_title)
+        self._entity.io_timeout = answer_seconds
         self._entity.connection_timeout = connect_seconds
         self._entity.acse_timeout = answer_seconds
         self._entity.dimse_timeout = answer_seconds
@@ -50,15 +65,6 @@ class Caller:
         Raises:
             DeliveryError: permanent only when the peer takes none of the contexts.
         """
-        connected: list[bool] = []
-
-        def bound_waits(event: evt.Event) -> None:
-            # pynetdicom takes the timeout off once connected, and then waits for a silent peer for ever.
-            wrapper = event.assoc.dul.socket
-            if wrapper is not None and wrapper.socket is not None:
-                wrapper.socket.settimeout(self._answer_seconds)
-            connected.append(True)
-
         try:
             association = self._entity.associate(
                 self._peer.host,
@@ -66,7 +72,6 @@ class Caller:
                 contexts=[build_context(abstract, transfer) for abstract, transfer in contexts],
                 ae_title=self._peer.ae_title,
                 max_pdu=_MAX_PDU,
-                evt_handlers=[(evt.EVT_CONN_OPEN, bound_waits)],
             )
         except OSError as error:
             raise DeliveryError(
@@ -75,12 +80,12 @@ class Caller:
         if association.is_established:
             association.network_timeout_response = "A-RELEASE"
             return association
-        raise self._failure(association, connected=bool(connected))
+        raise self._failure(association)
 
-    def _failure(self, association: Association, *, connected: bool) -> DeliveryError:
+    def _failure(self, association: Association) -> DeliveryError:
         """Why there is no association, and what to do."""
-        answer = association.acceptor.primitive
-        if not connected:
+        answer, wire = association.acceptor.primitive, association.dul.socket
+        if isinstance(wire, BoundedSocket) and not wire.connected:
             return DeliveryError(f"{self}: no connection", permanent=False, remedy="check that the peer is running")
         if association.is_rejected and isinstance(answer, A_ASSOCIATE):
             return DeliveryError(

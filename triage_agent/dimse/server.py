@@ -3,6 +3,7 @@
 import ssl
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -268,12 +269,18 @@ class DicomServer:
             return _refusal(DATA_SET_DOES_NOT_MATCH, error)
         except (StorageExhaustedError, WorklistUnavailableError) as error:
             return _refusal(OUT_OF_RESOURCES, error)
-        except Exception as error:
-            log.exception("store_failed")
+        except Exception as error:  # noqa: BLE001 - a bug costs one instance its acknowledgement, not the association
+            log.error("store_failed", error=type(error).__name__, where=_origin(error))  # noqa: TRY400 - see _origin
             return _status(CANNOT_UNDERSTAND, f"internal error ({type(error).__name__})")
         if received.outcome is Registered.CONFLICT and self._settings.warn_on_conflict:
             return _status(COERCED, "first copy kept: this SOP Instance UID came before with other bytes")
         return SUCCESS
+
+
+def _origin(error: Exception) -> str:
+    """Where an error was raised; its message and the frames' values may name a patient."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
 def _refusal(code: int, error: TriageError) -> Dataset:

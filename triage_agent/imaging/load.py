@@ -10,8 +10,9 @@ from pydicom.valuerep import validate_value
 
 from triage_agent.domain.errors import UnreadableImageError
 from triage_agent.imaging import quality
-from triage_agent.imaging.decode import decode, read_header, read_part10, syntax_in_words
+from triage_agent.imaging.decode import decode, syntax_in_words
 from triage_agent.imaging.display import to_display
+from triage_agent.imaging.part10 import read_header, read_part10
 from triage_agent.imaging.region import Region, laterality_of, region_of
 from triage_agent.imaging.select import reason_to_skip
 from triage_agent.imaging.tags import text, unreadable_on_failure
@@ -120,6 +121,7 @@ def read_headers(path: Path) -> Dataset:
     """
     header = read_header(path)
     with unreadable_on_failure("not a readable DICOM file"):
+        _sanitize(header.file_meta, 0)
         _sanitize(header, 0)
     return header
 

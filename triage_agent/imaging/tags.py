@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import unicodedata
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -78,10 +77,16 @@ def one_line(error: BaseException) -> str:
     """The last thing an error says, printable, on one short line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # What a TypeError says is about somebody's code, not about the file.
+    said = "" if isinstance(error, TypeError) else str(error)
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     text = lines[-1] if lines else type(error).__name__
-    text = "".join(letter for letter in text if unicodedata.category(letter)[0] != "C")
+    text = _printable(text)
     return text if len(text) <= _REASON_LENGTH else text[: _REASON_LENGTH - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    return "".join(letter for letter in text if letter.isprintable())
 
 
 def values(header: Dataset, keyword: str) -> tuple[Any, ...]:
@@ -101,8 +106,8 @@ def values(header: Dataset, keyword: str) -> tuple[Any, ...]:
 
 
 def texts(header: Dataset, keyword: str) -> tuple[str, ...]:
-    """All values as stripped text; empty values stay, so that positions keep their meaning (Image Type)."""
-    return tuple(str(value).strip("\0 \t\r\n") for value in values(header, keyword))
+    """All values as stripped, printable text; empty ones stay, so that positions keep their meaning (Image Type)."""
+    return tuple(_printable(str(value)).strip() for value in values(header, keyword))
 
 
 def text(header: Dataset, keyword: str) -> str:

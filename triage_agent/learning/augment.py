@@ -100,9 +100,14 @@ def _erase(images: Tensor, chance: float) -> None:
 
 
 def mix_up(images: Tensor, targets: Tensor, strength: float) -> tuple[Tensor, Tensor]:
-    """Blend each image and its targets with another of the batch, by one draw from Beta(strength, strength)."""
+    """Blend each image and its targets with another of the batch, by one draw from Beta(strength, strength).
+
+    A target that is unknown (negative) in either stays unknown.
+    """
     if strength <= 0:
         return images, targets
     share = float(torch.distributions.Beta(strength, strength).sample())
     other = torch.randperm(images.shape[0])
-    return share * images + (1 - share) * images[other], share * targets + (1 - share) * targets[other]
+    blended = share * targets + (1 - share) * targets[other]
+    unknown = (targets < 0) | (targets[other] < 0)
+    return share * images + (1 - share) * images[other], torch.where(unknown, -1.0, blended)

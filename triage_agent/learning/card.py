@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from triage_agent.learning.metrics import METRICS
-from triage_agent.learning.options import COMPACT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,10 +32,10 @@ def model_card(
         spec.notice or "Not for clinical use until it has been validated where it is used.",
         _what(spec, options),
         _data(spec),
-        _recipe_lines(recipe, history, compact=options.encoder == COMPACT),
+        _recipe_lines(recipe, history, compact=options.compact),
         _thresholds(spec, held_back),
         *(_figures(name, report) for name, report in reports.items()),
-        options.notes.strip(),
+        options.notes.read_text(encoding="utf-8").strip() if options.notes else "",
         _repeat(options),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -44,7 +43,7 @@ def model_card(
 
 def _what(spec: BundleSpec, options: TrainOptions) -> str:
     encoder = spec.encoder
-    tuned = "trained from scratch" if options.encoder == COMPACT else f"last {options.unfreeze} blocks tuned"
+    tuned = "every weight trained here" if options.compact else f"last {options.unfreeze} blocks tuned"
     learned = tuned if encoder.source == "bundle" else "frozen"
     head = "logistic regression" if spec.head.kind == "linear" else f"MLP {', '.join(map(str, spec.head.hidden))}"
     return (
@@ -76,7 +75,21 @@ def _data(spec: BundleSpec) -> str:
             f"{data['reference_images']} of them that belong to the first data set."
         ),
     ]
+    started = data["started_from"]
+    if isinstance(started, dict) and isinstance(before := started["training_data"], dict):
+        lines += [
+            "",
+            (
+                f"Training went on from the bundle `{started['name']}` (digest {str(started['digest'])[:16]}), which "
+                f"had been trained on {before['images']} images of {', '.join(map(str, _list(before['roots'])))}; its "
+                "recipe is in `bundle.json`, training_data.started_from."
+            ),
+        ]
     return "\n".join(lines)
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _recipe_lines(recipe: Recipe, history: Sequence[Epoch], *, compact: bool) -> str:
@@ -158,6 +171,12 @@ def _repeat(options: TrainOptions) -> str:
         words.append(f"--unfreeze {options.unfreeze}")
     if options.recipe is not None:
         words.append(f"--recipe {options.recipe.name}")
+    if options.notes is not None:
+        words.append(f"--notes {options.notes.name}")
+    if options.name:
+        words.append(f"--name {options.name}")
+    if options.licence:
+        words.append(f'--licence "{options.licence}"')
     if options.seed:
         words.append(f"--seed {options.seed}")
     words.append(f"--out {options.out.name}")

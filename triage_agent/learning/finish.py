@@ -166,15 +166,24 @@ def _training_data(options: TrainOptions, recipe: Recipe, material: Material) ->
         "images": len(material.images),
         "patients": len({image.patient for image in material.images}),
         "regions": regions,
-        "held_back_images": len(material.judge),
+        "held_back_images": len(material.reference) + len(material.spare),
         "reference_images": len(material.reference),
         "list_digest": digest.hexdigest(),
+        "started_from": _started_from(options),
         "seed": options.seed,
         "unfreeze": options.unfreeze,
         "recipe": recipe.model_dump(mode="json"),
         "abnormal_rule": ABNORMAL_RULE,
         "alert_rule": ALERT_RULE.format(share=recipe.alert_specificity),
     }
+
+
+def _started_from(options: TrainOptions) -> dict[str, Any] | None:
+    """The compact bundle that training went on from: who it is, and what it had been trained on."""
+    if options.start is None:
+        return None
+    bundle = load_bundle(options.start)
+    return {"name": bundle.spec.name, "digest": bundle.digest, "training_data": bundle.spec.training_data}
 
 
 def _without_bundle(report: EvaluationReport) -> dict[str, Any]:

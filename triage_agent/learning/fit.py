@@ -42,13 +42,15 @@ class Samples:
     Attributes:
         images: uint8 [N, 1, S, S].
         targets: [N, 1 + levels].
-        learn: indices to learn from.
+        learn: indices of the reference data to learn from, all of them in every epoch.
+        extra: indices of other data to learn from, of which each epoch draws the recipe's share.
         judge: indices whose AUROC chooses the epoch that is kept.
     """
 
     images: Tensor
     targets: Tensor
     learn: Tensor
+    extra: Tensor
     judge: Tensor
 
 
@@ -91,8 +93,9 @@ class Fitter:
         self.optimiser = torch.optim.AdamW(_groups(network, recipe))
         self.peaks = [float(group["lr"]) for group in self.optimiser.param_groups]
         self.average = MovingAverage(network, recipe.average)
-        self.steps_an_epoch = max(1, len(samples.learn) // recipe.batch_size)
-        labels = samples.targets[samples.learn, 0]
+        self.extra_an_epoch = min(len(samples.extra), round(recipe.extra_share * len(samples.learn)))
+        self.steps_an_epoch = max(1, (len(samples.learn) + self.extra_an_epoch) // recipe.batch_size)
+        labels = samples.targets[torch.cat([samples.learn, samples.extra]), 0]
         self.positive_weight = float((1 - labels).sum() / labels.sum().clamp(min=1)) if recipe.balance else 1.0
         self.history: list[Epoch] = []
         self.best: dict[str, Any] = {"auroc": -1.0, "state": {}}
@@ -106,7 +109,8 @@ class Fitter:
         """
         if resume and self.checkpoint.is_file():
             self._restore()
-        while len(self.history) < len(self.sizes) and not self._out_of_patience():
+        last = min(len(self.sizes), self.recipe.stop_after or len(self.sizes))
+        while len(self.history) < last and not self._out_of_patience():
             number = len(self.history)
             loss = self._one_epoch(number)
             with self.average.applied(self.network):
@@ -132,8 +136,10 @@ class Fitter:
 
     def _one_epoch(self, number: int) -> float:
         self.network.train()
-        images, learn = self._at(self.sizes[number]), self.samples.learn
-        order = learn[torch.randperm(len(learn))]
+        images, extra = self._at(self.sizes[number]), self.samples.extra
+        drawn = extra[torch.randperm(len(extra))[: self.extra_an_epoch]]
+        order = torch.cat([self.samples.learn, drawn])
+        order = order[torch.randperm(len(order))]
         total = 0.0
         for step in range(self.steps_an_epoch):
             self._set_rates(number * self.steps_an_epoch + step)

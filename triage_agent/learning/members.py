@@ -20,11 +20,10 @@ import torch
 from triage_agent.learning.finish import Trained
 from triage_agent.learning.fit import Epoch, Fitter, Samples, sizes_of
 from triage_agent.learning.network import Network, targets_of
-from triage_agent.learning.options import COMPACT
 from triage_agent.learning.pixels import load_pixels
-from triage_agent.models.bundle import EncoderSpec, HeadSpec
-from triage_agent.models.compact import CompactEncoder, joined
-from triage_agent.models.registry import REGISTRY, encoder_from_source, tuned_spec
+from triage_agent.models.bundle import EncoderSpec, HeadSpec, load_bundle
+from triage_agent.models.compact import CompactEncoder, joined, member_of
+from triage_agent.models.registry import build_encoder, encoder_from_source, tuned_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,18 +66,17 @@ def fit_member(
     """Train one member, or take it from its checkpoint where that is finished."""
     seed = options.seed + number
     torch.manual_seed(seed)
-    encoder, base = _fresh_encoder(options, recipe)
-    compact = options.encoder == COMPACT
+    encoder, base = _starting_encoder(options, recipe, number)
     targets = targets_of(material.images, graded=recipe.grade_weight > 0)
     head = head_spec(encoder, recipe)
-    network = Network(encoder, head, levels=targets.shape[1] - 1, unfreeze=None if compact else options.unfreeze).to(
-        device_of(options.device)
-    )
+    network = Network(
+        encoder, head, levels=targets.shape[1] - 1, unfreeze=None if options.compact else options.unfreeze
+    ).to(device_of(options.device))
     fitter = Fitter(
         network,
-        Samples(load_pixels(material.images, encoder), targets, material.learn, material.judge),
+        Samples(load_pixels(material.images, encoder), targets, material.learn, material.extra, material.reference),
         recipe,
-        sizes=sizes_of(recipe, encoder.image_size, resizable=compact),
+        sizes=sizes_of(recipe, encoder.image_size, resizable=options.compact),
         seed=seed,
         checkpoint=work / f"member-{number}.pt",
         identity=_identity(options, recipe, material, base, number),
@@ -162,11 +160,17 @@ def _joined(members: list[Trained]) -> Trained:
     return Trained(encoder, tuned_spec(encoder, first.encoder_spec), spec, state, history)
 
 
-def _fresh_encoder(options: TrainOptions, recipe: Recipe) -> tuple[Encoder, EncoderSpec]:
+def _starting_encoder(options: TrainOptions, recipe: Recipe, number: int) -> tuple[Encoder, EncoderSpec]:
+    """A member's encoder before training, and the description of where it comes from."""
+    if options.start is not None:
+        bundle = load_bundle(options.start)
+        whole = cast("CompactEncoder", build_encoder(bundle.spec.encoder, bundle.folder))
+        size = recipe.stages[-1].size if recipe.stages else whole.image_size
+        return member_of(whole, number, size), bundle.spec.encoder
     encoder, base = encoder_from_source(options.encoder)
-    if options.encoder == COMPACT:
+    if options.compact:
         size = recipe.stages[-1].size if recipe.stages else encoder.image_size
-        encoder = REGISTRY[COMPACT].load()({**recipe.encoder, "image_size": size})
+        encoder = CompactEncoder({**recipe.encoder, "image_size": size})
     return encoder, base
 
 

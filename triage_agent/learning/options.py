@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from pathlib import Path
 
     from torch import Tensor
 
     from triage_agent.learning.mura import LabeledImage
 
 COMPACT = "compact"
+BUNDLE_FILE = "bundle.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,8 @@ class TrainOptions:
 
     Attributes:
         data: MURA-layout roots; the first is the reference that calibration and thresholds are set on.
-        encoder: "compact", or a MedGemma, MedSigLIP or SigLIP checkpoint's folder or hub id.
+        encoder: "compact" (fresh weights), the folder of a compact bundle (its weights, which all go on learning), or a
+            MedGemma, MedSigLIP or SigLIP checkpoint's folder or hub id.
         unfreeze: how many of its last blocks learn too; the compact encoder learns as a whole.
         out: the bundle's folder.
         resume: go on from an interrupted run's checkpoint beside `out`.
@@ -31,7 +33,7 @@ class TrainOptions:
         device: "auto", "cpu", "cuda".
         cache: where embeddings are kept between runs; the user's cache folder if None.
         name, version: the bundle's.
-        notes: Markdown for the model card: where the data comes from, what is known to be weak.
+        notes: a Markdown file for the model card: where the data comes from, what is known to be weak.
         licence: the weights' terms, where the encoder does not bring its own.
         created: the bundle's date; now if None.
     """
@@ -47,16 +49,36 @@ class TrainOptions:
     cache: Path | None = None
     name: str = ""
     version: str = "1"
-    notes: str = ""
+    notes: Path | None = None
     licence: str = ""
     created: datetime | None = None
+
+    @property
+    def start(self) -> Path | None:
+        """The compact bundle to go on from, if that is what `encoder` names."""
+        folder = Path(self.encoder)
+        return folder if self.encoder != COMPACT and (folder / BUNDLE_FILE).is_file() else None
+
+    @property
+    def compact(self) -> bool:
+        """Whether the compact encoder is trained, as a whole."""
+        return self.encoder == COMPACT or self.start is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The images of `train`, and who does what."""
+    """The images of `train`, and what each is for, as indices.
+
+    Attributes:
+        images: all of them.
+        learn: of the first root, to learn from.
+        extra: of the other roots, to learn from.
+        reference: of the first root, held back to choose the epoch, to calibrate and to set thresholds.
+        spare: of the other roots, held back: their patients are as unseen as the reference's.
+    """
 
     images: list[LabeledImage]
     learn: Tensor
-    judge: Tensor
-    reference: Tensor  # the judging images of the first root
+    extra: Tensor
+    reference: Tensor
+    spare: Tensor

@@ -40,10 +40,12 @@ class Recipe(BaseModel):
         grade_weight: weight of each auxiliary "grade at least k" loss beside the label's 1.
         members: how many networks are trained side by side and averaged (compact encoder and linear head only).
         hidden, dropout: the head.
+        extra_share: most images of the further data sets an epoch draws, as a share of the first one's.
         held_back: share of the patients of `train` kept for early stopping, calibration and thresholds.
         patience: epochs without a better AUROC on the held-back patients before stopping; 0 never stops early.
         alert_specificity: share of the normal held-back images that must stay below the alert threshold.
         balance: weigh abnormal images so that both classes count alike.
+        stop_after: end after so many epochs, wherever the schedule is, to go on in another run; 0 runs to the end.
         bfloat16: run the forward pass in bfloat16.
         augmentation: how images are changed.
     """
@@ -65,8 +67,10 @@ class Recipe(BaseModel):
     members: int = Field(default=1, ge=1)
     hidden: tuple[int, ...] = (512, 256)
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    extra_share: float = Field(default=1.0, ge=0)
     held_back: float = Field(default=0.1, gt=0, lt=1)
     patience: int = Field(default=0, ge=0)
+    stop_after: int = Field(default=0, ge=0)
     alert_specificity: float = Field(default=0.95, gt=0, lt=1)
     balance: bool = True
     bfloat16: bool = True
@@ -80,22 +84,52 @@ class Recipe(BaseModel):
 
 
 COMPACT = Recipe(
-    stages=(Stage(size=112, epochs=8), Stage(size=160, epochs=5), Stage(size=224, epochs=4)),
-    learning_rate=1.5e-3,
-    encoder_learning_rate=1.5e-3,
+    stages=(Stage(size=128, epochs=27),),
+    learning_rate=2e-3,
+    encoder_learning_rate=2e-3,
     weight_decay=0.05,
     clip=2.0,
     label_smoothing=0.02,
     grade_weight=0.5,
+    members=2,
     hidden=(),
-    dropout=0.2,
+    dropout=0.25,
+    balance=False,
+    extra_share=0.3,
+    augmentation=Augmentation(
+        rotation=10.0,
+        zoom=0.12,
+        stretch=0.08,
+        shift=0.06,
+        gamma=0.3,
+        contrast=0.25,
+        brightness=0.1,
+        noise=0.08,
+        erase=0.25,
+        mix=0.2,
+    ),
+)
+CONTINUED = COMPACT.model_copy(
+    update={
+        "stages": (Stage(size=128, epochs=11), Stage(size=144, epochs=7)),
+        "augmentation": Augmentation(
+            rotation=8.0, zoom=0.1, shift=0.05, gamma=0.25, contrast=0.2, brightness=0.08, erase=0.15
+        ),
+        "extra_share": 0.25,
+    }
 )
 FROZEN = Recipe(epochs=25, learning_rate=1e-4, dropout=0.1, average=0.9, patience=8, bfloat16=False)
 FINE_TUNED = Recipe(epochs=8, learning_rate=1e-4, encoder_learning_rate=2e-5, grade_weight=0.5, patience=3)
 
 
-def recipe_for(*, compact: bool, unfreeze: int, path: Path | None = None) -> Recipe:
+def recipe_for(*, compact: bool, started: bool = False, unfreeze: int = 0, path: Path | None = None) -> Recipe:
     """The built-in recipe of a way to train, with the values of a TOML file put over it.
+
+    Args:
+        compact: the compact encoder is trained.
+        started: it goes on from a bundle.
+        unfreeze: how many blocks of another encoder learn; none trains a head on frozen embeddings.
+        path: the TOML file, if any.
 
     The frozen head follows Google's data-efficient MedSigLIP notebook (Adam 1e-4, 25 epochs, batch 32, 512 and 256).
 
@@ -103,7 +137,8 @@ def recipe_for(*, compact: bool, unfreeze: int, path: Path | None = None) -> Rec
         ConfigurationError: the file is not TOML, or has a key or a value that no recipe has.
     """
     tuned = FINE_TUNED if unfreeze else FROZEN
-    base = COMPACT if compact else tuned
+    fresh = CONTINUED if started else COMPACT
+    base = fresh if compact else tuned
     if path is None:
         return base
     try:

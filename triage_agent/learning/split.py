@@ -20,21 +20,20 @@ if TYPE_CHECKING:
 def split_patients(images: Sequence[LabeledImage], held_back: float, seed: int) -> tuple[Tensor, Tensor]:
     """Indices to learn from and indices held back; no patient is in both.
 
-    Patients are drawn within each anatomy's share, so that every region is held back in proportion: a patient belongs
-    to the region it is first listed with.
+    Patients are drawn root by root and region by region (that which a patient is first listed with), so that each is
+    held back in proportion, and so that a root's split is the same whatever other roots it is read with.
 
     Raises:
         DataError: there are too few patients, or one side lacks a class.
     """
-    home: dict[str, str] = {}
+    home: dict[str, tuple[str, str]] = {}
     for image in images:
-        home.setdefault(image.patient, image.anatomy)
-    generator = np.random.default_rng(seed)
+        home.setdefault(image.patient, (image.patient.rpartition("/")[0], image.anatomy))
     held: set[str] = set()
-    for anatomy in sorted(set(home.values())):
-        patients = sorted(patient for patient, region in home.items() if region == anatomy)
+    for group in sorted(set(home.values())):
+        patients = sorted(patient for patient, place in home.items() if place == group)
         count = round(len(patients) * held_back)
-        held.update(generator.permutation(patients)[:count].tolist())
+        held.update(np.random.default_rng(seed).permutation(patients)[:count].tolist())
     mask = torch.tensor([image.patient in held for image in images])
     learn, judge = torch.where(~mask)[0], torch.where(mask)[0]
     for name, side in (("learn from", learn), ("hold back", judge)):

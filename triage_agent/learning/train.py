@@ -14,7 +14,7 @@ from triage_agent.learning.frozen import embed, fit_head
 from triage_agent.learning.members import describe, device_of, head_spec, train_network
 from triage_agent.learning.mura import read_roots
 from triage_agent.learning.network import targets_of
-from triage_agent.learning.options import COMPACT, Material, TrainOptions
+from triage_agent.learning.options import Material, TrainOptions
 from triage_agent.learning.recipe import recipe_for
 from triage_agent.learning.split import split_patients
 from triage_agent.models.registry import encoder_from_source
@@ -33,12 +33,15 @@ def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
         BundleError: the encoder cannot be had, or `out` is something else.
         ConfigurationError: the recipe, or a checkpoint that is not this run's.
     """
-    recipe = recipe_for(compact=options.encoder == COMPACT, unfreeze=options.unfreeze, path=options.recipe)
+    recipe = recipe_for(
+        compact=options.compact, started=options.start is not None, unfreeze=options.unfreeze, path=options.recipe
+    )
     material = gather(options, recipe)
     count = len(material.images)
-    progress(f"{count} images: {len(material.learn)} to learn from, {len(material.judge)} held back")
+    held_back = len(material.reference) + len(material.spare)
+    progress(f"{count} images, {held_back} of them held back")
     work = options.out.with_name(f".{options.out.name}.work")
-    if options.encoder != COMPACT and not options.unfreeze:
+    if not options.compact and not options.unfreeze:
         trained = _train_head(options, recipe, material, progress)
     else:
         trained = train_network(options, recipe, material, work, progress)
@@ -55,9 +58,14 @@ def gather(options: TrainOptions, recipe: Recipe) -> Material:
     """
     images = read_roots(options.data, "train")
     learn, judge = split_patients(images, recipe.held_back, options.seed)
-    first = options.data[0]
-    inside = torch.tensor([images[int(index)].path.is_relative_to(first) for index in judge])
-    return Material(images=images, learn=learn, judge=judge, reference=judge[inside])
+    first = torch.tensor([image.path.is_relative_to(options.data[0]) for image in images])
+    return Material(
+        images=images,
+        learn=learn[first[learn]],
+        extra=learn[~first[learn]],
+        reference=judge[first[judge]],
+        spare=judge[~first[judge]],
+    )
 
 
 def _train_head(options: TrainOptions, recipe: Recipe, material: Material, progress: Callable[[str], None]) -> Trained:
@@ -72,8 +80,8 @@ def _train_head(options: TrainOptions, recipe: Recipe, material: Material, progr
     head, history = fit_head(
         embeddings,
         labels,
-        material.learn,
-        material.judge,
+        torch.cat([material.learn, material.extra]),
+        material.reference,
         spec,
         recipe,
         seed=options.seed,

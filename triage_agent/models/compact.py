@@ -1,4 +1,4 @@
-"""The compact encoder: a small residual network with squeeze-and-excitation, trained from scratch.
+"""The compact encoder: a small convolutional network, trained from scratch.
 
 It stands behind the same port as MedGemma's and SigLIP's vision towers, and is small enough to ship and to run on
 a CPU. `triage-agent train --encoder compact` makes its weights.
@@ -6,7 +6,6 @@ a CPU. `triage-agent train --encoder compact` makes its weights.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -22,11 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULTS: dict[str, Any] = {
-    "image_size": 224,
-    "stem": 16,
-    "widths": [32, 64, 128, 256],
-    "depths": [1, 2, 2, 1],
-    "drop_path": 0.1,
+    "image_size": 128,
+    "widths": [16, 32, 64, 128, 192],
+    "depths": [1, 1, 2, 2, 1],
     "pooling": "mean",
     "towers": 1,
     "mirror": True,
@@ -55,68 +52,28 @@ def fit_square(display: NDArray[np.float32], size: int) -> Tensor:
     return square[0].clamp(0.0, 1.0)
 
 
-class SqueezeExcite(nn.Module):
-    """Channel gates from the global mean (Hu et al. 2018); [B, C, H, W] in and out."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        hidden = max(8, channels // 4)
-        self.reduce = nn.Linear(channels, hidden)
-        self.expand = nn.Linear(hidden, channels)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Scale each channel by its gate in (0, 1)."""
-        gate = functional.silu(self.reduce(features.mean((2, 3))))
-        gated: Tensor = features * torch.sigmoid(self.expand(gate))[:, :, None, None]
-        return gated
-
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with a gate, a shortcut, and stochastic depth; halves the side where `stride` is 2."""
-
-    def __init__(self, inputs: int, outputs: int, *, stride: int, drop_path: float) -> None:
-        super().__init__()
-        self.drop_path = drop_path
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs)
-        self.gate = SqueezeExcite(outputs)
-        nn.init.zeros_(self.norm2.weight)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride > 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
-                nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False) if stride > 1 else nn.Identity(),
-                nn.Conv2d(inputs, outputs, 1, bias=False),
-                nn.BatchNorm2d(outputs),
-            )
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map [B, inputs, H, W] to [B, outputs, H/stride, W/stride]."""
-        change = functional.relu(self.norm1(self.conv1(features)))
-        change = self.gate(self.norm2(self.conv2(change)))
-        if self.training and self.drop_path > 0:
-            keep = torch.rand(change.shape[0], 1, 1, 1, device=change.device) >= self.drop_path
-            change = change * keep.to(change.dtype) / (1 - self.drop_path)
-        return functional.relu(self.shortcut(features) + change)
-
-
 class Tower(nn.Module):
-    """One network: a stem that quarters the side, residual stages that halve it, and global pooling."""
+    """One network: stages of 3x3 convolutions, the first at full resolution, halved by max pooling, then a global mean.
+
+    Thin bright edges (cortex, osteophytes) are a pixel or two wide at this size: a stem that strides over them, as most
+    image networks have, learnt more slowly on the same data.
+    """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
-        stem, widths = int(config["stem"]), [int(width) for width in config["widths"]]
+        widths, depths = [int(width) for width in config["widths"]], [int(depth) for depth in config["depths"]]
         self.max_pooled = config["pooling"] == "mean-max"
         self.embedding_dim = widths[-1] * (2 if self.max_pooled else 1)
-        self.stem = nn.Sequential(*_stem_layer(1, stem), *_stem_layer(stem, widths[0]))
-        self.stages = nn.ModuleList(_residual_blocks(widths, list(config["depths"]), float(config["drop_path"])))
+        self.stages = nn.ModuleList(
+            _stage(inputs, outputs, depth, halve=place > 0)
+            for place, (inputs, outputs, depth) in enumerate(zip([1, *widths[:-1]], widths, depths, strict=True))
+        )
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map [B, 1, size, size] to [B, embedding_dim]."""
-        features = self.stem(batch)
-        for block in self.stages:
-            features = block(features)
+        features = batch
+        for stage in self.stages:
+            features = stage(features)
         pooled: Tensor = features.mean((2, 3))
         if self.max_pooled:
             pooled = torch.cat([pooled, features.amax((2, 3))], dim=1)
@@ -124,12 +81,12 @@ class Tower(nn.Module):
 
 
 class CompactEncoder(Encoder):
-    """Radiograph to embedding, in 1 to 3 million parameters.
+    """Radiograph to embedding, in about half a million parameters a tower.
 
-    Its configuration (`DEFAULTS` fills what is left out): `image_size`, `stem`, `widths` and `depths` a stage,
-    `drop_path`, `pooling` ("mean", or "mean-max" for both side by side), `towers` (networks of the same shape side by
-    side, each with its own weights), `mirror` (in evaluation the embedding is the mean of the image's and its mirror
-    image's), `mean` and `std` of the input.
+    Its configuration (`DEFAULTS` fills what is left out): `image_size`, `widths` and `depths` (channels and
+    convolutions a stage), `pooling` ("mean", or "mean-max" for both side by side), `towers` (networks of the same shape
+    side by side, each with its own weights), `mirror` (in evaluation the embedding is the mean of the image's and its
+    mirror image's), `mean` and `std` of the input.
     """
 
     kind: ClassVar[str] = "compact"
@@ -147,7 +104,7 @@ class CompactEncoder(Encoder):
         return (fit_square(display, self.image_size) - mean) / std
 
     def blocks(self) -> list[nn.Module]:
-        """The residual blocks, the last ones last: what `--unfreeze K` counts from the end."""
+        """The stages of all towers, the last ones last: what `--unfreeze K` counts from the end."""
         return [block for level in zip(*(tower.stages for tower in self._towers()), strict=True) for block in level]
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -175,22 +132,16 @@ def joined(members: list[CompactEncoder]) -> CompactEncoder:
     return whole
 
 
-def _stem_layer(inputs: int, outputs: int) -> list[nn.Module]:
-    return [nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+def member_of(whole: CompactEncoder, number: int, image_size: int) -> CompactEncoder:
+    """An encoder with a copy of one of the towers of `whole` (counted around), for another input size."""
+    member = CompactEncoder({**whole.config, "towers": 1, "image_size": image_size})
+    member.towers[0].load_state_dict(whole.towers[number % len(whole.towers)].state_dict())
+    return member
 
 
-def _residual_blocks(widths: list[int], depths: list[int], drop_path: float) -> list[nn.Module]:
-    blocks: list[nn.Module] = []
-    total = sum(depths)
-    for stage, (inputs, outputs) in enumerate(pairwise([widths[0], *widths])):
-        for step in range(depths[stage]):
-            first = step == 0
-            blocks.append(
-                ResidualBlock(
-                    inputs if first else outputs,
-                    outputs,
-                    stride=2 if first and stage > 0 else 1,
-                    drop_path=drop_path * len(blocks) / max(1, total - 1),
-                )
-            )
-    return blocks
+def _stage(inputs: int, outputs: int, depth: int, *, halve: bool) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.MaxPool2d(2)] if halve else []
+    for step in range(depth):
+        convolution = nn.Conv2d(outputs if step else inputs, outputs, 3, 1, 1, bias=False)
+        layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
+    return nn.Sequential(*layers)

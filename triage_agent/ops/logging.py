@@ -8,8 +8,10 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-# Loggers of libraries that would otherwise print data sets (pynetdicom) or chatter a line a tick.
-_QUIET_LIBRARIES = ("pynetdicom", "pydicom", "apscheduler", "alembic", "uvicorn.access", "transformers", "httpx")
+# Libraries that chatter, a line a tick.
+_QUIET_LIBRARIES = ("pynetdicom", "apscheduler", "alembic", "uvicorn", "transformers", "httpx")
+# Its remarks quote the values that it remarks on, and those name patients; what matters is raised, not logged.
+_SILENT_LIBRARIES = ("pydicom",)
 _PATIENT_KEYS = frozenset({"patient_name", "patient_id", "patient_birth_date", "accession_number"})
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -52,6 +54,8 @@ def configure_logging(form: Literal["console", "json"] = "console", level: str =
     root.setLevel(level.upper())
     for name in _QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _SILENT_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def without_patient_data(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -28,9 +28,9 @@ QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
 ARTIFICIAL_INTELLIGENCE: Code = codes.DCM.ArtificialIntelligence
 PROCESSING_EQUIPMENT: Code = codes.DCM.ProcessingEquipment
 
-_UNDETERMINED = Code("371934000", "SCT", "Undetermined")
+_UNDETERMINED = Code("371934000", "SCT", "Normality Undetermined")
 
-# Values of (121402, DCM, "Normality").
+# Values of (121402, DCM, "Normality"), CID 222 Normality Codes.
 NORMALITIES: Mapping[Finding, Code] = MappingProxyType(
     {
         Finding.ABNORMAL: Code("263654008", "SCT", "Abnormal"),
@@ -40,9 +40,12 @@ NORMALITIES: Mapping[Finding, Code] = MappingProxyType(
     }
 )
 
-# CID 3414 Procedure Urgency; a routine priority is no proposal, and is not coded.
+# CID 3414 Procedure Urgency, which has no code for routine.
 URGENCIES: Mapping[Priority, Code] = MappingProxyType(
-    {Priority.URGENT: Code("103391001", "SCT", "Urgent"), Priority.STAT: Code("25876001", "SCT", "Emergent")}
+    {
+        Priority.URGENT: Code("103391001", "SCT", "Urgent Procedure"),
+        Priority.STAT: Code("25876001", "SCT", "Emergent Procedure"),
+    }
 )
 
 # CID 7035 Actionable Finding Classification.

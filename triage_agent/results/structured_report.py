@@ -37,7 +37,7 @@ from triage_agent.results import codes as concepts
 from triage_agent.results.context import MANUFACTURER, PRODUCT, ResultContext
 from triage_agent.results.document import write_document
 from triage_agent.results.evidence import Source, common_laterality, sources_of
-from triage_agent.results.summary import DISCLAIMER, headline, proposal, warnings_of
+from triage_agent.results.summary import DISCLAIMER, consequence, headline, warnings_of
 
 _DECIMALS = 6  # of probabilities: what a Decimal String (PS3.5 section 6.2, 16 characters) holds with ease
 
@@ -115,7 +115,7 @@ def _algorithm(context: ResultContext) -> AlgorithmIdentification:
 def _study_group(
     context: ResultContext, decision: Decision, sources: Sequence[Source]
 ) -> MeasurementsAndQualitativeEvaluations:
-    """The result for the study: normality, mean probability, and what is proposed."""
+    """The result for the study: normality, mean probability, priority and category."""
     used = [source for source in sources if source.considered] or list(sources)
     measured = decision.probability
     measurements = [] if measured is None else [_probability(measured, derivation=concepts.DERIVED_AS_MEAN)]
@@ -217,7 +217,7 @@ def _remarks(decision: Decision) -> ContainerContentItem:
     texts = [
         DISCLAIMER,
         *warnings_of(decision.model),
-        proposal(decision),
+        consequence(decision),
         *decision.reasons,
         f"Bundle: {decision.model.label}.",
     ]
@@ -226,9 +226,7 @@ def _remarks(decision: Decision) -> ContainerContentItem:
         relationship_type=RelationshipTypeValues.CONTAINS,
     )
     container.ContentSequence = ContentSequence(
-        TextContentItem(
-            name=concepts.COMMENT, value=text.replace("\\", "/"), relationship_type=RelationshipTypeValues.CONTAINS
-        )
+        TextContentItem(name=concepts.COMMENT, value=text, relationship_type=RelationshipTypeValues.CONTAINS)
         for text in texts
     )
     return container

@@ -21,21 +21,21 @@ def warnings_of(model: ModelIdentity) -> tuple[str, ...]:
     return tuple(said)
 
 
-def proposal(result: Decision | Flag) -> str:
-    """The proposed priority, the category and the rule in one sentence."""
+def consequence(result: Decision | Flag) -> str:
+    """The priority that follows, the category and the rule; whether it was raised is among the reasons."""
     category = f", ACR category {result.acr_category}" if result.acr_category else ""
-    return f"Proposed priority: {result.priority.value}{category}, by rule {result.rule}."
+    return f"Priority: {result.priority.value}{category}, by rule {result.rule}."
 
 
 def headline(result: Decision | Flag) -> str:
-    """Finding, probability and proposed priority in one line."""
+    """Finding, probability and priority in one line."""
     if isinstance(result, Flag):
         what, figure = "Possibly abnormal, study not complete", f", probability {result.probability:.2f} of one image"
     else:
         what = FINDINGS[result.finding]
         figure = "" if result.probability is None else f", probability {result.probability:.2f}"
     region = f" ({result.anatomy})" if result.anatomy else ""
-    return f"{what}{region}{figure}. {proposal(result)}"
+    return f"{what}{region}{figure}. {consequence(result)}"
 
 
 def sr_summary(result: Decision | Flag) -> str:

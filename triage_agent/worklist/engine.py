@@ -56,6 +56,7 @@ def _open_sqlite(url: URL) -> Engine:
         ) from error
     engine = create_engine(
         url,
+        hide_parameters=True,  # they name patients, and errors are logged
         connect_args={"timeout": _WAIT_SECONDS},  # SQLite's busy_timeout
         pool_size=10,
         max_overflow=30,  # a thread an association: they queue for the one write lock, not for connections
@@ -104,7 +105,9 @@ def _open_postgres(url: URL) -> Engine:
         "options": f"-c lock_timeout={_WAIT_SECONDS}s",
     }
     url = url.set(query={**defaults, **url.query})
-    engine = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=30, pool_timeout=_WAIT_SECONDS)
+    engine = create_engine(
+        url, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=30, pool_timeout=_WAIT_SECONDS
+    )
     event.listen(engine, "connect", _prepare_postgres)
     return engine
 

@@ -201,7 +201,8 @@ class AuditRow(Base):
     detail: Mapped[dict[str, Any]]
 
 
-# What each index serves stands beside it; the migration spells the first two per database.
+# What each index serves stands beside it; the migration spells the first two per database. SQLite takes a partial
+# index only where it finds a term of the query in it, hence the status in those that are of one status.
 Index(
     "ix_studies_list",  # items(): best first
     StudyRow.priority.desc(),
@@ -226,13 +227,14 @@ def _partial(name: str, *columns: Any, where: str, unique: bool = False) -> Inde
 
 _partial(
     "ix_studies_ready",  # claim_study()
+    StudyRow.status,
     StudyRow.priority.desc(),
     StudyRow.received_at,
     StudyRow.study_instance_uid,
     where="status = 'ready'",
 )
-_partial("ix_studies_next_check_at", StudyRow.next_check_at, where="status = 'receiving'")  # due_for_completion()
-_partial("ix_studies_lease_until", StudyRow.lease_until, where="status = 'scoring'")  # expire_leases()
+_partial("ix_studies_receiving", StudyRow.status, StudyRow.next_check_at, where="status = 'receiving'")  # due_...
+_partial("ix_studies_scoring", StudyRow.status, StudyRow.lease_until, where="status = 'scoring'")  # expire_leases()
 _partial("ix_instances_unassessed", InstanceRow.study_instance_uid, where="outcome IS NULL")  # claim_images()
 _partial("ix_instances_lease_owner", InstanceRow.lease_owner, where="lease_owner IS NOT NULL")  # give_back()
 Index("ix_instances_study", InstanceRow.study_instance_uid, InstanceRow.received_at)  # study(), claim_study()

@@ -75,7 +75,7 @@ class Receiver:
 def receive():
     receivers, transports = [], []
 
-    def receive(*answers, answer_seconds=5.0):
+    def receive(*answers, answer_seconds=20.0):
         receivers.append(Receiver(*answers))
         transports.append(
             MllpTransport(Endpoint(host="127.0.0.1", port=receivers[-1].port, answer_seconds=answer_seconds))

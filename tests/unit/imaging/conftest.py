@@ -1,9 +1,16 @@
+import io
+
+import gdcm
 import numpy as np
 import pytest
-from pydicom import Dataset
+from PIL import Image
+from pydicom import Dataset, uid
 from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
+
+from triage_agent.imaging.part10 import read_part10
 
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
 
@@ -87,3 +94,61 @@ def limb():
         return (shades * ((1 << bits) - 1)).astype(np.uint8 if bits <= 8 else np.uint16)
 
     return draw
+
+
+GDCM_SYNTAXES = {
+    uid.JPEGLosslessSV1: gdcm.TransferSyntax.JPEGLosslessProcess14_1,
+    uid.JPEGLossless: gdcm.TransferSyntax.JPEGLosslessProcess14,
+    uid.JPEGExtended12Bit: gdcm.TransferSyntax.JPEGExtendedProcess2_4,
+}
+
+
+@pytest.fixture
+def compressed_by_gdcm(save):
+    """A data set in another coding, as GDCM writes it."""
+
+    def convert(dataset, syntax):
+        path = save(dataset)
+        reader = gdcm.ImageReader()
+        reader.SetFileName(str(path))
+        assert reader.Read()
+        change = gdcm.ImageChangeTransferSyntax()
+        change.SetTransferSyntax(gdcm.TransferSyntax(GDCM_SYNTAXES[syntax]))
+        change.SetForce(True)  # noqa: FBT003 - SWIG has no names
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer = gdcm.ImageWriter()
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        writer.SetFileName(str(path))
+        assert writer.Write()
+        return read_part10(path)
+
+    return convert
+
+
+@pytest.fixture
+def baseline(radiograph, limb):
+    """A JPEG baseline image as Pillow writes it, and what it shows."""
+
+    def build(quality=95):
+        pixels = limb(bits=8)
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+        dataset = radiograph(pixels, syntax=uid.JPEGBaseline8Bit, PixelData=encapsulate([stream.getvalue()]))
+        dataset["PixelData"].is_undefined_length = True
+        return dataset, pixels
+
+    return build
+
+
+@pytest.fixture
+def refit():
+    """Encapsulate the first frame anew after `change`."""
+
+    def change_frame(dataset, change):
+        frame = bytes(change(get_frame(dataset.PixelData, 0, number_of_frames=1)))
+        dataset.PixelData = encapsulate([frame])
+        return dataset
+
+    return change_frame

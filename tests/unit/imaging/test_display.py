@@ -5,6 +5,7 @@ from pydicom.uid import ExplicitVRBigEndian
 from triage_agent.domain.errors import UnreadableImageError
 from triage_agent.imaging.decode import decode
 from triage_agent.imaging.display import to_display
+from triage_agent.imaging.part10 import read_part10
 
 
 @pytest.fixture
@@ -175,8 +176,6 @@ def test_big_endian_files_give_the_same_picture(show, save, radiograph, lookup_i
     pixels = np.arange(4096, dtype=np.uint16).reshape(64, 64)
     table = lookup_item((4096, 0, 16), np.arange(0, 65536, 16, dtype=">u2").tobytes())
     dataset = radiograph(pixels, syntax=ExplicitVRBigEndian, BitsStored=12, VOILUTSequence=table)
-    from triage_agent.imaging.decode import read_part10  # noqa: PLC0415 - through the file, so that bytes are swapped
-
     read = read_part10(save(dataset))
     image = to_display(decode(read), read).image
     assert image.ravel() == pytest.approx(np.arange(4096) * 16 / 65535)

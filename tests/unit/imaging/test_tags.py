@@ -47,6 +47,11 @@ def test_text_is_stripped_and_positions_are_kept():
     assert tags.texts(header, "ImageType") == ("ORIGINAL", "", "AXIAL")
 
 
+def test_text_is_printable():
+    header = raw("SOPClassUID", "LO", b"1.2\x1b[31m.3\xa0\x00")
+    assert tags.text(header, "SOPClassUID") == "1.2[31m.3"
+
+
 def test_half_numbers_are_no_integers():
     assert tags.integer(raw("WindowCenter", "DS", b"1.5"), "WindowCenter") is None
 
@@ -91,6 +96,7 @@ def test_interrupts_pass():
         (ValueError("first\n  last\n\n"), "last"),
         (ValueError("a\x1b[31mb\x00"), "a[31mb"),
         (ValueError(), "ValueError"),
+        (TypeError("NoneType is not iterable"), "TypeError"),
         (OSError(28, "No space left on device"), "No space left on device"),
         (ValueError("x" * 500), "x" * 159 + "…"),
     ],

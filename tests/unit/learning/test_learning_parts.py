@@ -8,16 +8,16 @@ import torch
 
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.learning.augment import Augmentation, augment, mix_up
-from triage_agent.learning.mura import DataError, LabeledImage, read_display, read_split
+from triage_agent.learning.mura import DataError, LabeledImage, read_display, read_roots, read_split
 from triage_agent.learning.network import UNKNOWN, MovingAverage, Network, loss_of, targets_of
 from triage_agent.learning.pixels import at_size, input_scale, load_pixels
-from triage_agent.learning.recipe import COMPACT, FINE_TUNED, FROZEN, recipe_for
+from triage_agent.learning.recipe import COMPACT, CONTINUED, FINE_TUNED, FROZEN, recipe_for
 from triage_agent.learning.split import split_patients
 from triage_agent.learning.thresholds import calibrate, specificity_threshold, youden_threshold
 from triage_agent.models.bundle import HeadSpec
 from triage_agent.models.compact import CompactEncoder, fit_square, joined
 
-TINY = {"image_size": 32, "stem": 4, "widths": [4, 8], "depths": [1, 1], "drop_path": 0.0}
+TINY = {"image_size": 32, "widths": [4, 8], "depths": [1, 1]}
 
 
 def image(patient, label, anatomy="XR_KNEE", grade=None):
@@ -48,6 +48,19 @@ def test_the_split_depends_on_the_seed_alone():
     images = [image(f"p{index}", index % 2) for index in range(60)]
     assert torch.equal(split_patients(images, 0.2, 3)[1], split_patients(images, 0.2, 3)[1])
     assert not torch.equal(split_patients(images, 0.2, 3)[1], split_patients(images, 0.2, 4)[1])
+
+
+def test_a_roots_split_is_the_same_alone_and_with_others(layout):
+    entries = [("train", "XR_KNEE", f"patient{i}", "study1", i % 2, None) for i in range(20)]
+    one, other = layout(entries, "one"), layout(entries[:10], "other")
+
+    def held(*roots):
+        images = read_roots(roots, "train")
+        judge = split_patients(images, 0.3, 0)[1].tolist()
+        return {images[index].path for index in judge if images[index].path.is_relative_to(one)}
+
+    assert held(one) == held(one, other)
+    assert len(held(one)) == 6
 
 
 def test_too_few_patients_is_an_error_that_says_so():
@@ -200,7 +213,8 @@ def test_alert_is_never_below_abnormal():
 
 
 def test_each_way_of_training_has_its_recipe(tmp_path):
-    assert recipe_for(compact=True, unfreeze=0) is COMPACT
+    assert recipe_for(compact=True) is COMPACT
+    assert recipe_for(compact=True, started=True) is CONTINUED
     assert recipe_for(compact=False, unfreeze=2) is FINE_TUNED
     assert recipe_for(compact=False, unfreeze=0) is FROZEN
     path = tmp_path / "recipe.toml"

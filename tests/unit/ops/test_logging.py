@@ -49,9 +49,10 @@ def test_a_value_with_line_breaks_cannot_forge_a_line(lines, form):
     assert len(lines()) == 2
 
 
-def test_libraries_that_print_data_sets_are_silent_below_warning(lines):
+@pytest.mark.parametrize(("library", "level"), [("pynetdicom.dimse", logging.INFO), ("pydicom", logging.ERROR)])
+def test_libraries_that_print_data_sets_are_silent(lines, library, level):
     configure_logging("json", "debug")
-    logging.getLogger("pynetdicom.dimse").info("(0010,0010) PN [DOE^JANE]")
+    logging.getLogger(library).log(level, "(0010,0010) PN [DOE^JANE]")
     assert lines() == []
 
 

@@ -13,7 +13,7 @@ STUDY = "1.2.3.4"
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def header():
     def header(number=1, **values):
         dataset = Dataset()
@@ -42,7 +42,7 @@ def header():
     return header
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def model():
     return ModelIdentity(
         name="embedded",
@@ -55,7 +55,7 @@ def model():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def decision(model):
     return Decision(
         study_instance_uid=STUDY,
@@ -74,7 +74,7 @@ def decision(model):
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def flag(model):
     return Flag(
         study_instance_uid=STUDY,
@@ -91,7 +91,7 @@ def flag(model):
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def context(decision, header):
     """A decision's context; keywords change the decision, `headers`, `assessments` or the context itself."""
 

@@ -24,6 +24,27 @@ def groups_of(context):
     return srread(BytesIO(build_structured_report(context).body)).content.get_image_measurement_groups()
 
 
+@pytest.fixture(scope="module")
+def artifact(context):
+    """The report of the decision as the fixtures have it; read by many tests, changed by none."""
+    return build_structured_report(context())
+
+
+@pytest.fixture(scope="module")
+def report(artifact):
+    return dcmread(BytesIO(artifact.body))
+
+
+@pytest.fixture(scope="module")
+def content(artifact):
+    return srread(BytesIO(artifact.body)).content
+
+
+@pytest.fixture(scope="module")
+def groups(content):
+    return content.get_image_measurement_groups()
+
+
 def evaluations(group):
     """By code; highdicom counts the algorithm's family (111000) among them."""
     found = {one.name.value: one.value.value for one in group.get_qualitative_evaluations()}
@@ -53,8 +74,7 @@ def assessed(number, outcome=Outcome.SCORED, probability=0.9):
     )
 
 
-def test_it_is_a_preliminary_unverified_comprehensive_3d_sr_of_the_same_patient_and_study(context):
-    report = report_of(context())
+def test_it_is_a_preliminary_unverified_comprehensive_3d_sr_of_the_same_patient_and_study(report):
     assert report.SOPClassUID == "1.2.840.10008.5.1.4.1.1.88.34"
     assert (report.VerificationFlag, report.PreliminaryFlag, report.CompletionFlag) == (
         "UNVERIFIED",
@@ -68,8 +88,8 @@ def test_it_is_a_preliminary_unverified_comprehensive_3d_sr_of_the_same_patient_
     assert report.ConceptNameCodeSequence[0].CodeValue == "126000"
 
 
-def test_the_study_group_has_the_exact_figures_and_codes(context):
-    study, *_ = groups_of(context())
+def test_the_study_group_has_the_exact_figures_and_codes(groups):
+    study, *_ = groups
     (measured,) = study.get_measurements()
     assert measured.name == codes.DCM.Probability
     assert measured.value == pytest.approx(0.912346, abs=1e-9)
@@ -85,15 +105,14 @@ def test_the_study_group_has_the_exact_figures_and_codes(context):
     assert study.tracking_identifier == "Study"
 
 
-def test_each_image_has_its_own_group_with_its_probability_and_its_reference(context):
-    _, *images = groups_of(context())
+def test_each_image_has_its_own_group_with_its_probability_and_its_reference(groups):
+    _, *images = groups
     assert [group.get_measurements()[0].value for group in images] == pytest.approx([0.9, 0.91])
     assert [group.source_images[0].referenced_sop_instance_uid for group in images] == ["1.2.3.4.1.1", "1.2.3.4.1.2"]
     assert len({group.tracking_uid for group in images}) == 2
 
 
-def test_the_device_and_the_algorithm_are_named_and_the_device_uid_follows_the_bundle(context, model):
-    report = report_of(context())
+def test_the_device_and_the_algorithm_are_named_and_the_device_uid_follows_the_bundle(context, model, report, content):
     (equipment,) = report.ContributingEquipmentSequence
     assert equipment.Manufacturer
     assert equipment.ManufacturerModelName == "triage-agent with embedded"
@@ -101,17 +120,16 @@ def test_the_device_and_the_algorithm_are_named_and_the_device_uid_follows_the_b
     other = report_of(context(model=replace(model, digest="1f" * 32)))
     assert is_uid(equipment.DeviceUID)
     assert other.ContributingEquipmentSequence[0].DeviceUID != equipment.DeviceUID
-    observer = srread(BytesIO(build_structured_report(context()).body)).content.get_observer_contexts()[0]
+    observer = content.get_observer_contexts()[0]
     assert observer.observer_identifying_attributes.uid == equipment.DeviceUID
 
 
-def test_a_rebuild_is_the_same_bytes_and_another_result_is_another_object(context, model):
-    artifact = build_structured_report(context())
+def test_a_rebuild_is_the_same_bytes_and_another_result_is_another_object(context, model, artifact, report):
     assert build_structured_report(context()) == artifact
     others = [context(revision=3), context(model=replace(model, digest="1f" * 32))]
     uids = {artifact.uid, *(build_structured_report(other).uid for other in others)}
     assert len(uids) == 3
-    assert report_of(context()).SOPInstanceUID == artifact.uid
+    assert report.SOPInstanceUID == artifact.uid
 
 
 def test_the_evidence_lists_every_radiograph_and_everything_considered(context, header):
@@ -165,11 +183,12 @@ def test_finding_and_failures_are_coded(finding, outcomes, normality, summary, c
     assessments = [assessed(number, kinds[letter]) for number, letter in enumerate(outcomes, start=1)]
     probability = None if finding is Finding.NOT_ASSESSED else 0.7
     case = context(assessments=assessments, finding=finding, probability=probability)
-    study, *images = groups_of(case)
+    report = srread(BytesIO(build_structured_report(case).body))
+    study, *images = report.content.get_image_measurement_groups()
     assert (evaluations(study)["121402"], evaluations(study)["111017"]) == (normality, summary)
     assert len(study.get_measurements()) == (probability is not None)
     assert [len(group.get_measurements()) for group in images] == [letter == "S" for letter in outcomes]
-    assert report_of(case).CompletionFlag == ("PARTIAL" if "F" in outcomes else "COMPLETE")
+    assert report.CompletionFlag == ("PARTIAL" if "F" in outcomes else "COMPLETE")
 
 
 @pytest.mark.parametrize(
@@ -180,18 +199,18 @@ def test_finding_and_failures_are_coded(finding, outcomes, normality, summary, c
         (Priority.STAT, "1", "25876001", "RID49480"),
     ],
 )
-def test_priority_and_category_are_coded_only_when_something_is_proposed(
+def test_priority_and_category_are_coded_where_there_is_a_code_for_them(
     priority, category, urgency, actionable, context
 ):
     found = evaluations(groups_of(context(priority=priority, acr_category=category))[0])
     assert (found.get("260870009"), found.get("ACTIONABLE")) == (urgency, actionable)
 
 
-def test_the_text_says_who_made_it_that_it_is_preliminary_and_why(context):
-    assert texts_of(report_of(context())) == [
+def test_the_text_says_who_made_it_that_it_is_preliminary_and_why(report):
+    assert texts_of(report) == [
         "Preliminary. Made by a machine. Not a diagnosis.",
         "Made by an embedded demonstration model, not for clinical use.",
-        "Proposed priority: urgent, ACR category 2, by rule abnormal.",
+        "Priority: urgent, ACR category 2, by rule abnormal.",
         "Two of two.",
         "A rule.",
         "Bundle: embedded 1.2 (0f0f0f0f0f0f).",
@@ -218,8 +237,8 @@ def test_a_region_without_a_code_has_no_finding_site(anatomy, context):
     assert groups_of(context(anatomy=anatomy))[0].finding_sites == []
 
 
-def test_nothing_refers_to_a_place_within_an_image(context):
-    kinds = {item.ValueType for group in groups_of(context()) for item in group[0].ContentSequence}
+def test_nothing_refers_to_a_place_within_an_image(groups):
+    kinds = {item.ValueType for group in groups for item in group[0].ContentSequence}
     assert not kinds & {"SCOORD", "SCOORD3D"}
 
 
@@ -231,12 +250,12 @@ def test_dates_are_in_the_source_s_zone_or_the_site_s(context, header):
     assert "TimezoneOffsetFromUTC" not in site
 
 
-def test_the_summary_says_the_result_in_words_without_the_patient(context, decision, flag):
+def test_the_summary_says_the_result_in_words_without_the_patient(artifact, decision, flag):
     said = sr_summary(decision)
-    assert said.startswith("Abnormal (XR_KNEE), probability 0.91. Proposed priority: urgent, ACR category 2")
+    assert said.startswith("Abnormal (XR_KNEE), probability 0.91. Priority: urgent, ACR category 2")
     assert said.endswith("Preliminary. Made by a machine. Not a diagnosis.")
     assert "not complete" in sr_summary(flag)
-    assert "Lind" not in build_structured_report(context()).summary
+    assert "Lind" not in artifact.summary
 
 
 def test_a_flag_makes_no_report(context, flag):

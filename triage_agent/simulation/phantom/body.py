@@ -38,16 +38,16 @@ class Body:
         key = int.from_bytes(name.encode()[:8].ljust(8), "little")
         return np.random.default_rng([self.shape_seed, key]).standard_normal(_SLOTS)
 
-    def varied(self, name: str, rows: Sequence[Sequence[float]], *, extra: float = 1.0) -> list[list[float]]:
+    def varied(self, name: str, rows: Sequence[Sequence[float]], *, long_as: str = "") -> list[list[float]]:
         """Profile rows of a reference bone, scaled to this patient and individually shaped.
 
-        Rows are (along, x low, x high, z low, z high, shell, density), in mm.
+        A bone that runs beside another is `long_as` that one. Rows are (along, x low, x high, z low, z high, shell, density), in mm.
         """
         noise = self.numbers(name)
-        length = self.scale * extra * (1.0 + 0.03 * noise[0])
-        width = self.scale * extra * (1.0 + 0.04 * noise[1])
-        shell = self.scale * extra * self.mineral ** 0.7 * (1.0 + 0.08 * noise[2])
-        wobble = 1.0 + 0.025 * noise[8 : 8 + 4 * 12].reshape(12, 4)
+        length = self.scale * (1.0 + 0.03 * (self.numbers(long_as)[0] if long_as else noise[0]))
+        width = self.scale * (1.0 + 0.04 * noise[1])
+        shell = self.scale * self.mineral ** 0.7 * (1.0 + 0.08 * noise[2])
+        wobble = 1.0 + 0.018 * noise[8 : 8 + 4 * 12].reshape(12, 4)
         result = []
         for number, (along, x_low, x_high, z_low, z_high, compact, density) in enumerate(rows):
             local = wobble[number % 12]

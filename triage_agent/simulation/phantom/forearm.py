@@ -8,7 +8,7 @@ from triage_agent.simulation.phantom.body import Body
 from triage_agent.simulation.phantom.scene import Bone
 from triage_agent.simulation.phantom.solids import Bend, Loft, ball, profile
 
-RADIUS_LENGTH, ULNA_LENGTH = 238.0, 256.0
+RADIUS_LENGTH, ULNA_LENGTH = 238.0, 265.0
 ULNA_NOTCH = 17.0  # the middle of the trochlear notch, from the olecranon's tip
 
 # (along from the elbow, radial, ulnar, palmar, dorsal edge, shell, density), mm
@@ -40,12 +40,12 @@ _ULNA = (
     (46.0, -9.0, 8.4, 4.0, 24.0, 1.8, 0.12),
     (65.0, -7.4, 7.2, 7.0, 22.4, 2.6, 0.05),
     (100.0, -7.0, 6.4, 6.0, 19.6, 3.0, 0.02),
-    (145.0, -6.4, 6.2, 2.6, 15.2, 2.9, 0.02),
-    (195.0, -5.4, 5.4, -1.4, 9.6, 2.4, 0.03),
-    (228.0, -5.2, 5.2, -3.6, 7.0, 1.6, 0.08),
-    (243.0, -7.2, 7.0, -5.6, 7.4, 0.9, 0.20),
-    (251.0, -8.4, 8.2, -6.6, 8.2, 0.7, 0.28),
-    (256.0, -8.0, 8.0, -6.2, 7.8, 0.9, 0.32),
+    (148.0, -6.4, 6.2, 2.6, 15.2, 2.9, 0.02),
+    (202.0, -5.4, 5.4, -1.4, 9.6, 2.4, 0.03),
+    (237.0, -5.2, 5.2, -3.6, 7.0, 1.6, 0.08),
+    (252.0, -7.2, 7.0, -5.6, 7.4, 0.9, 0.20),
+    (260.0, -8.4, 8.2, -6.6, 8.2, 0.7, 0.28),
+    (265.0, -8.0, 8.0, -6.2, 7.8, 0.9, 0.32),
 )
 
 
@@ -61,7 +61,7 @@ def build_forearm(body: Body) -> Forearm:
     """Radius and ulna side by side, the elbow's axis at y = 0, the radius' wrist surface near (-8, 235, 0)."""
     size = body.scale
     radius = profile(body.varied("radius", _RADIUS), caps=(2.4, 3.0), power=(3.0, 4.0))
-    ulna = profile(body.varied("ulna", _ULNA), caps=(4.0, 4.0), power=(2.5, 2.6))
+    ulna = profile(body.varied("ulna", _ULNA, long_as="radius"), caps=(4.0, 4.0), power=(2.5, 2.6))
     radial_start = np.array([-13.0, 13.0, 0.0]) * size
     ulnar_start = np.array([7.5, -ULNA_NOTCH, 0.0]) * size
     radial_loft = Loft(
@@ -69,11 +69,11 @@ def build_forearm(body: Body) -> Forearm:
         start=Bend(curve=(-0.012, -0.012), reach=6.0),
         end=Bend(slope=(-0.33, 0.16), curve=(0.0135, 0.006), reach=26.0),
     )
-    ulnar_loft = Loft(ulna, ulnar_start, _axes_to(ulnar_start, np.array([11.5, 239.0, 0.0]) * size), boxy=0.1)
+    ulnar_loft = Loft(ulna, ulnar_start, _axes_to(ulnar_start, np.array([11.5, 248.0, 0.0]) * size), boxy=0.1)
     styloid = ball(ulnar_loft.point(ulna.length + 0.5, 0.72, 0.35), np.array([2.6, 5.0, 2.6]) * size, shell=0.7)
     return Forearm(
-        Bone("radius", "forearm", (radial_loft,), texture=0.3),
-        Bone("ulna", "forearm", (ulnar_loft, styloid), texture=0.28),
+        Bone("radius", "forearm", (radial_loft,), texture=0.17),
+        Bone("ulna", "forearm", (ulnar_loft, styloid), texture=0.17),
     )
 
 

@@ -232,17 +232,17 @@ def _reversed(bend: Bend) -> Bend:
 
 def _finger_flesh(body: Body, kind: str, finger: int, bone: Loft) -> Loft:
     """Skin, fat and tendon around one bone of a ray."""
-    wide = {"mc": 11.0, "pp": 10.2, "mp": 9.3, "dp": 8.4}[kind] * (1.12 if finger == 1 else 1.0) * _STOUTNESS[finger]
+    wide = {"mc": 11.0, "pp": 10.0, "mp": 9.3, "dp": 8.6}[kind] * (1.12 if finger == 1 else 1.0) * _STOUTNESS[finger]
     wide *= body.scale * (0.6 + 0.4 * body.flesh)
     tip = 4.5 * body.scale if kind == "dp" else 5.0
     length = bone.profile.length + tip + 6.0
     rows = [
         (0.0, -wide, wide, -1.05 * wide, 0.9 * wide, 1.6, 0.0),
-        (length * 0.45, -0.93 * wide, 0.93 * wide, -1.0 * wide, 0.82 * wide, 1.6, 0.0),
-        (length, -0.93 * wide, 0.93 * wide, -0.95 * wide, 0.75 * wide, 1.6, 0.0),
+        (length * 0.5, -0.93 * wide, 0.93 * wide, -1.0 * wide, 0.82 * wide, 1.6, 0.0),
+        (length, -0.94 * wide, 0.94 * wide, -0.95 * wide, 0.78 * wide, 1.6, 0.0),
     ]
-    round_tip = wide * 1.1 if kind == "dp" else 3.0
-    return Loft(profile(rows, caps=(3.0, round_tip)), bone.origin - bone.axes[1] * 6.0, bone.axes, boxy=0.2)
+    round_tip = wide * 1.1 if kind == "dp" else 8.0
+    return Loft(profile(rows, caps=(8.0, round_tip)), bone.origin - bone.axes[1] * 6.0, bone.axes, boxy=0.2)
 
 
 def _add_sesamoids(parts: HandParts, body: Body) -> None:
@@ -257,16 +257,16 @@ def _add_sesamoids(parts: HandParts, body: Body) -> None:
 def _add_palm(parts: HandParts, body: Body) -> None:
     """The palm, the ball of the thumb, and the wrist's flesh."""
     size, thick = body.scale, body.scale * (0.6 + 0.4 * body.flesh)
-    rows = [(0.0, -27, 27, -20, 12, 2.5, 0), (14, -28, 28, -20, 12, 2.5, 0), (34, -31, 32, -19, 12, 2.5, 0),
-            (60, -34, 34, -17, 11, 2.5, 0), (88, -38, 35, -14, 11, 2.5, 0), (106, -38, 31, -12, 10, 2.5, 0),
-            (116, -35, 25, -11, 9, 2.5, 0)]
+    rows = [(0.0, -25, 26, -19, 12, 2.5, 0), (20, -27, 27, -20, 12, 2.5, 0), (44, -31, 32, -19, 12, 2.5, 0),
+            (70, -34, 34, -17, 11, 2.5, 0), (98, -38, 35, -14, 11, 2.5, 0), (114, -37, 31, -12, 10, 2.5, 0),
+            (128, -31, 22, -10, 9, 2.5, 0)]
     scaled = [(a * size, xl * size, xh * size, zl * thick, zh * thick, s, d) for a, xl, xh, zl, zh, s, d in rows]
-    palm = Loft(profile(scaled, caps=(0.0, 7.0)), np.array([0.0, 12.0, 0.0]) * size, _axes(0.0, 0.0), boxy=0.45)
-    parts.soft.append(Tissue("hand", palm))
+    palm = Loft(profile(scaled, caps=(16.0, 16.0)), np.array([0.0, 24.0, 0.0]) * size, _axes(0.0, 0.0), boxy=0.45)
+    parts.soft.append(Tissue("palm", palm))
     ball_of_thumb = ball(_place(body, (-21.0, 48.0, -12.0)), np.array([19.0, 32.0, 15.0]) * thick, shell=2.0)
-    parts.soft.append(Tissue("hand", ball_of_thumb))
+    parts.soft.append(Tissue("palm", ball_of_thumb))
     web = ball(_place(body, (-30.0, 70.0, -6.0)), np.array([16.0, 24.0, 7.0]) * thick, shell=1.5)
-    parts.soft.append(Tissue("hand", web))
+    parts.soft.append(Tissue("palm", web))
 
 
 def finger_direction(parts: HandParts, finger: int) -> Vector:

@@ -4,10 +4,8 @@ import numpy as np
 
 from triage_agent.simulation.phantom.body import Body
 from triage_agent.simulation.phantom.scene import Bone, Void
-from triage_agent.simulation.phantom.solids import Loft, Solid, ball, profile
+from triage_agent.simulation.phantom.solids import Ellipsoid, Loft, Solid, ball, profile
 
-HUMERUS_LENGTH = 304.0
-HEAD_ABOVE_ELBOW = 282.0  # the head's centre (mm of a reference arm)
 
 # (along from the top, lateral, medial, posterior, anterior edge, shell, density), mm
 _HUMERUS = (
@@ -23,8 +21,8 @@ _HUMERUS = (
     (258.0, -16.5, 15.5, -8.6, 9.0, 2.8, 0.07),
     (276.0, -23.5, 22.5, -6.4, 10.5, 1.6, 0.14),
     (290.0, -28.0, 30.5, -4.4, 11.5, 1.0, 0.20),
-    (298.0, -26.0, 30.0, -4.0, 11.5, 0.8, 0.22),
-    (304.0, -21.0, 22.0, -3.0, 11.0, 0.8, 0.24),
+    (297.0, -26.0, 29.0, -4.0, 11.5, 0.6, 0.22),
+    (304.0, -22.0, 22.0, -3.0, 11.0, 0.0, 0.24),
 )
 
 
@@ -37,13 +35,18 @@ def build_humerus(body: Body) -> Bone:
     parts: list[Solid] = [
         shaft,
         ball(head_at, np.array([23.0, 23.5, 22.5]) * size, shell=0.9 * body.mineral, density=0.21 * body.mineral),
-        _knuckle(body, (-14.0, 0.0, 6.0), (10.5, 10.8, 10.8)),
-        _knuckle(body, (1.0, 0.5, 4.0), (6.5, 10.0, 10.0)),
-        _knuckle(body, (9.0, 0.5, 4.0), (8.0, 9.2, 9.2)),
-        _knuckle(body, (18.0, 1.5, 4.0), (6.0, 13.5, 13.0)),
+        _knuckle(body, (-13.5, 0.0, 6.0), (11.5, 10.8, 10.8)),
+        _knuckle(body, (2.0, 0.5, 4.0), (10.0, 10.2, 10.2)),
+        _knuckle(body, (10.0, 0.5, 4.0), (11.0, 10.4, 10.0)),
+        _knuckle(body, (16.0, 1.0, 4.0), (9.0, 12.8, 12.4)),
     ]
     fossa = Void(ball(np.array([4.0, -17.0, 0.0]) * size, np.array([12.0, 8.5, 10.0]) * size), strength=0.62)
     return Bone("humerus", "arm", tuple(parts), texture=0.16, voids=(fossa,))
+
+
+def head_of(humerus: Bone) -> Ellipsoid:
+    """The humeral head."""
+    return next(part for part in humerus.parts if isinstance(part, Ellipsoid))
 
 
 def _knuckle(body: Body, at: tuple[float, float, float], radii: tuple[float, float, float]) -> Solid:

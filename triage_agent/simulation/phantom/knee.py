@@ -18,12 +18,13 @@ _FEMUR = (
     (100.0, -15.8, 16.8, -15.0, 16.0, 3.8, 0.04),
     (125.0, -18.5, 20.5, -17.5, 18.0, 2.4, 0.09),
     (146.0, -25.0, 28.5, -20.0, 21.0, 1.3, 0.15),
-    (160.0, -33.5, 37.0, -21.0, 24.0, 0.9, 0.18),
-    (169.0, -37.5, 40.5, -21.0, 25.5, 0.8, 0.20),
-    (178.0, -37.5, 39.0, -20.0, 26.0, 0.8, 0.21),
+    (160.0, -33.5, 37.0, -22.0, 24.0, 0.9, 0.18),
+    (169.0, -38.0, 40.5, -24.0, 25.0, 0.8, 0.20),
+    (180.0, -38.0, 39.0, -27.0, 24.0, 0.5, 0.21),
+    (186.0, -35.0, 36.0, -26.0, 22.0, 0.0, 0.21),
 )
 _TIBIA = (
-    (0.0, -35.5, 36.5, -24.0, 21.0, 1.0, 0.30),
+    (0.0, -36.0, 36.5, -24.0, 21.0, 1.3, 0.30),
     (4.0, -37.0, 38.0, -25.0, 22.5, 0.9, 0.27),
     (12.0, -36.0, 37.0, -24.0, 22.0, 0.8, 0.21),
     (22.0, -31.5, 33.0, -21.0, 22.0, 0.9, 0.18),
@@ -57,16 +58,16 @@ _THIGH = (
 
 def _femur(body: Body) -> Bone:
     size = body.scale
-    made = profile(body.varied("femur", _FEMUR), caps=(0.0, 9.0), power=(2.0, 2.2))
+    made = profile(body.varied("femur", _FEMUR), caps=(0.0, 14.0), power=(2.0, 2.0))
     gap = _gap(body) / 2
-    origin = np.array([0.0, -gap - 13.0 * size - made.length, 0.0])
-    shaft = Loft(made, origin, np.eye(3), boxy=0.25, end=Bend(curve=(-0.004, 0.0), reach=18.0))
+    origin = np.array([0.0, -gap - 6.5 * size - made.length, 0.0])
+    shaft = Loft(made, origin, np.eye(3), boxy=0.6, end=Bend(curve=(0.009, 0.0), reach=22.0))
     parts: list[Solid] = [shaft]
-    for side, x, radii in ((-1, -21.0, (17.0, 19.0, 27.0)), (1, 22.5, (17.0, 19.5, 28.5))):
-        down = -gap - 19.0 * size
+    for side, x, radii in ((-1, -20.5, (19.0, 18.0, 27.0)), (1, 21.5, (19.0, 18.5, 28.5))):
+        down = -gap - 18.0 * size
         parts.append(_condyle(body, (x * size, down, -4.0 * size), radii))
-        parts.append(_condyle(body, ((x + side) * size, down + 1.0 - 2.0 * size, -20.0 * size), (14.0, 18.0, 18.5)))
-    return Bone("femur", "thigh", tuple(parts), texture=0.17)
+        parts.append(_condyle(body, ((x + side) * size, down + 1.0 - 2.0 * size, -20.0 * size), (15.0, 17.5, 18.5)))
+    return Bone("femur", "thigh", tuple(parts), texture=0.11)
 
 
 def _condyle(body: Body, at: tuple[float, float, float], radii: tuple[float, float, float]) -> Ellipsoid:
@@ -79,18 +80,18 @@ def _gap(body: Body) -> float:
 
 def _tibia(body: Body) -> Bone:
     size = body.scale
-    made = profile(body.varied("tibia", _TIBIA), caps=(3.5, 0.0), power=(2.6, 2.0))
+    made = profile(body.varied("tibia", _TIBIA), caps=(5.0, 0.0), power=(2.6, 2.0))
     top = np.array([0.0, _gap(body) / 2, -2.0 * size])
-    plateau = Bend(slope=(0.0, -0.13), curve=(0.0022, 0.0), reach=14.0)
+    plateau = Bend(slope=(0.0, -0.17), curve=(-0.0018, 0.001), reach=14.0)
     parts: list[Solid] = [Loft(made, top, np.eye(3), boxy=0.45, start=plateau)]
     for x, height in ((-5.5, 6.0), (6.0, 7.5)):
         parts.append(ball((x * size, top[1] + 1.5 * size, -4.0 * size), np.array([4.2, height, 8.0]) * size,
                           shell=0.8, density=0.25 * body.mineral))
-    return Bone("tibia", "leg", tuple(parts), texture=0.18)
+    return Bone("tibia", "leg", tuple(parts), texture=0.12)
 
 
 def _fibula(body: Body) -> Bone:
-    made = profile(body.varied("fibula", _FIBULA), caps=(5.0, 0.0), power=(2.0, 2.0))
+    made = profile(body.varied("fibula", _FIBULA, long_as="tibia"), caps=(5.0, 0.0), power=(2.0, 2.0))
     origin = np.array([-35.0, 15.0, -19.0]) * body.scale
     return Bone("fibula", "leg", (Loft(made, origin, np.eye(3), boxy=0.1),), texture=0.2)
 
@@ -123,7 +124,7 @@ def _build(body: Body, look: Look, rng: np.random.Generator) -> Scene:
         joints[name] = Joint(centre, Y, X * side, 16.0 * size, 20.0 * size, _gap(body), _LEG, "femur", "tibia")
     width, centre_z = (150.0, 0.0) if look.name != "lateral" else (152.0, 2.0)
     scene = Scene(bones, (_flesh(body),), np.array([0.0, -6.0, centre_z]) * size, (width * size, 206.0 * size), joints)
-    bend = float(rng.normal(26.0, 6.0)) if look.name == "lateral" else float(rng.uniform(0.0, 4.0))
+    bend = float(rng.normal(17.0, 6.0)) if look.name == "lateral" else float(rng.uniform(0.0, 4.0))
     return _flexed(scene, body, bend)
 
 

@@ -90,7 +90,9 @@ def detect(primary: Map, beam: Map, pitch: float, exposure: Exposure, rng: np.ra
     intensity = gaussian_filter(intensity, sigma, truncate=3.0)
     seen = -np.log(np.maximum(intensity, np.float32(_DARKEST)))
     if exposure.sharpening:
-        seen += np.float32(exposure.sharpening) * (seen - _wide_blur(seen, pitch, exposure.sharpening_range))
+        lit_area = beam > 0.5  # noqa: PLR2004 - more than half lit
+        evened = np.where(lit_area, seen, seen[lit_area].mean())
+        seen += np.float32(exposure.sharpening) * (evened - _wide_blur(evened, pitch, exposure.sharpening_range))
     return np.asarray(seen, dtype=np.float32)
 
 

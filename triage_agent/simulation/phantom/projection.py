@@ -15,6 +15,8 @@ Box = tuple[slice, slice]
 _MIN_FORESHORTENING = 0.3  # a loft seen nearly end-on is drawn as if tilted no further than this
 _CORTEX_WEAVE = 0.12  # how much of the trabecular texture shows in compact bone
 _SOFTEST_EDGE_MM = 0.25
+_HOLLOW_DEPTH = 0.65  # a hollow through this much of a bone has also thinned both its walls
+_BLEND_MM = 14.0  # paths through soft tissue that differ by less run into each other
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +92,17 @@ def _merge(solid: Solid, camera: Camera, outer: Map, inner: Map | None) -> None:
     patch = _patch(solid, camera)
     if patch is None:
         return
-    np.maximum(outer[patch.box], patch.outer, out=outer[patch.box])
+    outer[patch.box] = _blended(outer[patch.box], patch.outer)
     if inner is not None:
-        np.maximum(inner[patch.box], patch.inner, out=inner[patch.box])
+        inner[patch.box] = _blended(inner[patch.box], patch.inner)
+
+
+def _blended(one: Map, other: Map) -> Map:
+    """The larger of two paths, without a crease where they are equal and without growing at their outlines."""
+    low, high = np.minimum(one, other), np.maximum(one, other)
+    reach = np.minimum(low, np.float32(_BLEND_MM))
+    overlap = np.maximum(reach - (high - low), 0.0)
+    return np.asarray(high + overlap * overlap / (4.0 * np.maximum(reach, np.float32(0.1))), dtype=np.float32)
 
 
 def _add(solid: Solid, camera: Camera, total: Map) -> None:
@@ -139,7 +149,7 @@ def _hollow(void: Void, camera: Camera, box: Box, outer: Map, compact: Map) -> N
     if patch is None or (common := _common(patch.box, box)) is None:
         return
     here, there = _relative(common, box), _relative(common, patch.box)
-    share = np.clip(patch.outer[there] / np.maximum(outer[here], 0.5), 0.0, 1.0)
+    share = np.clip(patch.outer[there] / np.maximum(_HOLLOW_DEPTH * outer[here], 0.5), 0.0, 1.0)
     compact[here] *= 1.0 - np.float32(void.strength) * share
     if void.rim:
         border = np.minimum(patch.outer[there] - patch.inner[there], outer[here])

@@ -12,12 +12,12 @@ _FLAT_TURN = 32.0  # the scapula lies this far out of the frontal plane (degrees
 # The blade: (down from its upper edge, lateral, medial, back, front, shell, density)
 _BLADE = (
     (0.0, 30.0, 78.0, -2.0, 1.0, 0.7, 0.25),
-    (12.0, 24.0, 88.0, -2.0, 1.2, 0.8, 0.12),
-    (30.0, 21.0, 92.0, -2.0, 1.6, 0.8, 0.06),
-    (45.0, 23.0, 92.0, -2.2, 1.8, 0.8, 0.05),
-    (70.0, 34.0, 90.0, -2.0, 1.6, 0.7, 0.05),
-    (105.0, 50.0, 86.0, -2.0, 1.6, 0.7, 0.06),
-    (130.0, 62.0, 84.0, -2.4, 2.0, 0.8, 0.12),
+    (12.0, 24.0, 88.0, -2.6, 2.0, 1.0, 0.14),
+    (30.0, 21.0, 92.0, -3.0, 2.4, 1.0, 0.12),
+    (45.0, 23.0, 92.0, -3.0, 2.4, 1.0, 0.12),
+    (70.0, 34.0, 90.0, -3.0, 2.4, 1.0, 0.12),
+    (105.0, 50.0, 86.0, -3.0, 2.4, 1.0, 0.12),
+    (130.0, 62.0, 84.0, -3.0, 2.6, 1.0, 0.14),
     (142.0, 66.0, 82.0, -2.4, 2.0, 1.0, 0.2),
 )
 _CLAVICLE = (
@@ -29,11 +29,11 @@ _CLAVICLE = (
     (130.0, -4.0, 13.0, -2.0, 13.0, 1.1, 0.16),
     (146.0, -8.0, 14.0, -4.0, 14.0, 0.8, 0.24),
 )
-_CONTOURS = {  # straight pieces: start, end, half-widths (across, in depth), shell, density
-    "spine": ((84.0, 0.0, -26.0), (4.0, -30.0, -24.0), (4.2, 4.0), 1.0, 0.14),
-    "neck": ((46.0, 2.0, -8.0), (27.0, 2.0, -4.0), (15.0, 7.0), 0.9, 0.16),
-    "border": ((29.0, 16.0, -8.0), (58.0, 118.0, -26.0), (3.4, 3.6), 1.5, 0.14),
-    "coracoid": ((36.0, -16.0, -2.0), (20.0, -21.0, 20.0), (7.0, 6.5), 0.9, 0.2),
+_CONTOURS = {  # straight pieces: start, end, half-widths (across, in depth) at both, shell, density
+    "spine": ((88.0, 4.0, -26.0), (-10.0, -36.0, -22.0), ((2.6, 3.0), (6.5, 5.0)), 0.8, 0.12),
+    "neck": ((62.0, 10.0, -12.0), (27.0, 3.0, -4.0), ((30.0, 2.5), (15.0, 6.0)), 0.5, 0.14),
+    "border": ((30.0, 14.0, -8.0), (66.0, 124.0, -24.0), ((5.0, 4.6), (2.2, 3.0)), 1.2, 0.10),
+    "coracoid": ((36.0, -14.0, -2.0), (18.0, -20.0, 20.0), ((7.5, 6.5), (5.5, 5.0)), 0.8, 0.18),
 }
 _RIBS = 6
 
@@ -67,33 +67,34 @@ def _glenoid(body: Body) -> Ellipsoid:
 
 
 def _acromion(body: Body) -> Loft:
-    rows = [(0.0, -5.0, 5.0, -9.0, 9.0, 0.9, 0.18), (18.0, -5.2, 5.0, -12.0, 12.0, 0.9, 0.18),
-            (36.0, -4.6, 4.4, -11.0, 12.0, 0.9, 0.2), (45.0, -4.0, 3.6, -8.0, 9.0, 0.8, 0.22)]
-    made = profile(body.varied("acromion", rows), caps=(3.0, 6.0), power=(2.0, 2.4))
-    axes = frame_along((-1.0, 0.12, 0.25))
-    return Loft(made, np.array([24.0, -38.0, -14.0]) * body.scale, axes, boxy=0.4)
+    rows = [(0.0, -5.5, 4.5, -10.0, 9.0, 0.8, 0.16), (10.0, -5.4, 5.0, -12.0, 12.0, 0.8, 0.16),
+            (22.0, -4.8, 4.4, -12.0, 12.0, 0.8, 0.18), (30.0, -4.0, 3.6, -8.0, 9.0, 0.8, 0.2)]
+    made = profile(body.varied("acromion", rows), caps=(2.5, 7.0), power=(2.4, 2.0))
+    axes = frame_along((-1.0, 0.26, 0.2))
+    return Loft(made, np.array([-8.5, -41.5, -6.0]) * body.scale, axes, boxy=0.3)
 
 
 def _strut(
     body: Body,
     start: tuple[float, float, float],
     end: tuple[float, float, float],
-    half: tuple[float, float],
+    half: tuple[tuple[float, float], tuple[float, float]],
     shell: float,
     density: float,
 ) -> Loft:
-    """A straight piece with rounded ends."""
+    """A straight, tapering piece with rounded ends."""
     low, high = np.array(start) * body.scale, np.array(end) * body.scale
     length = float(np.linalg.norm(high - low))
-    wide, deep = half[0] * body.scale, half[1] * body.scale
-    rows = [(at * length, -wide, wide, -deep, deep, shell, density * body.mineral) for at in (0.0, 0.5, 1.0)]
-    return Loft(profile(rows, caps=(wide, wide)), low, frame_along(high - low), boxy=0.2)
+    rows = []
+    for at, (wide, deep) in zip((0.0, 1.0), np.array(half) * body.scale, strict=True):
+        rows.append((at * length, -wide, wide, -deep, deep, shell, density * body.mineral))
+    return Loft(profile(rows, caps=(min(rows[0][2], 8.0), min(rows[1][2], 5.0))), low, frame_along(high - low), boxy=0.2)
 
 
 def _clavicle(body: Body) -> Bone:
     made = profile(body.varied("clavicle", _CLAVICLE), caps=(3.5, 4.0), power=(2.4, 2.4))
     axes = frame_along((1.0, -0.03 + 0.04 * float(body.numbers("tilt")[0]), 0.25))
-    start = np.array([-11.0 + 2.0 * (body.cartilage - 1.0), -41.0, 4.0]) * body.scale
+    start = np.array([-6.5 + 3.0 * (body.cartilage - 1.0), -42.0, 0.0]) * body.scale
     return Bone("clavicle", "girdle", (Loft(made, start, axes, boxy=0.1),), texture=0.2)
 
 
@@ -122,7 +123,7 @@ def chest_flesh(body: Body) -> list[Tissue]:
     trunk = Loft(profile(rows, caps=(20.0, 0.0)), np.array([165.0, -66.0, -18.0]) * size, np.eye(3), boxy=0.3)
     cap = ball(np.array([4.0, 4.0, -2.0]) * size, np.array([56.0, 62.0, 58.0]) * thick, shell=8.0 * body.flesh)
     slope = ball(np.array([80.0, -24.0, -20.0]) * size, np.array([86.0, 46.0, 46.0]) * thick, shell=8.0 * body.flesh)
-    armpit = ball(np.array([58.0, 66.0, -10.0]) * size, np.array([62.0, 74.0, 56.0]) * thick, shell=8.0 * body.flesh)
+    armpit = ball(np.array([78.0, 84.0, -10.0]) * size, np.array([56.0, 130.0, 58.0]) * thick, shell=8.0 * body.flesh)
     return [Tissue("chest", part) for part in (trunk, cap, slope, armpit)]
 
 

@@ -17,6 +17,8 @@ Table = NDArray[np.float32]
 STEP_MM = 0.2  # how finely a loft's profile is tabulated along its axis
 _PAD = 2  # zero entries at both ends, so that clipped look-ups outside the solid find nothing
 _MIN_HALF_WIDTH = 0.05
+# (size, radians a mm, multiple of the phase) of the waves that make a fracture line ragged
+_TEETH = ((1.3, 0.29, 1.0), (0.9, 0.77, 2.3), (0.55, 1.83, 3.7), (0.35, 4.1, 5.9))
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Plane:
 
     def height(self, offset: NDArray[np.float32], slope: float) -> NDArray[np.float32]:
         """Axial position (mm) of the plane at a perpendicular `offset` (mm)."""
-        teeth = np.sin(1.3 * offset + self.phase) + 0.6 * np.sin(3.1 * offset + 2.0 * self.phase)
+        teeth = sum(size * np.sin(pitch * offset + turn * self.phase) for size, pitch, turn in _TEETH)
         return np.asarray(self.at + slope * offset + self.jag * teeth, dtype=np.float32)
 
 
@@ -187,7 +189,11 @@ def _caps(
 
 
 def _padded(values: NDArray[np.float64], *, edge: bool = False) -> Table:
-    return np.pad(values.astype(np.float32), _PAD, mode="edge" if edge else "constant")
+    padded = np.zeros(len(values) + 2 * _PAD, dtype=np.float32)
+    padded[_PAD:-_PAD] = values
+    if edge:
+        padded[:_PAD], padded[-_PAD:] = values[0], values[-1]
+    return padded
 
 
 def table_index(along: NDArray[np.float32], size: int) -> NDArray[np.intp]:

@@ -12,7 +12,7 @@ _TILE = 512  # entries a side; tiles repeat, and each bone starts elsewhere on t
 _PITCH_MM = 0.25
 _SEED = 20_240_607
 # (share, grain along the bone, grain across it) in tile entries: fine struts, coarse struts, patches of density
-_GRAINS = ((0.55, 5.0, 0.8), (0.6, 9.0, 2.2), (0.55, 26.0, 18.0))
+_GRAINS = ((0.8, 3.0, 0.8), (0.4, 7.0, 1.6), (0.4, 24.0, 20.0))
 
 
 @cache

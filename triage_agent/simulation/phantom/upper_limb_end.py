@@ -101,7 +101,7 @@ def _build_finger(body: Body, look: Look, rng: np.random.Generator) -> Scene:
     width = (56.0 if look.name == "frontal" else 44.0) * body.scale
     size = (width, float(np.linalg.norm(tip - base)) + 20.0 * body.scale)
     scene = _scene(parts, by.point((base + tip) / 2), size)
-    scene = scene.moving({bone.segment for bone in parts.bones.values()}, by)
+    scene = scene.moving({"palm", *(bone.segment for bone in parts.bones.values())}, by)
     bones = {_plain(name, finger): replace(bone, name=_plain(name, finger)) for name, bone in scene.bones.items()}
     joints = {_plain(name, finger): _renamed(joint, by, finger) for name, joint in parts.joints.items()}
     return replace(scene, bones=bones, joints=joints)

@@ -15,13 +15,15 @@ _SUPINE = np.diag([1.0, 1.0, -1.0])  # the palm faces the tube: what is dorsal l
 _HAND_DOWN = np.diag([1.0, -1.0, -1.0])
 _BEYOND_ELBOW = frozenset({"forearm"})
 _CARPUS_AND_METACARPALS = "hand"
+_HAND_FLESH = frozenset({"hand", "palm"})
 
 _UPPER_ARM = (
-    (0.0, -48, 50, -52, 50, 7, 0), (90, -46, 48, -48, 50, 7, 0), (170, -42, 44, -42, 44, 6, 0),
-    (215, -42, 45, -36, 40, 5, 0), (245, -42, 44, -33, 38, 5, 0), (285, -40, 40, -30, 34, 4, 0),
+    (0.0, -40, 44, -52, 48, 7, 0), (60, -47, 50, -52, 50, 7, 0), (140, -46, 48, -48, 50, 7, 0),
+    (215, -42, 44, -42, 44, 6, 0), (260, -42, 44, -36, 40, 5, 0), (300, -42, 42, -33, 37, 5, 0),
+    (345, -38, 38, -30, 32, 4, 0),
 )
 _LOWER_ARM = (
-    (0.0, -40, 40, -34, 32, 4, 0), (40, -45, 43, -40, 34, 5, 0), (90, -42, 40, -38, 32, 5, 0),
+    (0.0, -36, 38, -30, 32, 4, 0), (30, -43, 43, -36, 34, 5, 0), (55, -45, 44, -40, 34, 5, 0), (90, -42, 40, -38, 32, 5, 0),
     (150, -35, 35, -30, 26, 4, 0), (205, -28, 30, -22, 20, 3, 0), (245, -27, 28, -18, 17, 2.5, 0),
     (300, -34, 34, -14, 15, 2.5, 0),
 )
@@ -29,7 +31,7 @@ _LOWER_ARM = (
 
 def upper_arm_flesh(body: Body) -> Tissue:
     """Muscle and fat around the humerus, in the humerus' frame."""
-    return Tissue("arm", _sleeve(body, _UPPER_ARM, np.array([0.0, -262.0, 0.0]) * body.scale, (0.0, 20.0)))
+    return Tissue("arm", _sleeve(body, _UPPER_ARM, np.array([0.0, -308.0, 0.0]) * body.scale, (70.0, 30.0)))
 
 
 def forearm_parts(body: Body) -> tuple[list[Bone], list[Tissue]]:
@@ -37,7 +39,7 @@ def forearm_parts(body: Body) -> tuple[list[Bone], list[Tissue]]:
     forearm = build_forearm(body)
     over = Rigid(_SUPINE, np.zeros(3))
     bones = [bone.moved(over) for bone in (forearm.radius, forearm.ulna)]
-    sleeve = _sleeve(body, _LOWER_ARM, np.array([-1.0, -22.0, -8.0]) * body.scale, (18.0, 0.0))
+    sleeve = _sleeve(body, _LOWER_ARM, np.array([-1.0, -36.0, -8.0]) * body.scale, (34.0, 0.0))
     return bones, [Tissue("forearm", sleeve)]
 
 
@@ -89,7 +91,7 @@ def _build_forearm(body: Body, look: Look, rng: np.random.Generator) -> Scene:
     radius_end = bones[0].shaft.point(bones[0].shaft.profile.length)
     down = Rigid(_HAND_DOWN, radius_end + np.array([2.0, 1.8 * body.cartilage, 0.0]) * body.scale)
     bones += [bone.moved(down) for bone in hand.bones.values() if bone.segment == _CARPUS_AND_METACARPALS]
-    soft += [part.moved(down) for part in hand.soft if part.segment == _CARPUS_AND_METACARPALS]
+    soft += [part.moved(down) for part in hand.soft if part.segment in _HAND_FLESH]
     bones.append(build_humerus(body))
     soft.append(upper_arm_flesh(body))
     size = body.scale

@@ -3,25 +3,21 @@
 import numpy as np
 
 from triage_agent.simulation.phantom.body import Body
-from triage_agent.simulation.phantom.humerus import HEAD_ABOVE_ELBOW, build_humerus
+from triage_agent.simulation.phantom.humerus import build_humerus, head_of
 from triage_agent.simulation.phantom.region import Look, Place, Region
 from triage_agent.simulation.phantom.rigid import X, Y, Z, Rigid, shift, turn
 from triage_agent.simulation.phantom.scene import Joint, Scene
 from triage_agent.simulation.phantom.shoulder import build_girdle, chest_flesh, lung
 from triage_agent.simulation.phantom.upper_limb_middle import elbow_joint, forearm_parts, upper_arm_flesh
 
-_HEAD_OFFSET = (11.0, -3.0)  # the head's centre from the humerus' axis (medial, anterior)
-
 
 def _arm_hanging(body: Body, abduction: float, rotation: float) -> Scene:
     """Trunk and arm with the humeral head at the origin; the arm is rotated about itself and abducted."""
-    size = body.scale
     bones = build_girdle(body)
     lower, soft = forearm_parts(body)
     arm_bones = [build_humerus(body), *lower]
     arm_soft = [upper_arm_flesh(body), *soft]
-    by = shift(np.array([-_HEAD_OFFSET[0], HEAD_ABOVE_ELBOW - 1.0, -_HEAD_OFFSET[1]]) * size)
-    by = by.then(turn(np.zeros(3), Y, rotation)).then(turn(np.zeros(3), Z, abduction))
+    by = shift(-head_of(arm_bones[0]).centre).then(turn(np.zeros(3), Y, rotation)).then(turn(np.zeros(3), Z, abduction))
     for bone in arm_bones:
         bones[bone.name] = bone.moved(by)
     tissues = (*chest_flesh(body), *(tissue.moved(by) for tissue in arm_soft))
@@ -39,7 +35,7 @@ def _glenohumeral(body: Body) -> Joint:
 
 def _acromioclavicular(body: Body) -> Joint:
     return Joint(
-        centre=np.array([-13.0, -40.0, 2.0]) * body.scale, axis=X, side=Y, half_width=5.5 * body.scale,
+        centre=np.array([-7.5, -42.0, 0.0]) * body.scale, axis=X, side=Y, half_width=5.5 * body.scale,
         half_depth=6.0 * body.scale, gap=2.0, moves=frozenset(), near="scapula", far="clavicle",
     )
 
@@ -54,11 +50,9 @@ def _framed(scene: Scene, centre: np.ndarray, size: tuple[float, float]) -> Scen
 
 
 def _build_shoulder(body: Body, look: Look, rng: np.random.Generator) -> Scene:
-    rotation = {"internal": 48.0, "external": -8.0, "scapular": 20.0}[look.name] + float(rng.normal(0.0, 6.0))
+    rotation = {"internal": 48.0, "external": -8.0, "grashey": 20.0}[look.name] + float(rng.normal(0.0, 6.0))
     scene = _arm_hanging(body, float(rng.uniform(4.0, 16.0)), rotation)
     size = body.scale
-    if look.name == "scapular":
-        return _framed(scene, np.array([20.0, 38.0, -10.0]) * size, (190.0 * size, 228.0 * size))
     return _framed(scene, np.array([40.0, 36.0, 0.0]) * size, (222.0 * size, 204.0 * size))
 
 
@@ -80,7 +74,7 @@ _HUMERAL_NECK = Place("humerus", 0.12, 0.19, 3.0)
 
 SHOULDER = Region(
     build=_build_shoulder,
-    looks=(Look("internal", "AP", 0.0), Look("external", "AP", 0.0), Look("scapular", "{}LO", -52.0)),
+    looks=(Look("internal", "AP", 0.0), Look("external", "AP", 0.0), Look("grashey", "{}LO", 34.0, routine=False)),
     fractures=(_HUMERAL_NECK, Place("clavicle", 0.35, 0.65, 2.0)),
     lesions=(Place("humerus", 0.1, 0.28, 3.0), Place("clavicle", 0.2, 0.6)),
     wires=(Place("humerus", 0.12, 0.16), Place("clavicle", 0.15, 0.3)),

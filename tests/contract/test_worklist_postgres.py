@@ -1,0 +1,95 @@
+"""What only a server can do: lose connections, be configured otherwise, fail over."""
+
+import pytest
+from sqlalchemy import create_engine, text
+from support.story import RULE, received
+
+from triage_agent.domain.errors import WorklistUnavailableError
+from triage_agent.worklist import SqlWorklist, open_engine
+
+pytestmark = pytest.mark.external
+
+
+@pytest.fixture
+def engine(postgres_url):
+    engine = open_engine(postgres_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def admin(postgres_url):
+    """A connection past our engine, whose settings for the database are taken back."""
+    engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+        connection.execute(text("ALTER DATABASE triage RESET ALL"))
+    engine.dispose()
+
+
+def cut(admin):
+    """End every other connection to the database."""
+    admin.execute(
+        text(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    )
+
+
+def test_connections_that_were_cut_are_replaced(engine, admin):
+    worklist = SqlWorklist(engine)
+    worklist.register(received(), RULE)
+    cut(admin)
+    worklist.register(received(image="1.2.1.2"), RULE)
+    assert worklist.items()[0].instances == 2
+
+
+def test_a_connection_that_is_cut_at_work_leaves_nothing_behind(engine, admin, monkeypatch):
+    worklist = SqlWorklist(engine)
+
+    def cut_first(session, *events):
+        cut(admin)
+        session.execute(text("SELECT 1"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("triage_agent.worklist.registration.append_audit", cut_first)
+        with pytest.raises(WorklistUnavailableError, match="did not answer"):
+            worklist.register(received(), RULE)
+    assert worklist.items() == []
+
+
+def test_a_server_that_would_lose_commits_is_told_not_to(postgres_url, admin):
+    admin.execute(text("ALTER DATABASE triage SET synchronous_commit = off"))
+    engine = open_engine(postgres_url)
+    with engine.connect() as connection:
+        assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
+    engine.dispose()
+
+
+def test_a_stricter_server_is_left_as_it_is(postgres_url, admin):
+    admin.execute(text("ALTER DATABASE triage SET synchronous_commit = remote_apply"))
+    engine = open_engine(postgres_url)
+    with engine.connect() as connection:
+        assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == "remote_apply"
+    engine.dispose()
+
+
+def test_a_server_that_only_reads_is_a_worklist_that_is_away(postgres_url, admin):
+    admin.execute(text("ALTER DATABASE triage SET default_transaction_read_only = on"))
+    engine = open_engine(postgres_url)
+    with pytest.raises(WorklistUnavailableError, match="read-only"):
+        SqlWorklist(engine).register(received(), RULE)
+    engine.dispose()
+    admin.execute(text("SET default_transaction_read_only = off"))
+
+
+def test_a_row_that_another_holds_for_too_long_is_a_worklist_that_is_away(postgres_url):
+    engine = open_engine(f"{postgres_url}&options=-c%20lock_timeout%3D50ms")
+    worklist = SqlWorklist(engine)
+    worklist.register(received(), RULE)
+    with engine.begin() as other:
+        other.execute(text("SELECT * FROM studies FOR UPDATE"))
+        with pytest.raises(WorklistUnavailableError, match="lock timeout"):
+            worklist.register(received(image="1.2.1.2"), RULE)
+    engine.dispose()

@@ -1,0 +1,221 @@
+"""The installed agent as a process of its own, configured and asked as a site would."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from triage_agent.cli.options import jsonable
+from triage_agent.settings import load_settings
+from triage_agent.worklist import SqlWorklist, open_engine
+
+COMMAND = Path(sys.executable).with_name("triage-agent")
+SETTLED = frozenset({"delivered", "out_of_scope", "needs_human"})
+PATIENCE_SECONDS = 120.0  # how long a test waits for what should take seconds: machines are shared
+_STOP_SECONDS = 30.0  # INTERFACE.md: SIGTERM drains and ends within 30 s
+_TAIL = 6000  # characters of a log that a failed test shows
+
+
+def free_port():
+    """A TCP port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def eventually(look, seconds=PATIENCE_SECONDS, every=0.1):
+    """The first true thing that `look` returns."""
+    deadline = time.monotonic() + seconds
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"still {seen!r} after {seconds:g} s"
+        time.sleep(every)
+    return seen
+
+
+def triage_agent(*arguments, config=None, timeout=300, **environment):
+    """Run the installed command to its end."""
+    command = [str(COMMAND), *map(str, arguments), *(["--config", str(config)] if config else [])]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout, check=False, env={**os.environ, **environment}
+    )
+
+
+class Agent:
+    """One `triage-agent serve`, with its folder, its log, and its worklist."""
+
+    def __init__(self, folder, *, bundle, role="all", shares_data_with=None, **site):
+        """`site`: pacs_port, ris_port, quiet, sends, log_format, and `tables`, TOML that is put at the end."""
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.role = role
+        self.port, self.web_port = free_port(), free_port()
+        self.data_dir = shares_data_with.data_dir if shares_data_with else self.folder / "var"
+        self.log = self.folder / "agent.log"
+        self.config = self.folder / "agent.toml"
+        self.config.write_text(_toml(self, bundle, **site))
+        self._process = None
+        self._engine = None
+
+    # --- the process -------------------------------------------------------------------------------------------------
+    def start(self, *, wait=True):
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(COMMAND), "serve", "--role", self.role, "--config", str(self.config)],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        if wait:
+            eventually(self.ready)
+        return self
+
+    def ready(self):
+        """Whether /readyz answers 200; an agent that has ended fails the test."""
+        assert self.running, f"serve ended with {self._process.returncode}: {self.log_text[-_TAIL:]}"
+        return self.get("readyz")[0] == 200
+
+    @property
+    def running(self):
+        return self._process is not None and self._process.poll() is None
+
+    def get(self, path):
+        """Status and body of a page; (0, "") where nothing answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.web_port}/{path}", timeout=10) as answer:  # noqa: S310
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def kill(self):
+        """SIGKILL, to everything that it started."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def terminate(self):
+        """SIGTERM, without waiting."""
+        self._process.terminate()
+
+    def wait(self, seconds=_STOP_SECONDS):
+        """Its exit code."""
+        return self._process.wait(seconds)
+
+    def stop(self):
+        """SIGTERM; returns the exit code."""
+        self.terminate()
+        return self.wait()
+
+    def restart(self):
+        self.stop()
+        return self.start()
+
+    def close(self):
+        """Leave nothing behind, whatever the test did."""
+        if self.running:
+            self.kill()
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    @property
+    def log_text(self):
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    @property
+    def log_tail(self):
+        return self.log_text[-_TAIL:]
+
+    # --- what it shows -----------------------------------------------------------------------------------------------
+    def cli(self, *arguments, **options):
+        """Another command with the same configuration."""
+        return triage_agent(*arguments, config=self.config, **options)
+
+    def worklist(self):
+        """What `worklist --json` prints, without starting an interpreter each time."""
+        return jsonable(self._open().items(limit=100_000))
+
+    def study(self, uid):
+        """What `study UID --json` prints; None where there is none."""
+        return jsonable(self._open().study(str(uid)))
+
+    def item(self, uid):
+        """The study's line of the worklist; None where there is none."""
+        detail = self.study(uid)
+        return detail["item"] if detail else None
+
+    def settled(self, *uids, seconds=PATIENCE_SECONDS):
+        """The studies' lines once each has come to its end."""
+
+        def look():
+            items = [self.item(uid) for uid in uids]
+            return items if all(item and item["status"] in SETTLED for item in items) else None
+
+        return eventually(look, seconds)
+
+    def actions(self, uid):
+        """What the audit trail says of a study, in order."""
+        return [event["action"] for event in self.study(uid)["audit"]]
+
+    def _open(self):
+        if self._engine is None:
+            self._engine = open_engine(load_settings(self.config).database_url)
+        return SqlWorklist(self._engine)
+
+
+def _toml(
+    agent, bundle, *, pacs_port=None, ris_port=None, quiet=0.5, sends=("sr",), log_format="console", tables=""
+):
+    peers = ""
+    if pacs_port is not None:
+        peers += f"""
+[[dicom.peers]]
+name = "pacs"
+ae_title = "PACS"
+host = "127.0.0.1"
+port = {pacs_port}
+may = ["store", "query"]
+"""
+        if sends:
+            peers += f'[[routes]]\nto = "pacs"\nsend = {json.dumps(list(sends))}\n'
+    if ris_port is not None:
+        peers += f"""
+[[hl7.peers]]
+name = "ris"
+host = "127.0.0.1"
+port = {ris_port}
+[[routes]]
+to = "ris"
+send = ["hl7-oru"]
+"""
+    sections = {
+        "study": f"quiet_seconds = {quiet}\n",
+        "delivery": "first_retry_seconds = 0.2\nlongest_retry_seconds = 1\n",
+        "worker": "lease_seconds = 3\n",
+    }
+    # A table of the caller's takes the place of ours.
+    ours = "".join(f"[{name}]\n{keys}" for name, keys in sections.items() if f"[{name}]" not in tables)
+    return f"""data_dir = "{agent.data_dir}"
+[dicom]
+ae_title = "TRIAGE"
+port = {agent.port}
+[web]
+port = {agent.web_port}
+[model]
+bundle = "{bundle}"
+device = "cpu"
+threads = 1
+[storage]
+low_water_percent = 0.1
+[logging]
+format = "{log_format}"
+level = "debug"
+{peers}{ours}{tables}
+"""

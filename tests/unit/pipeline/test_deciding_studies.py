@@ -1,0 +1,200 @@
+"""Complete studies: what is left is scored, a decision made, its results put into the outbox."""
+
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+from support.story import LEASE, MODEL, RULE
+
+from triage_agent.domain.vocabulary import Finding, Outcome, Priority, Status
+from triage_agent.results.registry import REGISTRY
+
+
+def failing(kind, message="Doe^Jane"):
+    """The registry with one builder that raises."""
+
+    def crash(_context):
+        raise KeyError(message)
+
+    return {**REGISTRY, kind: replace(REGISTRY[kind], build=crash)}
+
+
+def test_what_was_scored_on_arrival_is_not_scored_again(ward):
+    ward.receive(columns=64)
+    ward.score_images()
+    ward.receive(columns=66)
+    assert ward.decide()
+    assert ward.scorer.batches == [[64], [66]]
+    item = ward.item()
+    assert (item.status, item.finding, item.probability) == (Status.DECIDED, Finding.NORMAL, pytest.approx(0.25))
+    assert ward.told.decided == [Finding.NORMAL]
+
+
+def test_a_score_of_another_bundle_is_made_again(ward):
+    ward.receive(columns=64)
+    ward.score_images()
+    ward.scorer.identity = replace(MODEL, digest="e" * 64)
+    ward.decide()
+    assert ward.scorer.batches == [[64], [64]]
+    assert {one.bundle_digest for one in ward.assessments().values()} == {"e" * 64}
+
+
+def test_a_failure_on_arrival_is_not_tried_again_by_the_decision(ward):
+    ward.receive(columns=99)
+    ward.score_images()
+    ward.decide()
+    assert ward.scorer.batches == [[99]]
+    assert ward.item().status is Status.NEEDS_HUMAN
+
+
+def test_each_route_gets_what_it_asks_for(ward):
+    ward.receive(columns=66)
+    ward.decide()
+    assert sorted(ward.outbox()) == [("hl7-oru", "ris"), ("sr", "pacs")]
+
+
+def test_two_destinations_of_one_kind_get_the_same_object(ward):
+    ward.routes = [ward.routes[0], replace(ward.routes[0], to="archive")]
+    ward.receive()
+    ward.decide()
+    first, second = ward.worklist.study("1.2.1").deliveries
+    assert (first.uid, first.summary) == (second.uid, second.summary)
+    assert {first.destination, second.destination} == {"pacs", "archive"}
+
+
+def test_a_raise_on_arrival_stands_whatever_is_decided(ward):
+    ward.receive(columns=65)
+    ward.score_images()
+    for _ in range(9):
+        ward.receive(columns=64)
+    ward.decide()
+    item = ward.item()
+    assert (item.finding, item.priority) == (Finding.UNCERTAIN, Priority.URGENT)
+
+
+def test_a_study_of_which_one_image_crashed_the_model_needs_a_human(ward):
+    ward.receive(columns=64)
+    ward.receive(columns=99)
+    ward.decide()
+    item = ward.item()
+    assert (item.status, item.finding) == (Status.NEEDS_HUMAN, Finding.NOT_ASSESSED)
+    assert "the model failed on this image (RuntimeError)" in item.status_reason
+    assert ward.outbox() == []
+
+
+def test_a_result_that_cannot_be_built_leaves_the_study_to_a_human_at_its_priority(ward, monkeypatch):
+    monkeypatch.setattr("triage_agent.pipeline.REGISTRY", failing("sr"))
+    ward.receive(columns=65)
+    with capture_logs() as lines:
+        assert ward.decide()
+    item = ward.item()
+    assert item.status is Status.NEEDS_HUMAN
+    assert item.status_reason == "the result could not be built (KeyError)"
+    assert item.priority is Priority.URGENT  # what the scores ask for stands
+    assert ward.outbox() == []
+    assert "Doe" not in str(lines)
+
+
+def test_an_image_that_comes_while_a_study_is_decided_drops_the_decision(ward):
+    ward.receive(columns=64)
+    claimed = ward.claimed()
+    ward.receive(columns=65)
+    with capture_logs() as lines:
+        assert not ward.pipeline.decide_study(claimed, "w1")
+    item = ward.item()
+    assert (item.status, item.finding, item.decided_at) == (Status.RECEIVING, None, None)
+    assert ward.outbox() == []
+    assert ward.told.decided == []
+    assert "decision_dropped_study_moved_on" in {line["event"] for line in lines}
+    ward.decide()
+    assert ward.item().probability == pytest.approx((0.1 + 0.95) / 2)
+
+
+def test_whoever_lost_its_lease_decides_nothing(ward):
+    ward.receive(columns=64)
+    slow = ward.claimed("slow")
+    ward.now += 2 * LEASE
+    ward.worklist.expire_leases(ward.now)
+    quick = ward.worklist.claim_study("quick", ward.clock(), LEASE)
+    assert not ward.pipeline.decide_study(slow, "slow")
+    assert ward.item().status is Status.SCORING
+    assert ward.pipeline.decide_study(quick, "quick")
+
+
+def test_what_is_no_radiograph_is_out_of_scope_and_nothing_is_sent(ward):
+    ward.receive(Modality="MG")
+    ward.decide()
+    item = ward.item()
+    assert (item.status, item.finding) == (Status.OUT_OF_SCOPE, Finding.NOT_ASSESSED)
+    assert "mammography" in item.status_reason
+    assert ward.scorer.batches == []
+    assert ward.outbox() == []
+    assert {one.outcome for one in ward.assessments().values()} == {Outcome.SKIPPED}
+
+
+def test_a_late_image_opens_a_revision_whose_report_has_a_uid_of_its_own(ward):
+    ward.receive(columns=64)
+    ward.decide()
+    ward.receive(columns=66)
+    assert ward.item().revision == 2
+    ward.decide()
+    reports = [row for row in ward.worklist.study("1.2.1").deliveries if row.kind.value == "sr"]
+    assert [row.revision for row in reports] == [1, 2]
+    assert reports[0].uid != reports[1].uid
+
+
+def test_a_decision_made_again_after_a_crash_names_the_same_objects(ward):
+    ward.receive(columns=64)
+    lost = ward.claimed("crashed")
+    shipments = ward.pipeline._results_of
+    decision = ward.pipeline
+    built = []
+
+    def remember(claimed, result, assessments):
+        result, made = shipments(claimed, result, assessments)
+        built.append([one.artifact.uid for one in made])
+        return result, made
+
+    decision._results_of = remember
+    ward.worklist.give_back("crashed", ward.clock())  # as after the crash that lost the first decision
+    assert not decision.decide_study(lost, "crashed")
+    again = ward.worklist.claim_study("w1", ward.clock(), LEASE)
+    assert decision.decide_study(again, "w1")
+    assert built[0] == built[1]
+
+
+def test_a_model_that_returns_nonsense_costs_the_image_its_score(ward):
+    ward.receive(columns=64)
+    ward.scorer.probabilities = {64: float("nan")}
+    ward.decide()
+    assert ward.item().status is Status.NEEDS_HUMAN
+
+
+def test_a_model_that_answers_for_fewer_images_than_it_was_asked_costs_them_their_score(ward):
+    ward.scorer.score = lambda images: [0.5] * (len(images) - 1)
+    ward.receive(columns=64)
+    ward.receive(columns=66)
+    ward.decide()
+    item = ward.item()
+    assert item.status is Status.NEEDS_HUMAN
+    assert item.status_reason
+
+
+def test_a_study_that_ends_every_process_that_decides_it_is_left_to_a_human(ward):
+    """A decoder that takes the process with it raises nothing: only the number of attempts tells."""
+    ward.receive(columns=64)
+    ward.claimed("killed")
+    for attempt in range(2, 10):
+        ward.now += 2 * LEASE
+        ward.worklist.expire_leases(ward.now)
+        study = ward.worklist.claim_study("killed", ward.clock(), LEASE)
+        assert study.attempt == attempt
+    ward.pipeline.decide_study(study, "killed")
+    assert ward.scorer.batches == []
+    assert ward.item().status is Status.NEEDS_HUMAN
+
+
+def test_the_rule_for_completeness_is_not_the_pipelines_business(ward):
+    ward.receive(columns=64)
+    ward.now += RULE.quiet
+    assert ward.worklist.claim_study("w1", ward.clock(), LEASE) is None

@@ -1,0 +1,109 @@
+"""Images of studies that are still receiving: scored as they come, raised when they alert."""
+
+import pytest
+from support.story import MODEL
+
+from triage_agent.domain.vocabulary import AuditAction, Outcome, Priority, Status
+from triage_agent.results.registry import REGISTRY
+
+
+def test_images_are_scored_together_and_each_result_is_kept(ward):
+    low, high = ward.receive(columns=64), ward.receive(columns=66)
+    assert ward.score_images() == 2
+    assert ward.scorer.batches == [[64, 66]]
+    kept = ward.assessments()
+    assert (kept[low].probability, kept[high].probability) == (0.1, 0.4)
+    assert {one.bundle_digest for one in kept.values()} == {MODEL.digest}
+    assert {one.anatomy for one in kept.values()} == {"XR_KNEE"}
+    assert ward.item().status is Status.RECEIVING
+    assert ward.told.assessed == [(Outcome.SCORED, True)] * 2
+
+
+def test_an_image_that_crashes_the_model_costs_the_others_of_its_batch_nothing(ward):
+    good, bad, other = ward.receive(columns=64), ward.receive(columns=99), ward.receive(columns=66)
+    ward.score_images()
+    assert ward.scorer.batches == [[64, 99, 66], [64], [99], [66]]
+    kept = ward.assessments()
+    assert (kept[good].probability, kept[other].probability) == (0.1, 0.4)
+    assert kept[bad].outcome is Outcome.FAILED
+    assert kept[bad].reason == "the model failed on this image (RuntimeError)"
+
+
+def test_an_image_that_cannot_be_decoded_is_kept_as_failed_and_the_model_is_not_asked(ward):
+    broken = ward.receive(broken=True)
+    ward.score_images()
+    assert ward.assessments()[broken].outcome is Outcome.FAILED
+    assert ward.assessments()[broken].reason
+    assert ward.scorer.batches == []
+
+
+def test_a_file_that_has_gone_is_a_failed_image_and_no_crash(ward):
+    image = ward.receive()
+    next(ward.spool.iterdir()).unlink()
+    ward.score_images()
+    assert ward.assessments()[image].outcome is Outcome.FAILED
+
+
+def test_whatever_decoding_raises_the_image_has_a_reason(ward, monkeypatch):
+    def crash(_path):
+        raise ZeroDivisionError("Doe^Jane")
+
+    monkeypatch.setattr("triage_agent.pipeline.load_for_scoring", crash)
+    image = ward.receive()
+    ward.score_images()
+    assert ward.assessments()[image].reason == "the image could not be read (ZeroDivisionError)"
+
+
+def test_an_alerting_image_raises_the_study_at_once_and_tells_who_takes_flags(ward):
+    ward.receive(columns=65)
+    ward.score_images()
+    item = ward.item()
+    assert (item.status, item.priority, item.rule) == (Status.RECEIVING, Priority.URGENT, "alert")
+    assert ward.outbox() == [("hl7-oru", "ris")]  # the report waits for completeness, the flag does not
+    assert ward.told.flagged == 1
+
+
+def test_a_second_alerting_image_does_not_raise_again(ward):
+    ward.receive(columns=65)
+    ward.receive(columns=65)
+    ward.score_images()
+    assert ward.told.flagged == 1
+    assert len(ward.outbox()) == 1
+    actions = [event.action for event in ward.worklist.study("1.2.1").audit]
+    assert actions.count(AuditAction.PRIORITY_RAISED) == 1
+
+
+def test_an_image_below_the_alert_raises_nothing(ward):
+    ward.receive(columns=66)
+    ward.score_images()
+    assert ward.item().priority is Priority.ROUTINE
+    assert ward.outbox() == []
+
+
+def test_a_flag_that_no_builder_can_spell_out_is_raised_all_the_same(ward, monkeypatch):
+    def crash(_context):
+        raise ValueError("Doe^Jane")
+
+    broken = {kind: type(entry)(kind=kind, occasions=entry.occasions, build=crash) for kind, entry in REGISTRY.items()}
+    monkeypatch.setattr("triage_agent.pipeline.REGISTRY", broken)
+    ward.receive(columns=65)
+    ward.score_images()
+    assert ward.item().priority is Priority.URGENT
+    assert ward.outbox() == []
+
+
+def test_an_image_that_was_assessed_by_another_meanwhile_raises_nothing_twice(ward):
+    ward.receive(columns=65)
+    claimed = ward.worklist.claim_images("w1", ward.clock(), ward.now - ward.now, 10)
+    ward.pipeline.score_images(claimed)
+    ward.pipeline.score_images(claimed)
+    assert ward.told.flagged == 1
+
+
+@pytest.mark.parametrize("routes", [[], None])
+def test_a_site_without_a_route_for_flags_is_raised_on_its_own_list(ward, routes):
+    ward.routes = routes if routes is not None else ward.routes[:1]
+    ward.receive(columns=65)
+    ward.score_images()
+    assert ward.item().priority is Priority.URGENT
+    assert ward.outbox() == []

@@ -1,0 +1,252 @@
+"""The ticks: completing studies, asking the PACS, keeping our leases and freeing those of the dead."""
+
+import threading
+import time
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from support.story import LEASE, RULE, SECOND, STUDY, Story, received
+
+from triage_agent import schedule as module
+from triage_agent.domain.errors import WorklistUnavailableError
+from triage_agent.domain.vocabulary import Status
+from triage_agent.schedule import Schedule
+from triage_agent.worklist import MemoryWorklist
+
+ASKING = replace(RULE, ask_after=timedelta(seconds=2))
+SOON = 5.0  # seconds
+
+
+class FakePacs:
+    """Answers how many images a study has; `None` where it does not know; raises what is an error."""
+
+    def __init__(self, answer=None):
+        self.answer = answer
+        self.asked = []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+    def count_instances(self, study_instance_uid):
+        self.asked.append(study_instance_uid)
+        self.may_answer.wait(SOON)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class Ticking(Story):
+    """A worklist with a schedule whose ticks are called by hand."""
+
+    def __init__(self, counter=None, rule=RULE):
+        super().__init__(MemoryWorklist())
+        self.rule = rule
+        self.woken = 0
+        self.schedule = Schedule(
+            worklist=self.worklist,
+            rule=rule,
+            clock=lambda: self.now,
+            counter=counter,
+            completed=self._wake,
+            owner="us",
+            lease=LEASE,
+        )
+
+    def _wake(self):
+        self.woken += 1
+
+    def receive(self, study=STUDY, image=None, **details):
+        known = self.worklist.study(study)
+        image = image or f"{study}.{len(known.instances) + 1 if known else 1}"
+        return self.worklist.register(received(study, image, self.tick(), **details), self.rule)
+
+    def complete_due(self, after=timedelta(0)):
+        """One tick, `after` so long; returns when the questions it asked are answered."""
+        self.tick(after)
+        self.schedule.complete_due()
+        self.answered()
+
+    def answered(self):
+        """Wait until no question is open."""
+        deadline = time.monotonic() + SOON
+        while time.monotonic() < deadline:
+            with self.schedule._lock:
+                if not self.schedule._asking:
+                    return
+            time.sleep(0.001)
+        raise AssertionError("a question was never answered")
+
+    def end(self):
+        self.schedule._askers.shutdown(wait=True, cancel_futures=True)
+
+
+@pytest.fixture
+def ticking():
+    made = []
+
+    def make(counter=None, rule=RULE):
+        made.append((Ticking(counter, rule), counter))
+        return made[-1][0]
+
+    yield make
+    for story, counter in made:
+        if counter is not None:
+            counter.may_answer.set()
+        story.end()
+
+
+# --- completeness ----------------------------------------------------------------------------------------------------
+def test_a_study_is_complete_when_no_image_came_for_the_quiet_period(ticking):
+    story = ticking()
+    story.receive()
+    story.complete_due(RULE.quiet - SECOND)
+    assert (story.status(), story.woken) == (Status.RECEIVING, 0)
+    story.complete_due(SECOND)
+    assert (story.status(), story.woken) == (Status.READY, 1)
+
+
+def test_every_image_starts_the_quiet_period_anew_up_to_the_longest_wait(ticking):
+    story = ticking()
+    story.receive()
+    begun = story.now
+    while story.now - begun < RULE.max_wait - RULE.quiet:
+        story.complete_due(RULE.quiet - 2 * SECOND)
+        assert story.status() is Status.RECEIVING
+        story.receive()
+    story.complete_due(begun + RULE.max_wait - story.now)
+    assert story.status() is Status.READY
+
+
+def test_the_pacs_is_asked_and_a_study_that_is_whole_completes_early(ticking):
+    pacs = FakePacs(2)
+    story = ticking(pacs, ASKING)
+    story.receive()
+    story.receive()
+    story.complete_due(ASKING.ask_after)
+    assert pacs.asked == [STUDY]
+    assert (story.status(), story.woken) == (Status.READY, 1)
+
+
+@pytest.mark.parametrize("answer", [None, 3, 1, RuntimeError("the PACS crashed"), WorklistUnavailableError("away")])
+def test_a_pacs_that_does_not_confirm_is_asked_again_later_and_the_quiet_period_decides(ticking, answer):
+    pacs = FakePacs(answer)
+    story = ticking(pacs, ASKING)
+    story.receive()
+    story.receive()
+    story.complete_due(ASKING.ask_after)
+    assert story.status() is Status.RECEIVING
+    for _ in range(8):
+        story.complete_due(2 * SECOND)
+    assert len(pacs.asked) >= 2
+    assert story.status() is Status.RECEIVING
+    story.complete_due(RULE.quiet)
+    assert story.status() is Status.READY
+
+
+def test_questions_become_rarer(ticking):
+    pacs = FakePacs(9)
+    story = ticking(pacs, ASKING)
+    story.receive()
+    for _ in range(25):
+        story.complete_due(SECOND)
+    assert 3 <= len(pacs.asked) <= 5  # after 2, 4, 8 and 16 s
+
+
+def test_a_study_is_asked_about_once_at_a_time(ticking):
+    pacs = FakePacs(1)
+    pacs.may_answer.clear()
+    story = ticking(pacs, ASKING)
+    story.receive()
+    story.tick(ASKING.ask_after)
+    for _ in range(5):
+        story.schedule.complete_due()
+        story.tick()
+    pacs.may_answer.set()
+    story.answered()
+    assert pacs.asked == [STUDY]
+
+
+def test_an_answer_that_is_older_than_an_image_completes_nothing(ticking):
+    pacs = FakePacs(1)
+    pacs.may_answer.clear()
+    story = ticking(pacs, ASKING)
+    story.receive()
+    story.tick(ASKING.ask_after)
+    story.schedule.complete_due()
+    story.receive()
+    pacs.may_answer.set()
+    story.answered()
+    assert (story.status(), story.woken) == (Status.RECEIVING, 0)
+
+
+def test_a_pacs_that_is_slow_delays_no_quiet_period_however_many_questions_wait(ticking):
+    pacs = FakePacs(None)
+    pacs.may_answer.clear()
+    story = ticking(pacs, ASKING)
+    story.receive("1.3.1")  # its question is asked first, and its quiet period ends first
+    story.tick(ASKING.ask_after)
+    story.schedule.complete_due()
+    quiet_at = story.item("1.3.1").received_at + RULE.quiet
+    for number in range(150):
+        story.worklist.register(received(f"1.4.{number}", f"1.4.{number}.1", story.now), ASKING)
+    story.tick(ASKING.ask_after)
+    story.schedule.complete_due()
+    story.worklist.check_later("1.3.1", 1, quiet_at, asked=True)  # as its answer would have
+    story.now = quiet_at
+    for _ in range(3):  # a tick looks at a hundred studies
+        story.schedule.complete_due()
+    assert story.status("1.3.1") is Status.READY
+
+
+# --- leases ----------------------------------------------------------------------------------------------------------
+def test_what_a_dead_process_held_goes_back_and_the_workers_are_woken(ticking):
+    story = ticking()
+    story.claimed(owner="dead")
+    story.tick(LEASE + SECOND)
+    story.schedule.leases()
+    assert (story.status(), story.woken) == (Status.READY, 1)
+
+
+def test_what_we_hold_is_renewed(ticking):
+    story = ticking()
+    story.claimed(owner="us")
+    for _ in range(5):
+        story.tick(LEASE / 2)
+        story.schedule.leases()
+    assert (story.status(), story.woken) == (Status.SCORING, 0)
+
+
+# --- ticking ---------------------------------------------------------------------------------------------------------
+def test_started_it_ticks_by_itself_until_it_is_stopped(monkeypatch, ticking):
+    monkeypatch.setattr(module, "_COMPLETENESS_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_LEASES_SECONDS", 0.01)
+    story, completed = ticking(), threading.Event()
+    story.schedule._completed = completed.set
+    story.receive()
+    story.tick(RULE.quiet)
+    story.schedule.start()
+    assert completed.wait(SOON)
+    story.schedule.stop()
+    story.receive("1.2.5")
+    story.tick(RULE.quiet)
+    assert story.status("1.2.5") is Status.RECEIVING
+
+
+def test_a_tick_that_fails_is_tried_again_at_the_next(monkeypatch, ticking):
+    monkeypatch.setattr(module, "_COMPLETENESS_SECONDS", 0.01)
+    story, completed = ticking(), threading.Event()
+    story.schedule._completed = completed.set
+    due, failures = story.worklist.due_for_completion, [RuntimeError("a bug"), WorklistUnavailableError("away")]
+
+    def failing(now):
+        if failures:
+            raise failures.pop()
+        return due(now)
+
+    story.worklist.due_for_completion = failing
+    story.receive()
+    story.tick(RULE.quiet)
+    story.schedule.start()
+    assert completed.wait(SOON)
+    story.schedule.stop()
+    assert failures == []

@@ -1,0 +1,235 @@
+"""The loop that repeats a step, and the step that takes images first."""
+
+import logging
+import threading
+from datetime import timedelta
+
+import pytest
+import structlog
+from support.story import LEASE, STUDY, Story
+
+from triage_agent import worker as module
+from triage_agent.domain.errors import WorklistUnavailableError
+from triage_agent.domain.vocabulary import Priority
+from triage_agent.ops.logging import configure_logging
+from triage_agent.worker import Loop, Worker
+from triage_agent.worklist import MemoryWorklist
+
+SOON = 5.0  # seconds; everything here takes milliseconds
+
+
+class FakePipeline:
+    """Remembers what it was given."""
+
+    def __init__(self):
+        self.done = []
+        self.failure = None
+
+    def score_images(self, claimed):
+        self.done.append(("images", [image.instance.sop_instance_uid for image in claimed]))
+        self._fail()
+
+    def decide_study(self, claimed, owner):
+        self.done.append(("study", claimed.study_instance_uid, owner))
+        self._fail()
+
+    def _fail(self):
+        if self.failure:
+            raise self.failure
+
+
+@pytest.fixture
+def story():
+    return Story(MemoryWorklist())
+
+
+@pytest.fixture
+def pipeline():
+    return FakePipeline()
+
+
+@pytest.fixture
+def worker(story, pipeline):
+    return Worker(pipeline=pipeline, worklist=story.worklist, owner="w1", lease=LEASE, batch=2, clock=story.tick)
+
+
+@pytest.fixture
+def looping():
+    """Starts loops, and ends them."""
+    started = []
+
+    def start(step):
+        loop = Loop("test", step)
+        started.append(loop)
+        loop.start()
+        return loop
+
+    yield start
+    for loop in started:
+        loop.stop()
+        assert loop.join(SOON)
+
+
+class Steps:
+    """A step that counts itself and does what `results` says, the last one for ever."""
+
+    def __init__(self, *results):
+        self.results = list(results)
+        self.count = 0
+        self.changed = threading.Condition()
+
+    def __call__(self):
+        with self.changed:
+            result = self.results[min(self.count, len(self.results) - 1)]
+            self.count += 1
+            self.changed.notify_all()
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def reached(self, count):
+        with self.changed:
+            return self.changed.wait_for(lambda: self.count >= count, SOON)
+
+
+# --- the step --------------------------------------------------------------------------------------------------------
+def test_with_nothing_to_do_a_step_says_so(worker, pipeline):
+    assert worker.step() is False
+    assert pipeline.done == []
+
+
+def test_images_come_first_and_a_study_is_decided_in_the_same_step(worker, story, pipeline):
+    story.receive("1.2.2")
+    story.complete("1.2.2")
+    story.receive(STUDY)
+    assert worker.step() is True
+    assert pipeline.done == [("images", ["1.2.1.1"]), ("study", "1.2.2", "w1")]
+
+
+def test_a_step_takes_a_batch_of_images_and_not_more(worker, story, pipeline):
+    for _ in range(3):
+        story.receive(STUDY)
+    worker.step()
+    assert pipeline.done == [("images", ["1.2.1.1", "1.2.1.2"])]
+
+
+def test_the_most_urgent_study_is_decided_first(worker, story, pipeline):
+    for number, priority in ((2, Priority.ROUTINE), (3, Priority.STAT)):
+        story.receive(f"1.2.{number}", requested_priority=priority)
+        story.complete(f"1.2.{number}")
+    worker.step()
+    assert pipeline.done == [("study", "1.2.3", "w1")]
+
+
+# --- the loop --------------------------------------------------------------------------------------------------------
+def test_a_loop_goes_on_at_once_while_there_is_something_to_do(looping, monkeypatch):
+    monkeypatch.setattr(module, "_IDLE_SECONDS", SOON * 2)
+    steps = Steps(True, True, True, False)
+    looping(steps)
+    assert steps.reached(4)
+
+
+def test_an_idle_loop_looks_again_by_itself(looping, monkeypatch):
+    monkeypatch.setattr(module, "_IDLE_SECONDS", 0.001)
+    steps = Steps(False)
+    looping(steps)
+    assert steps.reached(3)
+
+
+def test_an_idle_loop_can_be_woken(looping, monkeypatch):
+    monkeypatch.setattr(module, "_IDLE_SECONDS", SOON * 10)
+    steps = Steps(False)
+    loop = looping(steps)
+    assert steps.reached(1)
+    for count in (2, 3):
+        loop.wake()
+        assert steps.reached(count)
+
+
+def test_a_wake_during_a_step_is_not_lost(looping, monkeypatch):
+    monkeypatch.setattr(module, "_IDLE_SECONDS", SOON * 10)
+    inside, go_on, looked_again = threading.Event(), threading.Event(), threading.Event()
+
+    def step():
+        if inside.is_set():
+            looked_again.set()
+        inside.set()
+        go_on.wait(SOON)
+        return False
+
+    loop = looping(step)
+    assert inside.wait(SOON)
+    loop.wake()
+    go_on.set()
+    assert looked_again.wait(SOON)
+
+
+@pytest.mark.parametrize("error", [WorklistUnavailableError("away"), RuntimeError("a bug")])
+def test_a_loop_survives_the_errors_of_its_step(looping, monkeypatch, error):
+    monkeypatch.setattr(module, "_DATABASE_AWAY_SECONDS", 0.001)
+    monkeypatch.setattr(module, "_IDLE_SECONDS", 0.001)
+    steps = Steps(error, error, False)
+    looping(steps)
+    assert steps.reached(4)
+
+
+def test_after_an_error_a_loop_waits_and_can_still_be_stopped_at_once(monkeypatch):
+    monkeypatch.setattr(module, "_DATABASE_AWAY_SECONDS", SOON * 10)
+    steps = Steps(WorklistUnavailableError("away"))
+    loop = Loop("test", steps)
+    loop.start()
+    assert steps.reached(1)
+    loop.stop()
+    assert loop.join(SOON)
+    assert steps.count == 1
+
+
+def test_stopping_lets_the_step_in_hand_end_and_begins_no_other():
+    inside, go_on, steps = threading.Event(), threading.Event(), []
+
+    def step():
+        steps.append(1)
+        inside.set()
+        go_on.wait(SOON)
+        return True
+
+    loop = Loop("test", step)
+    loop.start()
+    assert inside.wait(SOON)
+    loop.stop()
+    assert not loop.join(0.01)
+    go_on.set()
+    assert loop.join(SOON)
+    assert steps == [1]
+
+
+def test_what_an_error_quotes_does_not_reach_the_log(looping, monkeypatch, capsys):
+    """A database's error repeats the row it is about; a traceback of it would name the patient."""
+    monkeypatch.setattr(module, "_DATABASE_AWAY_SECONDS", 0.001)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr(module, "log", structlog.stdlib.get_logger("test"))
+    try:
+        configure_logging("json")
+        steps = Steps(RuntimeError("[parameters: {'patient_name': 'Doe^Jane'}]"), False)
+        looping(steps)
+        assert steps.reached(2)
+        written = capsys.readouterr().err
+    finally:
+        root.handlers, root.level = handlers, level
+        structlog.reset_defaults()
+    assert "RuntimeError" in written
+    assert "Doe" not in written
+
+
+def test_the_lease_of_a_worker_is_what_it_was_given(story, pipeline):
+    Worker(
+        pipeline=pipeline,
+        worklist=story.worklist,
+        owner="w1",
+        lease=timedelta(seconds=3),
+        batch=1,
+        clock=story.tick,
+    ).step()
+    story.receive(STUDY)
+    assert story.worklist.claim_images("w2", story.tick(), LEASE, 1)

@@ -1,0 +1,73 @@
+"""Every hot query goes by its index: what is quick with ten studies must be quick with a million."""
+
+import pytest
+from sqlalchemy import event
+from support.story import LEASE, T0
+
+from triage_agent.domain.vocabulary import Priority, Status
+
+
+@pytest.fixture
+def plans(engine):
+    """The query plans of all that was asked since, one text a SELECT."""
+    found = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def explain(connection, cursor, statement, parameters, context, executemany):
+        if statement.startswith("SELECT"):
+            plan = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            found.append(" / ".join(row[3] for row in plan))
+
+    return found
+
+
+@pytest.mark.parametrize(
+    ("only", "index"),
+    [
+        ({}, "ix_studies_list"),
+        ({"status": Status.RECEIVING}, "ix_studies_status"),
+        ({"priority": Priority.STAT}, "ix_studies_list"),
+        ({"status": Status.READY, "priority": Priority.STAT}, "ix_studies_status"),
+    ],
+)
+def test_the_list_is_read_off_an_index_in_its_order(worklist, plans, only, index):
+    worklist.items(**only)
+    (plan,) = plans
+    assert index in plan
+    assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize(
+    ("ask", "index"),
+    [
+        (lambda worklist: worklist.claim_study("w", T0, LEASE), "ix_studies_ready"),
+        (lambda worklist: worklist.due_for_completion(T0), "ix_studies_receiving"),
+        (lambda worklist: worklist.expire_leases(T0), "ix_studies_scoring"),
+    ],
+)
+def test_what_loops_ask_is_read_off_a_partial_index(worklist, plans, ask, index):
+    ask(worklist)
+    (plan,) = plans
+    assert index in plan
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda worklist: worklist.claim_images("w", T0, LEASE, 10),
+        lambda worklist: worklist.claim_deliveries("w", T0, LEASE, 10),
+        lambda worklist: worklist.claim_deliveries("w", T0, LEASE, 10, ["pacs"]),
+        lambda worklist: worklist.study("1.2"),
+        lambda worklist: worklist.retry_study("1.2", "admin", T0),
+        lambda worklist: worklist.give_back("w", T0),
+        lambda worklist: worklist.counts(),
+    ],
+)
+def test_nothing_walks_through_a_whole_table(worklist, plans, ask):
+    ask(worklist)
+    assert plans
+    assert [plan for plan in plans for step in plan.split(" / ") if _walks(step)] == []
+
+
+def _walks(step):
+    return step.startswith("SCAN") and "COVERING INDEX" not in step and "CONSTANT ROW" not in step

@@ -1,0 +1,79 @@
+"""Simulated studies laid out as MURA lays its folders and tables out."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from triage_agent.simulation.phantom.study import ANATOMIES, PhantomStudy, PhantomView, simulate_study
+
+# Patients of the two splits never share a number or a seed.
+_FIRST_PATIENT = {"train": 1, "valid": 50_001}
+_MOST_PATIENTS = 49_999
+
+
+def write_mura(
+    out: Path,
+    studies: int,
+    *,
+    split: str,
+    seed: int,
+    long_side: int = 512,
+    anatomies: Sequence[str] = ANATOMIES,
+    abnormal_rate: float = 0.5,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write one split of a MURA-layout set of 8-bit images; a second call adds to it.
+
+    Args:
+        out: The folder that gets `train` or `valid` and the tables; its name is the first part of their paths.
+        studies: How many to add.
+        split: "train" or "valid".
+        seed: The same seed makes the same studies.
+        long_side: Of the images, in pixels.
+        anatomies: Regions, taken in turn.
+        abnormal_rate: Share of abnormal studies, 0 to 1.
+        progress: Called with how many studies are done and how many there are.
+
+    Raises:
+        ValueError: The split is unknown or has no room for so many patients.
+    """
+    if split not in _FIRST_PATIENT:
+        raise ValueError(f"unknown split {split!r}: use one of {', '.join(_FIRST_PATIENT)}")
+    out.mkdir(parents=True, exist_ok=True)
+    paths_file, labels_file = out / f"{split}_image_paths.csv", out / f"{split}_labeled_studies.csv"
+    already = len(labels_file.read_text().splitlines()) if labels_file.exists() else 0
+    if already + studies > _MOST_PATIENTS:
+        raise ValueError(f"{split} would have more than {_MOST_PATIENTS} patients: write to another folder")
+    seeds = np.random.SeedSequence([seed, _FIRST_PATIENT[split]]).generate_state(studies)
+    labels = np.random.default_rng([seed, _FIRST_PATIENT[split], 1]).random(studies) < abnormal_rate
+    with paths_file.open("a") as paths, labels_file.open("a") as labelled:
+        for number in range(studies):
+            anatomy = anatomies[number % len(anatomies)]
+            study = simulate_study(anatomy, bool(labels[number]), int(seeds[number]), long_side)
+            patient = _FIRST_PATIENT[split] + already + number
+            sign = "positive" if study.abnormal else "negative"
+            folder = f"{split}/{anatomy}/patient{patient:05d}/study1_{sign}"
+            for name in _write_images(out / folder, study):
+                paths.write(f"{out.name}/{folder}/{name}\n")
+            labelled.write(f"{out.name}/{folder}/,{int(study.abnormal)}\n")
+            if progress is not None:
+                progress(number + 1, studies)
+
+
+def _write_images(folder: Path, study: PhantomStudy) -> list[str]:
+    folder.mkdir(parents=True)
+    names = []
+    for number, view in enumerate(study.views, start=1):
+        names.append(f"image{number}.png")
+        Image.fromarray(displayed(view)).save(folder / names[-1])
+    return names
+
+
+def displayed(view: PhantomView) -> NDArray[np.uint8]:
+    """The view through its window, 8 bit, as a screen would show it."""
+    centre, width = view.window
+    level = (view.pixels.astype(np.float32) - np.float32(centre - width / 2)) * np.float32(255.0 / width)
+    return np.clip(level, 0, 255).astype(np.uint8)
