@@ -87,7 +87,7 @@ def test_an_order_that_turns_stat_with_a_later_image_raises_the_study(completed)
     first = radiograph(seed=5)
     second = radiograph(seed=6, study=first.StudyInstanceUID, RequestedProcedurePriority="STAT")
     item = completed(first, second)
-    assert (item["priority_at_arrival"], item["priority"]) == ("routine", "stat")
+    assert item["priority"] == "stat"
 
 
 def test_a_region_outside_the_bundle_raises_nothing(completed):

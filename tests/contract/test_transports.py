@@ -1,7 +1,6 @@
 """What every transport in the registry keeps to: a new one is tested by being listed."""
 
 import contextlib
-import gc
 import socket
 import threading
 import time
@@ -13,9 +12,6 @@ from triage_agent.domain.decision import Artifact
 from triage_agent.domain.errors import DeliveryError
 from triage_agent.domain.vocabulary import ArtifactKind
 from triage_agent.results.registry import REGISTRY as BUILDERS
-
-# pynetdicom leaves the socket of a refused connection to the garbage collector, which warns of it.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 PART_10 = (
     b"\0" * 128
@@ -36,12 +32,6 @@ MISBEHAVIOURS = {
     "talks nonsense": lambda connection: (connection.sendall(b"\xff" * 512), time.sleep(3 * ANSWER_SECONDS)),
     "talks HTTP": lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
 }
-
-
-@pytest.fixture
-def no_socket_is_left_for_later_tests():
-    yield
-    gc.collect()
 
 
 @pytest.fixture(params=REGISTRY)
@@ -111,7 +101,6 @@ def test_opening_reaches_for_nothing_and_closing_twice_is_once(make, free_port):
     transport.close()
 
 
-@pytest.mark.usefixtures("no_socket_is_left_for_later_tests")
 def test_nobody_there_may_be_mended_by_a_retry_and_is_said_at_once(make, free_port):
     transport = make(free_port)
     started = time.monotonic()
@@ -123,7 +112,6 @@ def test_nobody_there_may_be_mended_by_a_retry_and_is_said_at_once(make, free_po
     assert time.monotonic() - started < 5
 
 
-@pytest.mark.usefixtures("no_socket_is_left_for_later_tests")
 @pytest.mark.parametrize("how", MISBEHAVIOURS)
 def test_a_peer_that_misbehaves_is_a_failure_that_may_pass_and_ends_in_time(how, make, misbehave):
     transport = make(misbehave(MISBEHAVIOURS[how]))
@@ -134,7 +122,6 @@ def test_a_peer_that_misbehaves_is_a_failure_that_may_pass_and_ends_in_time(how,
     assert time.monotonic() - started < 10
 
 
-@pytest.mark.usefixtures("no_socket_is_left_for_later_tests")
 def test_a_host_that_does_not_exist_is_a_failure_that_may_pass():
     for create in REGISTRY.values():
         transport = create(Endpoint(host="no-such-host.invalid", port=1, ae_title="PACS", connect_seconds=1))

@@ -1,6 +1,5 @@
 """Reports to storage servers: dcmtk's storescp, and a pynetdicom one that is told how to fail."""
 
-import gc
 import subprocess
 import time
 from contextlib import contextmanager
@@ -18,17 +17,8 @@ from triage_agent.domain.decision import Artifact
 from triage_agent.domain.errors import DeliveryError
 from triage_agent.domain.vocabulary import ArtifactKind
 
-# pynetdicom leaves the socket of a refused connection to the garbage collector, which warns of it.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
 SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"
 SYNTAXES = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
-
-
-@pytest.fixture
-def no_socket_is_left_for_later_tests():
-    yield
-    gc.collect()
 
 
 def artifact(number=1):
@@ -75,7 +65,6 @@ def storage(*answers, classes=(SR_CLASS,)):
         server.shutdown()
 
 
-@pytest.mark.usefixtures("no_socket_is_left_for_later_tests")
 @pytest.mark.external
 def test_storescp_keeps_a_report_as_it_was_sent(free_port, tmp_path):
     program = require_program("storescp")
@@ -135,7 +124,6 @@ def test_an_abort_is_tried_again_on_a_new_association():
         assert kept == ["2.25.1", "2.25.2"]
 
 
-@pytest.mark.usefixtures("no_socket_is_left_for_later_tests")
 def test_a_server_that_takes_no_reports_is_told_apart_from_one_that_is_away(free_port):
     with storage(classes=()) as (transport, _, _), pytest.raises(DeliveryError) as caught:
         transport.send(artifact())

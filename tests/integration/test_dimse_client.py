@@ -314,7 +314,8 @@ class TestCounting:
         assert "NumberOfStudyRelatedInstances" in question
 
     @pytest.mark.parametrize(
-        "answers", [[], [(0xFF00, None)], [(0xFF00, "")], [(0xA700, None)], [(0xC001, None)], [(0xFF00, 3), (0xA700, None)]]
+        "answers",
+        [[], [(0xFF00, None)], [(0xFF00, "")], [(0xA700, None)], [(0xC001, None)], [(0xFF00, 3), (0xA700, None)]],
     )
     def test_a_peer_that_does_not_say_is_not_believed(self, answers):
         assert self.ask(answers)[0] is None

@@ -443,9 +443,7 @@ def test_every_fuzz_file_is_answered_and_the_listener_goes_on(listening):
     for file in files:
         try:
             meta = dcmread(file, stop_before_pixels=True, force=True).file_meta
-            association = associate(
-                listening.port, str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)
-            )
+            association = associate(listening.port, str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
         except Exception:  # what pydicom itself cannot read or pynetdicom not propose is not sent
             continue
         if not association.is_established:

@@ -30,7 +30,7 @@ def radiograph(pixels=None, *, study=None, seed=0, body_part="KNEE", **elements)
     pixels = picture(seed) if pixels is None else pixels
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data_set = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    data_set = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128, is_implicit_VR=False, is_little_endian=True)
     data_set.SOPClassUID, data_set.SOPInstanceUID = DX, generate_uid()
     data_set.StudyInstanceUID, data_set.SeriesInstanceUID = study or generate_uid(), generate_uid()
     data_set.PatientName, data_set.PatientID = "Test^Patient", "P1"

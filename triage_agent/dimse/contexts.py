@@ -1,6 +1,7 @@
 """What the server can keep: every storage SOP class and every transfer syntax of the standard."""
 
 from collections.abc import Mapping
+from functools import cache
 
 from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import UID
@@ -63,6 +64,7 @@ def storage_sop_classes() -> frozenset[UID]:
     return frozenset(UID(uid) for uid in named | known if uid is not None)
 
 
+@cache
 def supported_contexts() -> Mapping[UID, PresentationContext]:
     """What the server accepts, by abstract syntax; shared by all associations, none of which changes it."""
     syntaxes: list[str | UID] = [*transfer_syntaxes()]

@@ -24,7 +24,7 @@ def model_card(
     recipe: Recipe,
     held_back: HeldBack,
     reports: dict[str, EvaluationReport],
-    history: Sequence[Epoch],
+    histories: Sequence[Sequence[Epoch]],
 ) -> str:
     """The card, Markdown."""
     sections = [
@@ -32,7 +32,7 @@ def model_card(
         spec.notice or "Not for clinical use until it has been validated where it is used.",
         _what(spec, options),
         _data(spec),
-        _recipe_lines(recipe, history, compact=options.compact),
+        _recipe_lines(recipe, histories, compact=options.compact),
         _thresholds(spec, held_back),
         *(_figures(name, report) for name, report in reports.items()),
         options.notes.read_text(encoding="utf-8").strip() if options.notes else "",
@@ -92,19 +92,28 @@ def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _recipe_lines(recipe: Recipe, history: Sequence[Epoch], *, compact: bool) -> str:
-    stages = ", ".join(f"{stage.epochs} epochs at {stage.size} px" for stage in recipe.stages)
+def _recipe_lines(recipe: Recipe, histories: Sequence[Sequence[Epoch]], *, compact: bool) -> str:
     lines = ["## Training", ""]
-    if compact and stages:
-        lines.append(f"{stages}; batch {recipe.batch_size}, AdamW, peak rate {recipe.learning_rate:g}, cosine to zero,")
+    if compact and recipe.stages:
+        stages = ", ".join(f"{stage.epochs} epochs at {stage.size} px" for stage in recipe.stages)
+        stopped = f" (stopped after {recipe.stop_after})" if recipe.stop_after else ""
+        lines.append(
+            f"{stages}{stopped}; batch {recipe.batch_size}, AdamW, peak rate {recipe.learning_rate:g}, cosine;"
+        )
     else:
         lines.append(
-            f"{recipe.epochs} epochs at most; batch {recipe.batch_size}, AdamW, rate {recipe.learning_rate:g},"
+            f"{recipe.epochs} epochs at most; batch {recipe.batch_size}, AdamW, rate {recipe.learning_rate:g}, cosine;"
         )
+    if len(histories) > 1:
+        lines.append(f"{len(histories)} networks trained side by side, whose logits are averaged;")
     lines.append(f"moving average of the weights {recipe.average:g}. Every number is in `bundle.json`, training_data.")
-    if history:
-        best = max(history, key=lambda epoch: (epoch.size, epoch.held_back_auroc))
-        lines.append(f"Kept: epoch {best.number} of {len(history)}.")
+    for number, history in enumerate((one for one in histories if one), start=1):
+        best = max(history, key=lambda epoch: (epoch.size == history[-1].size, epoch.held_back_auroc))
+        network = f"network {number}: " if len(histories) > 1 else ""
+        lines.append(
+            f"Kept, {network}epoch {best.number} of {len(history)}, AUROC on the held-back images "
+            f"{best.held_back_auroc:.3f}."
+        )
     return "\n".join(lines)
 
 

@@ -47,7 +47,7 @@ class Trained:
     encoder_spec: EncoderSpec
     head_spec: HeadSpec
     head_state: dict[str, Tensor]
-    history: list[Epoch] = field(default_factory=list)
+    histories: list[list[Epoch]] = field(default_factory=list)  # one a member
 
     @property
     def encoder_state(self) -> dict[str, Tensor] | None:
@@ -96,7 +96,7 @@ def finish(
         "valid": {name: _without_bundle(report) for name, report in reports.items()},
     }
     spec = spec.model_copy(update={"metrics": metrics})
-    card = model_card(spec, options, recipe, judged, reports, trained.history)
+    card = model_card(spec, options, recipe, judged, reports, trained.histories)
     return write_bundle(options.out, spec, trained.head_state, trained.encoder_state, card)
 
 

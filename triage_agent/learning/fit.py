@@ -97,6 +97,7 @@ class Fitter:
         self.steps_an_epoch = max(1, (len(samples.learn) + self.extra_an_epoch) // recipe.batch_size)
         labels = samples.targets[torch.cat([samples.learn, samples.extra]), 0]
         self.positive_weight = float((1 - labels).sum() / labels.sum().clamp(min=1)) if recipe.balance else 1.0
+        self.last = min(len(sizes), recipe.stop_after or len(sizes))
         self.history: list[Epoch] = []
         self.best: dict[str, Any] = {"auroc": -1.0, "state": {}}
         self._resized: tuple[int, Tensor] = (samples.images.shape[-1], samples.images)
@@ -109,8 +110,7 @@ class Fitter:
         """
         if resume and self.checkpoint.is_file():
             self._restore()
-        last = min(len(self.sizes), self.recipe.stop_after or len(self.sizes))
-        while len(self.history) < last and not self._out_of_patience():
+        while len(self.history) < self.last and not self._out_of_patience():
             number = len(self.history)
             loss = self._one_epoch(number)
             with self.average.applied(self.network):
@@ -185,7 +185,7 @@ class Fitter:
 
     def _keep_if_best(self, area: float, number: int) -> None:
         """Only epochs at the last input size count: it is the one that the bundle scores at."""
-        if self.sizes[number] == self.sizes[-1] and (math.isnan(area) or area > self.best["auroc"]):
+        if self.sizes[number] == self.sizes[self.last - 1] and (math.isnan(area) or area > self.best["auroc"]):
             state = {name: tensor.clone() for name, tensor in self.network.learning_state().items()}
             self.best = {"auroc": -1.0 if math.isnan(area) else area, "state": state, "epoch": number}
 

@@ -84,7 +84,7 @@ def fit_member(
     prefix = f"member {number + 1} of {recipe.members}, " if recipe.members > 1 else ""
     history = fitter.run(resume=options.resume, progress=lambda epoch: progress(prefix + describe(epoch)))
     network.to("cpu").eval()
-    return Trained(encoder, tuned_spec(encoder, base), head, dict(network.head.state_dict()), history)
+    return Trained(encoder, tuned_spec(encoder, base), head, dict(network.head.state_dict()), [history])
 
 
 def describe(epoch: Epoch) -> str:
@@ -156,8 +156,8 @@ def _joined(members: list[Trained]) -> Trained:
     first = members[0]
     state: dict[str, Tensor] = {"layers.0.weight": weight, "layers.0.bias": bias}
     spec = first.head_spec.model_copy(update={"input_dim": encoder.embedding_dim})
-    history = [epoch for member in members for epoch in member.history]
-    return Trained(encoder, tuned_spec(encoder, first.encoder_spec), spec, state, history)
+    histories = [history for member in members for history in member.histories]
+    return Trained(encoder, tuned_spec(encoder, first.encoder_spec), spec, state, histories)
 
 
 def _starting_encoder(options: TrainOptions, recipe: Recipe, number: int) -> tuple[Encoder, EncoderSpec]:

@@ -111,7 +111,7 @@ COMPACT = Recipe(
 )
 CONTINUED = COMPACT.model_copy(
     update={
-        "stages": (Stage(size=128, epochs=11), Stage(size=144, epochs=7)),
+        "stages": (Stage(size=128, epochs=11), Stage(size=144, epochs=6)),
         "augmentation": Augmentation(
             rotation=8.0, zoom=0.1, shift=0.05, gamma=0.25, contrast=0.2, brightness=0.08, erase=0.15
         ),

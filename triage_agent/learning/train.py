@@ -87,4 +87,4 @@ def _train_head(options: TrainOptions, recipe: Recipe, material: Material, progr
         seed=options.seed,
         progress=lambda epoch: progress(describe(epoch)),
     )
-    return Trained(encoder, base, spec, dict(head.state_dict()), history)
+    return Trained(encoder, base, spec, dict(head.state_dict()), [history])

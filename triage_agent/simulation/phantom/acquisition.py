@@ -1,15 +1,14 @@
-"""How a study is taken: exposure, framing, collimation, marker, dressing. None of it knows whether the patient is well."""
+"""How a study is taken: exposure, framing, collimation, marker, dressing. None of it knows the diagnosis."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
+from triage_agent.simulation.phantom.camera import Map
+from triage_agent.simulation.phantom.odds import happens
 from triage_agent.simulation.phantom.physics import Exposure
-
-Map = NDArray[np.float32]
 
 SHUTTER_NONE, SHUTTER_BLACK = "none", "black"
 _PENUMBRA_MM = 0.5
@@ -74,8 +73,8 @@ def draw_habits(rng: np.random.Generator) -> Habits:
         exposure=exposure,
         shutter=str(rng.choice([SHUTTER_NONE, SHUTTER_BLACK], p=[0.35, 0.65])),
         collimation=float(rng.choice([0.0, rng.uniform(0.03, 0.14)], p=[0.45, 0.55])),
-        letter=float(rng.uniform(0.035, 0.06)) if rng.random() < 0.9 else 0.0,
-        boxed=bool(rng.random() < 0.25),
+        letter=float(rng.uniform(0.035, 0.06)) if happens(rng, 0.9) else 0.0,
+        boxed=happens(rng, 0.25),
         latitude=float(rng.uniform(0.72, 0.9)),
     )
 
@@ -83,7 +82,7 @@ def draw_habits(rng: np.random.Generator) -> Habits:
 def draw_framing(habits: Habits, rng: np.random.Generator) -> Framing:
     """A random placement of the limb under the tube."""
     leaves = rng.uniform(0.2, 1.0, 4) * habits.collimation
-    wild = rng.random() < 0.12
+    wild = happens(rng, 0.12)
     return Framing(
         spin=float(rng.normal(0.0, 14.0 if wild else 3.5)),
         tilt=(float(rng.normal(0.0, 3.0)), float(rng.normal(0.0, 4.0))),
@@ -93,9 +92,9 @@ def draw_framing(habits: Habits, rng: np.random.Generator) -> Framing:
         leaf_angle=float(rng.normal(0.0, 1.2)),
         corner=(float(rng.choice([-1.0, 1.0])), float(rng.uniform(-0.9, 0.9))),
         letter_angle=float(rng.normal(0.0, 6.0)) + float(rng.choice([0.0, 90.0, -90.0], p=[0.9, 0.05, 0.05])),
-        letter_mirrored=bool(rng.random() < 0.08),
-        has_letter=bool(habits.letter > 0 and rng.random() < 0.92),
-        dressing=float(rng.uniform(0.3, 1.4)) if rng.random() < 0.1 else 0.0,
+        letter_mirrored=happens(rng, 0.08),
+        has_letter=habits.letter > 0 and happens(rng, 0.92),
+        dressing=float(rng.uniform(0.3, 1.4)) if happens(rng, 0.1) else 0.0,
     )
 
 
@@ -111,7 +110,9 @@ def beam(shape: tuple[int, int], pitch: float, framing: Framing) -> Map:
     left, right, top, bottom = framing.leaves
     wide, high = width * pitch, height * pitch
     inside = np.minimum(across + np.float32(wide * (0.5 - left)), np.float32(wide * (0.5 - right)) - across)
-    inside = np.minimum(inside, np.minimum(down + np.float32(high * (0.5 - top)), np.float32(high * (0.5 - bottom)) - down))
+    inside = np.minimum(
+        inside, np.minimum(down + np.float32(high * (0.5 - top)), np.float32(high * (0.5 - bottom)) - down)
+    )
     return np.clip(inside / np.float32(2 * _PENUMBRA_MM) + np.float32(0.5), 0.0, 1.0)
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from triage_agent.simulation.phantom.odds import happens
+
 _ADULT, _OLD = 20, 88
 _BONE_LOSS_STARTS = 45
 _BONE_LOSS_A_YEAR = 0.007
@@ -41,12 +43,13 @@ class Body:
     def varied(self, name: str, rows: Sequence[Sequence[float]], *, long_as: str = "") -> list[list[float]]:
         """Profile rows of a reference bone, scaled to this patient and individually shaped.
 
-        A bone that runs beside another is `long_as` that one. Rows are (along, x low, x high, z low, z high, shell, density), in mm.
+        A bone that runs beside another is `long_as` that one. Rows are (along, x low, x high, z low, z high, shell,
+        density), in mm.
         """
         noise = self.numbers(name)
         length = self.scale * (1.0 + 0.03 * (self.numbers(long_as)[0] if long_as else noise[0]))
         width = self.scale * (1.0 + 0.04 * noise[1])
-        shell = self.scale * self.mineral ** 0.7 * (1.0 + 0.08 * noise[2])
+        shell = self.scale * self.mineral**0.7 * (1.0 + 0.08 * noise[2])
         wobble = 1.0 + 0.018 * noise[8 : 8 + 4 * 12].reshape(12, 4)
         result = []
         for number, (along, x_low, x_high, z_low, z_high, compact, density) in enumerate(rows):
@@ -58,11 +61,11 @@ class Body:
 
 def draw_body(rng: np.random.Generator) -> Body:
     """A random adult."""
-    sex = "F" if rng.random() < 0.5 else "M"
+    sex = "F" if happens(rng, 0.5) else "M"
     age = int(rng.integers(_ADULT, _OLD))
     loss = max(age - _BONE_LOSS_STARTS, 0) * _BONE_LOSS_A_YEAR * (1.2 if sex == "F" else 0.8)
     return Body(
-        laterality="L" if rng.random() < 0.5 else "R",
+        laterality="L" if happens(rng, 0.5) else "R",
         sex=sex,
         age=age,
         scale=float((_WOMEN_SMALLER if sex == "F" else 1.0) * np.clip(rng.normal(1.0, 0.05), 0.87, 1.14)),

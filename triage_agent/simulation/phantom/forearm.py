@@ -65,12 +65,15 @@ def build_forearm(body: Body) -> Forearm:
     radial_start = np.array([-13.0, 13.0, 0.0]) * size
     ulnar_start = np.array([7.5, -ULNA_NOTCH, 0.0]) * size
     radial_loft = Loft(
-        radius, radial_start, _axes_to(radial_start, np.array([-9.0, 249.0, 0.0]) * size), boxy=0.15,
+        radius,
+        radial_start,
+        _axes_to(radial_start, np.array([-9.0, 249.0, 0.0]) * size),
+        boxy=0.15,
         start=Bend(curve=(-0.012, -0.012), reach=6.0),
         end=Bend(slope=(-0.33, 0.16), curve=(0.0135, 0.006), reach=26.0),
     )
     ulnar_loft = Loft(ulna, ulnar_start, _axes_to(ulnar_start, np.array([11.5, 248.0, 0.0]) * size), boxy=0.1)
-    styloid = ball(ulnar_loft.point(ulna.length + 0.5, 0.72, 0.35), np.array([2.6, 5.0, 2.6]) * size, shell=0.7)
+    styloid = ball(ulnar_loft.point(ulna.length + 0.5, 0.72, 0.35), np.array([2.6, 5.0, 2.6]) * size, wall=0.7)
     return Forearm(
         Bone("radius", "forearm", (radial_loft,), texture=0.17),
         Bone("ulna", "forearm", (ulnar_loft, styloid), texture=0.17),

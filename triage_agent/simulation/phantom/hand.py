@@ -7,6 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage_agent.simulation.phantom.body import Body
+from triage_agent.simulation.phantom.hand_tables import (
+    CARPAL_DENSITY,
+    CARPAL_SHELL,
+    CARPUS,
+    DISTAL,
+    GAPS,
+    LENGTHS,
+    METACARPAL,
+    MIDDLE,
+    PROXIMAL,
+    RAYS,
+    SPREAD,
+    STOUTNESS,
+)
 from triage_agent.simulation.phantom.rigid import Vector, frame_along, rotation_about, unit
 from triage_agent.simulation.phantom.scene import Bone, Joint, Tissue
 from triage_agent.simulation.phantom.solids import Bend, Ellipsoid, Loft, ball, profile
@@ -14,92 +28,6 @@ from triage_agent.simulation.phantom.solids import Bend, Ellipsoid, Loft, ball, 
 FINGERS = (1, 2, 3, 4, 5)  # thumb to little finger
 _UP = np.array([0.0, -1.0, 0.0])
 _BACK = np.array([0.0, 0.0, 1.0])
-
-# Where each metacarpal starts (x ulnar, y distal, z dorsal) and points (degrees from the long axis, ulnar positive).
-_RAYS = {
-    1: ((-21.0, 31.0, -9.0), -38.0, 62.0),
-    2: ((-10.0, 32.5, 1.0), -8.5, 6.0),
-    3: ((1.0, 34.5, 2.0), -1.0, 0.0),
-    4: ((10.5, 33.0, 1.0), 5.0, -6.0),
-    5: ((18.5, 30.0, -2.0), 11.5, -14.0),
-}
-_LENGTHS = {  # metacarpal, proximal, middle, distal phalanx (mm)
-    1: (45.0, 31.0, 0.0, 22.0),
-    2: (67.0, 40.0, 23.5, 17.0),
-    3: (64.0, 44.5, 28.0, 18.0),
-    4: (57.0, 41.5, 27.0, 18.0),
-    5: (53.0, 33.0, 19.0, 16.5),
-}
-_STOUTNESS = {1: 1.18, 2: 1.04, 3: 1.03, 4: 0.94, 5: 0.88}
-_SPREAD = {1: 8.0, 2: -1.5, 3: 0.0, 4: 2.0, 5: 4.0}  # extra splay of the phalanges beyond the metacarpal (degrees)
-_GAPS = {"mcp": 2.0, "pip": 1.5, "dip": 1.3}
-
-# (fraction of length, x low, x high, z low, z high, shell, density); widths in mm for an average long finger
-_METACARPAL = (
-    (0.0, -6.8, 6.6, -6.6, 6.8, 0.6, 0.30),
-    (0.07, -6.8, 6.7, -6.4, 6.8, 0.6, 0.26),
-    (0.18, -5.4, 5.3, -5.0, 6.0, 0.9, 0.14),
-    (0.34, -4.3, 4.2, -3.4, 5.4, 1.6, 0.05),
-    (0.52, -4.0, 4.0, -3.0, 5.4, 1.9, 0.03),
-    (0.68, -4.3, 4.3, -3.6, 5.2, 1.5, 0.05),
-    (0.82, -5.8, 5.7, -5.6, 5.2, 0.8, 0.16),
-    (0.92, -7.2, 7.1, -7.4, 5.6, 0.5, 0.27),
-    (1.0, -6.8, 6.8, -7.4, 4.8, 0.6, 0.30),
-)
-_PROXIMAL = (
-    (0.0, -7.2, 7.2, -6.2, 5.8, 0.7, 0.30),
-    (0.06, -7.3, 7.3, -6.2, 5.8, 0.5, 0.27),
-    (0.18, -5.8, 5.8, -4.6, 4.9, 0.8, 0.14),
-    (0.38, -4.7, 4.7, -2.8, 4.4, 1.4, 0.05),
-    (0.6, -4.2, 4.2, -2.6, 4.0, 1.6, 0.03),
-    (0.78, -4.4, 4.4, -3.2, 3.4, 1.1, 0.08),
-    (0.91, -5.7, 5.7, -4.6, 3.2, 0.5, 0.24),
-    (1.0, -5.6, 5.6, -4.8, 2.6, 0.6, 0.30),
-)
-_MIDDLE = (
-    (0.0, -6.6, 6.6, -5.0, 5.0, 0.7, 0.30),
-    (0.08, -6.6, 6.6, -4.8, 4.8, 0.5, 0.27),
-    (0.22, -5.0, 5.0, -3.4, 4.0, 0.8, 0.14),
-    (0.45, -3.8, 3.8, -2.2, 3.4, 1.2, 0.05),
-    (0.65, -3.6, 3.6, -2.2, 3.0, 1.2, 0.05),
-    (0.8, -4.0, 4.0, -2.8, 2.8, 0.8, 0.12),
-    (0.92, -4.9, 4.9, -3.6, 2.8, 0.5, 0.26),
-    (1.0, -4.8, 4.8, -3.6, 2.4, 0.6, 0.30),
-)
-_DISTAL = (
-    (0.0, -5.6, 5.6, -3.6, 3.8, 0.7, 0.30),
-    (0.1, -5.6, 5.6, -3.4, 3.6, 0.5, 0.26),
-    (0.3, -3.4, 3.4, -2.0, 2.6, 0.7, 0.14),
-    (0.55, -2.3, 2.3, -1.5, 2.0, 0.8, 0.08),
-    (0.72, -2.6, 2.6, -1.5, 1.8, 0.6, 0.12),
-    (0.88, -4.0, 4.0, -1.6, 1.6, 0.5, 0.24),
-    (1.0, -3.6, 3.6, -1.4, 1.4, 0.5, 0.26),
-)
-
-# name: centre (x ulnar, y distal, z dorsal), direction (degrees from distal, ulnar positive), outline rows, end powers.
-_Outline = tuple[tuple[float, ...], ...]
-_CARPUS: dict[str, tuple[tuple[float, float, float], float, float, _Outline]] = {
-    "scaphoid": ((-9.5, 10.0, -3.0), -38.0, 25.0, (
-        (0.0, -5.5, 5.5, -5, 5), (0.22, -6.4, 6.6, -6, 6), (0.5, -5.2, 5.0, -5, 5), (0.78, -6.2, 5.6, -6, 5),
-        (1.0, -5.0, 4.5, -5, 4))),
-    "lunate": ((4.0, 6.8, 0.0), 4.0, 12.5, (
-        (0.0, -6.6, 6.4, -7, 6), (0.35, -8.0, 7.6, -8, 7), (0.75, -7.6, 7.2, -8, 6), (1.0, -6.4, 6.6, -7, 5))),
-    "triquetrum": ((16.0, 11.0, -1.0), 20.0, 15.5, (
-        (0.0, -4.5, 5.0, -5, 5), (0.3, -6.4, 6.4, -7, 6), (0.65, -6.6, 5.8, -7, 6), (1.0, -4.2, 3.6, -5, 5))),
-    "pisiform": ((18.5, 11.5, -12.0), 5.0, 11.5, (
-        (0.0, -3.5, 3.5, -3, 3), (0.4, -4.6, 4.6, -4.5, 4.5), (1.0, -3.5, 3.5, -3, 3))),
-    "trapezium": ((-17.5, 23.5, -8.0), -32.0, 14.5, (
-        (0.0, -5.2, 5.6, -5, 5), (0.35, -6.6, 7.0, -7, 6), (0.75, -7.8, 7.2, -7, 6), (1.0, -6.8, 6.2, -6, 5))),
-    "trapezoid": ((-8.5, 24.5, 1.5), -12.0, 13.5, (
-        (0.0, -3.8, 4.0, -5, 5), (0.4, -5.2, 5.0, -7, 7), (0.8, -6.2, 5.4, -8, 7), (1.0, -5.4, 4.6, -7, 6))),
-    "capitate": ((2.0, 21.8, 1.0), -2.0, 24.5, (
-        (0.0, -4.6, 4.6, -5, 5), (0.2, -6.2, 6.0, -7, 7), (0.42, -5.6, 5.8, -6, 6), (0.75, -7.0, 6.2, -8, 8),
-        (1.0, -6.6, 6.0, -7, 7))),
-    "hamate": ((13.0, 22.5, -1.0), 8.0, 20.5, (
-        (0.0, -2.4, 2.6, -5, 4), (0.25, -4.2, 4.6, -7, 6), (0.6, -6.2, 7.4, -8, 7), (0.88, -7.6, 8.4, -8, 7),
-        (1.0, -7.0, 7.4, -7, 6))),
-}
-_CARPAL_SHELL, _CARPAL_DENSITY = 0.6, 0.36
 
 
 @dataclass(frozen=True)
@@ -122,7 +50,7 @@ class HandParts:
 def build_hand(body: Body, pose: HandPose) -> HandParts:
     """Carpus and five rays, with the middle of the radius' joint surface at the origin."""
     parts = HandParts()
-    for name in _CARPUS:
+    for name in CARPUS:
         parts.bones[name] = _carpal(body, name)
     for finger in FINGERS:
         _add_ray(parts, body, pose, finger)
@@ -137,8 +65,8 @@ def all_segments(parts: HandParts) -> frozenset[str]:
 
 
 def _carpal(body: Body, name: str) -> Bone:
-    centre, angle, length, outline = _CARPUS[name]
-    rows = [(f * length, *edges, _CARPAL_SHELL, _CARPAL_DENSITY) for f, *edges in outline]
+    centre, angle, length, outline = CARPUS[name]
+    rows = [(f * length, *edges, CARPAL_SHELL, CARPAL_DENSITY) for f, *edges in outline]
     made = profile(body.varied(name, rows), caps=(5.0, 4.5), power=(2.3, 2.3))
     axes = _axes(angle + 3.0 * float(body.numbers(name)[5]), 0.0)
     middle = _place(body, centre)
@@ -157,7 +85,7 @@ def _axes(angle: float, roll: float) -> NDArray[np.float64]:
 
 def _add_ray(parts: HandParts, body: Body, pose: HandPose, finger: int) -> None:
     """One metacarpal and its phalanges, each turned about the joint before it."""
-    base, angle, roll = _RAYS[finger]
+    base, angle, roll = RAYS[finger]
     noise = body.numbers(f"ray{finger}")
     axes = _axes(angle + 1.2 * float(noise[4]), -roll)
     at = _place(body, base)
@@ -188,16 +116,23 @@ def _beyond_joint(
     """Axes and start of the next phalanx, and the joint before it."""
     finger, number, kinds = which
     label = ("mcp", "pip", "dip")[number - 1] if finger > 1 else ("mcp", "dip")[number - 1]
-    gap = _GAPS[label] * body.cartilage * body.scale
+    gap = GAPS[label] * body.cartilage * body.scale
     if number == 1:
-        splay = _SPREAD[finger] + pose.splay.get(finger, 0.0)
+        splay = SPREAD[finger] + pose.splay.get(finger, 0.0)
         turn = rotation_about(np.array([0.0, 0.0, 1.0]), splay)
         axes = axes @ turn.T
     moves = frozenset(f"f{finger}{kind}" for kind in kinds[number:])
-    half = 6.0 * _STOUTNESS[finger] * body.scale
+    half = 6.0 * STOUTNESS[finger] * body.scale
     parts.joints[f"{label}{finger}"] = Joint(
-        centre=at + axes[1] * gap / 2, axis=axes[1], side=axes[0], half_width=half, half_depth=half * 0.8,
-        gap=gap, moves=moves, near=near, far=f"{kinds[number]}{finger}",
+        centre=at + axes[1] * gap / 2,
+        axis=axes[1],
+        side=axes[0],
+        half_width=half,
+        half_depth=half * 0.8,
+        gap=gap,
+        moves=moves,
+        near=near,
+        far=f"{kinds[number]}{finger}",
     )
     return axes, at + axes[1] * gap
 
@@ -210,12 +145,13 @@ def _flexed(axes: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
 
 
 def _tubular(body: Body, kind: str, finger: int, name: str, at: Vector, axes: NDArray[np.float64]) -> Loft:
-    table, slot = {"mc": (_METACARPAL, 0), "pp": (_PROXIMAL, 1), "mp": (_MIDDLE, 2), "dp": (_DISTAL, 3)}[kind]
-    length, stout = _LENGTHS[finger][slot], _STOUTNESS[finger]
+    table, slot = {"mc": (METACARPAL, 0), "pp": (PROXIMAL, 1), "mp": (MIDDLE, 2), "dp": (DISTAL, 3)}[kind]
+    length, stout = LENGTHS[finger][slot], STOUTNESS[finger]
     if finger == 1 and kind == "dp":
         stout *= 1.15
-    rows = [(f * length, *(edge * stout for edge in edges), shell * stout, density)
-            for f, *edges, shell, density in table]
+    rows = [
+        (f * length, *(edge * stout for edge in edges), shell * stout, density) for f, *edges, shell, density in table
+    ]
     caps, power = ((2.0, 7.0), (3.0, 2.0)) if kind == "mc" else ((1.6, 3.6), (4.0, 2.4))
     if kind == "dp":
         caps, power = (1.4, 3.0), (4.0, 2.0)
@@ -232,7 +168,7 @@ def _reversed(bend: Bend) -> Bend:
 
 def _finger_flesh(body: Body, kind: str, finger: int, bone: Loft) -> Loft:
     """Skin, fat and tendon around one bone of a ray."""
-    wide = {"mc": 11.0, "pp": 10.0, "mp": 9.3, "dp": 8.6}[kind] * (1.12 if finger == 1 else 1.0) * _STOUTNESS[finger]
+    wide = {"mc": 11.0, "pp": 10.0, "mp": 9.3, "dp": 8.6}[kind] * (1.12 if finger == 1 else 1.0) * STOUTNESS[finger]
     wide *= body.scale * (0.6 + 0.4 * body.flesh)
     tip = 4.5 * body.scale if kind == "dp" else 5.0
     length = bone.profile.length + tip + 6.0
@@ -257,15 +193,21 @@ def _add_sesamoids(parts: HandParts, body: Body) -> None:
 def _add_palm(parts: HandParts, body: Body) -> None:
     """The palm, the ball of the thumb, and the wrist's flesh."""
     size, thick = body.scale, body.scale * (0.6 + 0.4 * body.flesh)
-    rows = [(0.0, -25, 26, -19, 12, 2.5, 0), (20, -27, 27, -20, 12, 2.5, 0), (44, -31, 32, -19, 12, 2.5, 0),
-            (70, -34, 34, -17, 11, 2.5, 0), (98, -38, 35, -14, 11, 2.5, 0), (114, -37, 31, -12, 10, 2.5, 0),
-            (128, -31, 22, -10, 9, 2.5, 0)]
+    rows = [
+        (0.0, -25, 26, -19, 12, 2.5, 0),
+        (20, -27, 27, -20, 12, 2.5, 0),
+        (44, -31, 32, -19, 12, 2.5, 0),
+        (70, -34, 34, -17, 11, 2.5, 0),
+        (98, -38, 35, -14, 11, 2.5, 0),
+        (114, -37, 31, -12, 10, 2.5, 0),
+        (128, -31, 22, -10, 9, 2.5, 0),
+    ]
     scaled = [(a * size, xl * size, xh * size, zl * thick, zh * thick, s, d) for a, xl, xh, zl, zh, s, d in rows]
     palm = Loft(profile(scaled, caps=(16.0, 16.0)), np.array([0.0, 24.0, 0.0]) * size, _axes(0.0, 0.0), boxy=0.45)
     parts.soft.append(Tissue("palm", palm))
-    ball_of_thumb = ball(_place(body, (-21.0, 48.0, -12.0)), np.array([19.0, 32.0, 15.0]) * thick, shell=2.0)
+    ball_of_thumb = ball(_place(body, (-21.0, 48.0, -12.0)), np.array([19.0, 32.0, 15.0]) * thick, wall=2.0)
     parts.soft.append(Tissue("palm", ball_of_thumb))
-    web = ball(_place(body, (-30.0, 70.0, -6.0)), np.array([16.0, 24.0, 7.0]) * thick, shell=1.5)
+    web = ball(_place(body, (-30.0, 70.0, -6.0)), np.array([16.0, 24.0, 7.0]) * thick, wall=1.5)
     parts.soft.append(Tissue("palm", web))
 
 

@@ -22,15 +22,16 @@ def rod(start: Vector, end: Vector, half: tuple[float, float], depth: Vector, ti
 
 def _tapered(start: Vector, end: Vector, wide: float, narrow: float) -> Loft:
     length = float(np.linalg.norm(end - start))
-    rows = [(0.0, -wide, wide, -wide, wide, _SOLID, 0.0), (length * 0.4, *(sign * (wide + narrow) / 2 for sign in
-            (-1, 1, -1, 1)), _SOLID, 0.0), (length, -narrow, narrow, -narrow, narrow, _SOLID, 0.0)]
+    rows = [
+        (0.0, -wide, wide, -wide, wide, _SOLID, 0.0),
+        (length * 0.4, *(sign * (wide + narrow) / 2 for sign in (-1, 1, -1, 1)), _SOLID, 0.0),
+        (length, -narrow, narrow, -narrow, narrow, _SOLID, 0.0),
+    ]
     other = np.array([0.0, 0.0, 1.0]) if abs((end - start)[2]) < 0.9 * length else np.array([1.0, 0.0, 0.0])
     return Loft(profile(rows, caps=(1.0, narrow)), start, frame_along(end - start, other))
 
 
-def plated(
-    scene: Scene, bone: str, at: float, subtlety: float, chance: Sequence[float]
-) -> tuple[Scene, list[Vector]]:
+def plated(scene: Scene, bone: str, at: float, subtlety: float, chance: Sequence[float]) -> tuple[Scene, list[Vector]]:
     """A plate on a bone's surface with screws through both cortices, and points that span it."""
     shaft = scene.bones[bone].shaft
     length = shaft.profile.length
@@ -53,9 +54,7 @@ def plated(
     return scene.with_metal(*pieces, segment=scene.bones[bone].segment), points
 
 
-def wired(
-    scene: Scene, bone: str, at: float, subtlety: float, chance: Sequence[float]
-) -> tuple[Scene, list[Vector]]:
+def wired(scene: Scene, bone: str, at: float, subtlety: float, chance: Sequence[float]) -> tuple[Scene, list[Vector]]:
     """One to three Kirschner wires through a bone, and points that span them."""
     shaft = scene.bones[bone].shaft
     middle = at * shaft.profile.length
@@ -79,7 +78,10 @@ def wired(
 def prosthetic(scene: Scene, device: str) -> tuple[Scene, list[Vector]]:
     """A joint prosthesis or a nail, and points that span it."""
     made = {
-        "humeral_head": _humeral_head, "humeral_nail": _humeral_nail, "radial_head": _radial_head, "elbow": _elbow,
+        "humeral_head": _humeral_head,
+        "humeral_nail": _humeral_nail,
+        "radial_head": _radial_head,
+        "elbow": _elbow,
         "knee": _knee,
     }[device]
     pieces, segment = made(scene)
@@ -105,8 +107,10 @@ def _humeral_nail(scene: Scene) -> tuple[list[Solid], str]:
     bone = scene.bones["humerus"]
     shaft, length = bone.shaft, bone.shaft.profile.length
     pieces: list[Solid] = [_tapered(shaft.point(0.01 * length), shaft.point(0.84 * length), 5.0, 3.6)]
-    for step in (0.06, 0.11, 0.78):
-        pieces.append(rod(shaft.point(step * length, -1.1), shaft.point(step * length, 1.0), (1.9, 1.9), shaft.axes[2]))
+    pieces += [
+        rod(shaft.point(step * length, -1.1), shaft.point(step * length, 1.0), (1.9, 1.9), shaft.axes[2])
+        for step in (0.06, 0.11, 0.78)
+    ]
     return pieces, bone.segment
 
 
@@ -130,8 +134,9 @@ def _elbow(scene: Scene) -> tuple[list[Solid], str]:
 def _knee(scene: Scene) -> tuple[list[Solid], str]:
     femur, tibia = scene.bones["femur"], scene.bones["tibia"].shaft
     pieces: list[Solid] = [
-        Ellipsoid(part.centre, part.radii + 0.8, part.axes, shell=3.2, density=1.0)
-        for part in femur.parts if isinstance(part, Ellipsoid)
+        Ellipsoid(part.centre, part.radii + 0.8, part.axes, wall=3.2, density=1.0)
+        for part in femur.parts
+        if isinstance(part, Ellipsoid)
     ]
     wide, length = 0.97 * tibia.profile.half_x.max(), tibia.profile.length
     pieces.append(rod(tibia.point(4.0, -0.97), tibia.point(4.0, 0.97), (2.2, 0.6 * wide), tibia.axes[2], tip=2.0))

@@ -6,7 +6,6 @@ from triage_agent.simulation.phantom.body import Body
 from triage_agent.simulation.phantom.scene import Bone, Void
 from triage_agent.simulation.phantom.solids import Ellipsoid, Loft, Solid, ball, profile
 
-
 # (along from the top, lateral, medial, posterior, anterior edge, shell, density), mm
 _HUMERUS = (
     (0.0, -17.0, -4.0, -11.0, 12.0, 0.8, 0.22),
@@ -34,7 +33,7 @@ def build_humerus(body: Body) -> Bone:
     head_at = np.array([11.0 * size, 2.0 * size - made.length + 22.0 * size, -3.0 * size])
     parts: list[Solid] = [
         shaft,
-        ball(head_at, np.array([23.0, 23.5, 22.5]) * size, shell=0.9 * body.mineral, density=0.21 * body.mineral),
+        ball(head_at, np.array([23.0, 23.5, 22.5]) * size, wall=0.9 * body.mineral, density=0.21 * body.mineral),
         _knuckle(body, (-13.5, 0.0, 6.0), (11.5, 10.8, 10.8)),
         _knuckle(body, (2.0, 0.5, 4.0), (10.0, 10.2, 10.2)),
         _knuckle(body, (10.0, 0.5, 4.0), (11.0, 10.4, 10.0)),
@@ -51,5 +50,5 @@ def head_of(humerus: Bone) -> Ellipsoid:
 
 def _knuckle(body: Body, at: tuple[float, float, float], radii: tuple[float, float, float]) -> Solid:
     return ball(
-        np.array(at) * body.scale, np.array(radii) * body.scale, shell=0.9 * body.mineral, density=0.24 * body.mineral
+        np.array(at) * body.scale, np.array(radii) * body.scale, wall=0.9 * body.mineral, density=0.24 * body.mineral
     )

@@ -50,8 +50,12 @@ _PATELLA = (
     (42.0, -4.0, 4.0, -2.0, 6.0, 0.9, 0.28),
 )
 _THIGH = (
-    (0.0, -72, 74, -70, 66, 11, 0), (80, -66, 68, -64, 62, 10, 0), (150, -56, 58, -50, 54, 7, 0),
-    (185, -52, 54, -46, 52, 5, 0), (225, -50, 51, -46, 44, 5, 0), (280, -54, 54, -58, 36, 6, 0),
+    (0.0, -72, 74, -70, 66, 11, 0),
+    (80, -66, 68, -64, 62, 10, 0),
+    (150, -56, 58, -50, 54, 7, 0),
+    (185, -52, 54, -46, 52, 5, 0),
+    (225, -50, 51, -46, 44, 5, 0),
+    (280, -54, 54, -58, 36, 6, 0),
     (400, -52, 52, -58, 34, 6, 0),
 )
 
@@ -71,7 +75,7 @@ def _femur(body: Body) -> Bone:
 
 
 def _condyle(body: Body, at: tuple[float, float, float], radii: tuple[float, float, float]) -> Ellipsoid:
-    return ball(at, np.array(radii) * body.scale, shell=1.1 * body.mineral, density=0.2 * body.mineral)
+    return ball(at, np.array(radii) * body.scale, wall=1.1 * body.mineral, density=0.2 * body.mineral)
 
 
 def _gap(body: Body) -> float:
@@ -85,8 +89,14 @@ def _tibia(body: Body) -> Bone:
     plateau = Bend(slope=(0.0, -0.17), curve=(-0.0018, 0.001), reach=14.0)
     parts: list[Solid] = [Loft(made, top, np.eye(3), boxy=0.45, start=plateau)]
     for x, height in ((-5.5, 6.0), (6.0, 7.5)):
-        parts.append(ball((x * size, top[1] + 1.5 * size, -4.0 * size), np.array([4.2, height, 8.0]) * size,
-                          shell=0.8, density=0.25 * body.mineral))
+        parts.append(
+            ball(
+                (x * size, top[1] + 1.5 * size, -4.0 * size),
+                np.array([4.2, height, 8.0]) * size,
+                wall=0.8,
+                density=0.25 * body.mineral,
+            )
+        )
     return Bone("tibia", "leg", tuple(parts), texture=0.12)
 
 
@@ -115,8 +125,15 @@ def _build(body: Body, look: Look, rng: np.random.Generator) -> Scene:
     joints = {
         "knee": Joint(np.zeros(3), Y, X, **half, gap=_gap(body), moves=_LEG, near="femur", far="tibia"),
         "patellofemoral": Joint(
-            np.array([0.0, -34.0, 26.0]) * size, np.array([0.0, 0.0, 1.0]), X, half_width=16.0 * size,
-            half_depth=14.0 * size, gap=4.0 * size, moves=frozenset({"patella"}), near="femur", far="patella",
+            np.array([0.0, -34.0, 26.0]) * size,
+            np.array([0.0, 0.0, 1.0]),
+            X,
+            half_width=16.0 * size,
+            half_depth=14.0 * size,
+            gap=4.0 * size,
+            moves=frozenset({"patella"}),
+            near="femur",
+            far="patella",
         ),
     }
     for name, side in (("medial", 1.0), ("lateral", -1.0)):
@@ -133,8 +150,19 @@ def _flexed(scene: Scene, body: Body, degrees: float) -> Scene:
     by = turn(np.array(_FLEXION_AXIS_AT) * body.scale, X, -degrees)
     bent = scene.moving(_LEG, by)
     joints = {
-        name: Joint(by.point(joint.centre), by.direction(joint.axis), joint.side, joint.half_width, joint.half_depth,
-                    joint.gap, joint.moves, joint.near, joint.far) if joint.moves == _LEG else joint
+        name: Joint(
+            by.point(joint.centre),
+            by.direction(joint.axis),
+            joint.side,
+            joint.half_width,
+            joint.half_depth,
+            joint.gap,
+            joint.moves,
+            joint.near,
+            joint.far,
+        )
+        if joint.moves == _LEG
+        else joint
         for name, joint in scene.joints.items()
     }
     return Scene(bent.bones, bent.soft, bent.centre, bent.size, joints)
@@ -145,8 +173,13 @@ _TIBIAL_PLATEAU = Place("tibia", 0.06, 0.22, 2.0)
 KNEE = Region(
     build=_build,
     looks=(Look("frontal", "AP", 0.0), Look("oblique", "{}LO", 38.0, routine=False), Look("lateral", "{}L", 90.0)),
-    fractures=(Place("femur", 0.68, 0.84, 2.0), _TIBIAL_PLATEAU, Place("tibia", 0.22, 0.4, 2.0),
-               Place("fibula", 0.12, 0.3), Place("patella", 0.4, 0.6)),
+    fractures=(
+        Place("femur", 0.68, 0.84, 2.0),
+        _TIBIAL_PLATEAU,
+        Place("tibia", 0.22, 0.4, 2.0),
+        Place("fibula", 0.12, 0.3),
+        Place("patella", 0.4, 0.6),
+    ),
     lesions=(Place("femur", 0.7, 0.92, 3.0), Place("tibia", 0.08, 0.3, 3.0), Place("fibula", 0.06, 0.2)),
     wires=(Place("patella", 0.45, 0.55), Place("tibia", 0.1, 0.2)),
     plates=(Place("tibia", 0.26, 0.3), Place("femur", 0.64, 0.7)),

@@ -23,12 +23,20 @@ DISLOCATION = "dislocation"
 JOINT_SPACE_NARROWING = "joint_space_narrowing"
 NO_ABNORMALITY = "none"
 KINDS = (
-    DISPLACED_FRACTURE, HAIRLINE_FRACTURE, LYTIC_LESION, SCLEROTIC_LESION, HARDWARE, DISLOCATION,
+    DISPLACED_FRACTURE,
+    HAIRLINE_FRACTURE,
+    LYTIC_LESION,
+    SCLEROTIC_LESION,
+    HARDWARE,
+    DISLOCATION,
     JOINT_SPACE_NARROWING,
 )
 _ODDS = (0.24, 0.14, 0.11, 0.09, 0.18, 0.10, 0.14)
 _SHORT_BONE_MM = 60.0
 _LARGEST_LESION_MM = 15.0
+_SPLINTERS_BELOW = 0.5  # subtlety
+_SLOW_SHARE = 0.4  # of lytic lesions: they have a sclerotic border
+_MIDDLE = 0.5
 _LARGEST_TILT = 14.0  # degrees a fragment turns before it also slides
 
 
@@ -117,7 +125,7 @@ def _displaced(scene: Scene, plan: Plan) -> Marked:
     slide = min(plan.between(1.3, 0.3) * width, plan.between(15.0, 5.0))
     gap = plan.between(0.35, 0.1) * width if bone.shaft.profile.length < _SHORT_BONE_MM else 0.0
     broken = _broken(bone, plan, slide=slide, gap=gap, jag=0.06 * width)
-    shards = _shards(bone, plan, width) if plan.subtlety < 0.5 else ()
+    shards = _shards(bone, plan, width) if plan.subtlety < _SPLINTERS_BELOW else ()
     broken = replace(broken, parts=broken.parts + shards)
     return scene.with_bone(broken), _around(bone, plan.at, 1.5 * width + slide)
 
@@ -127,8 +135,12 @@ def _hairline(scene: Scene, plan: Plan) -> Marked:
     bone = scene.bones[plan.place.bone]
     width = bone.shaft.half_width(plan.at * bone.shaft.profile.length)
     broken = _broken(bone, plan, slide=plan.between(0.16, 0.04) * min(width, 10.0), gap=0.0, jag=0.05 * width)
-    crack = Crack(_plane(bone, plan, 0.05 * width), width=plan.between(0.8, 0.35) * min(width / 8.0, 1.0) + 0.1, strength=0.9)
-    parts = tuple(replace(part, cracks=(crack,)) if isinstance(part, Loft) and part.cuts else part for part in broken.parts)
+    crack = Crack(
+        _plane(bone, plan, 0.05 * width), width=plan.between(0.8, 0.35) * min(width / 8.0, 1.0) + 0.1, strength=0.9
+    )
+    parts = tuple(
+        replace(part, cracks=(crack,)) if isinstance(part, Loft) and part.cuts else part for part in broken.parts
+    )
     return scene.with_bone(replace(broken, parts=parts)), _around(bone, plan.at, 1.4 * width)
 
 
@@ -143,7 +155,7 @@ def _broken(bone: Bone, plan: Plan, *, slide: float, gap: float, jag: float) -> 
     shaft = bone.shaft
     plane = _plane(bone, plan, jag)
     length = shaft.profile.length
-    moves_end = plan.at > 0.5  # noqa: PLR2004 - the middle of the bone
+    moves_end = plan.at > _MIDDLE
     pivot = shaft.point(length if moves_end else 0.0)
     angle = 2 * np.pi * plan.chance[3]
     across = np.cos(angle) * shaft.axes[0] + np.sin(angle) * shaft.axes[2]
@@ -181,11 +193,11 @@ def _shards(bone: Bone, plan: Plan, width: float) -> tuple[Solid, ...]:
         at = plan.at * shaft.profile.length + (plan.chance[8 + number] - 0.5) * width
         radii = np.array([0.16, 0.45, 0.2]) * width
         axes = shaft.axes @ rotation_about(shaft.axes[2], 80 * (plan.chance[11 + number] - 0.5)).T
-        shards.append(Ellipsoid(shaft.point(at, side, deep), radii, axes, shell=0.06 * width, density=0.5))
+        shards.append(Ellipsoid(shaft.point(at, side, deep), radii, axes, wall=0.06 * width, density=0.5))
     return tuple(shards)
 
 
-def _blob(bone: Bone, plan: Plan, size: float, shell: float = 0.0) -> Ellipsoid:
+def _blob(bone: Bone, plan: Plan, size: float, wall: float = 0.0) -> Ellipsoid:
     """A lumpy region inside a bone."""
     shaft = bone.shaft
     at = plan.at * shaft.profile.length
@@ -193,13 +205,13 @@ def _blob(bone: Bone, plan: Plan, size: float, shell: float = 0.0) -> Ellipsoid:
     radius = min(size * shaft.half_width(at), _LARGEST_LESION_MM)
     radii = radius * np.array([0.8 + 0.4 * plan.chance[2], 1.0 + 0.7 * plan.chance[3], 0.8 + 0.4 * plan.chance[4]])
     lumps = (0.14 * plan.chance[5], 0.10 * plan.chance[6], 0.08 * plan.chance[7])
-    return Ellipsoid(centre, radii, shaft.axes, shell=shell, density=1.0, lumps=lumps)
+    return Ellipsoid(centre, radii, shaft.axes, wall=wall, density=1.0, lumps=lumps)
 
 
 def _lytic(scene: Scene, plan: Plan) -> Marked:
     bone = scene.bones[plan.place.bone]
-    has_rim = plan.chance[8] < 0.4  # noqa: PLR2004 - a slow lesion has a sclerotic border
-    blob = _blob(bone, plan, plan.between(0.95, 0.5), shell=0.7)
+    has_rim = plan.chance[8] < _SLOW_SHARE
+    blob = _blob(bone, plan, plan.between(0.95, 0.5), wall=0.7)
     void = Void(blob, strength=plan.between(0.92, 0.55), rim=0.35 if has_rim else 0.0)
     return scene.with_bone(replace(bone, voids=(*bone.voids, void))), _span(blob)
 
@@ -238,5 +250,8 @@ def _around(bone: Bone, at: float, reach: float) -> list[Vector]:
 
 
 def _span(blob: Ellipsoid) -> list[Vector]:
-    return [blob.centre + sign * radius * axis for radius, axis in zip(blob.radii, blob.axes, strict=True)
-            for sign in (-1.0, 1.0)]
+    return [
+        blob.centre + sign * radius * axis
+        for radius, axis in zip(blob.radii, blob.axes, strict=True)
+        for sign in (-1.0, 1.0)
+    ]

@@ -76,4 +76,4 @@ def displayed(view: PhantomView) -> NDArray[np.uint8]:
     """The view through its window, 8 bit, as a screen would show it."""
     centre, width = view.window
     level = (view.pixels.astype(np.float32) - np.float32(centre - width / 2)) * np.float32(255.0 / width)
-    return np.clip(level, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(level, 0, 255), dtype=np.uint8)

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from triage_agent.simulation.phantom.camera import Map
 from triage_agent.simulation.phantom.projection import Thickness
-
-Map = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def transmission(paths: Thickness) -> Map:
     fat = np.minimum(paths.fat, soft)
     muscle = soft - fat
     marrow = np.maximum(paths.bone - paths.mineral, 0.0)
-    total = np.zeros_like(soft)
+    total: Map = np.zeros(soft.shape, dtype=np.float32)
     has_metal = bool(paths.metal.any())
     for part in _BINS:
         depth = np.float32(part.bone) * paths.mineral + np.float32(part.marrow) * marrow

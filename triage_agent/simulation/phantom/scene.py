@@ -1,6 +1,6 @@
 """What stands in the beam: bones, soft tissue, metal, and the places where something can be wrong with them."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from triage_agent.simulation.phantom.rigid import Rigid, Vector
@@ -22,7 +22,7 @@ class Void:
 
 @dataclass(frozen=True, eq=False)
 class Bone:
-    """Solids that make one bone; `segment` says which part of the limb it moves with, `texture` how coarse its weave is."""
+    """Solids that make one bone; `segment` says what it moves with, `texture` how coarse its weave is."""
 
     name: str
     segment: str
@@ -62,8 +62,8 @@ class Tissue:
 class Joint:
     """Where two segments meet.
 
-    `axis` points from the near to the far side, `side` across the joint; `half_width`, `half_depth` and `gap` are in mm;
-    `moves` names the segments beyond it.
+    `axis` points from the near to the far side, `side` across the joint; `half_width`, `half_depth` and `gap` are in
+    mm; `moves` names the segments beyond it.
     """
 
     centre: Vector
@@ -105,6 +105,3 @@ class Scene:
             soft=tuple(part.moved(by) if part.segment in segments else part for part in self.soft),
             metal=tuple(part.moved(by) if part.segment in segments else part for part in self.metal),
         )
-
-
-Builder = Callable[..., Scene]

@@ -67,8 +67,12 @@ def _glenoid(body: Body) -> Ellipsoid:
 
 
 def _acromion(body: Body) -> Loft:
-    rows = [(0.0, -5.5, 4.5, -10.0, 9.0, 0.8, 0.16), (10.0, -5.4, 5.0, -12.0, 12.0, 0.8, 0.16),
-            (22.0, -4.8, 4.4, -12.0, 12.0, 0.8, 0.18), (30.0, -4.0, 3.6, -8.0, 9.0, 0.8, 0.2)]
+    rows = [
+        (0.0, -5.5, 4.5, -10.0, 9.0, 0.8, 0.16),
+        (10.0, -5.4, 5.0, -12.0, 12.0, 0.8, 0.16),
+        (22.0, -4.8, 4.4, -12.0, 12.0, 0.8, 0.18),
+        (30.0, -4.0, 3.6, -8.0, 9.0, 0.8, 0.2),
+    ]
     made = profile(body.varied("acromion", rows), caps=(2.5, 7.0), power=(2.4, 2.0))
     axes = frame_along((-1.0, 0.26, 0.2))
     return Loft(made, np.array([-8.5, -41.5, -6.0]) * body.scale, axes, boxy=0.3)
@@ -88,7 +92,9 @@ def _strut(
     rows = []
     for at, (wide, deep) in zip((0.0, 1.0), np.array(half) * body.scale, strict=True):
         rows.append((at * length, -wide, wide, -deep, deep, shell, density * body.mineral))
-    return Loft(profile(rows, caps=(min(rows[0][2], 8.0), min(rows[1][2], 5.0))), low, frame_along(high - low), boxy=0.2)
+    return Loft(
+        profile(rows, caps=(min(rows[0][2], 8.0), min(rows[1][2], 5.0))), low, frame_along(high - low), boxy=0.2
+    )
 
 
 def _clavicle(body: Body) -> Bone:
@@ -117,17 +123,23 @@ def _rib(body: Body, number: int) -> Bone:
 def chest_flesh(body: Body) -> list[Tissue]:
     """Shoulder cap, trunk and neck."""
     size, thick = body.scale, body.scale * (0.5 + 0.5 * body.flesh)
-    trunk_rows = [(0.0, -52, 60, -34, 34, 9, 0), (22, -84, 90, -52, 50, 9, 0), (60, -112, 110, -72, 70, 10, 0),
-                  (110, -112, 110, -84, 84, 12, 0), (180, -104, 110, -92, 92, 14, 0), (300, -104, 110, -96, 96, 14, 0)]
+    trunk_rows = [
+        (0.0, -52, 60, -34, 34, 9, 0),
+        (22, -84, 90, -52, 50, 9, 0),
+        (60, -112, 110, -72, 70, 10, 0),
+        (110, -112, 110, -84, 84, 12, 0),
+        (180, -104, 110, -92, 92, 14, 0),
+        (300, -104, 110, -96, 96, 14, 0),
+    ]
     rows = [(row[0] * size, *(edge * thick for edge in row[1:5]), row[5] * body.flesh, 0.0) for row in trunk_rows]
     trunk = Loft(profile(rows, caps=(20.0, 0.0)), np.array([165.0, -66.0, -18.0]) * size, np.eye(3), boxy=0.3)
-    cap = ball(np.array([4.0, 4.0, -2.0]) * size, np.array([56.0, 62.0, 58.0]) * thick, shell=8.0 * body.flesh)
-    slope = ball(np.array([80.0, -24.0, -20.0]) * size, np.array([86.0, 46.0, 46.0]) * thick, shell=8.0 * body.flesh)
-    armpit = ball(np.array([78.0, 84.0, -10.0]) * size, np.array([56.0, 130.0, 58.0]) * thick, shell=8.0 * body.flesh)
+    cap = ball(np.array([4.0, 4.0, -2.0]) * size, np.array([56.0, 62.0, 58.0]) * thick, wall=8.0 * body.flesh)
+    slope = ball(np.array([80.0, -24.0, -20.0]) * size, np.array([86.0, 46.0, 46.0]) * thick, wall=8.0 * body.flesh)
+    armpit = ball(np.array([78.0, 84.0, -10.0]) * size, np.array([56.0, 130.0, 58.0]) * thick, wall=8.0 * body.flesh)
     return [Tissue("chest", part) for part in (trunk, cap, slope, armpit)]
 
 
 def lung(body: Body) -> Ellipsoid:
     """The air of the upper lung (its path is that of the missing tissue)."""
     size = body.scale
-    return ball(np.array([150.0, 116.0, -18.0]) * size, np.array([70.0, 146.0, 58.0]) * size, shell=60.0, density=0.0)
+    return ball(np.array([150.0, 116.0, -18.0]) * size, np.array([70.0, 146.0, 58.0]) * size, wall=60.0, density=0.0)

@@ -1,13 +1,13 @@
 """The solids that bones, soft tissue and metal are made of, in millimetres.
 
-Axes of the body frame: x to the right of the image, y down the image, z towards the X-ray tube; always a right-sided limb.
+Axes of the body frame: x to the right of the image, y down the image, z towards the X-ray tube; always a right limb.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import PchipInterpolator
 
 from triage_agent.simulation.phantom.rigid import Rigid, Vector
@@ -23,7 +23,7 @@ _TEETH = ((1.3, 0.29, 1.0), (0.9, 0.77, 2.3), (0.55, 1.83, 3.7), (0.35, 4.1, 5.9
 
 @dataclass(frozen=True)
 class Plane:
-    """A jagged fracture plane across a loft: `at` along the axis, tilted by `slopes` (mm per mm sideways and in depth)."""
+    """A jagged fracture plane across a loft, at `at` mm of its axis; `slopes` are mm a mm, sideways and in depth."""
 
     at: float
     slopes: tuple[float, float]
@@ -69,7 +69,7 @@ class Bend:
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """A loft's tables, one entry each STEP_MM: half-widths and centres sideways (x) and in depth (z), outer and inner."""
+    """A loft's tables, one entry each STEP_MM: half-widths and centres, sideways (x) and in depth (z)."""
 
     length: float
     half_x: Table
@@ -114,12 +114,15 @@ class Loft:
 
 @dataclass(frozen=True, eq=False)
 class Ellipsoid:
-    """An ellipsoid with a shell; `axes` rows are the unit axes that `radii` (mm) go with. `lumps` roughen its outline."""
+    """An ellipsoid with a wall (mm); `axes` rows are the unit axes that `radii` (mm) go with.
+
+    `lumps` roughen its outline.
+    """
 
     centre: Vector
     radii: Vector
     axes: NDArray[np.float64]
-    shell: float = 0.0
+    wall: float = 0.0
     density: float = 0.25
     lumps: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
@@ -132,16 +135,16 @@ Solid = Loft | Ellipsoid
 
 
 def ball(
-    centre: Sequence[float],
-    radii: Sequence[float] | float,
+    centre: ArrayLike,
+    radii: ArrayLike,
     *,
-    shell: float = 0.0,
+    wall: float = 0.0,
     density: float = 0.25,
     lumps: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Ellipsoid:
     """An ellipsoid along the body axes (mm)."""
     size = np.broadcast_to(np.asarray(radii, dtype=np.float64), (3,)).copy()
-    return Ellipsoid(np.asarray(centre, dtype=np.float64), size, np.eye(3), shell, density, lumps)
+    return Ellipsoid(np.asarray(centre, dtype=np.float64), size, np.eye(3), wall, density, lumps)
 
 
 def profile(
@@ -159,7 +162,7 @@ def profile(
     """
     table = np.asarray(rows, dtype=np.float64)
     length = float(table[-1, 0])
-    along = np.arange(round(length / STEP_MM) + 1) * STEP_MM
+    along = np.arange(round(length / STEP_MM) + 1, dtype=np.float64) * STEP_MM
     x_low, x_high, z_low, z_high, shell, density = PchipInterpolator(table[:, 0], table[:, 1:])(along).T
     outer = _caps(along, (0.0, length), caps, power)
     inner = _caps(along, (float(shell[0]), length - float(shell[-1])), caps, power)
@@ -200,7 +203,7 @@ def table_index(along: NDArray[np.float32], size: int) -> NDArray[np.intp]:
     """Index into a profile's tables of `size` entries for positions along the axis (mm)."""
     index = np.rint(along * np.float32(1.0 / STEP_MM)).astype(np.intp)
     index += _PAD
-    return np.clip(index, 0, size - 1, out=index)
+    return np.asarray(np.clip(index, 0, size - 1, out=index))
 
 
 def safe(half_width: NDArray[np.float32]) -> NDArray[np.float32]:

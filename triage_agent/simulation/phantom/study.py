@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from triage_agent.simulation.phantom import acquisition, knee, upper_limb_end, upper_limb_middle, upper_limb_root
 from triage_agent.simulation.phantom.acquisition import Framing, Habits
 from triage_agent.simulation.phantom.body import Body, draw_body
+from triage_agent.simulation.phantom.camera import Camera
 from triage_agent.simulation.phantom.lesions import NO_ABNORMALITY, Plan, afflict, draw_plan
 from triage_agent.simulation.phantom.physics import detect, transmission
-from triage_agent.simulation.phantom.projection import Camera, project
+from triage_agent.simulation.phantom.projection import project
 from triage_agent.simulation.phantom.region import Look, Region
-from triage_agent.simulation.phantom.rigid import X, Y, Z, Vector, rotation_about
+from triage_agent.simulation.phantom.rigid import Vector, X, Y, Z, rotation_about
 from triage_agent.simulation.phantom.scene import Scene
 
 REGIONS: dict[str, Region] = {
@@ -107,8 +108,13 @@ def simulate_kind(anatomy: str, kind: str | None, seed: int, long_side: int = 10
         shot = _Shot(body, habits, look, plan, long_side)
         views.append(shot.take(region, pose, room))
     return PhantomStudy(
-        anatomy=anatomy, abnormal=plan is not None, kind=plan.kind if plan else NO_ABNORMALITY,
-        subtlety=plan.subtlety if plan else 0.0, laterality=body.laterality, age=body.age, sex=body.sex,
+        anatomy=anatomy,
+        abnormal=plan is not None,
+        kind=plan.kind if plan else NO_ABNORMALITY,
+        subtlety=plan.subtlety if plan else 0.0,
+        laterality=body.laterality,
+        age=body.age,
+        sex=body.sex,
         views=tuple(views),
     )
 
@@ -145,8 +151,11 @@ class _Shot:
         seen = detect(primary, lit, camera.pitch, self.habits.exposure, room)
         pixels, window = _digitised(seen, lit, self.habits)
         return PhantomView(
-            position=self.look.position.format(self.body.laterality), pixels=pixels, pixel_spacing_mm=camera.pitch,
-            lesion_box=_box(points, camera), window=window,
+            position=self.look.position.format(self.body.laterality),
+            pixels=pixels,
+            pixel_spacing_mm=camera.pitch,
+            lesion_box=_box(points, camera),
+            window=window,
         )
 
     def _camera(self, scene: Scene, framing: Framing) -> Camera:

@@ -3,10 +3,9 @@
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-Map = NDArray[np.float32]
+from triage_agent.simulation.phantom.camera import Map
 
 _TILE = 512  # entries a side; tiles repeat, and each bone starts elsewhere on them
 _PITCH_MM = 0.25
@@ -23,7 +22,7 @@ def _tile() -> Map:
     for share, along, across in _GRAINS:
         layer = gaussian_filter(noise.standard_normal((_TILE, _TILE)), (along, across), mode="wrap")
         total += share * layer / layer.std()
-    return (total / total.std()).astype(np.float32)
+    return np.asarray(total / total.std(), dtype=np.float32)
 
 
 def weave(along: Map, across: Map, number: int) -> Map:
@@ -33,4 +32,4 @@ def weave(along: Map, across: Map, number: int) -> Map:
     columns = (across * scale + np.float32(61.0 * number)).astype(np.intp) & (_TILE - 1)
     rows *= _TILE
     rows += columns
-    return _tile().ravel()[rows]
+    return np.asarray(_tile().ravel()[rows])

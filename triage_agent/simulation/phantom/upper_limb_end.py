@@ -30,21 +30,43 @@ def _with_forearm(parts: HandParts, body: Body) -> None:
     for bone in (forearm.radius, forearm.ulna):
         parts.bones[bone.name] = bone.moved(by)
     thick = size * (0.55 + 0.45 * body.flesh)
-    rows = [(0.0, -40, 44, -30, 34, 4, 0), (120, -40, 40, -28, 30, 4, 0), (190, -32, 34, -22, 20, 3, 0),
-            (225, -28, 30, -20, 14, 2.5, 0), (260, -27, 28, -19, 12, 2.5, 0)]
+    rows = [
+        (0.0, -40, 44, -30, 34, 4, 0),
+        (120, -40, 40, -28, 30, 4, 0),
+        (190, -32, 34, -22, 20, 3, 0),
+        (225, -28, 30, -20, 14, 2.5, 0),
+        (260, -27, 28, -19, 12, 2.5, 0),
+    ]
     scaled = [(a * size, xl * thick, xh * thick, zl * thick, zh * thick, s, d) for a, xl, xh, zl, zh, s, d in rows]
-    sleeve = Loft(profile(scaled, caps=(0, 0)), np.array([3.0, 238.0, 0.0]) * size,
-                  np.array([[1.0, 0, 0], [0, -1.0, 0], [0, 0, 1.0]]), boxy=0.3)
+    sleeve = Loft(
+        profile(scaled, caps=(0, 0)),
+        np.array([3.0, 238.0, 0.0]) * size,
+        np.array([[1.0, 0, 0], [0, -1.0, 0], [0, 0, 1.0]]),
+        boxy=0.3,
+    )
     parts.soft.append(Tissue("forearm", sleeve))
     parts.joints["radiocarpal"] = Joint(
-        centre=np.array([-2.0, -1.0, 0.0]) * size, axis=np.array([0.0, -1.0, 0.0]), side=np.array([1.0, 0.0, 0.0]),
-        half_width=14.0 * size, half_depth=9.0 * size, gap=gap, moves=all_segments(parts) - {"forearm"},
-        near="radius", far="scaphoid",
+        centre=np.array([-2.0, -1.0, 0.0]) * size,
+        axis=np.array([0.0, -1.0, 0.0]),
+        side=np.array([1.0, 0.0, 0.0]),
+        half_width=14.0 * size,
+        half_depth=9.0 * size,
+        gap=gap,
+        moves=all_segments(parts) - {"forearm"},
+        near="radius",
+        far="scaphoid",
     )
     base = parts.bones["mc1"].shaft
     parts.joints["cmc1"] = Joint(
-        centre=base.point(-1.0), axis=base.axes[1], side=base.axes[0], half_width=7.5 * size, half_depth=6.0 * size,
-        gap=1.6 * body.cartilage * size, moves=frozenset({"f1pp", "f1dp"}), near="trapezium", far="mc1",
+        centre=base.point(-1.0),
+        axis=base.axes[1],
+        side=base.axes[0],
+        half_width=7.5 * size,
+        half_depth=6.0 * size,
+        gap=1.6 * body.cartilage * size,
+        moves=frozenset({"f1pp", "f1dp"}),
+        near="trapezium",
+        far="mc1",
     )
 
 
@@ -54,8 +76,11 @@ def _pose(look: Look, rng: np.random.Generator) -> HandPose:
     bend = {"frontal": 1.0, "oblique": 2.0, "lateral": 1.4}[look.name]
     fan = {2: 34.0, 3: 22.0, 4: 11.0, 5: 0.0, 1: 4.0} if look.name == "lateral" else dict.fromkeys(FINGERS, 0.0)
     flexion = {
-        finger: (bend * loose[finger][0] + fan[finger], bend * loose[finger][1] + 0.3 * fan[finger],
-                 bend * loose[finger][2] * 0.7)
+        finger: (
+            bend * loose[finger][0] + fan[finger],
+            bend * loose[finger][1] + 0.3 * fan[finger],
+            bend * loose[finger][2] * 0.7,
+        )
         for finger in FINGERS
     }
     splay = {finger: float(rng.normal(0.0, 1.6)) for finger in FINGERS}
@@ -120,8 +145,12 @@ def _plain(name: str, finger: int) -> str:
 
 def _renamed(joint: Joint, by: Rigid, finger: int) -> Joint:
     return replace(
-        joint, centre=by.point(joint.centre), axis=by.direction(joint.axis), side=by.direction(joint.side),
-        near=_plain(joint.near, finger), far=_plain(joint.far, finger),
+        joint,
+        centre=by.point(joint.centre),
+        axis=by.direction(joint.axis),
+        side=by.direction(joint.side),
+        near=_plain(joint.near, finger),
+        far=_plain(joint.far, finger),
     )
 
 
@@ -137,11 +166,15 @@ _LOOKS = (
     Look("oblique", "{}LO", 42.0, routine=False),
     Look("lateral", "{}L", 88.0),
 )
-_RAYS_PLACES = tuple(Place(f"mc{finger}", 0.25, 0.88, 1.5 if finger == 5 else 0.7) for finger in FINGERS)
+_RAYS_PLACES = (*(Place(f"mc{finger}", 0.25, 0.88, 0.7) for finger in FINGERS[:-1]), Place("mc5", 0.25, 0.88, 1.5))
 _PHALANX_PLACES = tuple(Place(f"{kind}{finger}", 0.15, 0.85) for kind in ("pp", "mp") for finger in _LONG_FINGERS)
 _LOW_RADIUS = Place("radius", 0.86, 0.955, 6.0)
 _ARTHRITIC_HAND = (
-    ("cmc1",), ("dip2", "dip3", "dip4", "dip5"), ("pip2", "pip3", "pip5"), ("dip2", "dip3", "pip3"), ("mcp2", "mcp3"),
+    ("cmc1",),
+    ("dip2", "dip3", "dip4", "dip5"),
+    ("pip2", "pip3", "pip5"),
+    ("dip2", "dip3", "pip3"),
+    ("mcp2", "mcp3"),
 )
 
 HAND = Region(

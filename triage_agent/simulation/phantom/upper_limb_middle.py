@@ -7,7 +7,7 @@ from triage_agent.simulation.phantom.forearm import build_forearm
 from triage_agent.simulation.phantom.hand import HandPose, all_segments, build_hand
 from triage_agent.simulation.phantom.humerus import build_humerus
 from triage_agent.simulation.phantom.region import Look, Place, Region
-from triage_agent.simulation.phantom.rigid import X, Y, Rigid, turn
+from triage_agent.simulation.phantom.rigid import Rigid, X, Y, turn
 from triage_agent.simulation.phantom.scene import Bone, Joint, Scene, Tissue
 from triage_agent.simulation.phantom.solids import Loft, ball, profile
 
@@ -18,13 +18,22 @@ _CARPUS_AND_METACARPALS = "hand"
 _HAND_FLESH = frozenset({"hand", "palm"})
 
 _UPPER_ARM = (
-    (0.0, -40, 44, -52, 48, 7, 0), (60, -47, 50, -52, 50, 7, 0), (140, -46, 48, -48, 50, 7, 0),
-    (215, -42, 44, -42, 44, 6, 0), (260, -42, 44, -36, 40, 5, 0), (300, -42, 42, -33, 37, 5, 0),
+    (0.0, -40, 44, -52, 48, 7, 0),
+    (60, -47, 50, -52, 50, 7, 0),
+    (140, -46, 48, -48, 50, 7, 0),
+    (215, -42, 44, -42, 44, 6, 0),
+    (260, -42, 44, -36, 40, 5, 0),
+    (300, -42, 42, -33, 37, 5, 0),
     (345, -38, 38, -30, 32, 4, 0),
 )
 _LOWER_ARM = (
-    (0.0, -36, 38, -30, 32, 4, 0), (30, -43, 43, -36, 34, 5, 0), (55, -45, 44, -40, 34, 5, 0), (90, -42, 40, -38, 32, 5, 0),
-    (150, -35, 35, -30, 26, 4, 0), (205, -28, 30, -22, 20, 3, 0), (245, -27, 28, -18, 17, 2.5, 0),
+    (0.0, -36, 38, -30, 32, 4, 0),
+    (30, -43, 43, -36, 34, 5, 0),
+    (55, -45, 44, -40, 34, 5, 0),
+    (90, -42, 40, -38, 32, 5, 0),
+    (150, -35, 35, -30, 26, 4, 0),
+    (205, -28, 30, -22, 20, 3, 0),
+    (245, -27, 28, -18, 17, 2.5, 0),
     (300, -34, 34, -14, 15, 2.5, 0),
 )
 
@@ -53,8 +62,15 @@ def elbow_joint(body: Body) -> Joint:
     """The hinge between humerus and forearm."""
     size = body.scale
     return Joint(
-        centre=np.array([0.0, 11.0, 0.0]) * size, axis=Y, side=X, half_width=22.0 * size, half_depth=11.0 * size,
-        gap=2.2 * body.cartilage * size, moves=_BEYOND_ELBOW, near="humerus", far="ulna",
+        centre=np.array([0.0, 11.0, 0.0]) * size,
+        axis=Y,
+        side=X,
+        half_width=22.0 * size,
+        half_depth=11.0 * size,
+        gap=2.2 * body.cartilage * size,
+        moves=_BEYOND_ELBOW,
+        near="humerus",
+        far="ulna",
     )
 
 
@@ -68,7 +84,9 @@ def _build_elbow(body: Body, look: Look, rng: np.random.Generator) -> Scene:
     centre, field = np.array([0.0, 6.0, 0.0]) * size, (132.0 * size, 190.0 * size)
     if look.name == "lateral":
         centre, field = np.array([0.0, -12.0, 30.0]) * size, (160.0 * size, 168.0 * size)
-        soft.append(Tissue("arm", ball(np.array([0.0, 2.0, -2.0]) * size, np.array([38.0, 34.0, 33.0]) * size, shell=4.0)))
+        soft.append(
+            Tissue("arm", ball(np.array([0.0, 2.0, -2.0]) * size, np.array([38.0, 34.0, 33.0]) * size, wall=4.0))
+        )
     scene = Scene({bone.name: bone for bone in bones}, tuple(soft), centre, field, {"elbow": elbow_joint(body)})
     return _flexed(scene, bend)
 
@@ -80,8 +98,9 @@ def _flexed(scene: Scene, degrees: float) -> Scene:
     joint = scene.joints["elbow"]
     half = turn(np.zeros(3), X, degrees / 2)
     axis, centre = half.direction(joint.axis), half.point(joint.centre)
-    hinge = Joint(centre, axis, joint.side, joint.half_width, joint.half_depth, joint.gap, joint.moves,
-                  joint.near, joint.far)
+    hinge = Joint(
+        centre, axis, joint.side, joint.half_width, joint.half_depth, joint.gap, joint.moves, joint.near, joint.far
+    )
     return Scene(bent.bones, bent.soft, bent.centre, bent.size, {**bent.joints, "elbow": hinge})
 
 
@@ -98,8 +117,15 @@ def _build_forearm(body: Body, look: Look, rng: np.random.Generator) -> Scene:
     joints = {
         "elbow": elbow_joint(body),
         "wrist": Joint(
-            centre=radius_end, axis=Y, side=X, half_width=14.0 * size, half_depth=9.0 * size,
-            gap=1.8 * size, moves=all_segments(hand), near="radius", far="scaphoid",
+            centre=radius_end,
+            axis=Y,
+            side=X,
+            half_width=14.0 * size,
+            half_depth=9.0 * size,
+            gap=1.8 * size,
+            moves=all_segments(hand),
+            near="radius",
+            far="scaphoid",
         ),
     }
     field = ((116.0 if look.name == "frontal" else 108.0) * size, 318.0 * size)

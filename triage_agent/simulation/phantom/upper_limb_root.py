@@ -5,7 +5,7 @@ import numpy as np
 from triage_agent.simulation.phantom.body import Body
 from triage_agent.simulation.phantom.humerus import build_humerus, head_of
 from triage_agent.simulation.phantom.region import Look, Place, Region
-from triage_agent.simulation.phantom.rigid import X, Y, Z, Rigid, shift, turn
+from triage_agent.simulation.phantom.rigid import Rigid, X, Y, Z, shift, turn
 from triage_agent.simulation.phantom.scene import Joint, Scene
 from triage_agent.simulation.phantom.shoulder import build_girdle, chest_flesh, lung
 from triage_agent.simulation.phantom.upper_limb_middle import elbow_joint, forearm_parts, upper_arm_flesh
@@ -21,28 +21,54 @@ def _arm_hanging(body: Body, abduction: float, rotation: float) -> Scene:
     for bone in arm_bones:
         bones[bone.name] = bone.moved(by)
     tissues = (*chest_flesh(body), *(tissue.moved(by) for tissue in arm_soft))
-    joints = {"glenohumeral": _glenohumeral(body), "elbow": _moved(elbow_joint(body), by), "ac": _acromioclavicular(body)}
+    joints = {
+        "glenohumeral": _glenohumeral(body),
+        "elbow": _moved(elbow_joint(body), by),
+        "ac": _acromioclavicular(body),
+    }
     return Scene(bones, tissues, np.zeros(3), (0.0, 0.0), joints, air=(lung(body),))
 
 
 def _glenohumeral(body: Body) -> Joint:
     return Joint(
-        centre=np.array([22.8, 2.0, -2.0]) * body.scale, axis=-X, side=Y, half_width=16.0 * body.scale,
-        half_depth=11.0 * body.scale, gap=3.0 * body.cartilage * body.scale,
-        moves=frozenset({"arm", "forearm"}), near="scapula", far="humerus",
+        centre=np.array([22.8, 2.0, -2.0]) * body.scale,
+        axis=-X,
+        side=Y,
+        half_width=16.0 * body.scale,
+        half_depth=11.0 * body.scale,
+        gap=3.0 * body.cartilage * body.scale,
+        moves=frozenset({"arm", "forearm"}),
+        near="scapula",
+        far="humerus",
     )
 
 
 def _acromioclavicular(body: Body) -> Joint:
     return Joint(
-        centre=np.array([-7.5, -42.0, 0.0]) * body.scale, axis=X, side=Y, half_width=5.5 * body.scale,
-        half_depth=6.0 * body.scale, gap=2.0, moves=frozenset(), near="scapula", far="clavicle",
+        centre=np.array([-7.5, -42.0, 0.0]) * body.scale,
+        axis=X,
+        side=Y,
+        half_width=5.5 * body.scale,
+        half_depth=6.0 * body.scale,
+        gap=2.0,
+        moves=frozenset(),
+        near="scapula",
+        far="clavicle",
     )
 
 
 def _moved(joint: Joint, by: Rigid) -> Joint:
-    return Joint(by.point(joint.centre), by.direction(joint.axis), by.direction(joint.side), joint.half_width,
-                 joint.half_depth, joint.gap, joint.moves, joint.near, joint.far)
+    return Joint(
+        by.point(joint.centre),
+        by.direction(joint.axis),
+        by.direction(joint.side),
+        joint.half_width,
+        joint.half_depth,
+        joint.gap,
+        joint.moves,
+        joint.near,
+        joint.far,
+    )
 
 
 def _framed(scene: Scene, centre: np.ndarray, size: tuple[float, float]) -> Scene:
@@ -63,9 +89,14 @@ def _build_humerus(body: Body, look: Look, rng: np.random.Generator) -> Scene:
     size = body.scale
     upright = turn(np.zeros(3), Z, -0.75 * abduction)
     scene = scene.moving({bone.segment for bone in scene.bones.values()}, upright)
-    scene = Scene(scene.bones, scene.soft, scene.centre, scene.size,
-                  {name: _moved(joint, upright) for name, joint in scene.joints.items()},
-                  tuple(bubble.moved(upright) for bubble in scene.air))
+    scene = Scene(
+        scene.bones,
+        scene.soft,
+        scene.centre,
+        scene.size,
+        {name: _moved(joint, upright) for name, joint in scene.joints.items()},
+        tuple(bubble.moved(upright) for bubble in scene.air),
+    )
     return _framed(scene, np.array([-4.0, 136.0, 0.0]) * size, (150.0 * size, 370.0 * size))
 
 
