@@ -31,10 +31,10 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
-@pytest.fixture(autouse=True)
-def _no_socket_is_left_for_later_tests():
+@pytest.fixture(autouse=True, scope="module")
+def _no_socket_is_left_for_later_modules():
     yield
-    gc.collect(1)
+    gc.collect()
 
 
 @contextmanager

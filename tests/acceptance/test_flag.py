@@ -4,8 +4,8 @@ import pytest
 from support.agent import eventually
 from support.xrays import radiograph, send
 
-# The PACS knows the images of what it sent itself, and the agent asks it: those studies complete at once. Of what `send`
-# sends nobody knows how much there is, so those stay open for a minute.
+# The PACS can count the images of what it sent itself, and the agent asks it: those studies complete at once. Of what
+# `send` sends nobody knows how much there is, so those stay open for a minute.
 _QUIET = 60
 _TABLES = f"""
 [study]
@@ -18,9 +18,7 @@ ask_after_seconds = 0.5
 @pytest.fixture(scope="module")
 def hospital(shared_agent, shared_pacs, shared_ris, doubting_bundle):
     """Its model alerts on every image and calls no study abnormal: whatever the decision, the raise must stand."""
-    return shared_agent(
-        bundle=doubting_bundle, pacs_port=shared_pacs.port, ris_port=shared_ris.port, tables=_TABLES
-    )
+    return shared_agent(bundle=doubting_bundle, pacs_port=shared_pacs.port, ris_port=shared_ris.port, tables=_TABLES)
 
 
 @pytest.fixture
@@ -100,5 +98,7 @@ def test_a_study_that_the_pacs_can_count_does_not_wait_for_the_quiet_period(comp
     images = [first, radiograph(seed=9, study=first.StudyInstanceUID), radiograph(study=first.StudyInstanceUID)]
     item = completed(*images)
     assert item["instances"] == 3
-    changes = [event for event in hospital.study(first.StudyInstanceUID)["audit"] if event["action"] == "status_changed"]
+    changes = [
+        event for event in hospital.study(first.StudyInstanceUID)["audit"] if event["action"] == "status_changed"
+    ]
     assert any("ready" in str(event["detail"]) for event in changes)

@@ -60,7 +60,7 @@ def test_processes_never_get_the_same_thing(database_url, what):
         )
         for owner in "ab"
     ]
-    got = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
+    got = [json.loads(process.communicate(timeout=250)[0]) for process in processes]
     assert Counter(name for names in got for name in names) == expected
 
 
@@ -137,7 +137,7 @@ def test_what_was_acknowledged_survives_a_process_that_dies_at_once(database_url
         "worklist.register(received(), RULE)\n"
         "os._exit(9)"
     )
-    assert subprocess.run([sys.executable, "-c", program], env=environment, check=False, timeout=60).returncode == 9
+    assert subprocess.run([sys.executable, "-c", program], env=environment, check=False, timeout=250).returncode == 9
     engine = open_engine(database_url)
     assert SqlWorklist(engine).digest_of("1.2.1.1") == "a" * 64
     engine.dispose()

@@ -84,6 +84,11 @@ def test_a_server_that_only_reads_is_a_worklist_that_is_away(postgres_url, admin
     admin.execute(text("SET default_transaction_read_only = off"))
 
 
+def test_nobody_waits_for_ever(engine):
+    with engine.connect() as connection:
+        assert connection.execute(text("SHOW lock_timeout")).scalar_one() == "15s"
+
+
 def test_a_row_that_another_holds_for_too_long_is_a_worklist_that_is_away(postgres_url):
     engine = open_engine(f"{postgres_url}&options=-c%20lock_timeout%3D50ms")
     worklist = SqlWorklist(engine)

@@ -1,32 +1,45 @@
 """What strangers, broken peers and bursts do to the listener: nothing to the others."""
 
-import os
 import random
 import socket
 import struct
 import threading
 import time
 from io import BytesIO
+from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pynetdicom import AE, build_context
+from pynetdicom import build_context
 from pynetdicom.dimse_primitives import C_STORE
 from support.data import shared_data
-from support.instances import DX, EXPLICIT, dx, encode
+from support.instances import DX, EXPLICIT, IMPLICIT, dx, encode
 from support.listener import listen
 
 from triage_agent.dimse import association as machinery
+from triage_agent.dimse.outgoing import BoundedEntity
+from triage_agent.dimse.server import _status
+from triage_agent.domain.errors import ConfigurationError
 
 VERIFICATION = "1.2.840.10008.1.1"
 
 
 @pytest.fixture
 def listening(tmp_path):
-    running = listen(tmp_path / "spool", timeout_seconds=2.0, max_associations=60)
+    running = listen(tmp_path / "spool", max_associations=60)
     yield running
     running.server.stop(1)
     assert threads() == [], "an association outlived its server"
+
+
+@pytest.fixture
+def impatient(tmp_path):
+    """A listener that waits for two seconds where it usually waits for thirty."""
+    running = listen(tmp_path / "impatient", timeout_seconds=2.0)
+    yield running
+    running.server.stop(1)
+    assert threads() == []
 
 
 def threads():
@@ -39,10 +52,10 @@ def threads():
 
 
 def descriptors():
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def eventually(condition, seconds=10.0):
+def eventually(condition, seconds=15.0):
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -52,8 +65,8 @@ def eventually(condition, seconds=10.0):
 
 
 def associate(port, sop_class=DX, syntax=EXPLICIT, calling="PACS"):
-    entity = AE(ae_title=calling)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 10
+    entity = BoundedEntity(calling)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 30
     return entity.associate("127.0.0.1", port, contexts=[build_context(sop_class, syntax)], ae_title="TRIAGE")
 
 
@@ -84,9 +97,9 @@ def healthy(listening):
     return status == 0
 
 
-def request_pdu(calling="PACS", called="TRIAGE"):
+def request_pdu(calling="PACS", called="TRIAGE", contexts=((VERIFICATION, EXPLICIT),)):
     """An encoded A-ASSOCIATE-RQ."""
-    entity, caught = AE(ae_title=calling), []
+    entity, caught = BoundedEntity(calling), []
     entity.acse_timeout = entity.network_timeout = 1
 
     def catch(server):
@@ -97,7 +110,8 @@ def request_pdu(calling="PACS", called="TRIAGE"):
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=catch, args=[server])
         thread.start()
-        entity.associate("127.0.0.1", server.getsockname()[1], contexts=[build_context(VERIFICATION)], ae_title=called)
+        proposed = [build_context(*context) for context in contexts]
+        entity.associate("127.0.0.1", server.getsockname()[1], contexts=proposed, ae_title=called)
         thread.join()
     return caught[0]
 
@@ -127,7 +141,7 @@ def test_a_hundred_associations_in_a_row_do_not_get_slower(listening):
         association.release()
         seconds.append(time.perf_counter() - started)
     early, late = sorted(seconds[:20])[10], sorted(seconds[-20:])[10]
-    assert late < 3 * early + 0.05
+    assert late < 3 * early + 0.5
     assert eventually(lambda: threads() == [])
 
 
@@ -136,8 +150,7 @@ def test_fifty_peers_at_once_are_all_served(listening):
 
     def one():
         association = associate(listening.port)
-        for _ in range(3):
-            statuses.append(send(association, dx()))
+        statuses.extend(send(association, dx()) for _ in range(3))
         association.release()
 
     peers = [threading.Thread(target=one) for _ in range(50)]
@@ -155,7 +168,7 @@ def test_probes_that_connect_and_hang_up_leave_nothing(listening):
     before = descriptors()
     for _ in range(200):
         socket.create_connection(("127.0.0.1", listening.port), 5).close()
-    assert eventually(lambda: threads() == [], 1.5), "probes are held until the association timeout"
+    assert eventually(lambda: threads() == []), "probes are held until the association timeout"
     assert eventually(lambda: descriptors() <= before + 2)
     assert healthy(listening)
 
@@ -203,23 +216,23 @@ def test_broken_messages_on_an_association_harm_nobody(listening, seed):
 def test_a_pdu_that_announces_gigabytes_is_not_waited_for(listening):
     started = time.monotonic()
     answer_to(listening.port, struct.pack(">BBI", 1, 0, 0xFFFFFFF0) + b"x" * 100, more=True)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 10
     assert eventually(lambda: threads() == [])
 
 
 @pytest.mark.parametrize(
     "said", [b"", b"\1", request_pdu, lambda: request_pdu()[:50]], ids=["nothing", "a byte", "a request", "half of one"]
 )
-def test_silence_is_timed_out(listening, said):
+def test_silence_is_timed_out(impatient, said):
     started = time.monotonic()
-    answer_to(listening.port, said() if callable(said) else said, seconds=8, more=True)
-    assert 1.5 < time.monotonic() - started < 6
+    answer_to(impatient.port, said() if callable(said) else said, seconds=15, more=True)
+    assert 1.5 < time.monotonic() - started < 12
     assert eventually(lambda: threads() == [])
 
 
-def test_a_peer_that_drips_is_timed_out(listening):
+def test_a_peer_that_drips_is_timed_out(impatient):
     whole = request_pdu()
-    with socket.create_connection(("127.0.0.1", listening.port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", impatient.port), 5) as connection:
         started = time.monotonic()
         with pytest.raises(OSError):  # noqa: PT012 - which of the two calls notices is chance
             for byte in whole:
@@ -236,7 +249,7 @@ def test_slow_and_silent_peers_do_not_keep_others_waiting(listening):
     try:
         started = time.monotonic()
         assert healthy(listening)
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 10
     finally:
         for idler in idlers:
             idler.close()
@@ -258,21 +271,35 @@ def test_more_peers_than_allowed_are_told_to_come_back(tmp_path):
         running.server.stop(1)
 
 
-def test_a_sender_that_aborts_in_the_middle_leaves_nothing(listening):
-    whole = encode(dx()) + bytes(2 << 20)
+@pytest.mark.parametrize("ending", ["abort", "close", "reset"])
+def test_a_sender_that_ends_in_the_middle_leaves_nothing(listening, ending):
+    def fragment(kind, value):
+        item = struct.pack(">IBB", len(value) + 2, 1, kind) + value
+        return struct.pack(">BBI", 4, 0, len(item)) + item
+
+    command, data = 3, 0  # the last of the command, some of the data set (PS3.8 annex E.2)
     for _ in range(3):
-        association = associate(listening.port)
-        request = C_STORE()
-        request.MessageID, request.Priority = 1, 0
-        request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = DX, "1.2.3"
-        request.DataSet = BytesIO(whole)
-        thread = threading.Thread(target=association.dimse.send_msg, args=(request, 1))
-        thread.start()
-        association.abort()
-        thread.join()
+        with socket.create_connection(("127.0.0.1", listening.port), 5) as connection:
+            connection.settimeout(10)
+            connection.sendall(request_pdu(contexts=[(DX, EXPLICIT)]))
+            assert connection.recv(6)[0] == 2  # A-ASSOCIATE-AC
+            connection.sendall(fragment(command, store_command("1.2.3")) + fragment(data, bytes(100_000)) * 3)
+            if ending == "abort":
+                connection.sendall(struct.pack(">BBIBBBB", 7, 0, 4, 0, 0, 0, 0))
+            elif ending == "reset":
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     assert eventually(lambda: threads() == [])
-    assert os.listdir(listening.spool.root / "tmp") == []
+    assert list((listening.spool.root / "tmp").iterdir()) == []
     assert healthy(listening)
+    assert len(listening.kept()) == 1
+
+
+def store_command(sop_instance_uid):
+    """An encoded C-STORE-RQ command set (PS3.7 section 9.3.1.1)."""
+    command = Dataset()
+    command.AffectedSOPClassUID, command.AffectedSOPInstanceUID = DX, sop_instance_uid
+    command.CommandField, command.MessageID, command.Priority, command.CommandDataSetType = 1, 1, 0, 1
+    return encode(command, IMPLICIT)
 
 
 def test_a_message_longer_than_allowed_is_aborted(tmp_path):
@@ -428,29 +455,25 @@ class TestStopping:
         again.server.stop(1)
 
     def test_a_port_that_is_taken_is_a_configuration_error(self, listening, tmp_path):
-        from triage_agent.domain.errors import ConfigurationError
-
         with pytest.raises(ConfigurationError, match="cannot listen on"):
             listen(tmp_path / "other", port=listening.port)
 
 
 @pytest.mark.shared
 def test_every_fuzz_file_is_answered_and_the_listener_goes_on(listening):
-    from pydicom import dcmread
-
     unanswered = {}
     files = sorted(shared_data("fuzz").rglob("*.dcm"))
     for file in files:
         try:
             meta = dcmread(file, stop_before_pixels=True, force=True).file_meta
             association = associate(listening.port, str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
-        except Exception:  # what pydicom itself cannot read or pynetdicom not propose is not sent
+        except Exception:  # noqa: BLE001, S112 - what pydicom cannot read or pynetdicom not propose is not sent
             continue
         if not association.is_established:
             continue
         try:
             status = association.send_c_store(file).get("Status")
-        except Exception:
+        except Exception:  # noqa: BLE001 - nor what they cannot write
             association.abort()
             continue
         if status is None:
@@ -462,8 +485,6 @@ def test_every_fuzz_file_is_answered_and_the_listener_goes_on(listening):
 
 
 def test_a_status_is_a_data_set_that_pynetdicom_takes():
-    from triage_agent.dimse.server import _status
-
     status = _status(0xA900, "ünïcode\\and more than sixty-four characters, which is what an LO may have")
     assert isinstance(status, Dataset)
     assert len(status.ErrorComment) == 64

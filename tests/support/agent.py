@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -69,7 +68,6 @@ class Agent:
                 [str(COMMAND), "serve", "--role", self.role, "--config", str(self.config)],
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
             )
         if wait:
             eventually(self.ready)
@@ -87,7 +85,7 @@ class Agent:
     def get(self, path):
         """Status and body of a page; (0, "") where nothing answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.web_port}/{path}", timeout=10) as answer:  # noqa: S310
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.web_port}/{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -96,8 +94,8 @@ class Agent:
             return 0, ""
 
     def kill(self):
-        """SIGKILL, to everything that it started."""
-        os.killpg(self._process.pid, signal.SIGKILL)
+        """SIGKILL."""
+        self._process.kill()
         self._process.wait()
 
     def terminate(self):
@@ -170,9 +168,7 @@ class Agent:
         return SqlWorklist(self._engine)
 
 
-def _toml(
-    agent, bundle, *, pacs_port=None, ris_port=None, quiet=0.5, sends=("sr",), log_format="console", tables=""
-):
+def _toml(agent, bundle, *, pacs_port=None, ris_port=None, quiet=0.5, sends=("sr",), log_format="console", tables=""):
     peers = ""
     if pacs_port is not None:
         peers += f"""

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from support.programs import REQUIRE
 
 _ROOT = Path(__file__).resolve().parents[2].parent / "shared" / "data"

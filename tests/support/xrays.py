@@ -14,7 +14,7 @@ _WHITE = 4095
 
 
 def picture(seed=0, rows=224, columns=192):
-    """Something like a bone, as uint16 [rows, columns] of 12 bits: a bright shaft, soft tissue around it, some noise."""
+    """Something like a bone, uint16 [rows, columns] of 12 bits: a bright shaft, soft tissue around it, some noise."""
     generator = np.random.default_rng(seed)
     across = np.linspace(-1, 1, columns)[None, :]
     along = np.linspace(-1, 1, rows)[:, None]

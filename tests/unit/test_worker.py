@@ -16,6 +16,7 @@ from triage_agent.worker import Loop, Worker
 from triage_agent.worklist import MemoryWorklist
 
 SOON = 5.0  # seconds; everything here takes milliseconds
+BUSY, IDLE = True, False  # what a step returns
 
 
 class FakePipeline:
@@ -124,21 +125,21 @@ def test_the_most_urgent_study_is_decided_first(worker, story, pipeline):
 # --- the loop --------------------------------------------------------------------------------------------------------
 def test_a_loop_goes_on_at_once_while_there_is_something_to_do(looping, monkeypatch):
     monkeypatch.setattr(module, "_IDLE_SECONDS", SOON * 2)
-    steps = Steps(True, True, True, False)
+    steps = Steps(BUSY, BUSY, BUSY, IDLE)
     looping(steps)
     assert steps.reached(4)
 
 
 def test_an_idle_loop_looks_again_by_itself(looping, monkeypatch):
     monkeypatch.setattr(module, "_IDLE_SECONDS", 0.001)
-    steps = Steps(False)
+    steps = Steps(IDLE)
     looping(steps)
     assert steps.reached(3)
 
 
 def test_an_idle_loop_can_be_woken(looping, monkeypatch):
     monkeypatch.setattr(module, "_IDLE_SECONDS", SOON * 10)
-    steps = Steps(False)
+    steps = Steps(IDLE)
     loop = looping(steps)
     assert steps.reached(1)
     for count in (2, 3):
@@ -168,7 +169,7 @@ def test_a_wake_during_a_step_is_not_lost(looping, monkeypatch):
 def test_a_loop_survives_the_errors_of_its_step(looping, monkeypatch, error):
     monkeypatch.setattr(module, "_DATABASE_AWAY_SECONDS", 0.001)
     monkeypatch.setattr(module, "_IDLE_SECONDS", 0.001)
-    steps = Steps(error, error, False)
+    steps = Steps(error, error, IDLE)
     looping(steps)
     assert steps.reached(4)
 
@@ -211,7 +212,7 @@ def test_what_an_error_quotes_does_not_reach_the_log(looping, monkeypatch, capsy
     monkeypatch.setattr(module, "log", structlog.stdlib.get_logger("test"))
     try:
         configure_logging("json")
-        steps = Steps(RuntimeError("[parameters: {'patient_name': 'Doe^Jane'}]"), False)
+        steps = Steps(RuntimeError("[parameters: {'patient_name': 'Doe^Jane'}]"), IDLE)
         looping(steps)
         assert steps.reached(2)
         written = capsys.readouterr().err

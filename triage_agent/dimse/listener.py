@@ -5,6 +5,7 @@ import socket
 import socketserver
 import ssl
 import sys
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -15,13 +16,17 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from triage_agent.dimse.association import BoundedSocket, GuardedAssociation
+from triage_agent.dimse.association import GuardedAssociation
 from triage_agent.dimse.throttle import Throttle
+from triage_agent.dimse.wire import BoundedSocket
 
 log = structlog.get_logger(__name__)
 
 Handler = tuple[evt.EventType, Callable[[evt.Event], Any]]
 
+_DRAIN_POLL_SECONDS = 0.05
+_IDLE_BEFORE_DRAINED = 0.5
+_LAST_SECONDS = 2.0  # for threads to end once everything was aborted
 _COLLECT_EVERY = 200  # connections; pynetdicom's objects refer to each other and wait for the cycle collector
 
 
@@ -125,3 +130,25 @@ class Listener(ThreadedAssociationServer):
         held_back = self._complaints.admit(f"{what} {address}")
         if held_back is not None:
             log.warning(what, address=address, error=error, held_back=held_back)
+
+    def drain(self, seconds: float) -> bool:
+        """Let associations finish what they transfer, and abort them after `seconds`; True if that was not needed."""
+        deadline = time.monotonic() + seconds
+        while (open_ones := self.associations) and time.monotonic() < deadline:
+            for association in open_ones:
+                if not association.in_flight and time.monotonic() - association.last_served > _IDLE_BEFORE_DRAINED:
+                    association.abort(block=False)
+            time.sleep(_DRAIN_POLL_SECONDS)
+        drained = not self.associations
+        deadline = time.monotonic() + _LAST_SECONDS
+        while (left := self.associations) and time.monotonic() < deadline:
+            for association in left:
+                association.abort(block=False)
+                association.cut()
+            time.sleep(_DRAIN_POLL_SECONDS)
+        return drained
+
+    @property
+    def associations(self) -> list[GuardedAssociation]:
+        """Those that are open."""
+        return [one for one in self.active_associations if isinstance(one, GuardedAssociation)]

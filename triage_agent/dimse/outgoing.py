@@ -12,9 +12,9 @@ from pynetdicom.presentation import build_context
 from pynetdicom.transport import AddressInformation
 
 from triage_agent import __version__
-from triage_agent.dimse.association import BoundedSocket
 from triage_agent.dimse.library import IMPLEMENTATION_CLASS_UID, configure_pynetdicom
 from triage_agent.dimse.peers import Peer
+from triage_agent.dimse.wire import BoundedSocket
 from triage_agent.domain.errors import DeliveryError
 
 Context = tuple[str, str]  # abstract syntax, transfer syntax: each proposed in a presentation context of its own
@@ -22,7 +22,7 @@ Context = tuple[str, str]  # abstract syntax, transfer syntax: each proposed in 
 _MAX_PDU = 131072
 
 
-class _Entity(ApplicationEntity):
+class BoundedEntity(ApplicationEntity):
     """An application entity whose connections wait for nothing longer than `io_timeout` seconds."""
 
     io_timeout = 30.0
@@ -47,7 +47,7 @@ class Caller:
     ) -> None:
         configure_pynetdicom()
         self._peer = peer
-        self._entity = _Entity(calling_ae_title)
+        self._entity = BoundedEntity(calling_ae_title)
         self._entity.io_timeout = answer_seconds
         self._entity.connection_timeout = connect_seconds
         self._entity.acse_timeout = answer_seconds
@@ -80,7 +80,9 @@ class Caller:
         if association.is_established:
             association.network_timeout_response = "A-RELEASE"
             return association
-        raise self._failure(association)
+        failure = self._failure(association)
+        end(association)
+        raise failure
 
     def _failure(self, association: Association) -> DeliveryError:
         """Why there is no association, and what to do."""
@@ -129,8 +131,11 @@ def exchange(association: Association, request: C_STORE, context_id: int) -> C_S
 
 
 def end(association: Association) -> None:
-    """Release an association, or abort it when it does not let itself be released."""
+    """Release an association, or abort it when it does not let itself be released; the connection is closed then."""
     if association.is_established:
         association.release()
     elif association.is_alive():
         association.abort()
+    wire = association.dul.socket
+    if isinstance(wire, BoundedSocket):
+        wire.shut()

@@ -2,7 +2,6 @@
 
 import ssl
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,15 +12,13 @@ from pydicom.dataset import Dataset
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from triage_agent import __version__
 from triage_agent.dimse.association import GuardedAssociation
-from triage_agent.dimse.contexts import VERIFICATION, supported_contexts
+from triage_agent.dimse.door import Door
 from triage_agent.dimse.library import IMPLEMENTATION_CLASS_UID, configure_pynetdicom
 from triage_agent.dimse.listener import Listener
-from triage_agent.dimse.peers import STORE, AccessPolicy
-from triage_agent.dimse.throttle import Throttle
+from triage_agent.dimse.peers import AccessPolicy
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.errors import (
     ConfigurationError,
@@ -31,7 +28,6 @@ from triage_agent.domain.errors import (
     WorklistUnavailableError,
 )
 from triage_agent.domain.ports import Clock, Registered
-from triage_agent.domain.vocabulary import AuditAction
 
 log = structlog.get_logger(__name__)
 
@@ -43,13 +39,7 @@ OUT_OF_RESOURCES = 0xA700
 DATA_SET_DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 
-# PS3.8 table 9-21: rejected permanent, by the service user, because.
-_CALLING_AE_TITLE_NOT_RECOGNIZED = 3
-_CALLED_AE_TITLE_NOT_RECOGNIZED = 7
-
 _POLL_SECONDS = 0.1
-_IDLE_BEFORE_DRAINED = 0.5
-_LAST_SECONDS = 2.0  # for threads to end once everything was aborted
 _LONGEST_COMMENT = 64  # VR LO
 
 
@@ -113,11 +103,7 @@ class DicomServer:
         configure_pynetdicom()
         self._settings = settings
         self._receive = receive
-        self._policy = policy
-        self._audit = audit
-        self._clock = clock
-        self._contexts = supported_contexts()
-        self._rejections = Throttle(10, 60.0)
+        self._door = Door(settings.ae_title, policy=policy, audit=audit, clock=clock)
         self._listener: Listener | None = None
         self._thread: threading.Thread | None = None
 
@@ -144,11 +130,11 @@ class DicomServer:
             self._listener = Listener(
                 self._application_entity(),
                 (settings.host, settings.port),
-                contexts=[self._contexts[VERIFICATION]],
+                contexts=[self._door.for_anybody],
                 tls=settings.tls,
                 handlers=[
-                    (evt.EVT_REQUESTED, self._on_requested),
-                    (evt.EVT_REJECTED, self._on_rejected),
+                    (evt.EVT_REQUESTED, self._door.on_requested),
+                    (evt.EVT_REJECTED, self._door.on_rejected),
                     (evt.EVT_CONN_CLOSE, _on_closed),
                     (evt.EVT_C_STORE, self._on_store),
                 ],
@@ -176,7 +162,7 @@ class DicomServer:
             return True
         if self.running:
             listener.shutdown()
-        drained = _drain(listener, drain_seconds)
+        drained = listener.drain(drain_seconds)
         self._thread = self._listener = None
         return drained
 
@@ -192,54 +178,6 @@ class DicomServer:
         entity.implementation_version_name = f"TRIAGE_{__version__}"[:16]
         return entity
 
-    # --- association -------------------------------------------------------------------------------------------------
-    def _on_requested(self, event: evt.Event) -> None:
-        """Reject who is unknown (PS3.8 section 9.3.4), and offer the others what they may use."""
-        association = event.assoc
-        request = association.requestor.primitive
-        if not isinstance(request, A_ASSOCIATE):
-            association.acse.send_abort(0x02)
-            return
-        calling, address = str(request.calling_ae_title).strip(), association.requestor.address
-        permissions = self._policy.permissions(calling, address)
-        if permissions is None:
-            self._reject(event, _CALLING_AE_TITLE_NOT_RECOGNIZED, "calling AE title not recognized")
-        elif str(request.called_ae_title).strip() != self._settings.ae_title.strip():
-            self._reject(event, _CALLED_AE_TITLE_NOT_RECOGNIZED, "called AE title not recognized")
-        else:
-            proposed = {context.abstract_syntax for context in request.presentation_context_definition_list}
-            usable = self._contexts.keys() if STORE in permissions else {VERIFICATION}
-            association.acceptor.supported_contexts = [
-                self._contexts[uid] for uid in proposed if uid is not None and uid in usable
-            ]
-
-    def _reject(self, event: evt.Event, diagnostic: int, reason: str) -> None:
-        association = event.assoc
-        association.acse.send_reject(0x01, 0x01, diagnostic)
-        self._report_rejection(event, reason)
-        association.kill()  # returns when the rejection was sent; else the socket would be closed under it
-
-    def _on_rejected(self, event: evt.Event) -> None:
-        """What pynetdicom rejects by itself: one association too many."""
-        self._report_rejection(event, "too many associations")
-
-    def _report_rejection(self, event: evt.Event, reason: str) -> None:
-        request, address = event.assoc.requestor.primitive, event.assoc.requestor.address
-        calling = str(getattr(request, "calling_ae_title", "")).strip()
-        held_back = self._rejections.admit(f"{address} {reason}")
-        if held_back is None:
-            return
-        called = str(getattr(request, "called_ae_title", "")).strip()
-        detail = {"address": address, "called_ae_title": called, "reason": reason, "held_back": held_back}
-        log.warning("association_rejected", calling_ae_title=calling, **detail)
-        try:
-            self._audit(
-                AuditEvent(at=self._clock(), action=AuditAction.ASSOCIATION_REJECTED, actor=calling, detail=detail)
-            )
-        except WorklistUnavailableError:
-            log.warning("rejection_not_audited", calling_ae_title=calling)
-
-    # --- storage -----------------------------------------------------------------------------------------------------
     def _on_store(self, event: evt.Event) -> Dataset | int:
         """Answer a C-STORE request (PS3.4 section B.2.3): 0x0000 only for what is durable."""
         request = event.request
@@ -299,27 +237,3 @@ def _status(code: int, comment: str) -> Dataset:
 def _on_closed(event: evt.Event) -> None:
     if isinstance(event.assoc, GuardedAssociation):
         event.assoc.abandon_unasked()
-
-
-def _drain(listener: Listener, seconds: float) -> bool:
-    """Let associations finish; True if all did."""
-    deadline = time.monotonic() + seconds
-    while open_ones := _associations(listener):
-        if time.monotonic() >= deadline:
-            break
-        for association in open_ones:
-            if not association.in_flight and time.monotonic() - association.last_served > _IDLE_BEFORE_DRAINED:
-                association.abort(block=False)
-        time.sleep(_POLL_SECONDS / 2)
-    drained = not _associations(listener)
-    deadline = time.monotonic() + _LAST_SECONDS
-    while (left := _associations(listener)) and time.monotonic() < deadline:
-        for association in left:
-            association.abort(block=False)
-            association.cut()
-        time.sleep(_POLL_SECONDS / 2)
-    return drained
-
-
-def _associations(listener: Listener) -> list[GuardedAssociation]:
-    return [one for one in listener.active_associations if isinstance(one, GuardedAssociation)]

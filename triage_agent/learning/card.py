@@ -184,6 +184,8 @@ def _repeat(options: TrainOptions) -> str:
         words.append(f"--notes {options.notes.name}")
     if options.name:
         words.append(f"--name {options.name}")
+    if options.version != "1":
+        words.append(f"--version {options.version}")
     if options.licence:
         words.append(f'--licence "{options.licence}"')
     if options.seed:

@@ -15,7 +15,9 @@ from triage_agent.domain.errors import ConfigurationError
 READ_ONLY = {"triage_read_only": True}
 """Execution options of a transaction that only reads: on SQLite it takes no write lock."""
 
-_WAIT_SECONDS = 15  # for a lock or a connection; a sender that waits longer gets 0xA700 and retries
+WAIT_SECONDS = 15
+"""For a lock or a connection; a sender that would have to wait longer gets 0xA700 and retries."""
+
 _WAL_TRIES = 50
 
 
@@ -57,10 +59,10 @@ def _open_sqlite(url: URL) -> Engine:
     engine = create_engine(
         url,
         hide_parameters=True,  # they name patients, and errors are logged
-        connect_args={"timeout": _WAIT_SECONDS},  # SQLite's busy_timeout
+        connect_args={"timeout": WAIT_SECONDS},  # SQLite's busy_timeout
         pool_size=10,
         max_overflow=30,  # a thread an association: they queue for the one write lock, not for connections
-        pool_timeout=_WAIT_SECONDS,
+        pool_timeout=WAIT_SECONDS,
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -100,22 +102,29 @@ def _open_postgres(url: URL) -> Engine:
         url = url.set(drivername="postgresql+psycopg")
     defaults = {
         "application_name": "triage-agent",
-        "connect_timeout": str(_WAIT_SECONDS),
+        "connect_timeout": str(WAIT_SECONDS),
         "tcp_user_timeout": "30000",  # a server that fell silent is given up after 30 s
-        "options": f"-c lock_timeout={_WAIT_SECONDS}s",
     }
     url = url.set(query={**defaults, **url.query})
-    engine = create_engine(
-        url, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=30, pool_timeout=_WAIT_SECONDS
-    )
+    try:
+        engine = create_engine(
+            url, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=30, pool_timeout=WAIT_SECONDS
+        )
+    except ImportError as error:
+        raise ConfigurationError(
+            f"[database] url names Postgres, whose driver is not installed: {error}",
+            remedy="pip install 'triage-agent[postgres]'",
+        ) from error
     event.listen(engine, "connect", _prepare_postgres)
     return engine
 
 
 def _prepare_postgres(connection: Any, _: ConnectionPoolEntry) -> None:
-    """Never run with synchronous_commit off, whatever the server's default (promise 1)."""
+    """Where the server would lose commits (promise 1) or let us wait for ever, tell it not to."""
+    settings = [("synchronous_commit", "off", "on"), ("lock_timeout", "0", f"{WAIT_SECONDS}s")]
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-        )
+        for name, unwanted, wanted in settings:
+            cursor.execute(
+                "SELECT set_config(%s, %s, false) WHERE current_setting(%s) = %s", (name, wanted, name, unwanted)
+            )
     connection.commit()

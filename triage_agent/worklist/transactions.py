@@ -1,5 +1,6 @@
 """Units of work: one transaction each, with the database's failures told in the house's words."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar, cast
@@ -10,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.errors import WorklistUnavailableError
-from triage_agent.worklist.engine import READ_ONLY
+from triage_agent.worklist.engine import READ_ONLY, WAIT_SECONDS
 
 Result = TypeVar("Result")
 
@@ -25,6 +26,8 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        # Threads that write to SQLite queue here: its own way of waiting is to sleep and to try again.
+        self._turn = threading.Lock() if engine.dialect.name == "sqlite" else None
         self._reader = engine.execution_options(**READ_ONLY)
 
     def read(self, work: Callable[[Session], Result]) -> Result:
@@ -45,14 +48,24 @@ class Database:
         """
         for _ in range(_TRIES - 1):
             try:
-                return self._run(self.engine, work)
+                return self._write_once(work)
             except IntegrityError as error:
                 if not _is_lost_race(error):
                     raise
             except WorklistUnavailableError as error:
                 if _sqlstate(error.__cause__) not in _TRY_AGAIN:
                     raise
-        return self._run(self.engine, work)
+        return self._write_once(work)
+
+    def _write_once(self, work: Callable[[Session], Result]) -> Result:
+        if self._turn is None:
+            return self._run(self.engine, work)
+        if not self._turn.acquire(timeout=WAIT_SECONDS):
+            raise WorklistUnavailableError("the worklist database is busy", remedy="senders retry")
+        try:
+            return self._run(self.engine, work)
+        finally:
+            self._turn.release()
 
     @staticmethod
     def _run(engine: Engine, work: Callable[[Session], Result]) -> Result:

@@ -28,9 +28,7 @@ def names():
 
 
 def policy(names, *peers, accept_unknown=False):
-    return AccessPolicy(
-        peers or [peer()], accept_unknown=accept_unknown, resolve=names, monotonic=lambda: names.now
-    )
+    return AccessPolicy(peers or [peer()], accept_unknown=accept_unknown, resolve=names, monotonic=lambda: names.now)
 
 
 @pytest.mark.parametrize(

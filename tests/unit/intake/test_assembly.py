@@ -7,9 +7,7 @@ from triage_agent.intake.assembly import Complete, Wait, assess
 
 T0 = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 QUIET = CompletenessRule(quiet=timedelta(seconds=30), max_wait=timedelta(seconds=900))
-ASKING = CompletenessRule(
-    quiet=timedelta(seconds=30), max_wait=timedelta(seconds=900), ask_after=timedelta(seconds=2)
-)
+ASKING = CompletenessRule(quiet=timedelta(seconds=30), max_wait=timedelta(seconds=900), ask_after=timedelta(seconds=2))
 
 
 def at(seconds):
@@ -66,9 +64,7 @@ def test_a_peer_is_asked_after_longer_and_longer_pauses_until_the_quiet_period_e
 
 
 def test_questions_are_at_most_a_minute_apart():
-    patient = CompletenessRule(
-        quiet=timedelta(hours=2), max_wait=timedelta(hours=4), ask_after=timedelta(seconds=2)
-    )
+    patient = CompletenessRule(quiet=timedelta(hours=2), max_wait=timedelta(hours=4), ask_after=timedelta(seconds=2))
     assert assess(view(asked=400), patient, at(3600)) == Wait(at(3660), ask=True)
 
 

@@ -22,7 +22,7 @@ def calls(monkeypatch):
     fsync, rename = os.fsync, Path.rename
 
     def spy_fsync(descriptor):
-        recorded.append(("fsync", Path(os.readlink(f"/proc/self/fd/{descriptor}"))))
+        recorded.append(("fsync", Path(f"/proc/self/fd/{descriptor}").readlink()))
         fsync(descriptor)
 
     def spy_rename(file, target):

@@ -18,9 +18,7 @@ def broken_data_sets():
     rng = random.Random(4)
     whole = encode(dx())
     noise = [rng.randbytes(rng.randrange(300)) for _ in range(200)]
-    return noise + [
-        bytes(byte ^ (rng.random() < 0.02) * rng.randrange(256) for byte in whole) for _ in range(200)
-    ]
+    return noise + [bytes(byte ^ (rng.random() < 0.02) * rng.randrange(256) for byte in whole) for _ in range(200)]
 
 
 def read(data_set, transfer_syntax_uid=EXPLICIT, encoded=None):

@@ -2,7 +2,7 @@ import hashlib
 import json
 import os
 import threading
-from collections import namedtuple
+from typing import NamedTuple
 
 import pytest
 from pydicom import dcmread
@@ -12,7 +12,11 @@ from triage_agent.domain.errors import StorageExhaustedError
 from triage_agent.intake.part10 import decode_preamble
 from triage_agent.intake.spool import Spool
 
-Disk = namedtuple("Disk", "f_bavail f_blocks f_frsize")
+
+class Disk(NamedTuple):
+    f_bavail: int
+    f_blocks: int
+    f_frsize: int
 
 
 @pytest.fixture
@@ -82,7 +86,7 @@ def test_many_threads_that_write_the_same_instance_agree(spool):
         thread.join()
     assert len(written) == 16
     assert list(spool.instances()) == [written[0]]
-    assert os.listdir(spool.root / "tmp") == []
+    assert list((spool.root / "tmp").iterdir()) == []
 
 
 def test_below_the_low_water_mark_nothing_is_written(tmp_path, monkeypatch):
@@ -148,6 +152,8 @@ def test_only_kept_instances_are_listed(spool):
     assert list(spool.instances()) == [stored.path]
 
 
-@pytest.mark.parametrize("start", [b"", b"\0" * 200, b"\0" * 128 + b"DICM", b"\0" * 128 + b"DICM" + b"\2\0\2\0UI\4\0001.2\0"])
+@pytest.mark.parametrize(
+    "start", [b"", b"\0" * 200, b"\0" * 128 + b"DICM", b"\0" * 128 + b"DICM" + b"\2\0\2\0UI\4\0001.2\0"]
+)
 def test_a_file_without_its_meta_information_has_none(start):
     assert decode_preamble(memoryview(start)) is None

@@ -1,4 +1,6 @@
 import sqlite3
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -7,7 +9,7 @@ from sqlalchemy.exc import StatementError
 from support.story import RULE, T0, received
 
 from triage_agent.domain.errors import ConfigurationError, WorklistUnavailableError
-from triage_agent.worklist import SqlWorklist, current, open_engine, upgrade
+from triage_agent.worklist import SqlWorklist, current, open_engine, transactions, upgrade
 from triage_agent.worklist import engine as engine_module
 
 
@@ -47,7 +49,13 @@ def test_a_postgres_address_is_spoken_to_through_psycopg_and_not_for_ever():
     engine = open_engine("postgresql://me@db/triage?connect_timeout=3")
     assert engine.url.drivername == "postgresql+psycopg"
     assert engine.url.query["connect_timeout"] == "3"
-    assert "lock_timeout" in engine.url.query["options"]
+    assert "tcp_user_timeout" in engine.url.query
+
+
+def test_a_missing_postgres_driver_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigurationError, match=r"triage-agent\[postgres\]"):
+        open_engine("postgresql://me@db/triage")
 
 
 def test_a_server_that_is_not_there_is_a_worklist_that_is_away():
@@ -59,7 +67,7 @@ def test_a_server_that_is_not_there_is_a_worklist_that_is_away():
 
 
 def test_a_locked_file_is_a_worklist_that_is_away_and_no_patient_is_named(database, monkeypatch):
-    monkeypatch.setattr(engine_module, "_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(engine_module, "WAIT_SECONDS", 0.05)
     engine = open_engine(f"sqlite:///{database}")
     other = sqlite3.connect(database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -77,6 +85,25 @@ def test_a_locked_file_is_a_worklist_that_is_away_and_no_patient_is_named(databa
 def fill(worklist):
     for number in range(1_000):
         worklist.register(received(image=f"1.2.1.{number}"), RULE)
+
+
+def test_a_writer_whose_turn_does_not_come_gives_up(worklist, monkeypatch):
+    monkeypatch.setattr(transactions, "WAIT_SECONDS", 0.05)
+    database = worklist._database
+    started, done = threading.Event(), threading.Event()
+
+    def hold(session):
+        started.set()
+        done.wait(60)
+
+    holder = threading.Thread(target=database.write, args=(hold,))
+    holder.start()
+    started.wait(60)
+    with pytest.raises(WorklistUnavailableError, match="busy"):
+        worklist.register(received(), RULE)
+    done.set()
+    holder.join()
+    worklist.register(received(), RULE)
 
 
 def test_a_full_disk_is_a_worklist_that_is_away(database, engine):

@@ -71,7 +71,7 @@ def draw_habits(rng: np.random.Generator) -> Habits:
     )
     return Habits(
         exposure=exposure,
-        shutter=str(rng.choice([SHUTTER_NONE, SHUTTER_BLACK], p=[0.35, 0.65])),
+        shutter=str(rng.choice([SHUTTER_NONE, SHUTTER_BLACK], p=[0.25, 0.75])),
         collimation=float(rng.choice([0.0, rng.uniform(0.03, 0.14)], p=[0.45, 0.55])),
         letter=float(rng.uniform(0.035, 0.06)) if happens(rng, 0.9) else 0.0,
         boxed=happens(rng, 0.25),

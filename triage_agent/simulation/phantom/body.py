@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from triage_agent.simulation.phantom.odds import happens
 
@@ -35,10 +37,9 @@ class Body:
     cartilage: float
     shape_seed: int
 
-    def numbers(self, name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def numbers(self, name: str) -> NDArray[np.float64]:
         """Standard normal numbers that belong to one named bone of this patient, the same in every view."""
-        key = int.from_bytes(name.encode()[:8].ljust(8), "little")
-        return np.random.default_rng([self.shape_seed, key]).standard_normal(_SLOTS)
+        return _numbers(self.shape_seed, name)
 
     def varied(self, name: str, rows: Sequence[Sequence[float]], *, long_as: str = "") -> list[list[float]]:
         """Profile rows of a reference bone, scaled to this patient and individually shaped.
@@ -57,6 +58,12 @@ class Body:
             edges = np.array([x_low, x_high, z_low, z_high]) * local * width
             result.append([along * length, *edges, compact * shell, density * self.mineral])
         return result
+
+
+@lru_cache(maxsize=256)  # every view of a study asks for the same bones
+def _numbers(seed: int, name: str) -> NDArray[np.float64]:
+    key = int.from_bytes(name.encode(), "little")
+    return np.random.default_rng([seed, key]).standard_normal(_SLOTS)
 
 
 def draw_body(rng: np.random.Generator) -> Body:

@@ -6,7 +6,12 @@ from datetime import datetime, timedelta
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRLittleEndian,
+)
 
 from triage_agent.domain.uids import derive_uid
 from triage_agent.simulation.phantom.device import Device, Person, add_exposure, draw_device, draw_person
@@ -71,7 +76,7 @@ def _image(visit: _Visit, number: int) -> FileDataset:
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = derive_uid(_UID_ROOT, "implementation")
+    meta.ImplementationClassUID = UID(derive_uid(_UID_ROOT, "implementation"))
     meta.ImplementationVersionName = "PHANTOM_1"
     return FileDataset(io.BytesIO(), dataset, preamble=b"\0" * 128, file_meta=meta)
 

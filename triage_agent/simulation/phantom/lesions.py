@@ -33,7 +33,8 @@ KINDS = (
 )
 _ODDS = (0.24, 0.14, 0.11, 0.09, 0.18, 0.10, 0.14)
 _SHORT_BONE_MM = 60.0
-_LARGEST_LESION_MM = 15.0
+_SMALLEST_LESION_MM, _LARGEST_LESION_MM = 2.0, 15.0
+_SLENDER_MM = 10.0  # a bone of a smaller half-width needs a denser lesion to show
 _SPLINTERS_BELOW = 0.5  # subtlety
 _SLOW_SHARE = 0.4  # of lytic lesions: they have a sclerotic border
 _MIDDLE = 0.5
@@ -202,7 +203,7 @@ def _blob(bone: Bone, plan: Plan, size: float, wall: float = 0.0) -> Ellipsoid:
     shaft = bone.shaft
     at = plan.at * shaft.profile.length
     centre = shaft.point(at, 0.7 * (plan.chance[0] - 0.5), 0.5 * (plan.chance[1] - 0.5))
-    radius = min(size * shaft.half_width(at), _LARGEST_LESION_MM)
+    radius = float(np.clip(size * shaft.half_width(at), _SMALLEST_LESION_MM, _LARGEST_LESION_MM))
     radii = radius * np.array([0.8 + 0.4 * plan.chance[2], 1.0 + 0.7 * plan.chance[3], 0.8 + 0.4 * plan.chance[4]])
     lumps = (0.14 * plan.chance[5], 0.10 * plan.chance[6], 0.08 * plan.chance[7])
     return Ellipsoid(centre, radii, shaft.axes, wall=wall, density=1.0, lumps=lumps)
@@ -218,7 +219,8 @@ def _lytic(scene: Scene, plan: Plan) -> Marked:
 
 def _sclerotic(scene: Scene, plan: Plan) -> Marked:
     bone = scene.bones[plan.place.bone]
-    blob = replace(_blob(bone, plan, plan.between(0.8, 0.4)), density=plan.between(0.45, 0.22))
+    slender = np.clip(_SLENDER_MM / bone.shaft.half_width(plan.at * bone.shaft.profile.length), 1.0, 2.0)
+    blob = replace(_blob(bone, plan, plan.between(0.8, 0.4)), density=plan.between(0.45, 0.22) * float(slender))
     lumps = []
     for number in range(4):
         away = (np.array(plan.chance[9 + 3 * number : 12 + 3 * number]) - 0.5) * 1.3 * blob.radii

@@ -6,10 +6,12 @@ import numpy as np
 
 from triage_agent.simulation.phantom.camera import Box, Camera, Map, common, hull, relative
 from triage_agent.simulation.phantom.scene import Bone, Scene, Void
-from triage_agent.simulation.phantom.shadows import cast
+from triage_agent.simulation.phantom.shadows import Patch, cast
 from triage_agent.simulation.phantom.solids import Ellipsoid, Solid
 from triage_agent.simulation.phantom.texture import weave
 
+_THINNEST_MM = 0.01
+_SEAM_OPEN = 0.75  # how much of the walls between two solids of one bone is spongy, not compact
 _HOLLOW_DEPTH = 0.65  # a hollow through this much of a bone has also thinned both its walls
 _BLEND_MM = 14.0  # paths through soft tissue that differ by less run into each other
 
@@ -73,22 +75,47 @@ def _add_bone(bone: Bone, camera: Camera, total: Map, mineral: Map, number: int)
     if not patches:
         return
     box = hull([patch.box for patch in patches])
-    shape = (box[0].stop - box[0].start, box[1].stop - box[1].start)
-    outer, inner, spongy = (np.zeros(shape, dtype=np.float32) for _ in range(3))
+    whole = _Union(box)
     for patch in patches:
-        inside = relative(patch.box, box)
-        texture = weave(patch.along, patch.across, number)
-        np.maximum(outer[inside], patch.outer, out=outer[inside])
-        np.maximum(inner[inside], patch.inner, out=inner[inside])
-        filling = patch.inner * patch.density * (1.0 + bone.texture * texture)
-        np.maximum(spongy[inside], filling, out=spongy[inside])
-    compact = np.maximum(outer - inner, 0.0) + np.maximum(spongy, 0.0)
+        whole.add(patch, bone.texture, number)
+    outer, compact = whole.outer, np.maximum(whole.outer - whole.inner, 0.0) + np.maximum(whole.spongy, 0.0)
     for deposit in bone.deposits:
         _deposit(deposit, camera, box, outer, compact)
     for void in bone.voids:
         _hollow(void, camera, box, outer, compact)
     total[box] += outer
     mineral[box] += compact
+
+
+class _Union:
+    """Paths through several solids that are one body: what lies in both counts once."""
+
+    def __init__(self, box: Box) -> None:
+        self._box = box
+        shape = (box[0].stop - box[0].start, box[1].stop - box[1].start)
+        self.outer, self.inner, self.spongy, self._low, self._high = (
+            np.zeros(shape, dtype=np.float32) for _ in range(5)
+        )
+
+    def add(self, patch: Patch, texture: float, number: int) -> None:
+        """Add a solid whose inside is woven with `texture`."""
+        inside = relative(patch.box, self._box)
+        filling = patch.density * (1.0 + np.float32(texture) * weave(patch.along, patch.across, number))
+        low, high = self._low[inside], self._high[inside]
+        half = patch.outer * np.float32(0.5)
+        near, far = patch.depth - half, patch.depth + half
+        extent = np.maximum(high - low, np.float32(_THINNEST_MM))
+        common_path = np.maximum(np.minimum(high, far) - np.maximum(low, near), 0.0)
+        share = common_path / extent  # how much of what is there already lies in the new solid, too
+        fresh, hit = high <= low, patch.outer > 0
+        grown = np.maximum(patch.outer - share * self.outer[inside], 0.0)
+        gained = np.maximum(patch.inner - share * self.inner[inside], 0.0)
+        seam = np.where(fresh, 0.0, np.float32(_SEAM_OPEN) * np.maximum(grown - gained, 0.0))
+        self.outer[inside] += grown
+        self.inner[inside] += gained + seam
+        self.spongy[inside] += gained * filling
+        self._low[inside] = np.where(hit, np.where(fresh, near, np.minimum(low, near)), low)
+        self._high[inside] = np.where(hit, np.where(fresh, far, np.maximum(high, far)), high)
 
 
 def _deposit(deposit: Ellipsoid, camera: Camera, box: Box, outer: Map, compact: Map) -> None:

@@ -14,7 +14,17 @@ _SOFTEST_EDGE_MM = 0.25
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """One solid's shadow: outer and inner path (mm), density of the inside, and where on the weave it lies."""
+    """One solid's shadow.
+
+    Attributes:
+        box: The pixels it covers; the maps below have its shape.
+        outer: Path through the solid (mm).
+        inner: Path through its inside (mm).
+        density: Of the inside, as a fraction of cortical bone.
+        along: Position along the solid (mm).
+        across: Position across it (mm).
+        depth: Of the middle of the path, towards the tube (mm).
+    """
 
     box: Box
     outer: Map
@@ -22,6 +32,7 @@ class Patch:
     density: Map | float
     along: Map
     across: Map
+    depth: Map
 
 
 def cast(solid: Solid, camera: Camera) -> Patch | None:
@@ -47,8 +58,10 @@ def _ellipsoid(solid: Ellipsoid, camera: Camera) -> Patch | None:
         inner = _ellipse_chord(shrunk, x, y, solid.lumps)
     else:
         inner = np.zeros_like(outer) if solid.wall > 0.0 else outer * np.float32(solid.density > 0.0)
+    lean = np.linalg.solve(spread[:2, :2], spread[:2, 2])
+    depth = single((camera.matrix @ solid.centre)[2] + np.float32(lean[0]) * x + np.float32(lean[1]) * y)
     across, along = np.broadcast_arrays(x, y)
-    return Patch(box, outer, inner, solid.density, along, across)
+    return Patch(box, outer, inner, solid.density, along, across, depth)
 
 
 def _ellipse_chord(spread: NDArray[np.float64], x: Map, y: Map, lumps: tuple[float, float, float]) -> Map:
@@ -88,7 +101,7 @@ def _loft(solid: Loft, camera: Camera) -> Patch | None:
         loss = np.float32(crack.strength) * (crack.width / blur) * np.exp(-np.square(gap))
         inner = single(inner + (outer - inner) * loss)
         density = single(density * (1.0 - loss))
-    return Patch(box, outer, inner, density, along, across)
+    return Patch(box, outer, inner, density, along, across, shadow.depth(along, index))
 
 
 def _side_of(plane: Plane, along: Map, offset: Map, outer: Map, tilt: tuple[float, float]) -> Map:
@@ -122,6 +135,8 @@ class _Shadow:
         self._side = float(axes[0, :2] @ self.across)
         self._deep = float(axes[2, :2] @ self.across)
         at = solid.profile
+        self._start_depth, self._rise = float((camera.matrix @ solid.origin)[2]), float(axes[1, 2])
+        self._centre_depth = single(at.centre_x * axes[0, 2] + at.centre_z * axes[2, 2])
         self.centre: Map = (at.centre_x * self._side + at.centre_z * self._deep).astype(np.float32)
         self.outer = self._widths(at.half_x, at.half_z)
         self.inner = self._widths(at.inner_x, at.inner_z)
@@ -148,6 +163,10 @@ class _Shadow:
             abs(float(np.hypot(*bend.slope))) * width + float(np.hypot(*bend.curve)) * width**2
             for bend in (solid.start, solid.end)
         )
+
+    def depth(self, along: Map, index: NDArray[np.intp]) -> Map:
+        """How deep (mm, towards the tube) the middle of each ray's path lies."""
+        return single(np.float32(self._start_depth) + np.float32(self._rise) * along + self._centre_depth[index])
 
     def tilt(self, plane: Plane) -> tuple[float, float]:
         """Slopes of a fracture plane across the image and along the ray."""

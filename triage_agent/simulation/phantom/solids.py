@@ -5,6 +5,7 @@ Axes of the body frame: x to the right of the image, y down the image, z towards
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,7 @@ Table = NDArray[np.float32]
 STEP_MM = 0.2  # how finely a loft's profile is tabulated along its axis
 _PAD = 2  # zero entries at both ends, so that clipped look-ups outside the solid find nothing
 _MIN_HALF_WIDTH = 0.05
+_PROFILES_KEPT = 256
 # (size, radians a mm, multiple of the phase) of the waves that make a fracture line ragged
 _TEETH = ((1.3, 0.29, 1.0), (0.9, 0.77, 2.3), (0.55, 1.83, 3.7), (0.35, 4.1, 5.9))
 
@@ -160,6 +162,11 @@ def profile(
         caps: How many mm at the start and the end are rounded off.
         power: How the ends are rounded: 2 is a ball, more is flatter.
     """
+    return _tabulated(tuple(tuple(map(float, row)) for row in rows), caps, power)
+
+
+@lru_cache(maxsize=_PROFILES_KEPT)  # a study's views show the same bones
+def _tabulated(rows: tuple[tuple[float, ...], ...], caps: tuple[float, float], power: tuple[float, float]) -> Profile:
     table = np.asarray(rows, dtype=np.float64)
     length = float(table[-1, 0])
     along = np.arange(round(length / STEP_MM) + 1, dtype=np.float64) * STEP_MM

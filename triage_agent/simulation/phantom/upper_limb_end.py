@@ -23,10 +23,10 @@ def _with_forearm(parts: HandParts, body: Body) -> None:
     size = body.scale
     flip = np.diag([1.0, -1.0, 1.0])
     gap = _RADIOCARPAL_GAP_MM * body.cartilage * size
-    radial = build_forearm(body).radius.shaft
+    forearm = build_forearm(body)
+    radial = forearm.radius.shaft
     end = radial.point(radial.profile.length)
     by = Rigid(flip, np.array([-2.0 * size, gap, 0.0]) - flip @ np.array([end[0], end[1], 0.0]))
-    forearm = build_forearm(body)
     for bone in (forearm.radius, forearm.ulna):
         parts.bones[bone.name] = bone.moved(by)
     thick = size * (0.55 + 0.45 * body.flesh)

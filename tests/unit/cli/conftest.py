@@ -1,0 +1,44 @@
+"""Commands run in this process, over the in-memory worklist."""
+
+import sys
+
+import pytest
+from support.story import Story
+
+from triage_agent.cli import app, options, worklist
+from triage_agent.settings import Settings
+from triage_agent.worklist import MemoryWorklist
+
+
+class Done:
+    """What a command that ran here left: exit code, stdout, stderr."""
+
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a command line."""
+    monkeypatch.setattr(options.stdout, "_width", 200)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["triage-agent", *map(str, arguments)])
+        try:
+            app.main()
+            code = 0
+        except SystemExit as ended:
+            code = ended.code or 0
+        said = capsys.readouterr()
+        return Done(code, said.out, said.err)
+
+    return call
+
+
+@pytest.fixture
+def story(monkeypatch):
+    """A worklist that the commands find, whatever the configuration says."""
+    told = Story(MemoryWorklist())
+    monkeypatch.setattr(worklist, "load_settings", lambda _config: Settings())
+    monkeypatch.setattr(worklist, "open_worklist", lambda _settings: told.worklist)
+    return told

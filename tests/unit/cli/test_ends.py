@@ -1,0 +1,77 @@
+"""How commands end: 0 done, 1 failed, 2 wrong usage or configuration; the agent's errors are one line."""
+
+import pytest
+
+from triage_agent.cli import worklist
+from triage_agent.domain.errors import ConfigurationError, TriageError, WorklistUnavailableError
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TriageError("it failed", remedy="do this"), 1),
+        (WorklistUnavailableError("it failed", remedy="do this"), 1),
+        (ConfigurationError("it failed", remedy="do this"), 2),
+    ],
+)
+def test_an_error_of_the_agent_is_one_line_with_its_remedy(run, story, monkeypatch, error, code):
+    def fail(_settings):
+        raise error
+
+    monkeypatch.setattr(worklist, "open_worklist", fail)
+    done = run("worklist")
+    assert (done.code, done.out, done.err) == (code, "", "triage-agent: it failed; do this\n")
+
+
+def test_an_error_is_one_line_however_long_and_whatever_is_in_it(run, story, monkeypatch):
+    message = "[bold]" + "x" * 500 + "[/nothing]"
+
+    def fail(_settings):
+        raise TriageError(message)
+
+    monkeypatch.setattr(worklist, "open_worklist", fail)
+    assert run("worklist").err == f"triage-agent: {message}\n"
+
+
+def test_ctrl_c_ends_as_shells_expect(run, story, monkeypatch):
+    def interrupt(_settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(worklist, "open_worklist", interrupt)
+    assert run("worklist").code == 130
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["no-such-command"],
+        ["serve", "--role", "boss"],
+        ["worklist", "--limit", "0"],
+        ["worklist", "--status", "lost"],
+        ["worklist", "--priority", "whenever"],
+        ["study"],
+        ["demo", "--studies", "0"],
+        ["triage", "/no/such/file"],
+        ["train", "/no/such/folder"],
+        ["phantom"],
+    ],
+)
+def test_wrong_usage_ends_with_two(run, arguments):
+    done = run(*arguments)
+    assert done.code == 2
+    assert done.err
+
+
+@pytest.mark.parametrize("text", ["[dicom]\nae_tilte = 1\n", "[nothing]\n", "dicom = [\n", '[[routes]]\nto = "x"\n'])
+@pytest.mark.parametrize("command", [["serve"], ["check"], ["worklist"], ["db", "current"], ["retry", "--failed"]])
+def test_a_wrong_configuration_ends_every_command_with_two_and_one_line(run, tmp_path, command, text):
+    config = tmp_path / "agent.toml"
+    config.write_text(text)
+    done = run(*command, "--config", config)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert str(config) in done.err
+
+
+def test_the_version_is_told(run):
+    done = run("--version")
+    assert (done.code, done.out.split()[0]) == (0, "triage-agent")

@@ -1,0 +1,90 @@
+"""`triage`: files in, a line a study out."""
+
+import json
+
+import numpy as np
+import pytest
+from support.instances import dx, write_part10
+from support.story import MODEL
+
+from triage_agent import bootstrap
+
+
+class FakeScorer:
+    identity = MODEL
+
+    def score(self, images):
+        return [0.75] * len(images)
+
+
+@pytest.fixture(autouse=True)
+def _scorer(monkeypatch):
+    monkeypatch.setattr(bootstrap, "build_scorer", lambda *_: FakeScorer())
+
+
+def write(folder, name, *, columns=64, **elements):
+    data_set = dx(BodyPartExamined="KNEE", **elements)
+    data_set.SamplesPerPixel, data_set.PhotometricInterpretation = 1, "MONOCHROME2"
+    data_set.Rows, data_set.Columns, data_set.PixelRepresentation = 64, columns, 0
+    data_set.BitsAllocated, data_set.BitsStored, data_set.HighBit = 16, 12, 11
+    data_set.PixelData = np.linspace(0, 4095, 64 * columns).astype(np.uint16).tobytes()
+    data_set["PixelData"].VR = "OW"
+    write_part10(folder / name, data_set)
+    return data_set
+
+
+def test_files_are_grouped_into_studies_and_each_is_decided(run, tmp_path):
+    first = write(tmp_path, "a.dcm")
+    write(tmp_path, "b.dcm", StudyInstanceUID=first.StudyInstanceUID)
+    (tmp_path / "deeper").mkdir()
+    other = write(tmp_path / "deeper", "c.dcm", Modality="MG")
+    done = run("triage", tmp_path, "--json")
+    assert done.code == 0
+    studies = {study["study_instance_uid"]: study for study in json.loads(done.out)}
+    assert studies.keys() == {first.StudyInstanceUID, other.StudyInstanceUID}
+    knee = studies[first.StudyInstanceUID]
+    assert (knee["finding"], knee["probability"], knee["priority"]) == ("abnormal", 0.75, "urgent")
+    assert [one["path"] for one in knee["instances"]] == [str(tmp_path / "a.dcm"), str(tmp_path / "b.dcm")]
+    (skipped,) = studies[other.StudyInstanceUID]["instances"]
+    assert (skipped["scored"], skipped["probability"]) == (False, None)
+    assert "mammography" in skipped["reason"]
+
+
+def test_a_line_a_study_for_people(run, tmp_path):
+    image = write(tmp_path, "a.dcm")
+    shown = run("triage", tmp_path / "a.dcm").out
+    assert image.StudyInstanceUID in shown
+    assert "URGENT" in shown
+
+
+def test_what_is_no_dicom_is_passed_over_in_folders_and_named_when_it_was_asked_for(run, tmp_path):
+    write(tmp_path, "a.dcm")
+    (tmp_path / "notes.txt").write_text("hello")
+    whole = run("triage", tmp_path, "--json")
+    assert "notes.txt" not in whole.err
+    named = run("triage", tmp_path / "a.dcm", tmp_path / "notes.txt", "--json")
+    assert named.code == 0
+    assert "notes.txt" in named.err
+    assert len(json.loads(named.out)) == 1
+
+
+def test_a_folder_without_dicom_is_a_failure(run, tmp_path):
+    done = run("triage", tmp_path)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("triage-agent: no DICOM file there")
+
+
+def test_a_report_is_written_of_what_was_decided_only(run, tmp_path):
+    write(tmp_path, "a.dcm")
+    write(tmp_path, "b.dcm", Modality="MG")
+    assert run("triage", tmp_path, "--sr", tmp_path / "out" / "reports").code == 0
+    assert len(list((tmp_path / "out" / "reports").glob("*.dcm"))) == 1
+
+
+def test_a_file_that_names_no_study_is_still_told_of(run, tmp_path):
+    image = write(tmp_path, "a.dcm", StudyInstanceUID=None)
+    done = run("triage", tmp_path / "a.dcm", "--json")
+    assert done.code == 0
+    (study,) = json.loads(done.out)
+    assert study["study_instance_uid"] == "unknown (a.dcm)"
+    assert [one["sop_instance_uid"] for one in study["instances"]] == [image.SOPInstanceUID]

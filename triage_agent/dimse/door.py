@@ -1,0 +1,90 @@
+"""Who comes in, and what may be asked for inside: the answer to an association request (PS3.8 section 9.3)."""
+
+from collections.abc import Callable
+
+import structlog
+from pynetdicom import evt
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.presentation import PresentationContext
+
+from triage_agent.dimse.contexts import VERIFICATION, supported_contexts
+from triage_agent.dimse.peers import STORE, AccessPolicy
+from triage_agent.dimse.throttle import Throttle
+from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.errors import WorklistUnavailableError
+from triage_agent.domain.ports import Clock
+from triage_agent.domain.vocabulary import AuditAction
+
+log = structlog.get_logger(__name__)
+
+# PS3.8 table 9-21: rejected permanent, by the service user, because.
+_CALLING_AE_TITLE_NOT_RECOGNIZED = 3
+_CALLED_AE_TITLE_NOT_RECOGNIZED = 7
+
+_REPORTS = 10  # of one address's rejections for one reason are audited and logged in each minute
+_WINDOW_SECONDS = 60.0
+
+
+class Door:
+    """Answers association requests, and reports those it rejects."""
+
+    def __init__(
+        self, ae_title: str, *, policy: AccessPolicy, audit: Callable[[AuditEvent], None], clock: Clock
+    ) -> None:
+        self._ae_title = ae_title.strip()
+        self._policy = policy
+        self._audit = audit
+        self._clock = clock
+        self._contexts = supported_contexts()
+        self._rejections = Throttle(_REPORTS, _WINDOW_SECONDS)
+
+    @property
+    def for_anybody(self) -> PresentationContext:
+        """What an association gets before it is known whose it is."""
+        return self._contexts[VERIFICATION]
+
+    def on_requested(self, event: evt.Event) -> None:
+        """Reject who is unknown (PS3.8 section 9.3.4), and offer the others what they may use."""
+        association = event.assoc
+        request = association.requestor.primitive
+        if not isinstance(request, A_ASSOCIATE):
+            association.acse.send_abort(0x02)
+            return
+        calling, address = str(request.calling_ae_title).strip(), association.requestor.address
+        permissions = self._policy.permissions(calling, address)
+        if permissions is None:
+            self._reject(event, _CALLING_AE_TITLE_NOT_RECOGNIZED, "calling AE title not recognized")
+        elif str(request.called_ae_title).strip() != self._ae_title:
+            self._reject(event, _CALLED_AE_TITLE_NOT_RECOGNIZED, "called AE title not recognized")
+        else:
+            proposed = {context.abstract_syntax for context in request.presentation_context_definition_list}
+            usable = self._contexts.keys() if STORE in permissions else {VERIFICATION}
+            association.acceptor.supported_contexts = [
+                self._contexts[uid] for uid in proposed if uid is not None and uid in usable
+            ]
+
+    def _reject(self, event: evt.Event, diagnostic: int, reason: str) -> None:
+        association = event.assoc
+        association.acse.send_reject(0x01, 0x01, diagnostic)
+        self._report_rejection(event, reason)
+        association.kill()  # returns when the rejection was sent; else the socket would be closed under it
+
+    def on_rejected(self, event: evt.Event) -> None:
+        """What pynetdicom rejects by itself: one association too many."""
+        self._report_rejection(event, "too many associations")
+
+    def _report_rejection(self, event: evt.Event, reason: str) -> None:
+        request, address = event.assoc.requestor.primitive, event.assoc.requestor.address
+        calling = str(getattr(request, "calling_ae_title", "")).strip()
+        held_back = self._rejections.admit(f"{address} {reason}")
+        if held_back is None:
+            return
+        called = str(getattr(request, "called_ae_title", "")).strip()
+        detail = {"address": address, "called_ae_title": called, "reason": reason, "held_back": held_back}
+        log.warning("association_rejected", calling_ae_title=calling, **detail)
+        try:
+            self._audit(
+                AuditEvent(at=self._clock(), action=AuditAction.ASSOCIATION_REJECTED, actor=calling, detail=detail)
+            )
+        except WorklistUnavailableError:
+            log.warning("rejection_not_audited", calling_ae_title=calling)
