@@ -45,7 +45,14 @@ def mini(tmp_path_factory):
 @pytest.fixture
 def recipe(tmp_path):
     path = tmp_path / "recipe.toml"
-    path.write_text(RECIPE.format(members=""))
+    path.write_text(RECIPE.format(members="members = 1"))
+    return path
+
+
+@pytest.fixture
+def few_patients(tmp_path):
+    path = tmp_path / "few.toml"
+    path.write_text("held_back = 0.25\nepochs = 4\n")
     return path
 
 
@@ -141,22 +148,24 @@ def test_members_are_trained_side_by_side_and_averaged(mini, tmp_path, recipe):
     assert evaluate(mini, out, resamples=50).overall.estimates["auroc"].value > 0.9
 
 
-def test_a_frozen_encoder_gets_a_head_and_its_embeddings_are_kept(mini, tmp_path, siglip):
+def test_a_frozen_encoder_gets_a_head_and_its_embeddings_are_kept(mini, tmp_path, siglip, few_patients):
     lines = []
-    out = train(options(mini, tmp_path / "bundle", encoder=str(siglip)), lines.append)
+    out = train(options(mini, tmp_path / "bundle", encoder=str(siglip), recipe=few_patients), lines.append)
     spec = load_bundle(out).spec
     assert (spec.encoder.kind, spec.encoder.source) == ("siglip", str(siglip))
     assert spec.head.hidden == (512, 256)
     assert not (out / "encoder.safetensors").exists()
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "embeddings").iterdir()}
     assert kept
-    again = train(options(mini, tmp_path / "again", encoder=str(siglip)), lambda line: None)
+    again = train(options(mini, tmp_path / "again", encoder=str(siglip), recipe=few_patients), lambda line: None)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "embeddings").iterdir()} == kept
     assert same(tensors(out), tensors(again))
 
 
-def test_the_last_blocks_of_a_siglip_encoder_can_be_tuned_and_resumed(mini, tmp_path, siglip):
-    whole = train(options(mini, tmp_path / "whole", encoder=str(siglip), unfreeze=1), lambda line: None)
+def test_the_last_blocks_of_a_siglip_encoder_can_be_tuned_and_resumed(mini, tmp_path, siglip, few_patients):
+    whole = train(
+        options(mini, tmp_path / "whole", encoder=str(siglip), recipe=few_patients, unfreeze=1), lambda line: None
+    )
     spec = load_bundle(whole).spec
     assert spec.encoder.source == "bundle"
     assert spec.encoder.base.source == str(siglip)
@@ -167,9 +176,12 @@ def test_the_last_blocks_of_a_siglip_encoder_can_be_tuned_and_resumed(mini, tmp_
     assert changed
     assert all("layers.2." in name for name in changed)
     with pytest.raises(InterruptedHereError):
-        train(options(mini, tmp_path / "resumed", encoder=str(siglip), unfreeze=1), interrupting(2))
+        train(
+            options(mini, tmp_path / "resumed", encoder=str(siglip), recipe=few_patients, unfreeze=1), interrupting(2)
+        )
     resumed = train(
-        options(mini, tmp_path / "resumed", encoder=str(siglip), unfreeze=1, resume=True), lambda line: None
+        options(mini, tmp_path / "resumed", encoder=str(siglip), recipe=few_patients, unfreeze=1, resume=True),
+        lambda line: None,
     )
     assert same(tensors(whole), tensors(resumed))
 

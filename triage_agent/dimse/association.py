@@ -27,13 +27,14 @@ from pynetdicom.dimse_primitives import C_STORE, DimseServiceType
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
-from triage_agent.dimse.wire import BoundedSocket
+from triage_agent.dimse.wire import BoundedSocket, fragments
 
 log = structlog.get_logger(__name__)
 
 _WAIT_SECONDS = 0.25  # how long a reactor sleeps when nothing wakes it, that is how late it sees a timer
 _MOST_WAITING = 8  # requests a peer has sent without waiting for answers; more than one was not negotiated
 _NO_DATA_SET = 0xA900
+_ESTABLISHED = "Sta6"  # PS3.8 table 9-3: ready for data transfer
 
 
 class _PokingQueue(queue.Queue[Any]):
@@ -91,18 +92,41 @@ class UpperLayer(DULServiceProvider):
         return True
 
     def _is_transport_event(self) -> bool:
-        if (
-            self.state_machine.current_state != "Sta13"
-            and self.event_queue.empty()
-            and isinstance(self.socket, BoundedSocket)
-        ):
-            self.socket.wait(_WAIT_SECONDS, self._woken)
-            self._forget_wakes()
-        return super()._is_transport_event()
+        wire = self.socket
+        if not isinstance(wire, BoundedSocket) or self.state_machine.current_state == "Sta13":
+            return super()._is_transport_event()
+        if not wire.wait(_WAIT_SECONDS if self.event_queue.empty() else 0.0, self._woken):
+            with suppress(OSError):
+                self._woken.recv(4096)
+            return False
+        self._read_pdu_data()
+        return True
 
-    def _forget_wakes(self) -> None:
-        with suppress(OSError):
-            self._woken.recv(4096)
+    def _read_pdu_data(self) -> None:
+        """Read a PDU; on an established association a P-DATA-TF goes to DIMSE without pynetdicom's copies of it.
+
+        That is action DT-2 (PS3.8 table 9-7), which leaves the state as it is.
+        """
+        wire = self.socket
+        if not isinstance(wire, BoundedSocket) or self.state_machine.current_state != _ESTABLISHED:
+            super()._read_pdu_data()
+            return
+        try:
+            value = wire.receive_p_data()
+        except OSError as error:
+            log.warning("connection_lost", error=type(error).__name__)
+            self.event_queue.put("Evt17")
+            return
+        if value is None:
+            super()._read_pdu_data()
+            return
+        primitive = P_DATA()
+        try:
+            primitive.presentation_data_value_list.extend(fragments(value))
+        except ValueError:
+            self.event_queue.put("Evt19")
+            return
+        self.assoc.dimse.receive_primitive(primitive)
 
     def _wake(self) -> None:
         with suppress(OSError):  # full, so it will wake anyway, or closed, so there is nobody to wake

@@ -3,11 +3,18 @@
 import select
 import socket
 import time
+from collections.abc import Iterator
 from contextlib import suppress
+from struct import Struct
+from typing import Any
 
 from pynetdicom.association import Association
 from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocket
 
+_HEADER = Struct(">BBI")  # type, reserved, length (PS3.8 table 9-22)
+_P_DATA_TF = 0x04
+_ITEM = Struct(">IB")  # length of what follows it, presentation context id (PS3.8 table 9-23)
+_ITEM_LENGTH_BYTES = 4
 LARGEST_PDU = 1 << 20  # bytes; an A-ASSOCIATE-RQ with every context there is has a quarter of it
 
 
@@ -28,6 +35,8 @@ class BoundedSocket(AssociationSocket):
         address: AddressInformation | None = None,
     ) -> None:
         self._timeout = timeout
+        self._unread = b""
+        self._buffer = bytearray()  # for one P-DATA-TF after another
         self.connected = connection is not None
         if connection is not None:
             self._bound(connection)
@@ -65,6 +74,8 @@ class BoundedSocket(AssociationSocket):
         connection = self.socket
         if connection is None or not self._is_connected:
             return False
+        if self._unread:
+            return True
         if pending := getattr(connection, "pending", None):  # an SSLSocket holds decrypted bytes that poll cannot see
             seconds = 0.0 if pending() else seconds
         poller = select.poll()
@@ -84,21 +95,65 @@ class BoundedSocket(AssociationSocket):
         Raises:
             OSError: they are more than a PDU may have, or did not come in time.
         """
-        connection = self.socket
-        if connection is None:
-            raise OSError("the connection is closed")
         if nr_bytes > LARGEST_PDU:
             raise OSError("the peer announced a PDU that is longer than was agreed")
         received = bytearray(nr_bytes)
-        deadline = time.monotonic() + self._timeout
         with memoryview(received) as view:
-            filled = 0
-            while filled < nr_bytes:
-                if time.monotonic() > deadline:
-                    raise TimeoutError("the peer did not finish a PDU in time")
-                count = connection.recv_into(view[filled:])
-                if count == 0:
-                    break
-                filled += count
+            filled = self._fill(view)
         del received[filled:]
         return received
+
+    def receive_p_data(self) -> memoryview | None:
+        """The variable field of the P-DATA-TF PDU that comes next, valid until the next call; None if another comes.
+
+        Raises:
+            OSError: it is longer than a PDU may be, or did not come whole and in time.
+        """
+        header = bytes(self.recv(_HEADER.size))
+        if len(header) < _HEADER.size or header[0] != _P_DATA_TF:
+            self._unread = header
+            return None
+        _, _, length = _HEADER.unpack(header)
+        if length > LARGEST_PDU:
+            raise OSError("the peer announced a PDU that is longer than was agreed")
+        if length > len(self._buffer):
+            self._buffer = bytearray(length)
+        value = memoryview(self._buffer)[:length]
+        if self._fill(value) < length:
+            raise OSError("the peer closed the connection in the middle of a PDU")
+        return value
+
+    def _fill(self, view: memoryview) -> int:
+        """Read until `view` is full or the peer closes; how many bytes came."""
+        connection = self.socket
+        if connection is None:
+            raise OSError("the connection is closed")
+        filled = min(len(self._unread), len(view))
+        view[:filled], self._unread = self._unread[:filled], self._unread[filled:]
+        deadline = time.monotonic() + self._timeout
+        while filled < len(view):
+            if time.monotonic() > deadline:
+                raise TimeoutError("the peer did not finish a PDU in time")
+            count = connection.recv_into(view[filled:])
+            if count == 0:
+                break
+            filled += count
+        return filled
+
+
+def fragments(value: memoryview) -> Iterator[tuple[int, Any]]:
+    """The presentation data values of a P-DATA-TF: context id, and control header with fragment (PS3.8 9.3.5.1).
+
+    Raises:
+        ValueError: they are not as long as they say.
+    """
+    position = 0
+    while position < len(value):
+        if position + _ITEM.size > len(value):
+            raise ValueError("no room for an item")
+        length, context_id = _ITEM.unpack_from(value, position)
+        end = position + _ITEM_LENGTH_BYTES + length
+        if length <= 1 or end > len(value):
+            raise ValueError("an item is not as long as it says")
+        yield context_id, value[position + _ITEM.size : end]
+        position = end

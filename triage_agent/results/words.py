@@ -4,11 +4,15 @@ from collections.abc import Iterator
 
 from pydicom import Dataset
 
-_HEADER_CONCEPTS = frozenset({"121049", "121058", "121005", "121012", "121013", "121014", "121015", "121016", "121017"})
+# What identifies language, procedure, observer and algorithm: the header's matter, said once by the bundle's comment.
+_LEFT_OUT = frozenset(
+    {"121049", "121058", "121005", "121012", "121013", "121014", "121015", "121016", "121017"}  # TID 1204, 1001, 1004
+    | {"111000", "111001", "111002", "111003", "122405"}  # TID 4019
+)
 
 
 def report_in_words(report: Dataset) -> list[str]:
-    """One line for each coded, numeric or text item below the root, indented by depth; observer context left out."""
+    """One line for each coded, numeric or text item below the root, indented by depth; header matter left out."""
     return list(_lines(report.get("ContentSequence", ()), 0))
 
 
@@ -16,7 +20,7 @@ def _lines(items: list[Dataset], depth: int) -> Iterator[str]:
     for item in items:
         name = _meaning(item.get("ConceptNameCodeSequence"))
         code = _value_of_code(item.get("ConceptNameCodeSequence"))
-        if code in _HEADER_CONCEPTS:
+        if code in _LEFT_OUT:
             continue
         value = _value(item)
         children = list(_lines(item.get("ContentSequence", ()), depth + 1))

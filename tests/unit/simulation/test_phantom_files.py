@@ -23,7 +23,7 @@ def well():
 
 @pytest.fixture(scope="module")
 def many(well):
-    return [study_datasets(well, seed, now=NOW) for seed in range(40)]
+    return [study_datasets(well, seed, now=NOW) for seed in range(24)]
 
 
 def encoded(dataset):

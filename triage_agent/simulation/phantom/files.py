@@ -1,7 +1,7 @@
 """Simulated studies written as DICOM files, with their truth in a table."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -53,7 +53,7 @@ def write_studies(
         abnormal_rate: Share of abnormal studies, 0 to 1.
         seed: The same seed makes the same studies.
         now: When the studies are taken.
-        progress: Called with how many studies are done and how many there are.
+        progress: Called with the studies done and their number.
         long_side: Of the images, in pixels.
 
     Raises:
@@ -64,26 +64,29 @@ def write_studies(
         raise FolderNotEmptyError(f"{out} is not an empty folder", remedy="name a new folder, or empty this one")
     out.mkdir(parents=True, exist_ok=True)
     labels = np.random.default_rng([seed, 1]).random(studies) < abnormal_rate
-    seeds = np.random.SeedSequence(seed).generate_state(studies)
-    rows = []
+    rows, seeds = [], np.random.SeedSequence(seed).generate_state(studies)
     for number in range(studies):
         region = anatomy or ANATOMIES[number % len(ANATOMIES)]
         study = simulate_study(region, bool(labels[number]), int(seeds[number]), long_side)
-        rows.append(_write_study(out, f"study{number + 1:04d}", study, int(seeds[number]), now))
+        rows.append(_write_study(out / f"study{number + 1:04d}", study, int(seeds[number]), now))
         if progress is not None:
             progress(number + 1, studies)
-    with (out / TRUTH_FILE).open("w", newline="") as file:
-        table = csv.DictWriter(file, [field.name for field in fields(TruthRow)])
-        table.writeheader()
-        table.writerows(asdict(row) for row in rows)
+    _write_truth(out / TRUTH_FILE, rows)
     return rows
 
 
-def _write_study(out: Path, name: str, study: PhantomStudy, seed: int, now: datetime) -> TruthRow:
-    (out / name).mkdir()
+def _write_truth(path: Path, rows: Sequence[TruthRow]) -> None:
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, [field.name for field in fields(TruthRow)])
+        table.writeheader()
+        table.writerows(asdict(row) for row in rows)
+
+
+def _write_study(folder: Path, study: PhantomStudy, seed: int, now: datetime) -> TruthRow:
+    folder.mkdir()
     datasets = study_datasets(study, seed, now=now)
     for number, dataset in enumerate(datasets, start=1):
-        dataset.save_as(out / name / f"image{number}.dcm", enforce_file_format=True)
+        dataset.save_as(folder / f"image{number}.dcm", enforce_file_format=True)
     return TruthRow(
         study_instance_uid=str(datasets[0].StudyInstanceUID),
         anatomy=study.anatomy,
@@ -91,6 +94,6 @@ def _write_study(out: Path, name: str, study: PhantomStudy, seed: int, now: date
         abnormal=int(study.abnormal),
         kind=study.kind,
         subtlety=round(study.subtlety, 3),
-        path=name,
+        path=folder.name,
         views=" ".join(view.position for view in study.views),
     )

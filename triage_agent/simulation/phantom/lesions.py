@@ -123,7 +123,7 @@ def _displaced(scene: Scene, plan: Plan) -> Marked:
     """Two fragments, the shorter one slid and tilted, with a shard or two."""
     bone = scene.bones[plan.place.bone]
     width = bone.shaft.half_width(plan.at * bone.shaft.profile.length)
-    slide = min(plan.between(1.3, 0.3) * width, plan.between(15.0, 5.0))
+    slide = min(plan.between(1.3, 0.2) * width, plan.between(15.0, 5.0))
     gap = plan.between(0.35, 0.1) * width if bone.shaft.profile.length < _SHORT_BONE_MM else 0.0
     broken = _broken(bone, plan, slide=slide, gap=gap, jag=0.06 * width)
     shards = _shards(bone, plan, width) if plan.subtlety < _SPLINTERS_BELOW else ()
@@ -137,7 +137,9 @@ def _hairline(scene: Scene, plan: Plan) -> Marked:
     width = bone.shaft.half_width(plan.at * bone.shaft.profile.length)
     broken = _broken(bone, plan, slide=plan.between(0.16, 0.04) * min(width, 10.0), gap=0.0, jag=0.05 * width)
     crack = Crack(
-        _plane(bone, plan, 0.05 * width), width=plan.between(0.8, 0.35) * min(width / 8.0, 1.0) + 0.1, strength=0.9
+        _plane(bone, plan, 0.05 * width),
+        width=plan.between(0.8, 0.35) * float(np.clip(width / 8.0, 0.6, 1.0)) + 0.1,
+        strength=0.9,
     )
     parts = tuple(
         replace(part, cracks=(crack,)) if isinstance(part, Loft) and part.cuts else part for part in broken.parts
@@ -213,7 +215,7 @@ def _lytic(scene: Scene, plan: Plan) -> Marked:
     bone = scene.bones[plan.place.bone]
     has_rim = plan.chance[8] < _SLOW_SHARE
     blob = _blob(bone, plan, plan.between(0.95, 0.5), wall=0.7)
-    void = Void(blob, strength=plan.between(0.92, 0.55), rim=0.35 if has_rim else 0.0)
+    void = Void(blob, strength=plan.between(0.92, 0.65), rim=0.35 if has_rim else 0.0)
     return scene.with_bone(replace(bone, voids=(*bone.voids, void))), _span(blob)
 
 

@@ -40,31 +40,43 @@ def write_mura(
     Raises:
         ValueError: The split is unknown or has no room for so many patients.
     """
-    if split not in _FIRST_PATIENT:
-        raise ValueError(f"unknown split {split!r}: use one of {', '.join(_FIRST_PATIENT)}")
-    out.mkdir(parents=True, exist_ok=True)
-    paths_file, labels_file = out / f"{split}_image_paths.csv", out / f"{split}_labeled_studies.csv"
-    already = len(labels_file.read_text().splitlines()) if labels_file.exists() else 0
-    if already + studies > _MOST_PATIENTS:
-        raise ValueError(f"{split} would have more than {_MOST_PATIENTS} patients: write to another folder")
+    tables = _Tables(out, split, studies)
     seeds = np.random.SeedSequence([seed, _FIRST_PATIENT[split]]).generate_state(studies)
     labels = np.random.default_rng([seed, _FIRST_PATIENT[split], 1]).random(studies) < abnormal_rate
-    with paths_file.open("a") as paths, labels_file.open("a") as labelled:
-        for number in range(studies):
-            anatomy = anatomies[number % len(anatomies)]
-            study = simulate_study(anatomy, bool(labels[number]), int(seeds[number]), long_side)
-            patient = _FIRST_PATIENT[split] + already + number
-            sign = "positive" if study.abnormal else "negative"
-            folder = f"{split}/{anatomy}/patient{patient:05d}/study1_{sign}"
-            for name in _write_images(out / folder, study):
-                paths.write(f"{out.name}/{folder}/{name}\n")
-            labelled.write(f"{out.name}/{folder}/,{int(study.abnormal)}\n")
-            if progress is not None:
-                progress(number + 1, studies)
+    for number in range(studies):
+        anatomy = anatomies[number % len(anatomies)]
+        tables.add(simulate_study(anatomy, bool(labels[number]), int(seeds[number]), long_side))
+        if progress is not None:
+            progress(number + 1, studies)
+
+
+class _Tables:
+    """The two tables of one split, and the folders that they name."""
+
+    def __init__(self, out: Path, split: str, studies: int) -> None:
+        if split not in _FIRST_PATIENT:
+            raise ValueError(f"unknown split {split!r}: use one of {', '.join(_FIRST_PATIENT)}")
+        out.mkdir(parents=True, exist_ok=True)
+        self._out, self._split = out, split
+        self._images, self._studies = out / f"{split}_image_paths.csv", out / f"{split}_labeled_studies.csv"
+        already = len(self._studies.read_text().splitlines()) if self._studies.exists() else 0
+        if already + studies > _MOST_PATIENTS:
+            raise ValueError(f"{split} would have more than {_MOST_PATIENTS} patients: write to another folder")
+        self._patient = _FIRST_PATIENT[split] + already
+
+    def add(self, study: PhantomStudy) -> None:
+        """Write one study's images, then its lines, so that a table never names what is not there."""
+        sign = "positive" if study.abnormal else "negative"
+        folder = f"{self._split}/{study.anatomy}/patient{self._patient:05d}/study1_{sign}"
+        names = _write_images(self._out / folder, study)
+        with self._images.open("a") as images, self._studies.open("a") as studies:
+            images.writelines(f"{self._out.name}/{folder}/{name}\n" for name in names)
+            studies.write(f"{self._out.name}/{folder}/,{int(study.abnormal)}\n")
+        self._patient += 1
 
 
 def _write_images(folder: Path, study: PhantomStudy) -> list[str]:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)  # an interrupted run may have left it
     names = []
     for number, view in enumerate(study.views, start=1):
         names.append(f"image{number}.png")

@@ -101,7 +101,7 @@ def _clavicle(body: Body) -> Bone:
     made = profile(body.varied("clavicle", _CLAVICLE), caps=(3.5, 4.0), power=(2.4, 2.4))
     axes = frame_along((1.0, -0.03 + 0.04 * float(body.numbers("tilt")[0]), 0.25))
     start = np.array([-6.5 + 3.0 * (body.cartilage - 1.0), -42.0, 0.0]) * body.scale
-    return Bone("clavicle", "girdle", (Loft(made, start, axes, boxy=0.1),), texture=0.2)
+    return Bone("clavicle", "clavicle", (Loft(made, start, axes, boxy=0.1),), texture=0.2)
 
 
 def _rib(body: Body, number: int) -> Bone:

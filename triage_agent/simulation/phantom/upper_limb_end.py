@@ -29,22 +29,7 @@ def _with_forearm(parts: HandParts, body: Body) -> None:
     by = Rigid(flip, np.array([-2.0 * size, gap, 0.0]) - flip @ np.array([end[0], end[1], 0.0]))
     for bone in (forearm.radius, forearm.ulna):
         parts.bones[bone.name] = bone.moved(by)
-    thick = size * (0.55 + 0.45 * body.flesh)
-    rows = [
-        (0.0, -40, 44, -30, 34, 4, 0),
-        (120, -40, 40, -28, 30, 4, 0),
-        (190, -32, 34, -22, 20, 3, 0),
-        (225, -28, 30, -20, 14, 2.5, 0),
-        (260, -27, 28, -19, 12, 2.5, 0),
-    ]
-    scaled = [(a * size, xl * thick, xh * thick, zl * thick, zh * thick, s, d) for a, xl, xh, zl, zh, s, d in rows]
-    sleeve = Loft(
-        profile(scaled, caps=(0, 0)),
-        np.array([3.0, 238.0, 0.0]) * size,
-        np.array([[1.0, 0, 0], [0, -1.0, 0], [0, 0, 1.0]]),
-        boxy=0.3,
-    )
-    parts.soft.append(Tissue("forearm", sleeve))
+    parts.soft.append(Tissue("forearm", _sleeve(body)))
     parts.joints["radiocarpal"] = Joint(
         centre=np.array([-2.0, -1.0, 0.0]) * size,
         axis=np.array([0.0, -1.0, 0.0]),
@@ -67,6 +52,26 @@ def _with_forearm(parts: HandParts, body: Body) -> None:
         moves=frozenset({"f1pp", "f1dp"}),
         near="trapezium",
         far="mc1",
+    )
+
+
+def _sleeve(body: Body) -> Loft:
+    """Muscle and fat of the forearm, from the middle down to the wrist."""
+    size = body.scale
+    thick = size * (0.55 + 0.45 * body.flesh)
+    rows = [
+        (0.0, -40, 44, -30, 34, 4, 0),
+        (120, -40, 40, -28, 30, 4, 0),
+        (190, -32, 34, -22, 20, 3, 0),
+        (225, -28, 30, -20, 14, 2.5, 0),
+        (284, -27, 28, -19, 12, 2.5, 0),
+    ]
+    scaled = [(a * size, xl * thick, xh * thick, zl * thick, zh * thick, s, d) for a, xl, xh, zl, zh, s, d in rows]
+    return Loft(
+        profile(scaled, caps=(0, 36)),
+        np.array([3.0, 238.0, 0.0]) * size,
+        np.array([[1.0, 0, 0], [0, -1.0, 0], [0, 0, 1.0]]),
+        boxy=0.3,
     )
 
 

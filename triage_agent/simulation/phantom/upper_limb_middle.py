@@ -48,7 +48,7 @@ def forearm_parts(body: Body) -> tuple[list[Bone], list[Tissue]]:
     forearm = build_forearm(body)
     over = Rigid(_SUPINE, np.zeros(3))
     bones = [bone.moved(over) for bone in (forearm.radius, forearm.ulna)]
-    sleeve = _sleeve(body, _LOWER_ARM, np.array([-1.0, -36.0, -8.0]) * body.scale, (34.0, 0.0))
+    sleeve = _sleeve(body, _LOWER_ARM, np.array([-1.0, -36.0, -8.0]) * body.scale, (34.0, 30.0))
     return bones, [Tissue("forearm", sleeve)]
 
 

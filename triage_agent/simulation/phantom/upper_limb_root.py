@@ -48,10 +48,10 @@ def _acromioclavicular(body: Body) -> Joint:
         centre=np.array([-7.5, -42.0, 0.0]) * body.scale,
         axis=X,
         side=Y,
-        half_width=5.5 * body.scale,
-        half_depth=6.0 * body.scale,
+        half_width=7.5 * body.scale,
+        half_depth=9.0 * body.scale,
         gap=2.0,
-        moves=frozenset(),
+        moves=frozenset({"clavicle"}),
         near="scapula",
         far="clavicle",
     )
