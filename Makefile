@@ -21,11 +21,11 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	touch $@ $(VENV)/.demo
 
 test: $(VENV)/.dev tools lint
-	$(BIN)/python -m pytest tests/unit --durations=5
+	$(BIN)/python -m pytest tests/unit -n 2 --durations=5
 	$(BIN)/python -m pytest tests --ignore=tests/unit --ignore=tests/benchmarks --durations=15
 
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit -n 2
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from triage_agent.simulation.phantom.physics import Exposure, detect, transmissi
 from triage_agent.simulation.phantom.projection import project
 from triage_agent.simulation.phantom.study import REGIONS
 
-SIDE = 96
+SIDE = 64
 ROOM = Exposure(photons=1e5, scatter=0.1, blur=0.15, sharpening=0.0, sharpening_range=3.0)
 
 
