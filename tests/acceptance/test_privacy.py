@@ -11,6 +11,19 @@ from triage_agent.simulation import ris as simulated
 NAME, NUMBER, ACCESSION = "Qlorbert^Zyxwina", "PIDX77131", "ACCX90417"
 SECRETS = re.compile("qlorbert|zyxwina|pidx77131|accx90417", re.IGNORECASE)
 PATIENT = {"PatientName": NAME, "PatientID": NUMBER, "AccessionNumber": ACCESSION}
+# What pydicom warns of, with the value, unless it is kept from doing so.
+INVALID = {
+    "PatientName": "Qlorbert^b^c^d^e^f^g",
+    "PatientID": NUMBER * 10,
+    "AccessionNumber": ACCESSION * 3,
+    "PatientBirthDate": "QLORBERT",
+    "PatientSex": "Qlorbert",
+    "PatientAge": NUMBER,
+    "StudyDate": "QLORBERT",
+    "StudyTime": NUMBER,
+    "WindowCenter": "QLORBERT",
+    "ReferringPhysicianName": "Qlorbert=a=b=c=d",
+}
 GIVE_UP = "[delivery]\nfirst_retry_seconds = 0.1\nlongest_retry_seconds = 0.1\ngive_up_after_hours = 0.0001\n"
 
 
@@ -48,6 +61,7 @@ def test_a_patients_whole_way_leaves_no_trace_of_who_it_was(
         radiograph(body_part="CHEST", StudyDescription=f"Thorax {NAME}", **PATIENT),
         radiograph(body_part="HIP", ProtocolName=NAME, **PATIENT),
         radiograph(PhotometricInterpretation="QLORBERT", BitsStored=99, **PATIENT),
+        radiograph(**INVALID),
         radiograph(PatientComments=f"{NAME} " * 500, WindowCenter=["1", "2"], WindowWidth="1", **PATIENT),
     )
     # Refused: nobody's study, and identifiers that somebody typed a name into.

@@ -1,8 +1,12 @@
 """Radiographs with pixels and a whole header, ready to be sent, and senders that say how each was answered."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
+from pydicom import DataElement
+from pydicom.config import IGNORE
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
@@ -52,9 +56,9 @@ def radiograph(pixels=None, *, study=None, seed=0, body_part="KNEE", **elements)
         if value is None:
             delattr(data_set, name)
         else:
-            setattr(data_set, name, value)
+            _set(data_set, name, value)
     meta.MediaStorageSOPClassUID = data_set.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = data_set.get("SOPInstanceUID", generate_uid())
+    _set(meta, "MediaStorageSOPInstanceUID", data_set.get("SOPInstanceUID", generate_uid()))
     return data_set
 
 
@@ -89,13 +93,20 @@ def send_each(
         for data_set in data_sets:
             if not association.is_established:
                 break
-            answer = association.send_c_store(data_set)
+            with warnings.catch_warnings(action="ignore", category=UserWarning):  # of values that are not valid
+                answer = association.send_c_store(data_set)
             if "Status" in answer:
                 answers[str(data_set.get("SOPInstanceUID", ""))] = int(answer.Status)
     finally:
         if association.is_established:
             association.release()
     return answers
+
+
+def _set(data_set, name, value):
+    """Set an element, also to what is not valid."""
+    tag = tag_for_keyword(name)
+    data_set[tag] = DataElement(tag, dictionary_VR(tag), value, validation_mode=IGNORE)
 
 
 def _set_pixels(data_set, pixels):

@@ -15,6 +15,7 @@ _HEADER = Struct(">BBI")  # type, reserved, length (PS3.8 table 9-22)
 _P_DATA_TF = 0x04
 _ITEM = Struct(">IB")  # length of what follows it, presentation context id (PS3.8 table 9-23)
 _ITEM_LENGTH_BYTES = 4
+_QUICK_ACKNOWLEDGEMENT: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
 LARGEST_PDU = 1 << 20  # bytes; an A-ASSOCIATE-RQ with every context there is has a quarter of it
 
 
@@ -80,6 +81,7 @@ class BoundedSocket(AssociationSocket):
             seconds = 0.0 if pending() else seconds
         poller = select.poll()
         try:
+            _acknowledge_at_once(connection)
             poller.register(connection, select.POLLIN)
             if waker is not None:
                 poller.register(waker, select.POLLIN)
@@ -139,6 +141,16 @@ class BoundedSocket(AssociationSocket):
                 break
             filled += count
         return filled
+
+
+def _acknowledge_at_once(connection: socket.socket) -> None:
+    """Ask the kernel not to hold acknowledgements back, which it forgets whenever we send.
+
+    dcmtk sends a command and waits, by Nagle's algorithm, for its acknowledgement before it sends the data set: 40 ms an
+    object, unless the receiver is quick.
+    """
+    if _QUICK_ACKNOWLEDGEMENT is not None and connection.family != socket.AF_UNIX:
+        connection.setsockopt(socket.IPPROTO_TCP, _QUICK_ACKNOWLEDGEMENT, 1)
 
 
 def fragments(value: memoryview) -> Iterator[tuple[int, Any]]:

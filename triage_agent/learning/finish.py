@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from triage_agent.learning.card import model_card
-from triage_agent.learning.evaluate import EvaluationReport, in_windows, summarise
+from triage_agent.learning.evaluate import EvaluationReport, few_threads, in_windows, summarise
 from triage_agent.learning.metrics import auroc
 from triage_agent.learning.mura import read_roots
 from triage_agent.learning.options import COMPACT
@@ -85,7 +85,8 @@ def finish(
     scorer = Scorer(draft, options.device)
     held = [material.images[int(index)] for index in material.reference]
     progress(f"calibrating on {len(held)} held-back images of {options.data[0].name}")
-    logits = np.array(in_windows(held, lambda displays: scorer.logits(displays).tolist(), _silent))
+    with few_threads(trained.encoder_spec.kind):
+        logits = np.array(in_windows(held, lambda displays: scorer.logits(displays).tolist(), _silent))
     labels = np.array([float(image.label) for image in held])
     calibration, thresholds = calibrate(logits, labels, recipe.alert_specificity)
     judged = judge(held, apply_platt(logits, calibration), thresholds)
@@ -129,7 +130,8 @@ def _measure(
             continue
         images = read_roots([root], "valid")
         progress(f"measuring on {len(images)} valid images of {root.name}")
-        logits = in_windows(images, lambda displays: scorer.logits(displays).tolist(), _silent)
+        with few_threads(bundle.spec.encoder.kind):
+            logits = in_windows(images, lambda displays: scorer.logits(displays).tolist(), _silent)
         probabilities = apply_platt(logits, bundle.spec.calibration).tolist()
         reports[root.name] = summarise(images, probabilities, bundle, data={"roots": [root.name], "split": "valid"})
     return reports

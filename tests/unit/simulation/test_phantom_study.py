@@ -10,6 +10,7 @@ from triage_agent.simulation.phantom.projection import project
 from triage_agent.simulation.phantom.study import REGIONS
 
 SIDE = 64
+ROWS = 112  # of the camera that must show the finest crack
 ROOM = Exposure(photons=1e5, scatter=0.1, blur=0.15, sharpening=0.0, sharpening_range=3.0)
 
 
@@ -17,8 +18,8 @@ def frontal(anatomy):
     """One patient's scene in the first view, and a camera that looks at it."""
     region = REGIONS[anatomy]
     scene = region.build(draw_body(np.random.default_rng(4)), region.looks[0], np.random.default_rng(0))
-    pitch = scene.size[1] / SIDE
-    return scene, Camera(np.eye(3), scene.centre[:2], pitch, (SIDE, round(scene.size[0] / pitch)))
+    pitch = scene.size[1] / ROWS
+    return scene, Camera(np.eye(3), scene.centre[:2], pitch, (ROWS, round(scene.size[0] / pitch)))
 
 
 def test_there_are_the_seven_regions_of_mura_and_the_knee():
