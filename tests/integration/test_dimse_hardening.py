@@ -294,6 +294,17 @@ def test_a_sender_that_ends_in_the_middle_leaves_nothing(listening, ending):
     assert len(listening.kept()) == 1
 
 
+def test_a_command_that_never_ends_is_aborted(listening):
+    item = struct.pack(">IBB", 50_002, 1, 1) + bytes(50_000)  # of the command, and not its last fragment
+    with socket.create_connection(("127.0.0.1", listening.port), 5) as connection:
+        connection.settimeout(10)
+        connection.sendall(request_pdu())
+        assert connection.recv(1 << 16)[0] == 2  # A-ASSOCIATE-AC
+        connection.sendall((struct.pack(">BBI", 4, 0, len(item)) + item) * 2)
+        assert connection.recv(1 << 16)[0] == 7  # A-ABORT
+    assert healthy(listening)
+
+
 def store_command(sop_instance_uid):
     """An encoded C-STORE-RQ command set (PS3.7 section 9.3.1.1)."""
     command = Dataset()

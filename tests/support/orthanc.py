@@ -67,4 +67,4 @@ def orthanc_server(folder):
             eventually(orthanc.ready)
             yield orthanc
         finally:
-            server.terminate()
+            server.kill()  # asked to end, it waits ten seconds for associations that are kept open

@@ -9,7 +9,7 @@ from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
 from support.instances import DX
 
@@ -87,7 +87,8 @@ def send_each(
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _WAIT_SECONDS
     pairs = {(str(one.SOPClassUID), str(one.file_meta.TransferSyntaxUID)) for one in data_sets}
     entity.requested_contexts = [build_context(sop_class, [syntax]) for sop_class, syntax in sorted(pairs)]
-    association = entity.associate("127.0.0.1", port, ae_title=called)
+    hang_up = [(evt.EVT_CONN_CLOSE, _stop_waiting)]
+    association = entity.associate("127.0.0.1", port, ae_title=called, evt_handlers=hang_up)
     answers: dict[str, int] = {}
     try:
         for data_set in data_sets:
@@ -101,6 +102,11 @@ def send_each(
         if association.is_established:
             association.release()
     return answers
+
+
+def _stop_waiting(event):
+    """Nobody answers any more; pynetdicom would wait for it as long as for somebody slow."""
+    event.assoc.dimse.msg_queue.put((None, None))
 
 
 def _set(data_set, name, value):

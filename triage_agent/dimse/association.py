@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 _WAIT_SECONDS = 0.25  # how long a reactor sleeps when nothing wakes it, that is how late it sees a timer
 _MOST_WAITING = 8  # requests a peer has sent without waiting for answers; more than one was not negotiated
+_LARGEST_COMMAND = 1 << 16  # bytes; a C-STORE request's command set has two hundred
 _NO_DATA_SET = 0xA900
 _ESTABLISHED = "Sta6"  # PS3.8 table 9-3: ready for data transfer
 
@@ -159,16 +160,17 @@ class Messages(DIMSEServiceProvider):
         except Exception as error:  # noqa: BLE001 - as above
             self._abort(type(error).__name__)
         else:
-            if self._length() > self._largest:
+            if self._too_long():
                 self._abort("message too long")
             elif self.msg_queue.qsize() > _MOST_WAITING:
                 self._abort("requests without waiting for answers")
 
-    def _length(self) -> int:
+    def _too_long(self) -> bool:
         message = self.message
         if message is None:
-            return 0
-        return message.encoded_command_set.tell() + (message.data_set.tell() if message.data_set else 0)
+            return False
+        data_set = message.data_set.tell() if message.data_set is not None else 0
+        return data_set > self._largest or message.encoded_command_set.tell() > _LARGEST_COMMAND
 
     def _abort(self, why: str) -> None:
         log.warning("message_refused", why=why, calling_ae_title=self.assoc.requestor.ae_title)

@@ -146,8 +146,8 @@ class BoundedSocket(AssociationSocket):
 def _acknowledge_at_once(connection: socket.socket) -> None:
     """Ask the kernel not to hold acknowledgements back, which it forgets whenever we send.
 
-    dcmtk sends a command and waits, by Nagle's algorithm, for its acknowledgement before it sends the data set: 40 ms an
-    object, unless the receiver is quick.
+    By Nagle's algorithm dcmtk sends a command and waits for its acknowledgement before it sends the data set: that is
+    40 ms an object unless the receiver is quick.
     """
     if _QUICK_ACKNOWLEDGEMENT is not None and connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.IPPROTO_TCP, _QUICK_ACKNOWLEDGEMENT, 1)

@@ -40,7 +40,7 @@ class DurableStore:
         with refusing():
             try:
                 self._write(temporary, parts)
-                final.parent.mkdir(parents=True, exist_ok=True)
+                self._make(final.parent)
                 temporary.rename(final)
             except BaseException:
                 temporary.unlink(missing_ok=True)
@@ -50,7 +50,7 @@ class DurableStore:
     def move(self, file: Path, final: Path) -> None:
         """Give a durable file another name; returns when the new name is durable."""
         with refusing():
-            final.parent.mkdir(parents=True, exist_ok=True)
+            self._make(final.parent)
             file.rename(final)
             self._sync(final)
             _sync_folder(file.parent)
@@ -79,6 +79,15 @@ class DurableStore:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def _make(self, folder: Path) -> None:
+        """Make a folder and its parents where they are missing, and forget that they were durable before."""
+        if folder.is_dir():
+            return
+        with self._lock:
+            self._durable.pop(folder, None)
+        self._make(folder.parent)
+        folder.mkdir(exist_ok=True)
 
     def _sync(self, final: Path) -> None:
         """Put `final`'s name on disk, then the names of its folders that are not known to be there."""

@@ -1,13 +1,14 @@
 """Start-up: brings the spool and the worklist to agree after a crash between the rename and the commit."""
 
 import hashlib
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import structlog
 
 from triage_agent.domain.audit import AuditEvent
-from triage_agent.domain.errors import InvalidDatasetError
+from triage_agent.domain.errors import InvalidDatasetError, StorageExhaustedError
 from triage_agent.domain.ports import Clock, Registered, Worklist
 from triage_agent.domain.study import CompletenessRule, ReceivedInstance
 from triage_agent.domain.vocabulary import AuditAction
@@ -30,12 +31,14 @@ class Reconciled:
         known: instances that are on the worklist.
         recovered: instances that were not, and are now.
         quarantined: files that cannot be, and why is in the note beside each.
+        left: files that the disk did not let us read or move; they are there, and looked at next time.
         stale: unfinished files of a writer that is gone, removed.
     """
 
     known: int = 0
     recovered: int = 0
     quarantined: int = 0
+    left: int = 0
     stale: int = 0
 
 
@@ -48,11 +51,10 @@ def reconcile(spool: Spool, worklist: Worklist, rule: CompletenessRule, clock: C
         WorklistUnavailableError: the database is away.
     """
     stale = spool.remove_stale()
-    counts = {"known": 0, "recovered": 0, "quarantined": 0}
-    for path in spool.instances():
-        counts[_Orphanage(spool, worklist, rule, clock).look_at(path)] += 1
+    orphanage = _Orphanage(spool, worklist, rule, clock)
+    counts = Counter(orphanage.look_at(path) for path in spool.instances())
     result = Reconciled(stale=stale, **counts)
-    log.info("spool_reconciled", known=result.known, recovered=result.recovered, quarantined=result.quarantined)
+    log.info("spool_reconciled", **asdict(result))
     return result
 
 
@@ -64,13 +66,19 @@ class _Orphanage:
     clock: Clock
 
     def look_at(self, path: str) -> str:
-        """What became of one file: known, recovered or quarantined."""
-        file = self.spool.root / path
+        """What became of one file: a field of `Reconciled`."""
         try:
-            with file.open("rb") as opened:
-                meta = decode_preamble(memoryview(opened.read(_START)))
+            return self._look_at(path)
         except FileNotFoundError:  # set aside by a receiver that works beside us
             return "known"
+        except (OSError, StorageExhaustedError) as error:
+            log.error("spool_file_left", path=path, error=str(error))  # noqa: TRY400 - the disk's fault, no bug
+            return "left"
+
+    def _look_at(self, path: str) -> str:
+        file = self.spool.root / path
+        with file.open("rb") as opened:
+            meta = decode_preamble(memoryview(opened.read(_START)))
         if meta is None:
             return self._set_aside(path, "no file meta information")
         registered = self.worklist.digest_of(meta.sop_instance_uid)

@@ -10,6 +10,11 @@ from triage_agent.settings import Settings
 from triage_agent.worklist import MemoryWorklist
 
 
+@pytest.fixture(autouse=True)
+def _logging_stays_as_it_is(monkeypatch):
+    monkeypatch.setattr("triage_agent.ops.logging.configure_logging", lambda *_args, **_options: None)
+
+
 class Done:
     """What a command that ran here left: exit code, stdout, stderr."""
 

@@ -1,6 +1,7 @@
 import errno
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,16 @@ def test_a_folder_that_somebody_else_made_is_made_durable_before_it_is_relied_on
     (store.root / "a").mkdir()
     store.put(store.root / "a" / "one", [b"1"])
     assert ("fsync", store.root) in calls
+
+
+def test_a_folder_that_was_removed_and_made_again_is_made_durable_again(store, calls):
+    final = store.root / "a" / "b" / "file"
+    store.put(final, [b"1"])
+    shutil.rmtree(store.root / "a" / "b")
+    calls.clear()
+    store.put(final, [b"1"])
+    assert ("fsync", store.root / "a") in calls
+    assert ("fsync", store.root) not in calls
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])

@@ -216,6 +216,29 @@ class TestReconcile:
         assert again() == Reconciled(stale=1)
         assert again() == Reconciled()
 
+    def test_a_file_that_the_disk_does_not_give_is_left_and_stops_nothing(self, spool, worklist, again, monkeypatch):
+        first, second = receive(spool, worklist, dx()), receive(spool, worklist, dx())
+        opened = Path.open
+
+        def refuse(file, *args):
+            if file == spool.root / first.path:
+                raise OSError(5, "Input/output error")
+            return opened(file, *args)
+
+        monkeypatch.setattr(Path, "open", refuse)
+        assert again() == Reconciled(known=1, left=1)
+        assert sorted(spool.instances()) == sorted([first.path, second.path])
+
+    def test_a_full_disk_stops_nothing(self, spool, worklist, again, monkeypatch):
+        received = receive(spool, Recording(), dx())
+        (spool.root / received.path).write_bytes(b"damaged")
+
+        def full(*_):
+            raise StorageExhaustedError("full")
+
+        monkeypatch.setattr(spool, "set_aside", full)
+        assert again() == Reconciled(left=1)
+
     def test_a_known_file_is_not_read_beyond_its_start(self, spool, worklist, again, monkeypatch):
         receive(spool, worklist, dx())
         monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("read whole"))
