@@ -90,7 +90,7 @@ def _dicom_files(paths: Sequence[Path]) -> Iterator[_File]:
                 header = read_headers(path)
             except TriageError as error:
                 if not named.is_dir():
-                    stderr.print(f"{path}: {error}", style="yellow", markup=False, highlight=False)
+                    stderr.print(f"{path}: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
                 continue
             if "SOPClassUID" in header and path.name != "DICOMDIR":
                 yield _File(path, header)
