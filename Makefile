@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql
 
-.PHONY: demo test unit lint tools bench bundle clean
+.PHONY: demo test unit lint faults tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/triage-agent demo
@@ -32,6 +32,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy triage_agent
 	$(BIN)/lint-imports
+
+# The long form of the kill trials: a hundred studies, `kill -9` at seeded times.
+faults: $(VENV)/.dev
+	TRIAGE_FAULT_TRIALS=$(or $(TRIALS),15) TRIAGE_FAULT_STUDIES=$(or $(STUDIES),100) $(BIN)/python -m pytest tests/acceptance/test_kill.py 
 
 # Real peers of the tests. Where they may not be installed, pytest names each test that it leaves out.
 tools:
