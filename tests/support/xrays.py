@@ -1,5 +1,6 @@
 """Radiographs with pixels and a whole header, ready to be sent, and senders that say how each was answered."""
 
+import threading
 import warnings
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-from pynetdicom import AE, evt
+from pynetdicom import AE
 from pynetdicom.presentation import build_context
 from support.instances import DX
 
@@ -87,8 +88,8 @@ def send_each(
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _WAIT_SECONDS
     pairs = {(str(one.SOPClassUID), str(one.file_meta.TransferSyntaxUID)) for one in data_sets}
     entity.requested_contexts = [build_context(sop_class, [syntax]) for sop_class, syntax in sorted(pairs)]
-    hang_up = [(evt.EVT_CONN_CLOSE, _stop_waiting)]
-    association = entity.associate("127.0.0.1", port, ae_title=called, evt_handlers=hang_up)
+    association = entity.associate("127.0.0.1", port, ae_title=called)
+    threading.Thread(target=_stop_waiting_when_it_ends, args=(association,), daemon=True).start()
     answers: dict[str, int] = {}
     try:
         for data_set in data_sets:
@@ -104,9 +105,10 @@ def send_each(
     return answers
 
 
-def _stop_waiting(event):
-    """Nobody answers any more; pynetdicom would wait for it as long as for somebody slow."""
-    event.assoc.dimse.msg_queue.put((None, None))
+def _stop_waiting_when_it_ends(association):
+    """Once the connection has gone nobody answers; pynetdicom would wait as long as for somebody slow."""
+    association.dul.join()
+    association.dimse.msg_queue.put((None, None))
 
 
 def _set(data_set, name, value):

@@ -217,7 +217,8 @@ class GuardedAssociation(Association):
     def abandon_unasked(self) -> None:
         """End at once when the connection closed before anything was requested."""
         if self.requestor.primitive is None:
-            self.dul.to_user_queue.put(None)  # what `receive_pdu` returns when its time is over
+            time_is_over: Any = None  # what `receive_pdu` returns then, which the queue's type does not foresee
+            self.dul.to_user_queue.put(time_is_over)
 
     def _serve_request(self, msg: DimseServiceType, context_id: int) -> None:
         self._serving = True
