@@ -89,7 +89,8 @@ def send_each(
     pairs = {(str(one.SOPClassUID), str(one.file_meta.TransferSyntaxUID)) for one in data_sets}
     entity.requested_contexts = [build_context(sop_class, [syntax]) for sop_class, syntax in sorted(pairs)]
     association = entity.associate("127.0.0.1", port, ae_title=called)
-    threading.Thread(target=_stop_waiting_when_it_ends, args=(association,), daemon=True).start()
+    done = threading.Event()
+    threading.Thread(target=_stop_waiting_when_it_ends, args=(association, done), daemon=True).start()
     answers: dict[str, int] = {}
     try:
         for data_set in data_sets:
@@ -102,13 +103,15 @@ def send_each(
     finally:
         if association.is_established:
             association.release()
+        done.set()
     return answers
 
 
-def _stop_waiting_when_it_ends(association):
+def _stop_waiting_when_it_ends(association, done):
     """Once the connection has gone nobody answers; pynetdicom would wait as long as for somebody slow."""
     association.dul.join()
-    association.dimse.msg_queue.put((None, None))
+    while not done.wait(0.1):
+        association.dimse.msg_queue.put((None, None))
 
 
 def _set(data_set, name, value):
