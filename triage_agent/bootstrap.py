@@ -268,7 +268,7 @@ class _Start:
             clock=utc_now,
         )
         self._stack.callback(self._give_back)
-        self._loops.append(Loop("worker", worker.step))
+        self._loops.append(Loop("worker", worker.step, self._free_held))
         self._deliverers(lease)
         self._stack.callback(self._stop_loops)
         for loop in self._loops:
@@ -315,7 +315,9 @@ class _Start:
             observed=lambda destination, outcome: self.metrics.deliveries.labels(destination, outcome.value).inc(),
         )
         self._stack.callback(sender.close)
-        self._loops += [Loop(f"deliver-{name}", partial(_sent_any, sender, name)) for name in transports]
+        self._loops += [
+            Loop(f"deliver-{name}", partial(_sent_any, sender, name), self._free_held) for name in transports
+        ]
 
     def _counter(self) -> StudyCounter | None:
         from triage_agent.dimse.client import DicomClient
@@ -339,9 +341,13 @@ class _Start:
         for loop in self._loops:
             loop.join(max(0.0, deadline - time.monotonic()))
 
+    def _free_held(self) -> None:
+        """What a failed step held would otherwise be renewed for as long as this process lives."""
+        self.worklist.give_back(self._owner, utc_now())
+
     def _give_back(self) -> None:
         try:
-            self.worklist.give_back(self._owner, utc_now())
+            self._free_held()
         except WorklistUnavailableError as error:
             log.warning("not_given_back", error=error.message)
 

@@ -59,8 +59,8 @@ def looping():
     """Starts loops, and ends them."""
     started = []
 
-    def start(step):
-        loop = Loop("test", step)
+    def start(step, *recover):
+        loop = Loop("test", step, *recover)
         started.append(loop)
         loop.start()
         return loop
@@ -172,6 +172,17 @@ def test_a_loop_survives_the_errors_of_its_step(looping, monkeypatch, error):
     steps = Steps(error, error, IDLE)
     looping(steps)
     assert steps.reached(4)
+
+
+def test_what_a_failed_step_held_is_freed_before_the_next_also_when_that_takes_several_tries(looping, monkeypatch):
+    """The schedule renews whatever this process holds, so that nothing else would ever free it."""
+    monkeypatch.setattr(module, "_DATABASE_AWAY_SECONDS", 0.001)
+    monkeypatch.setattr(module, "_IDLE_SECONDS", 0.001)
+    steps = Steps(RuntimeError("a bug"), IDLE)
+    recover = Steps(WorklistUnavailableError("away"), None)
+    looping(steps, recover)
+    assert steps.reached(4)
+    assert recover.count == 2
 
 
 def test_after_an_error_a_loop_waits_and_can_still_be_stopped_at_once(monkeypatch):
