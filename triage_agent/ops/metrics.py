@@ -14,11 +14,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.received = Counter(
-            "triage_received_instances", "C-STORE requests answered", ["status"], registry=self.registry
-        )
         self.received_bytes = Counter("triage_received_bytes", "Bytes kept in the spool", registry=self.registry)
-        self.rejected = Counter("triage_rejected_associations", "Associations refused", registry=self.registry)
         self.assessed = Counter("triage_assessed_images", "Images assessed", ["outcome"], registry=self.registry)
         self.decided = Counter("triage_decided_studies", "Decisions made", ["finding"], registry=self.registry)
         self.flagged = Counter(
