@@ -18,7 +18,7 @@ from triage_agent import __version__
 from triage_agent.decision.rules import DEFAULT_POLICY, Condition, Policy, Rule
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.decision import Route
-from triage_agent.domain.errors import ConfigurationError, TriageError, WorklistUnavailableError
+from triage_agent.domain.errors import BundleError, ConfigurationError, TriageError, WorklistUnavailableError
 from triage_agent.domain.ports import ImageScorer, StudyCounter, Transport, Worklist
 from triage_agent.domain.vocabulary import AuditAction, Finding, Outcome
 from triage_agent.ops.metrics import Metrics
@@ -54,12 +54,12 @@ def open_worklist(settings: Settings) -> Worklist:
     """The worklist as it is; nothing is migrated.
 
     Raises:
-        WorklistUnavailableError: the database is away or has other tables than this version needs.
+        WorklistUnavailableError: the database is away, was not made yet, or has other tables than this version needs.
     """
     from triage_agent.worklist.engine import open_engine
     from triage_agent.worklist.repository import SqlWorklist
 
-    worklist = SqlWorklist(open_engine(settings.database_url))
+    worklist = SqlWorklist(open_engine(settings.database_url, create=False))
     worklist.ping()
     return worklist
 
@@ -161,10 +161,12 @@ def build_agent(settings: Settings, role: str) -> Iterator[Agent]:
     with ExitStack() as stack:
         start = _Start(settings, stack)
         start.probes()
+        works = role in {"all", "worker"}
+        scorer = start.model() if works else None  # before anything is received that could then not be scored
         if role in {"all", "listener"}:
             start.listener()
-        if role in {"all", "worker"}:
-            start.worker()
+        if scorer is not None:
+            start.worker(scorer)
         start.finish(role)
         yield Agent(start.worklist, start.metrics)
 
@@ -224,13 +226,22 @@ class _Start:
             policy=AccessPolicy(build_peers(self._settings).values(), accept_unknown=dicom.accept_unknown_peers),
             audit=self.worklist.record_audit,
             clock=utc_now,
+            answered=lambda status: self.metrics.stores.labels(f"0x{status:04X}").inc(),
+            rejected=lambda reason: self.metrics.rejected.labels(reason).inc(),
         )
         server.start()
         self._stack.callback(server.stop, _DRAIN_SECONDS)
         self._checks["disk"] = spool.check_room
 
-    def worker(self) -> None:
-        """Load the model, then score, decide, deliver, and tick."""
+    def model(self) -> ImageScorer:
+        """Load the bundle; one that cannot be loaded is a wrong configuration."""
+        try:
+            return build_scorer(self._settings)
+        except BundleError as error:
+            raise ConfigurationError(error.message, remedy=error.remedy) from error
+
+    def worker(self, scorer: ImageScorer) -> None:
+        """Score, decide, deliver, and tick."""
         from triage_agent.pipeline import Observer, Pipeline
         from triage_agent.schedule import Schedule
 
@@ -251,7 +262,7 @@ class _Start:
         pipeline = Pipeline(
             worklist=self.worklist,
             spool=settings.data_dir / "spool",
-            scorer=build_scorer(settings),
+            scorer=scorer,
             policy=build_policy(settings),
             routes=[Route(to=route.to, send=route.send) for route in settings.routes],
             institution=settings.institution,

@@ -1,7 +1,7 @@
-"""Every command, by the module that has it, and how errors end: 1 for failed, 2 for wrong usage or configuration."""
+"""Every command, by the module that has it, and how errors end: in one line, and 1 (failed) or 2 (usage, configuration)."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 
@@ -9,6 +9,9 @@ from triage_agent import __version__
 from triage_agent.cli import database, demo, learning, scoring, serving, worklist
 from triage_agent.cli.options import stderr
 from triage_agent.domain.errors import ConfigurationError, TriageError
+
+# The base class of every error of usage, which has no public name in every version of typer.
+_UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
 
 app = typer.Typer(
     name="triage-agent",
@@ -49,14 +52,28 @@ app.add_typer(database.app, name="db")
 
 
 def main() -> None:
-    """Run a command; the agent's own errors are one line on stderr."""
+    """Run a command; errors, those of usage too, are one line on stderr."""
     try:
-        app()
+        code = app(standalone_mode=False)
+    except _UsageError as error:
+        _end(_usage(error), 2)
     except ConfigurationError as error:
-        stderr.print(f"triage-agent: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        _end(str(error), 2)
     except TriageError as error:
-        stderr.print(f"triage-agent: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
+        _end(str(error), 1)
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: Any) -> str:
+    if not error.format_message():  # no argument at all: the help was shown
+        return ""
+    command = error.ctx.command_path if error.ctx is not None else "triage-agent"
+    return f"{error.format_message()} (`{command} --help`)"
+
+
+def _end(line: str, code: int) -> NoReturn:
+    if line:
+        stderr.print(f"triage-agent: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)

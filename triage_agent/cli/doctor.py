@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 
@@ -61,14 +60,11 @@ def _configuration(settings: Settings) -> str:
 def _database(settings: Settings) -> str:
     from triage_agent.worklist import migrate
 
-    if settings.database_url.startswith("sqlite") and not _file_of(settings).exists():
-        return "no file yet; `serve` makes it"
+    revision = migrate.current(settings.database_url)
+    if revision is None and settings.database_url.startswith("sqlite"):
+        return "no tables yet; `serve` makes them"
     open_worklist(settings)
-    return f"answers, at migration {migrate.current(settings.database_url)}"
-
-
-def _file_of(settings: Settings) -> Path:
-    return Path(settings.database_url.removeprefix("sqlite:///"))
+    return f"answers, at migration {revision}"
 
 
 def _disk(settings: Settings) -> str:

@@ -29,12 +29,19 @@ class Door:
     """Answers association requests, and reports those it rejects."""
 
     def __init__(
-        self, ae_title: str, *, policy: AccessPolicy, audit: Callable[[AuditEvent], None], clock: Clock
+        self,
+        ae_title: str,
+        *,
+        policy: AccessPolicy,
+        audit: Callable[[AuditEvent], None],
+        clock: Clock,
+        rejected: Callable[[str], None],
     ) -> None:
         self._ae_title = ae_title.strip()
         self._policy = policy
         self._audit = audit
         self._clock = clock
+        self._rejected = rejected
         self._contexts = supported_contexts()
         self._rejections = Throttle(_REPORTS, _WINDOW_SECONDS)
 
@@ -74,6 +81,7 @@ class Door:
         self._report_rejection(event, "too many associations")
 
     def _report_rejection(self, event: evt.Event, reason: str) -> None:
+        self._rejected(reason)
         request, address = event.assoc.requestor.primitive, event.assoc.requestor.address
         calling = str(getattr(request, "calling_ae_title", "")).strip()
         held_back = self._rejections.admit(f"{address} {reason}")

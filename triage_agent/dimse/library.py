@@ -6,7 +6,8 @@ What is set, and why:
   prints identifiers.
 - `LOG_REQUEST_IDENTIFIERS`, `LOG_RESPONSE_IDENTIFIERS = False`: identifiers are patient data.
 - The `pynetdicom` logger: warnings and errors only, one throttled line each, without tracebacks; they reach the
-  agent's log and nobody else's.
+  agent's log and nobody else's. Only the modules that never see a message's elements may say what they say: the others
+  quote them, and a sender may have typed a name into any of them.
 - `register_uid` for storage SOP classes that pynetdicom does not list (see `contexts`).
 """
 
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 # PS3.7 section D.3.3.2; what `intake` writes into the files' meta information, too.
 IMPLEMENTATION_CLASS_UID = derive_uid("triage-agent", "implementation-class")
 
+_MAY_SPEAK = frozenset({"pynetdicom.transport", "pynetdicom.dul", "pynetdicom.acse", "pynetdicom.ae"})
 _LINES = 10
 _WINDOW_SECONDS = 60.0
 
@@ -44,8 +46,14 @@ class _ToStructlog(logging.Handler):
         held_back = self._throttle.admit(f"{record.pathname}:{record.lineno}")
         if held_back is None:
             return
-        what = type(record.msg).__name__ if isinstance(record.msg, Exception) else record.getMessage().strip()
-        log.warning("pynetdicom", where=record.name, what=what[:200], held_back=held_back)
+        where = f"{record.name}.{record.funcName}:{record.lineno}"
+        log.warning("pynetdicom", where=where, what=_told(record), held_back=held_back)
+
+
+def _told(record: logging.LogRecord) -> str:
+    if isinstance(record.msg, Exception):
+        return type(record.msg).__name__
+    return record.getMessage().strip()[:200] if record.name in _MAY_SPEAK else ""
 
 
 def configure_pynetdicom() -> None:

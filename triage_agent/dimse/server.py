@@ -28,6 +28,7 @@ from triage_agent.domain.errors import (
     WorklistUnavailableError,
 )
 from triage_agent.domain.ports import Clock, Registered
+from triage_agent.domain.uids import is_uid
 
 log = structlog.get_logger(__name__)
 
@@ -83,12 +84,18 @@ class ServerSettings:
     tls: ssl.SSLContext | None = None
 
 
+def _unobserved(_: object) -> None:
+    """Nobody counts."""
+
+
 class DicomServer:
     """Verification and Storage SCP (PS3.4 annexes A and B).
 
     Args:
         receive: called in the association's thread with each data set as it came.
         audit: told of rejected associations; may raise `WorklistUnavailableError`.
+        answered: told the status of every C-STORE response.
+        rejected: told why, of every association that is rejected.
     """
 
     def __init__(
@@ -99,11 +106,14 @@ class DicomServer:
         policy: AccessPolicy,
         audit: Callable[[AuditEvent], None],
         clock: Clock,
+        answered: Callable[[int], None] = _unobserved,
+        rejected: Callable[[str], None] = _unobserved,
     ) -> None:
         configure_pynetdicom()
+        self._answered = answered
         self._settings = settings
         self._receive = receive
-        self._door = Door(settings.ae_title, policy=policy, audit=audit, clock=clock)
+        self._door = Door(settings.ae_title, policy=policy, audit=audit, clock=clock, rejected=rejected)
         self._listener: Listener | None = None
         self._thread: threading.Thread | None = None
 
@@ -179,17 +189,22 @@ class DicomServer:
         return entity
 
     def _on_store(self, event: evt.Event) -> Dataset | int:
-        """Answer a C-STORE request (PS3.4 section B.2.3): 0x0000 only for what is durable."""
+        """Answer a C-STORE request, and say so to whom it may concern."""
+        answer = self._answer(event)
+        self._answered(answer if isinstance(answer, int) else int(answer.Status))
+        return answer
+
+    def _answer(self, event: evt.Event) -> Dataset | int:
+        """The status (PS3.4 section B.2.3): 0x0000 only for what is durable."""
         request = event.request
         if not isinstance(request, C_STORE) or request.DataSet is None:
             return _status(CANNOT_UNDERSTAND, "not a C-STORE request")
         if request.AffectedSOPClassUID != event.context.abstract_syntax:
             return _status(SOP_CLASS_NOT_SUPPORTED, "SOP class is not the presentation context's")
-        source = str(event.assoc.requestor.ae_title).strip()
+        source, uid = str(event.assoc.requestor.ae_title).strip(), str(request.AffectedSOPInstanceUID)
+        named = uid if is_uid(uid) else "(not a UID)"  # whatever else stands there may be a name
         with (
-            structlog.contextvars.bound_contextvars(
-                calling_ae_title=source, sop_instance_uid=str(request.AffectedSOPInstanceUID)
-            ),
+            structlog.contextvars.bound_contextvars(calling_ae_title=source, sop_instance_uid=named),
             request.DataSet.getbuffer() as encoded,
         ):
             return self._store(event, encoded, request, source)

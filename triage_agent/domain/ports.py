@@ -76,7 +76,7 @@ class Worklist(Protocol):
 
     # --- assembly -------------------------------------------------------------------------------------------------
     def due_for_completion(self, now: datetime, limit: int = 100) -> Sequence[AssemblyView]:
-        """Receiving studies whose next check is at or before `now`, oldest check first."""
+        """Receiving studies to look at, earliest check first: it is due, or their last image came after `now`."""
 
     def check_later(self, study_instance_uid: str, revision: int, at: datetime, *, asked: bool) -> bool:
         """Set the next completeness check; False if the study has moved on. `asked` counts a question to the PACS."""

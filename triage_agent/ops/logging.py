@@ -3,13 +3,16 @@
 import logging
 import re
 import sys
+import warnings
 from typing import Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 # Libraries that chatter, a line a tick.
-_QUIET_LIBRARIES = ("pynetdicom", "apscheduler", "alembic", "uvicorn", "transformers", "httpx")
+_QUIET_LIBRARIES = ("pynetdicom", "alembic", "uvicorn", "transformers", "httpx")
+# Warns of each tick that a slow one made superfluous, as it is told to coalesce them.
+_MUTED_LIBRARIES = ("apscheduler",)
 # Its remarks quote the values that it remarks on, and those name patients; what matters is raised, not logged.
 _SILENT_LIBRARIES = ("pydicom",)
 _PATIENT_KEYS = frozenset({"patient_name", "patient_id", "patient_birth_date", "accession_number"})
@@ -54,8 +57,11 @@ def configure_logging(form: Literal["console", "json"] = "console", level: str =
     root.setLevel(level.upper())
     for name in _QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _MUTED_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.ERROR)
     for name in _SILENT_LIBRARIES:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")
 
 
 def without_patient_data(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

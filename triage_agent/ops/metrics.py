@@ -15,6 +15,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.received_bytes = Counter("triage_received_bytes", "Bytes kept in the spool", registry=self.registry)
+        self.stores = Counter("triage_store_answers", "C-STORE responses", ["status"], registry=self.registry)
+        self.rejected = Counter(
+            "triage_rejected_associations", "Associations rejected", ["reason"], registry=self.registry
+        )
         self.assessed = Counter("triage_assessed_images", "Images assessed", ["outcome"], registry=self.registry)
         self.decided = Counter("triage_decided_studies", "Decisions made", ["finding"], registry=self.registry)
         self.flagged = Counter(

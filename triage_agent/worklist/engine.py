@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from triage_agent.domain.errors import ConfigurationError
+from triage_agent.domain.errors import ConfigurationError, WorklistUnavailableError
 
 READ_ONLY = {"triage_read_only": True}
 """Execution options of a transaction that only reads: on SQLite it takes no write lock."""
@@ -21,13 +21,16 @@ WAIT_SECONDS = 15
 _WAL_TRIES = 50
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, *, create: bool = True) -> Engine:
     """Connect lazily to the database at `url`: `sqlite:///FILE` or `postgresql+psycopg://...`.
 
-    Creates the SQLite file's folder.
+    Args:
+        url: where it is.
+        create: make the SQLite file and its folder where they are absent; who only looks should make none.
 
     Raises:
         ConfigurationError: the address is not one of these.
+        WorklistUnavailableError: there is no SQLite file and none is to be made.
     """
     try:
         parsed = make_url(url)
@@ -36,7 +39,7 @@ def open_engine(url: str) -> Engine:
             "[database] url is not a database address", remedy="use sqlite:///FILE or postgresql+psycopg://user@host/db"
         ) from error
     if parsed.get_backend_name() == "sqlite":
-        return _open_sqlite(parsed)
+        return _open_sqlite(parsed, create=create)
     if parsed.get_backend_name() == "postgresql":
         return _open_postgres(parsed)
     raise ConfigurationError(
@@ -45,10 +48,15 @@ def open_engine(url: str) -> Engine:
     )
 
 
-def _open_sqlite(url: URL) -> Engine:
+def _open_sqlite(url: URL, *, create: bool) -> Engine:
     if not url.database or url.database == ":memory:":
         raise ConfigurationError(
             "[database] url names no file", remedy="use sqlite:///FILE: the worklist must outlive us"
+        )
+    if not create and not Path(url.database).is_file():
+        raise WorklistUnavailableError(
+            f"there is no worklist at {url.database} yet",
+            remedy="`triage-agent serve` or `triage-agent db upgrade` makes it",
         )
     try:
         Path(url.database).resolve().parent.mkdir(parents=True, exist_ok=True)

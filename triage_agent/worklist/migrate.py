@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Engine, text
 
-from triage_agent.domain.errors import ConfigurationError
+from triage_agent.domain.errors import ConfigurationError, WorklistUnavailableError
 from triage_agent.worklist.engine import READ_ONLY, open_engine
 from triage_agent.worklist.transactions import telling_when_away
 
@@ -46,7 +46,10 @@ def upgrade(url: str) -> str:
 
 def current(url: str) -> str | None:
     """The revision of the database at `url`; None when it has no tables of ours."""
-    engine = open_engine(url)
+    try:
+        engine = open_engine(url, create=False)
+    except WorklistUnavailableError:  # no file: no tables
+        return None
     try:
         return _revision(engine)
     finally:

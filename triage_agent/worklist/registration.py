@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.ports import Registered
@@ -122,9 +122,10 @@ def _add_to_study(session: Session, study: StudyRow, received: ReceivedInstance,
 
 def due_for_completion(session: Session, now: datetime, limit: int) -> Sequence[AssemblyView]:
     """See `Worklist.due_for_completion`."""
+    clock_was_set_back = StudyRow.last_received_at > now  # then its next check may lie hours ahead
     statement = (
         select(StudyRow)
-        .where(status_is(Status.RECEIVING), StudyRow.next_check_at <= now)
+        .where(status_is(Status.RECEIVING), or_(StudyRow.next_check_at <= now, clock_was_set_back))
         .order_by(StudyRow.next_check_at, StudyRow.study_instance_uid)
         .limit(limit)
     )

@@ -29,10 +29,18 @@ def test_only_warnings_reach_the_log_and_only_through_structlog(fresh):
         fresh.debug("pdu")
         fresh.info("pdu")
         fresh.warning("what happened")
-    assert [(line["event"], line["what"], line["where"]) for line in lines] == [
-        ("pynetdicom", "what happened", "pynetdicom.acse")
-    ]
+    assert [(line["event"], line["what"], line["held_back"]) for line in lines] == [("pynetdicom", "what happened", 0)]
+    assert lines[0]["where"].startswith("pynetdicom.acse.test_only_warnings")
     assert not logging.getLogger("pynetdicom").propagate
+
+
+@pytest.mark.parametrize("module", ["dimse_messages", "dimse_primitives", "service_class", "utils", "association"])
+def test_modules_that_see_elements_say_only_where(fresh, module):
+    with capture_logs() as lines:
+        logging.getLogger(f"pynetdicom.{module}").warning("Invalid UID: Doe^Jane")
+    assert [line["what"] for line in lines] == [""]
+    assert f"pynetdicom.{module}" in lines[0]["where"]
+    assert "Doe" not in str(lines)
 
 
 def test_an_exception_is_named_and_its_values_are_not_shown(fresh):

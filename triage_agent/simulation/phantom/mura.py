@@ -1,6 +1,9 @@
 """Simulated studies laid out as MURA lays its folders and tables out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,7 @@ def write_mura(
     long_side: int = 512,
     anatomies: Sequence[str] = ANATOMIES,
     abnormal_rate: float = 0.5,
+    processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write one split of a MURA-layout set of 8-bit images; a second call adds to it.
@@ -35,6 +39,7 @@ def write_mura(
         long_side: Of the images, in pixels.
         anatomies: Regions, taken in turn.
         abnormal_rate: Share of abnormal studies, 0 to 1.
+        processes: How many simulate side by side; the studies and their order stay the same.
         progress: Called with how many studies are done and how many there are.
 
     Raises:
@@ -43,15 +48,32 @@ def write_mura(
     tables = _Tables(out, split, studies)
     seeds = np.random.SeedSequence([seed, _FIRST_PATIENT[split]]).generate_state(studies)
     labels = np.random.default_rng([seed, _FIRST_PATIENT[split], 1]).random(studies) < abnormal_rate
-    for number in range(studies):
-        anatomy = anatomies[number % len(anatomies)]
-        tables.add(simulate_study(anatomy, bool(labels[number]), int(seeds[number]), long_side))
+    regions = [anatomies[number % len(anatomies)] for number in range(studies)]
+    simulate = partial(_simulate, long_side)
+    arguments = list(zip(regions, labels.tolist(), seeds.tolist(), strict=True))
+    for number, study in enumerate(_in_order(simulate, arguments, processes)):
+        tables.add(study)
         if progress is not None:
             progress(number + 1, studies)
 
 
+def _simulate(long_side: int, wanted: tuple[str, bool, int]) -> PhantomStudy:
+    anatomy, abnormal, seed = wanted
+    return simulate_study(anatomy, abnormal, seed, long_side)
+
+
+def _in_order(
+    simulate: Callable[[tuple[str, bool, int]], PhantomStudy], arguments: list[tuple[str, bool, int]], processes: int
+) -> Iterator[PhantomStudy]:
+    if processes == 1:
+        yield from map(simulate, arguments)
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(simulate, arguments, chunksize=8)
+
+
 class _Tables:
-    """The two tables of one split, and the folders that they name."""
+    """The tables of one split (images, studies' labels, boxes around what is wrong), and the folders that they name."""
 
     def __init__(self, out: Path, split: str, studies: int) -> None:
         if split not in _FIRST_PATIENT:
@@ -59,6 +81,7 @@ class _Tables:
         out.mkdir(parents=True, exist_ok=True)
         self._out, self._split = out, split
         self._images, self._studies = out / f"{split}_image_paths.csv", out / f"{split}_labeled_studies.csv"
+        self._boxes = out / f"{split}_boxes.csv"
         already = len(self._studies.read_text().splitlines()) if self._studies.exists() else 0
         if already + studies > _MOST_PATIENTS:
             raise ValueError(f"{split} would have more than {_MOST_PATIENTS} patients: write to another folder")
@@ -69,8 +92,15 @@ class _Tables:
         sign = "positive" if study.abnormal else "negative"
         folder = f"{self._split}/{study.anatomy}/patient{self._patient:05d}/study1_{sign}"
         names = _write_images(self._out / folder, study)
-        with self._images.open("a") as images, self._studies.open("a") as studies:
+        if not self._boxes.exists():
+            self._boxes.write_text("image,x0,y0,x1,y1\n")
+        with self._images.open("a") as images, self._studies.open("a") as studies, self._boxes.open("a") as boxes:
             images.writelines(f"{self._out.name}/{folder}/{name}\n" for name in names)
+            boxes.writelines(
+                f"{folder}/{name},{','.join(map(str, view.lesion_box))}\n"
+                for name, view in zip(names, study.views, strict=True)
+                if view.lesion_box is not None
+            )
             studies.write(f"{self._out.name}/{folder}/,{int(study.abnormal)}\n")
         self._patient += 1
 

@@ -60,7 +60,8 @@ class Intake(Rows):
             due = [
                 study
                 for study in self._studies.values()
-                if study.item.status is Status.RECEIVING and study.next_check_at <= now
+                if study.item.status is Status.RECEIVING
+                and (study.next_check_at <= now or study.last_received_at > now)
             ]
             due.sort(key=lambda study: (study.next_check_at, study.uid))
             return [study.view() for study in due[:limit]]
