@@ -1,4 +1,4 @@
-"""Every command, by the module that has it, and how errors end: in one line, and 1 (failed) or 2 (usage, configuration)."""
+"""Every command, by the module that has it, and how errors end: a line, then 1 (failed) or 2 (usage, configuration)."""
 
 import sys
 from typing import Annotated, Any, NoReturn, cast
