@@ -143,7 +143,7 @@ def test_members_are_trained_side_by_side_and_averaged(mini, tmp_path, recipe):
     out = train(options(mini, tmp_path / "pair", recipe=recipe), lines.append)
     assert {line.split(",")[0] for line in lines if line.startswith("member")} == {"member 1 of 2", "member 2 of 2"}
     spec = load_bundle(out).spec
-    assert spec.encoder.config["towers"] == 2
+    assert len(spec.encoder.config["towers"]) == 2
     assert spec.head.input_dim == 32
     assert evaluate(mini, out, resamples=50).overall.estimates["auroc"].value > 0.9
 
@@ -244,9 +244,38 @@ def test_a_compact_bundle_can_go_on_learning_with_more_data(mini, tmp_path, reci
     recipe.write_text(RECIPE.format(members="members = 2").replace("0.01", "0.0000001"))
     both = TrainOptions(data=(mini, hands), encoder=str(first), out=tmp_path / "second", recipe=recipe, device="cpu")
     second = train(both, lambda line: None)
-    assert load_bundle(second).spec.encoder.config["towers"] == 2
+    assert len(load_bundle(second).spec.encoder.config["towers"]) == 2
     before, after = load_file(first / "encoder.safetensors"), load_file(second / "encoder.safetensors")
     weights = [name for name in after if name.endswith("0.weight")]
     assert weights
     assert all(torch.allclose(before[name], after[name], atol=1e-3) for name in weights)
     assert "triage-agent train mini hands --encoder first" in load_bundle(second).model_card
+
+
+def test_lesions_are_learnt_from_crops_first_and_bundles_can_be_joined(mini, tmp_path, recipe):
+    boxed = write_mura(tmp_path / "boxed", anatomies=("XR_HAND",), seed=4, grades=False, boxes=True)
+    stages = "stages = [{ size = 32, crop = 16, epochs = 2 }, { size = 32, epochs = 2 }]\n[encoder]\nunshuffle = 2\n"
+    recipe.write_text(
+        RECIPE.format(members="").replace(
+            "stages = [{ size = 24, epochs = 2 }, { size = 32, epochs = 2 }]\n[encoder]", stages
+        )
+    )
+    lines = []
+    lesions = TrainOptions(data=(mini, boxed), out=tmp_path / "lesions", recipe=recipe, device="cpu", name="lesions")
+    train(lesions, lines.append)
+    assert [line for line in lines if "epoch 2 of 4 at crops of 16 px from 32: loss" in line]
+    assert "2 epochs at crops of 16 px from 32 px" in load_bundle(lesions.out).model_card
+    recipe.write_text(RECIPE.format(members="members = 2"))
+    other = train(options(mini, tmp_path / "other", recipe=recipe, name="other"), lines.append)
+    joint = TrainOptions(
+        data=(mini, boxed), join=(other, lesions.out), out=tmp_path / "joint", recipe=recipe, device="cpu"
+    )
+    bundle = load_bundle(train(joint, lines.append))
+    shares = [float(line.rpartition(" ")[2]) for line in lines if line.startswith("share of")]
+    displays = [read_display(image.path) for image in read_split(boxed, "valid")]
+    parts = [load_scorer(folder, "cpu").logits(displays) for folder in (other, lesions.out)]
+    expected = sum(share * part for share, part in zip(shares, parts, strict=True))
+    assert load_scorer(bundle.folder, "cpu").logits(displays) == pytest.approx(expected, abs=0.02)
+    assert [one["name"] for one in bundle.spec.training_data["started_from"]] == ["other", "lesions"]
+    assert "--join other --join lesions" in bundle.model_card
+    assert "set on all of them" in bundle.model_card

@@ -58,6 +58,10 @@ def train(
         str, typer.Option(help='"compact", or a MedGemma, MedSigLIP or SigLIP folder or hub id.')
     ] = "compact",
     unfreeze: Annotated[int, typer.Option(min=0, help="Train this many of the encoder's last blocks too.")] = 0,
+    join: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, file_okay=False, help="Join these trained compact bundles; nothing is trained."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="The bundle's folder.")] = Path("bundle"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on from an interrupted run's checkpoint.")] = False,
     recipe: Annotated[Path | None, typer.Option(exists=True, help="TOML that changes the built-in recipe.")] = None,
@@ -78,6 +82,7 @@ def train(
         data=tuple(data),
         encoder=encoder,
         unfreeze=unfreeze,
+        join=tuple(join or ()),
         out=out,
         resume=resume,
         recipe=recipe,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from triage_agent.learning.fit import Epoch
     from triage_agent.learning.metrics import Block, Estimate
     from triage_agent.learning.options import TrainOptions
-    from triage_agent.learning.recipe import Recipe
+    from triage_agent.learning.recipe import Recipe, Stage
     from triage_agent.models.bundle import BundleSpec
 
 
@@ -32,7 +32,7 @@ def model_card(
         spec.notice or "Not for clinical use until it has been validated where it is used.",
         _what(spec, options),
         _data(spec),
-        _recipe_lines(recipe, histories, compact=options.compact),
+        _joined(spec) if options.join else _recipe_lines(recipe, histories, compact=options.compact),
         _thresholds(spec, held_back),
         *(_figures(name, report) for name, report in reports.items()),
         options.notes.read_text(encoding="utf-8").strip() if options.notes else "",
@@ -67,25 +67,39 @@ def _data(spec: BundleSpec) -> str:
             for name, counts in sorted(regions.items())
             if isinstance(counts, dict)
         ]
+    whose = (
+        "all of them"
+        if data["reference_images"] == data["held_back_images"]
+        else f"the {data['reference_images']} of them that belong to the first data set"
+    )
     lines += [
         "",
         (
             f"{data['images']} images of {data['patients']} patients; {data['held_back_images']} images, of patients "
-            "apart, were held back to choose the epoch. Calibration and thresholds were set on the "
-            f"{data['reference_images']} of them that belong to the first data set."
+            f"apart, were held back to choose the epoch. Calibration and thresholds were set on {whose}."
         ),
     ]
-    started = data["started_from"]
-    if isinstance(started, dict) and isinstance(before := started["training_data"], dict):
-        lines += [
-            "",
-            (
-                f"Training went on from the bundle `{started['name']}` (digest {str(started['digest'])[:16]}), which "
-                f"had been trained on {before['images']} images of {', '.join(map(str, _list(before['roots'])))}; its "
-                "recipe is in `bundle.json`, training_data.started_from."
-            ),
-        ]
+    lines += [_started(one) for one in _list(data["started_from"]) if isinstance(one, dict)]
     return "\n".join(lines)
+
+
+def _started(bundle: dict[str, object]) -> str:
+    before = bundle["training_data"]
+    images, roots = (before["images"], _list(before["roots"])) if isinstance(before, dict) else ("?", [])
+    return (
+        f"\nThe weights began as those of the bundle `{bundle['name']}` (digest {str(bundle['digest'])[:16]}), which "
+        f"had been trained on {images} images of {', '.join(map(str, roots))}; its recipe is in `bundle.json`, "
+        "training_data.started_from."
+    )
+
+
+def _joined(spec: BundleSpec) -> str:
+    names = [f"`{one['name']}`" for one in _list(spec.training_data["started_from"]) if isinstance(one, dict)]
+    return (
+        "## Training\n\n"
+        f"None: the networks of {' and '.join(names)} stand side by side, and the logit is a weighted sum of theirs. "
+        "The weights were fitted on the held-back images by logistic regression (stacking); data sets count alike."
+    )
 
 
 def _list(value: object) -> list[object]:
@@ -95,7 +109,7 @@ def _list(value: object) -> list[object]:
 def _recipe_lines(recipe: Recipe, histories: Sequence[Sequence[Epoch]], *, compact: bool) -> str:
     lines = ["## Training", ""]
     if compact and recipe.stages:
-        stages = ", ".join(f"{stage.epochs} epochs at {stage.size} px" for stage in recipe.stages)
+        stages = ", ".join(map(_stage, recipe.stages))
         stopped = f" (stopped after {recipe.stop_after})" if recipe.stop_after else ""
         lines.append(
             f"{stages}{stopped}; batch {recipe.batch_size}, AdamW, peak rate {recipe.learning_rate:g}, cosine;"
@@ -108,13 +122,21 @@ def _recipe_lines(recipe: Recipe, histories: Sequence[Sequence[Epoch]], *, compa
         lines.append(f"{len(histories)} networks trained side by side, whose logits are averaged;")
     lines.append(f"moving average of the weights {recipe.average:g}. Every number is in `bundle.json`, training_data.")
     for number, history in enumerate((one for one in histories if one), start=1):
-        best = max(history, key=lambda epoch: (epoch.size == history[-1].size, epoch.held_back_auroc))
+        best = max(
+            history,
+            key=lambda epoch: ((epoch.size, epoch.crop) == (history[-1].size, history[-1].crop), epoch.held_back_auroc),
+        )
         network = f"network {number}: " if len(histories) > 1 else ""
         lines.append(
             f"Kept, {network}epoch {best.number} of {len(history)}, AUROC on the held-back images "
             f"{best.held_back_auroc:.3f}."
         )
     return "\n".join(lines)
+
+
+def _stage(stage: Stage) -> str:
+    shown = f"crops of {stage.crop} px from {stage.size} px" if stage.crop else f"{stage.size} px"
+    return f"{stage.epochs} epochs at {shown}"
 
 
 def _thresholds(spec: BundleSpec, held_back: HeldBack) -> str:
@@ -175,7 +197,8 @@ def _cell(estimate: Estimate) -> str:
 
 def _repeat(options: TrainOptions) -> str:
     roots = " ".join(root.name for root in options.data)
-    words = [f"triage-agent train {roots} --encoder {_public(options.encoder)}"]
+    start = " ".join(f"--join {folder.name}" for folder in options.join) or f"--encoder {_public(options.encoder)}"
+    words = [f"triage-agent train {roots} {start}"]
     if options.unfreeze:
         words.append(f"--unfreeze {options.unfreeze}")
     if options.recipe is not None:

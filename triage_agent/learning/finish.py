@@ -84,7 +84,7 @@ def finish(
     draft = load_bundle(write_bundle(work / "draft", spec, trained.head_state, trained.encoder_state, "draft"))
     scorer = Scorer(draft, options.device)
     held = [material.images[int(index)] for index in material.reference]
-    progress(f"calibrating on {len(held)} held-back images of {options.data[0].name}")
+    progress(f"calibrating on {len(held)} held-back images")
     with few_threads(trained.encoder_spec.kind):
         logits = np.array(in_windows(held, lambda displays: scorer.logits(displays).tolist(), _silent))
     labels = np.array([float(image.label) for image in held])
@@ -180,12 +180,13 @@ def _training_data(options: TrainOptions, recipe: Recipe, material: Material) ->
     }
 
 
-def _started_from(options: TrainOptions) -> dict[str, Any] | None:
-    """The compact bundle that training went on from: who it is, and what it had been trained on."""
-    if options.start is None:
-        return None
-    bundle = load_bundle(options.start)
-    return {"name": bundle.spec.name, "digest": bundle.digest, "training_data": bundle.spec.training_data}
+def _started_from(options: TrainOptions) -> list[dict[str, Any]]:
+    """The compact bundles that training went on from: who they are, and what they had been trained on."""
+    folders = options.join or ((options.start,) if options.start is not None else ())
+    return [
+        {"name": bundle.spec.name, "digest": bundle.digest, "training_data": bundle.spec.training_data}
+        for bundle in map(load_bundle, folders)
+    ]
 
 
 def _without_bundle(report: EvaluationReport) -> dict[str, Any]:

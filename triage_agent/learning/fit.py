@@ -4,33 +4,47 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.learning.augment import augment, mix_up
+from triage_agent.learning.crops import cut, draw_crops
 from triage_agent.learning.metrics import auroc
-from triage_agent.learning.network import MovingAverage, Network, loss_of
+from triage_agent.learning.network import UNKNOWN, MovingAverage, Network, loss_of
 from triage_agent.learning.pixels import at_size, input_scale
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from triage_agent.learning.crops import Lesions
     from triage_agent.learning.recipe import Recipe
 
 SCORING_BATCH = 64
+CROPS = 4  # as many crops in a step as whole images, times this: each costs about as much less
+
+
+class Pass(NamedTuple):
+    """What an epoch shows: whole images of a size, or crops of a side cut from images of that size."""
+
+    size: int
+    crop: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one epoch gave: the mean training loss, and the AUROC of the averaged weights on the held-back images."""
+    """What one epoch gave: the mean training loss, and the AUROC of the averaged weights on the held-back images.
+
+    The AUROC is that of whole images after an epoch of crops, too.
+    """
 
     number: int
     of: int
     size: int
+    crop: int
     loss: float
     held_back_auroc: float
 
@@ -45,6 +59,7 @@ class Samples:
         learn: indices of the reference data to learn from, all of them in every epoch.
         extra: indices of other data to learn from, of which each epoch draws the recipe's share.
         judge: indices whose AUROC chooses the epoch that is kept.
+        lesions: where lesions are in the images to learn from, as far as the data says.
     """
 
     images: Tensor
@@ -52,13 +67,15 @@ class Samples:
     learn: Tensor
     extra: Tensor
     judge: Tensor
+    lesions: Lesions
 
 
-def sizes_of(recipe: Recipe, image_size: int, *, resizable: bool) -> list[int]:
-    """The input size of every epoch."""
+def passes_of(recipe: Recipe, image_size: int, *, resizable: bool, lesions: bool) -> list[Pass]:
+    """What every epoch shows; epochs of crops are left out where no `lesions` are known."""
     if not resizable or not recipe.stages:
-        return [image_size] * recipe.epochs
-    return [stage.size for stage in recipe.stages for _ in range(stage.epochs)]
+        return [Pass(image_size)] * recipe.epochs
+    stages = [stage for stage in recipe.stages if lesions or not stage.crop]
+    return [Pass(stage.size, stage.crop) for stage in stages for _ in range(stage.epochs)]
 
 
 class Fitter:
@@ -68,7 +85,7 @@ class Fitter:
         network: on its device already.
         samples: images, targets and who learns.
         recipe: every number.
-        sizes: the input size of each epoch.
+        passes: what each epoch shows.
         seed: fixes everything that is drawn.
         checkpoint: where to keep the state after each epoch.
         identity: what a checkpoint must have been made from to be resumed.
@@ -80,13 +97,13 @@ class Fitter:
         samples: Samples,
         recipe: Recipe,
         *,
-        sizes: list[int],
+        passes: list[Pass],
         seed: int,
         checkpoint: Path,
         identity: str,
     ) -> None:
         torch.manual_seed(seed)
-        self.network, self.samples, self.recipe, self.sizes = network, samples, recipe, sizes
+        self.network, self.samples, self.recipe, self.passes = network, samples, recipe, passes
         self.checkpoint, self.identity = checkpoint, identity
         self.device = next(network.parameters()).device
         self.scale = input_scale(network.encoder)
@@ -94,10 +111,9 @@ class Fitter:
         self.peaks = [float(group["lr"]) for group in self.optimiser.param_groups]
         self.average = MovingAverage(network, recipe.average)
         self.extra_an_epoch = min(len(samples.extra), round(recipe.extra_share * len(samples.learn)))
-        self.steps_an_epoch = max(1, (len(samples.learn) + self.extra_an_epoch) // recipe.batch_size)
         labels = samples.targets[torch.cat([samples.learn, samples.extra]), 0]
         self.positive_weight = float((1 - labels).sum() / labels.sum().clamp(min=1)) if recipe.balance else 1.0
-        self.last = min(len(sizes), recipe.stop_after or len(sizes))
+        self.last = min(len(passes), recipe.stop_after or len(passes))
         self.history: list[Epoch] = []
         self.best: dict[str, Any] = {"auroc": -1.0, "state": {}}
         self._resized: tuple[int, Tensor] = (samples.images.shape[-1], samples.images)
@@ -114,10 +130,10 @@ class Fitter:
             number = len(self.history)
             loss = self._one_epoch(number)
             with self.average.applied(self.network):
-                logits = self.logits(self.samples.judge, self.sizes[number])
+                logits = self.logits(self.samples.judge, self.passes[number].size)
                 area = auroc(self.samples.targets[self.samples.judge, 0].double().numpy(), logits.double().numpy())
                 self._keep_if_best(area, number)
-            self.history.append(Epoch(number + 1, len(self.sizes), self.sizes[number], loss, area))
+            self.history.append(Epoch(number + 1, len(self.passes), *self.passes[number], loss, area))
             self._save()
             progress(self.history[-1])
         self.network.load_learning_state(self.best["state"])
@@ -135,22 +151,50 @@ class Fitter:
         return torch.cat(parts)
 
     def _one_epoch(self, number: int) -> float:
+        """Train for an epoch; returns the mean loss."""
+        shown, first, of = self._phase(number)
+        if number == first and number > 0:  # on with whole images, from the best that the crops gave
+            self.network.load_learning_state(self.average.state)
+            self.average = MovingAverage(self.network, self.recipe.average)
         self.network.train()
-        images, extra = self._at(self.sizes[number]), self.samples.extra
+        steps = self._crops(shown) if shown.crop else self._whole(shown)
+        count, total = self._steps(shown), 0.0
+        for step, (pixels, targets) in enumerate(steps):
+            self._set_rates((number - first) * count + step, of * count, count)
+            total += self._one_step(pixels, targets)
+        return total / count
+
+    def _phase(self, number: int) -> tuple[Pass, int, int]:
+        """What an epoch shows, the first epoch of its phase (crops, or whole images), and how many that has."""
+        shown = self.passes[number]
+        alike = [place for place, one in enumerate(self.passes) if bool(one.crop) is bool(shown.crop)]
+        return shown, alike[0], len(alike)
+
+    def _steps(self, shown: Pass) -> int:
+        images = len(self.samples.lesions) if shown.crop else len(self.samples.learn) + self.extra_an_epoch
+        return max(1, images // self.recipe.batch_size)
+
+    def _crops(self, shown: Pass) -> Iterator[tuple[Tensor, Tensor]]:
+        images, levels = self._at(shown.size), self.samples.targets.shape[1] - 1
+        for _ in range(self._steps(shown)):
+            count = CROPS * self.recipe.batch_size
+            indices, centres, labels = draw_crops(self.samples.lesions, count, shown.crop / shown.size)
+            pixels = cut(
+                images[indices], centres, shown.crop, self.recipe.augmentation, self.scale.mean, self.scale.std
+            )
+            yield pixels, torch.cat([labels[:, None], torch.full((count, levels), UNKNOWN)], dim=1)
+
+    def _whole(self, shown: Pass) -> Iterator[tuple[Tensor, Tensor]]:
+        recipe, images, extra = self.recipe, self._at(shown.size), self.samples.extra
         drawn = extra[torch.randperm(len(extra))[: self.extra_an_epoch]]
         order = torch.cat([self.samples.learn, drawn])
         order = order[torch.randperm(len(order))]
-        total = 0.0
-        for step in range(self.steps_an_epoch):
-            self._set_rates(number * self.steps_an_epoch + step)
-            batch = order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size]
-            total += self._one_step(images[batch], self.samples.targets[batch])
-        return total / self.steps_an_epoch
+        for batch in torch.split(order[: self._steps(shown) * recipe.batch_size], recipe.batch_size):
+            pixels = augment(images[batch], recipe.augmentation, self.scale.mean, self.scale.std)
+            yield mix_up(pixels, self.samples.targets[batch], recipe.augmentation.mix)
 
-    def _one_step(self, images: Tensor, targets: Tensor) -> float:
+    def _one_step(self, pixels: Tensor, targets: Tensor) -> float:
         recipe = self.recipe
-        pixels = augment(images, recipe.augmentation, self.scale.mean, self.scale.std)
-        pixels, targets = mix_up(pixels, targets, recipe.augmentation.mix)
         loss = loss_of(
             self._forward(pixels),
             targets.to(self.device),
@@ -171,10 +215,10 @@ class Fitter:
             logits: Tensor = self.network(batch)
         return logits.float()
 
-    def _set_rates(self, step: int) -> None:
-        """Linear warm-up, then a cosine to zero at the last step."""
-        rise = min(1.0, (step + 1) / max(1.0, self.recipe.warmup_epochs * self.steps_an_epoch))
-        fall = (1 + math.cos(math.pi * step / (len(self.sizes) * self.steps_an_epoch))) / 2
+    def _set_rates(self, step: int, of: int, an_epoch: int) -> None:
+        """Linear warm-up, then a cosine to zero at the last step of the phase."""
+        rise = min(1.0, (step + 1) / max(1.0, self.recipe.warmup_epochs * an_epoch))
+        fall = (1 + math.cos(math.pi * step / of)) / 2
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
             group["lr"] = peak * rise * fall
 
@@ -184,8 +228,8 @@ class Fitter:
         return self._resized[1]
 
     def _keep_if_best(self, area: float, number: int) -> None:
-        """Only epochs at the last input size count: it is the one that the bundle scores at."""
-        if self.sizes[number] == self.sizes[self.last - 1] and (math.isnan(area) or area > self.best["auroc"]):
+        """Only epochs that show what the last one does count: it is how the bundle scores."""
+        if self.passes[number] == self.passes[self.last - 1] and (math.isnan(area) or area > self.best["auroc"]):
             state = {name: tensor.clone() for name, tensor in self.network.learning_state().items()}
             self.best = {"auroc": -1.0 if math.isnan(area) else area, "state": state, "epoch": number}
 

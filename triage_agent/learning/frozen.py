@@ -97,7 +97,7 @@ def fit_head(
     for number in range(1, recipe.epochs + 1):
         loss = _head_epoch(head, optimiser, embeddings[learn], labels[learn], recipe, positive)
         area = auroc(labels[judge].double().numpy(), head_logits(head, embeddings[judge]).double().numpy())
-        history.append(Epoch(number, recipe.epochs, 0, loss, area))
+        history.append(Epoch(number, recipe.epochs, 0, 0, loss, area))
         progress(history[-1])
         if np.nan_to_num(area, nan=-1.0) > best:
             best, waited = float(np.nan_to_num(area, nan=-1.0)), 0

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from triage_agent.learning.crops import lesions_of
 from triage_agent.learning.finish import Trained
-from triage_agent.learning.fit import Epoch, Fitter, Samples, sizes_of
+from triage_agent.learning.fit import Epoch, Fitter, Samples, passes_of
 from triage_agent.learning.network import Network, targets_of
 from triage_agent.learning.pixels import load_pixels
 from triage_agent.models.bundle import EncoderSpec, HeadSpec, load_bundle
@@ -72,11 +73,13 @@ def fit_member(
     network = Network(
         encoder, head, levels=targets.shape[1] - 1, unfreeze=None if options.compact else options.unfreeze
     ).to(device_of(options.device))
+    lesions = lesions_of(material.images, torch.cat([material.learn, material.extra]))
+    pixels = load_pixels(material.images, encoder)
     fitter = Fitter(
         network,
-        Samples(load_pixels(material.images, encoder), targets, material.learn, material.extra, material.reference),
+        Samples(pixels, targets, material.learn, material.extra, material.reference, lesions),
         recipe,
-        sizes=sizes_of(recipe, encoder.image_size, resizable=options.compact),
+        passes=passes_of(recipe, encoder.image_size, resizable=options.compact, lesions=len(lesions.abnormal) > 0),
         seed=seed,
         checkpoint=work / f"member-{number}.pt",
         identity=_identity(options, recipe, material, base, number),
@@ -89,7 +92,8 @@ def fit_member(
 
 def describe(epoch: Epoch) -> str:
     """One line for the person who waits."""
-    size = f" at {epoch.size} px" if epoch.size else ""
+    shown = f"crops of {epoch.crop} px from {epoch.size}" if epoch.crop else f"{epoch.size} px"
+    size = f" at {shown}" if epoch.size else ""
     return (
         f"epoch {epoch.number} of {epoch.of}{size}: loss {epoch.loss:.4f}, "
         f"AUROC on held-back patients {epoch.held_back_auroc:.4f}"
@@ -180,7 +184,7 @@ def _identity(options: TrainOptions, recipe: Recipe, material: Material, base: E
     run = [options.seed, options.unfreeze, base.kind, base.source, base.digest, number]
     digest.update(json.dumps(run).encode())
     for image in material.images:
-        digest.update(f"{image.study}/{image.path.name}|{image.label}|{image.grade}\n".encode())
+        digest.update(f"{image.study}/{image.path.name}|{image.label}|{image.grade}|{image.box}\n".encode())
     return digest.hexdigest()
 
 

@@ -1,8 +1,11 @@
 """MURA's layout on disk, read and checked.
 
 `{split}_image_paths.csv` has one image path a line and `{split}_labeled_studies.csv` a study folder and its label,
-both without a header and prefixed by the root folder's name. An optional `{split}_grades.csv` (columns `image` and
-`kl_grade`) adds an ordinal grade an image. Layout: Rajpurkar et al. 2018, MURA-v1.1.
+both without a header and prefixed by the root folder's name. Layout: Rajpurkar et al. 2018, MURA-v1.1.
+
+Two more tables may stand beside them. `{split}_grades.csv` (columns `image` and `kl_grade`) adds an ordinal grade an
+image. `{split}_boxes.csv` (columns `image`, `x0`, `y0`, `x1`, `y1`, in pixels) says where in an image its abnormality
+is; one that has no row there cannot be seen.
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ class LabeledImage:
         study: split, region, patient and study folder: unique in its root.
         label: 1 abnormal, 0 normal (a study's label holds for each of its images).
         grade: ordinal severity where the data has it (Kellgren-Lawrence 0 to 4), else None.
+        box: x0, y0, x1, y1 around the abnormality, in shares of the side of the image's zero-padded square, if known.
+        boxed: whether the data set says where abnormalities are.
     """
 
     path: Path
@@ -50,6 +55,8 @@ class LabeledImage:
     study: str
     label: int
     grade: int | None = None
+    box: tuple[float, float, float, float] | None = None
+    boxed: bool = False
 
 
 def read_split(root: Path, split: str) -> list[LabeledImage]:
@@ -107,7 +114,7 @@ def read_display(path: Path) -> NDArray[np.float32]:
 
 def _listed_images(root: Path, split: str) -> Iterator[LabeledImage]:
     labels = _study_labels(root, split)
-    grades = _grades(root, split)
+    grades, boxes = _grades(root, split), _boxes(root, split)
     for row in _rows(root / f"{split}_image_paths.csv"):
         parts = _inside(row[0], split)
         if len(parts) != PATH_PARTS:
@@ -126,6 +133,8 @@ def _listed_images(root: Path, split: str) -> Iterator[LabeledImage]:
             study=study,
             label=labels[study],
             grade=grades.get(relative),
+            box=_in_square(root.joinpath(*parts), boxes[relative]) if relative in boxes else None,
+            boxed=bool(boxes),
         )
 
 
@@ -149,6 +158,33 @@ def _grades(root: Path, split: str) -> dict[str, int]:
             for row in csv.DictReader(file)
             if (row.get("kl_grade") or "").strip()
         }
+
+
+def _boxes(root: Path, split: str) -> dict[str, tuple[float, ...]]:
+    path = root / f"{split}_boxes.csv"
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        try:
+            return {
+                "/".join(_inside(row["image"], split)): tuple(float(row[name]) for name in ("x0", "y0", "x1", "y1"))
+                for row in csv.DictReader(file)
+            }
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path} is not a table of boxes", remedy="its columns are image,x0,y0,x1,y1") from error
+
+
+def _in_square(path: Path, box: tuple[float, ...]) -> tuple[float, float, float, float]:
+    """A box in pixels as shares of the side of the padded square; see `models.compact.fit_square`."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(f"{path} cannot be read as an image ({error})", remedy="replace or unlist it") from error
+    side = max(width, height)
+    left, top = (side - width) // 2, (side - height) // 2
+    x0, y0, x1, y1 = box
+    return (x0 + left) / side, (y0 + top) / side, (x1 + left) / side, (y1 + top) / side
 
 
 def _rows(path: Path) -> Iterator[list[str]]:

@@ -26,6 +26,7 @@ class TrainOptions:
         encoder: "compact" (fresh weights), the folder of a compact bundle (its weights, which all go on learning), or a
             MedGemma, MedSigLIP or SigLIP checkpoint's folder or hub id.
         unfreeze: how many of its last blocks learn too; the compact encoder learns as a whole.
+        join: trained compact bundles to put side by side in place of training.
         out: the bundle's folder.
         resume: go on from an interrupted run's checkpoint beside `out`.
         recipe: a TOML file over the built-in recipe.
@@ -41,6 +42,7 @@ class TrainOptions:
     data: tuple[Path, ...]
     encoder: str = COMPACT
     unfreeze: int = 0
+    join: tuple[Path, ...] = ()
     out: Path
     resume: bool = False
     recipe: Path | None = None

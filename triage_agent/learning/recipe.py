@@ -15,12 +15,17 @@ if TYPE_CHECKING:
 
 
 class Stage(BaseModel):
-    """A number of epochs at one input size; small sizes first learn faster (progressive resizing)."""
+    """A number of epochs at one input size; small sizes first learn faster (progressive resizing).
+
+    Where `crop` is not 0, they are epochs of crops of that side, cut from images of `size` where the data says that
+    lesions are and are not; see `crops`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: int = Field(gt=0)
     epochs: int = Field(gt=0)
+    crop: int = Field(default=0, ge=0)
 
 
 class Recipe(BaseModel):
@@ -75,6 +80,12 @@ class Recipe(BaseModel):
     balance: bool = True
     bfloat16: bool = True
     augmentation: Augmentation = Augmentation()
+
+    @model_validator(mode="after")
+    def _ends_with_whole_images(self) -> Self:
+        if self.stages and self.stages[-1].crop:
+            raise ValueError("the last stage must be of whole images")
+        return self
 
     @model_validator(mode="after")
     def _members_can_be_averaged(self) -> Self:

@@ -11,6 +11,7 @@ import torch
 
 from triage_agent.learning.finish import Trained, finish
 from triage_agent.learning.frozen import embed, fit_head
+from triage_agent.learning.join import join, pooled
 from triage_agent.learning.members import describe, device_of, head_spec, train_network
 from triage_agent.learning.mura import read_roots
 from triage_agent.learning.network import targets_of
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
-    """Train, calibrate, measure on `valid` where the data has one, and write the bundle; returns its folder.
+    """Train or join, calibrate, measure on `valid` where the data has one, and write the bundle; returns its folder.
 
     Raises:
         DataError: the data cannot be read as it should.
@@ -41,7 +42,10 @@ def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
     held_back = len(material.reference) + len(material.spare)
     progress(f"{count} images, {held_back} of them held back")
     work = options.out.with_name(f".{options.out.name}.work")
-    if not options.compact and not options.unfreeze:
+    if options.join:
+        material = pooled(material)
+        trained = join(options, material, progress)
+    elif not options.compact and not options.unfreeze:
         trained = _train_head(options, recipe, material, progress)
     else:
         trained = train_network(options, recipe, material, work, progress)

@@ -6,6 +6,7 @@ a CPU. `triage-agent train --encoder compact` makes its weights.
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -15,7 +16,7 @@ from torch.nn import functional
 from triage_agent.models.encoder import Encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -25,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "widths": [16, 32, 64, 128, 192],
     "depths": [1, 1, 2, 2, 1],
     "pooling": "mean",
+    "unshuffle": 1,
     "towers": 1,
     "mirror": True,
     "mean": 0.5,
@@ -56,22 +58,35 @@ class Tower(nn.Module):
     """One network: stages of 3x3 convolutions, the first at full resolution, halved by max pooling, then a global mean.
 
     Thin bright edges (cortex, osteophytes) are a pixel or two wide at this size: a stem that strides over them, as most
-    image networks have, learnt more slowly on the same data.
+    image networks have, learnt more slowly on the same data. `unshuffle` folds squares of pixels into channels instead,
+    which loses nothing and makes large images affordable (Shi et al. 2016).
+
+    Args:
+        config: `widths`, `depths`, `pooling`, `unshuffle`, and `size`: the side that inputs are resized to; None takes
+            them as they come.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
         widths, depths = [int(width) for width in config["widths"]], [int(depth) for depth in config["depths"]]
+        folded = int(config["unshuffle"])
+        self.size = config["size"]
+        self.fold = nn.PixelUnshuffle(folded)
         self.max_pooled = config["pooling"] == "mean-max"
         self.embedding_dim = widths[-1] * (2 if self.max_pooled else 1)
         self.stages = nn.ModuleList(
             _stage(inputs, outputs, depth, halve=place > 0)
-            for place, (inputs, outputs, depth) in enumerate(zip([1, *widths[:-1]], widths, depths, strict=True))
+            for place, (inputs, outputs, depth) in enumerate(
+                zip([folded**2, *widths[:-1]], widths, depths, strict=True)
+            )
         )
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map [B, 1, size, size] to [B, embedding_dim]."""
-        features = batch
+        if self.size is not None and batch.shape[-1] != self.size:
+            sides = (int(self.size), int(self.size))
+            batch = functional.interpolate(batch, size=sides, mode="bilinear", antialias=True)
+        features = self.fold(batch).contiguous(memory_format=torch.channels_last)
         for stage in self.stages:
             features = stage(features)
         pooled: Tensor = features.mean((2, 3))
@@ -84,9 +99,10 @@ class CompactEncoder(Encoder):
     """Radiograph to embedding, in about half a million parameters a tower.
 
     Its configuration (`DEFAULTS` fills what is left out): `image_size`, `widths` and `depths` (channels and
-    convolutions a stage), `pooling` ("mean", or "mean-max" for both side by side), `towers` (networks of the same shape
-    side by side, each with its own weights), `mirror` (in evaluation the embedding is the mean of the image's and its
-    mirror image's), `mean` and `std` of the input.
+    convolutions a stage), `pooling` ("mean", or "mean-max" for both side by side), `unshuffle` (see `Tower`), `towers`
+    (how many networks of this shape stand side by side, or a list of what each has otherwise, its `size` among it),
+    `mirror` (in evaluation the embedding is the mean of the image's and its mirror image's), `mean` and `std` of the
+    input.
     """
 
     kind: ClassVar[str] = "compact"
@@ -95,7 +111,7 @@ class CompactEncoder(Encoder):
         super().__init__()
         self.config = {**DEFAULTS, **(config or {})}
         self.image_size = int(self.config["image_size"])
-        self.towers = nn.ModuleList(Tower(self.config) for _ in range(int(self.config["towers"])))
+        self.towers = nn.ModuleList(Tower(one) for one in tower_configs(self.config))
         self.embedding_dim = sum(int(tower.embedding_dim) for tower in self._towers())
 
     def preprocess(self, display: NDArray[np.float32]) -> Tensor:
@@ -105,14 +121,14 @@ class CompactEncoder(Encoder):
 
     def blocks(self) -> list[nn.Module]:
         """The stages of all towers, the last ones last: what `--unfreeze K` counts from the end."""
-        return [block for level in zip(*(tower.stages for tower in self._towers()), strict=True) for block in level]
+        from_the_end = zip_longest(*(reversed(tower.stages) for tower in self._towers()))
+        return [block for level in reversed(list(from_the_end)) for block in level if block is not None]
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map [B, 1, size, size] to [B, embedding_dim]."""
-        images = batch.contiguous(memory_format=torch.channels_last)
         if self.training or not self.config["mirror"]:
-            return self._embed(images)
-        return (self._embed(images) + self._embed(images.flip(3))) / 2
+            return self._embed(batch)
+        return (self._embed(batch) + self._embed(batch.flip(3))) / 2
 
     def _embed(self, images: Tensor) -> Tensor:
         return torch.cat([tower(images) for tower in self.towers], dim=1)
@@ -121,21 +137,39 @@ class CompactEncoder(Encoder):
         return [tower for tower in self.towers if isinstance(tower, Tower)]
 
 
-def joined(members: list[CompactEncoder]) -> CompactEncoder:
-    """One encoder whose towers are those of the members, in order; their shapes must be the same.
+def tower_configs(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What each tower of a configuration is built from."""
+    base = {"size": None} | {name: config[name] for name in ("widths", "depths", "pooling", "unshuffle")}
+    towers = config["towers"]
+    return [dict(base) for _ in range(towers)] if isinstance(towers, int) else [{**base, **tower} for tower in towers]
 
-    With a linear head whose weights are the members' side by side, each divided by their number, and whose bias is
-    their mean, its logit is the mean of the members' logits.
+
+def joined(members: Sequence[CompactEncoder]) -> CompactEncoder:
+    """One encoder whose towers are those of the members, in order; each goes on seeing its member's input size.
+
+    With a linear head whose weights are the members' side by side, each times its share, and whose bias is the sum of
+    theirs, each times its share, its logit is the weighted sum of the members' logits.
     """
-    whole = CompactEncoder({**members[0].config, "towers": sum(len(member.towers) for member in members)})
-    whole.towers = nn.ModuleList(tower for member in members for tower in member.towers)
+    towers = [
+        {**tower, "size": tower["size"] or member.image_size}
+        for member in members
+        for tower in tower_configs(member.config)
+    ]
+    size = max(member.image_size for member in members)
+    whole = CompactEncoder({**members[0].config, "towers": towers, "image_size": size})
+    copies = [tower for member in members for tower in member.towers]
+    for tower, copied in zip(whole.towers, copies, strict=True):
+        tower.load_state_dict(copied.state_dict())
     return whole
 
 
 def member_of(whole: CompactEncoder, number: int, image_size: int) -> CompactEncoder:
     """An encoder with a copy of one of the towers of `whole` (counted around), for another input size."""
-    member = CompactEncoder({**whole.config, "towers": 1, "image_size": image_size})
-    member.towers[0].load_state_dict(whole.towers[number % len(whole.towers)].state_dict())
+    place = number % len(whole.towers)
+    tower = tower_configs(whole.config)[place]
+    del tower["size"]
+    member = CompactEncoder({**whole.config, **tower, "towers": 1, "image_size": image_size})
+    member.towers[0].load_state_dict(whole.towers[place].state_dict())
     return member
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.uids import is_uid
+from triage_agent.learning.mura import read_split
 from triage_agent.simulation.phantom import simulate_study, study_datasets, write_mura, write_studies
 from triage_agent.simulation.phantom.orientation import patient_orientation
 
@@ -147,6 +148,30 @@ def test_mura_layout_has_folders_images_and_two_tables(tmp_path):
     with Image.open(tmp_path / images[0]) as picture:
         assert picture.mode == "L"
         assert max(picture.size) == SIDE
+
+
+def test_the_table_of_boxes_says_where_to_look_in_abnormal_images_only(tmp_path):
+    out = tmp_path / "phantoms"
+    for rate, seed in ((1.0, 1), (0.0, 2)):
+        write_mura(out, 2, split="train", seed=seed, long_side=SIDE, abnormal_rate=rate)
+    images = {image.path: image for image in read_split(out, "train")}
+    boxed = {path for path, image in images.items() if image.box is not None}
+    assert boxed
+    assert all(images[path].label for path in boxed)
+    assert all(image.boxed for image in images.values())
+    for path in boxed:
+        x0, y0, x1, y1 = images[path].box
+        assert 0 <= x0 < x1 <= 1
+        assert 0 <= y0 < y1 <= 1
+
+
+def test_several_processes_write_what_one_writes(tmp_path):
+    for name, processes in (("one", 1), ("two", 2)):
+        write_mura(tmp_path / name / "set", 3, split="valid", seed=4, long_side=SIDE, processes=processes)
+    files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()]
+    assert len(files) > 3
+    for file in files:
+        assert (tmp_path / "two" / file).read_bytes() == (tmp_path / "one" / file).read_bytes()
 
 
 def test_a_second_call_adds_patients_and_the_splits_share_none(tmp_path):
