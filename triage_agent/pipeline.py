@@ -4,18 +4,18 @@ Intake has put it on the worklist before, delivery takes it from the outbox afte
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
 from triage_agent.decision.policy import Policy, decide, flag_for
-from triage_agent.domain.decision import Decision, Flag, ModelIdentity, Route, Shipment
-from triage_agent.domain.errors import UnreadableImageError
+from triage_agent.domain.decision import Artifact, Decision, Flag, ModelIdentity, Route, Shipment
+from triage_agent.domain.errors import TriageError, UnreadableImageError
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, StoredInstance
-from triage_agent.domain.vocabulary import Event, Finding, Outcome
+from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome
 from triage_agent.imaging.load import Displayable, Skipped, load_for_scoring, read_headers
 from triage_agent.results.context import DECISION, FLAG
 from triage_agent.results.registry import REGISTRY, ResultContext
@@ -120,25 +120,21 @@ class Pipeline:
 
     def _flag_shipments(self, flag: Flag, image: ClaimedImage, assessment: Assessment) -> list[Shipment]:
         """A flag that cannot be spelled out for a destination is still raised on the worklist."""
-        try:
-            return self._shipments(FLAG, flag, [image.instance], [assessment])
-        except Exception as error:  # noqa: BLE001 - the raise must not depend on a builder
-            log.error("flag_message_failed", error=type(error).__name__)  # noqa: TRY400 - values may name a patient
-            return []
+        shipments, _ = self._shipments(FLAG, flag, [image.instance], [assessment])
+        return shipments
 
     def _results_of(
         self, claimed: ClaimedStudy, decision: Decision, assessments: Sequence[Assessment]
     ) -> tuple[Decision, list[Shipment]]:
-        """The decision's artifacts by route; a study whose results cannot be built needs a human."""
+        """The decision's artifacts by route; a study of which one cannot be built needs a human, the others leave."""
         if decision.event is not Event.DECIDED:
             return decision, []
-        try:
-            return decision, self._shipments(DECISION, decision, claimed.instances, assessments)
-        except Exception as error:  # noqa: BLE001 - promise 2: nothing disappears
-            log.error("result_failed", error=type(error).__name__)  # noqa: TRY400 - values may name a patient
-            reason = f"the result could not be built ({type(error).__name__})"
-            failed = replace(decision, event=Event.FAILED, status_reason=reason, reasons=(*decision.reasons, reason))
-            return failed, []
+        shipments, problems = self._shipments(DECISION, decision, claimed.instances, assessments)
+        if not problems:
+            return decision, shipments
+        reason = "; ".join(problems)
+        failed = replace(decision, event=Event.FAILED, status_reason=reason, reasons=(*decision.reasons, *problems))
+        return failed, shipments
 
     def _shipments(
         self,
@@ -146,21 +142,54 @@ class Pipeline:
         result: Decision | Flag,
         instances: Sequence[StoredInstance],
         assessments: Sequence[Assessment],
-    ) -> list[Shipment]:
-        """What the routes ask for on this occasion; each kind is built once, whatever the number of destinations."""
+    ) -> tuple[list[Shipment], list[str]]:
+        """What the routes ask for on this occasion, and why some of it could not be built.
+
+        Each kind is built once, whatever the number of destinations.
+        """
         wanted = [
             (kind, route.to) for route in self._routes for kind in route.send if occasion in REGISTRY[kind].occasions
         ]
         if not wanted:
-            return []
-        context = ResultContext(
-            result=result,
-            headers=tuple(read_headers(self._spool / instance.path) for instance in instances),
-            assessments=tuple(assessments),
-            institution=self._institution,
-        )
-        artifacts = {kind: REGISTRY[kind].build(context) for kind in {kind for kind, _ in wanted}}
-        return [Shipment(artifact=artifacts[kind], destination=to) for kind, to in wanted]
+            return [], []
+        try:
+            context = ResultContext(
+                result=result,
+                headers=tuple(read_headers(self._spool / instance.path) for instance in instances),
+                assessments=tuple(assessments),
+                stored=tuple(instances),
+                institution=self._institution,
+            )
+        except Exception as error:  # noqa: BLE001 - promise 2: nothing disappears
+            return [], [_told("the result", error)]
+        artifacts, problems = build_each({kind: self._with_previous(context, kind) for kind, _ in wanted})
+        shipments = [Shipment(artifact=artifacts[kind], destination=to) for kind, to in wanted if kind in artifacts]
+        return shipments, problems
+
+    def _with_previous(self, context: ResultContext, kind: ArtifactKind) -> ResultContext:
+        result = context.result
+        if result.revision == 1 or not REGISTRY[kind].refers_to_previous:
+            return context
+        return replace(context, previous=self._worklist.last_artifact(result.study_instance_uid, kind, result.revision))
+
+
+def build_each(contexts: Mapping[ArtifactKind, ResultContext]) -> tuple[dict[ArtifactKind, Artifact], list[str]]:
+    """The artifacts that can be built, and why the others cannot: one kind's failure costs no other kind."""
+    artifacts: dict[ArtifactKind, Artifact] = {}
+    problems = []
+    for kind, context in contexts.items():
+        try:
+            artifacts[kind] = REGISTRY[kind].build(context)
+        except Exception as error:  # noqa: BLE001 - promise 2: nothing disappears
+            problems.append(_told(f"the {kind.value}", error))
+    return artifacts, problems
+
+
+def _told(what: str, error: Exception) -> str:
+    """Why something could not be built: the agent's own words; others' may quote a patient's, so only their type."""
+    log.error("result_failed", what=what, error=type(error).__name__)
+    said = f": {error.message}" if isinstance(error, TriageError) else f" ({type(error).__name__})"
+    return f"{what} could not be built{said}"
 
 
 def _given_up(instances: Sequence[StoredInstance]) -> list[Assessment]:

@@ -230,3 +230,28 @@ def test_a_late_image_leaves_open_deliveries_open(story):
     story.receive()
     story.worklist.delivery_sent(delivery, story.now + SECOND)
     assert (story.status(), record(story).state) == (Status.RECEIVING, DeliveryState.SENT)
+
+
+def test_the_last_report_is_the_newest_of_the_kind_that_an_earlier_revision_sent(story):
+    def last(before_revision, kind=ArtifactKind.SR, study=STUDY):
+        artifact = story.worklist.last_artifact(study, kind, before_revision)
+        return None if artifact is None else (artifact.uid, artifact.body)
+
+    story.decided(shipment("2.25.1", "pacs", body=b"first"), shipment("2.25.1", "archive", body=b"first"))
+    for revision in (2, 3):
+        story.receive()
+        story.complete()
+        story.claim()
+        message = shipment(f"2.25.9{revision}", "ris", ArtifactKind.HL7_ORU)
+        report = [shipment(f"2.25.{revision}", body=b"second")] if revision == 2 else []  # none could be built of 3
+        story.decide(message, *report)
+    story.decided(shipment("2.25.8"), study="1.2.2")
+    assert [last(revision) for revision in (1, 2, 3, 4)] == [
+        None,
+        ("2.25.1", b"first"),
+        ("2.25.2", b"second"),
+        ("2.25.2", b"second"),
+    ]
+    assert last(3, ArtifactKind.HL7_ORU) == ("2.25.92", b"bytes")
+    assert last(2, ArtifactKind.HL7_ORU) is None
+    assert last(9, study="1.2.3") is None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from support.story import LEASE, RULE, T0, decision, failed, flag, received, scored, shipment
 
-from triage_agent.domain.vocabulary import Event, Finding, Priority
+from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Priority
 from triage_agent.worklist import MemoryWorklist, SqlWorklist, open_engine
 
 STUDIES = st.sampled_from(["1.2.1", "1.2.2", "1.2.3"])
@@ -173,6 +173,8 @@ class Twins(RuleBasedStateMachine):
     @invariant()
     def both_tell_the_same(self):
         listed = self.ask("items")
+        for item in listed:
+            self.ask("last_artifact", item.study_instance_uid, ArtifactKind.SR, item.revision)
         self.ask("counts")
         for item in listed:
             uid = item.study_instance_uid

@@ -90,11 +90,13 @@ FULL = ResultContext(
     institution="Länssjukhuset",
     department="Röntgen",
 )
+AMENDED = replace(FULL, result=replace(FULL.result, revision=2), previous=build_structured_report(FULL))
 BARE = Dataset()
 BARE.SOPClassUID, BARE.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1", f"{STUDY}.1.1"
 BARE.SeriesInstanceUID, BARE.StudyInstanceUID = f"{STUDY}.1", STUDY
 REPORTS = {
     "abnormal": FULL,
+    "in the place of an earlier one": AMENDED,
     "not all images could be scored": ResultContext(
         result=decided(event=Event.FAILED, finding=Finding.NOT_ASSESSED, probability=None, acr_category=None),
         headers=(radiograph(1), radiograph(2)),
@@ -161,7 +163,14 @@ def test_dcentvfy_finds_the_report_and_its_images_to_be_of_one_patient_and_study
     assert (code, "Error" in said) == (0, False), said
 
 
-@pytest.mark.parametrize("name", ["abnormal", "not all images could be scored"])
+def test_dsrdump_shows_the_report_that_it_replaces(tmp_path):
+    path = tmp_path / "report.dcm"
+    path.write_bytes(build_structured_report(AMENDED).body)
+    _, said = run(require_program("dsrdump"), str(path))
+    assert "Predecessor Docs    : 1" in said
+
+
+@pytest.mark.parametrize("name", ["abnormal", "in the place of an earlier one", "not all images could be scored"])
 def test_pixelmed_finds_it_to_keep_to_its_template(name, tmp_path):
     path = tmp_path / "report.dcm"
     path.write_bytes(build_structured_report(REPORTS[name]).body)

@@ -36,6 +36,11 @@ def jsonable(value: Any) -> Any:
     return value
 
 
+def tell(line: str) -> None:
+    """A remark on stderr, as it is."""
+    stderr.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(json.dumps(jsonable(value), ensure_ascii=False, indent=2) + "\n")

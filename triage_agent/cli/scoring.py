@@ -13,11 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from triage_agent.cli.learning import progress_bar
-from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stderr, stdout
+from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stdout, tell
 from triage_agent.domain.decision import Decision
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.study import Assessment, ClaimedStudy, StoredInstance
-from triage_agent.domain.vocabulary import Event, Outcome, Priority
+from triage_agent.domain.uids import is_uid, stand_in_series_uid
+from triage_agent.domain.vocabulary import ArtifactKind, Event, Outcome, Priority
 from triage_agent.settings import load_settings
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def triage(
     studies: dict[str, list[_File]] = defaultdict(list)
     for file in files:
         studies[file.study_uid].append(file)
-    results = []
+    results, reported = [], True
     with progress_bar() as progress:
         task = progress.add_task("scoring", total=len(files))
         for uid, members in studies.items():
@@ -73,11 +74,13 @@ def triage(
             decision = decide(_as_claimed(uid, members), assessments, scorer.identity, policy, datetime.now(UTC))
             results.append((decision, members, assessments))
             if sr is not None and decision.event is Event.DECIDED:
-                _write_sr(sr, decision, members, assessments, settings.institution)
+                reported &= _write_sr(sr, decision, members, assessments, settings.institution)
     if as_json:
         print_json([_as_json(*result) for result in results])
     else:
         stdout.print(_table([decision for decision, _, _ in results]))
+    if not reported:
+        raise typer.Exit(1)
 
 
 def _dicom_files(paths: Sequence[Path]) -> Iterator[_File]:
@@ -90,7 +93,7 @@ def _dicom_files(paths: Sequence[Path]) -> Iterator[_File]:
                 header = read_headers(path)
             except TriageError as error:
                 if not named.is_dir():
-                    stderr.print(f"{path}: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+                    tell(f"{path}: {error}")
                 continue
             if "SOPClassUID" in header and path.name != "DICOMDIR":
                 yield _File(path, header)
@@ -119,7 +122,7 @@ def _as_claimed(uid: str, members: Sequence[_File]) -> ClaimedStudy:
         instances=tuple(
             StoredInstance(
                 sop_instance_uid=file.instance_uid,
-                series_instance_uid=str(file.header.get("SeriesInstanceUID", "")),
+                series_instance_uid=_series_uid(uid, file.header),
                 sop_class_uid=str(file.header.get("SOPClassUID", "")),
                 transfer_syntax_uid="",
                 path=str(file.path),
@@ -130,25 +133,36 @@ def _as_claimed(uid: str, members: Sequence[_File]) -> ClaimedStudy:
     )
 
 
+def _series_uid(study_uid: str, header: Dataset) -> str:
+    uid = str(header.get("SeriesInstanceUID", ""))
+    return uid if is_uid(uid) else stand_in_series_uid(study_uid)
+
+
 def _write_sr(
     folder: Path,
     decision: Decision,
     members: Sequence[_File],
     assessments: Sequence[Assessment],
     institution: str,
-) -> None:
-    from triage_agent.domain.vocabulary import ArtifactKind
-    from triage_agent.results.registry import REGISTRY, ResultContext
+) -> bool:
+    """Write a study's report; where there can be none, say why on stderr and return False."""
+    from triage_agent.pipeline import build_each
+    from triage_agent.results.context import ResultContext
 
     context = ResultContext(
         result=decision,
         headers=tuple(file.header for file in members),
         assessments=tuple(assessments),
+        stored=_as_claimed(decision.study_instance_uid, members).instances,
         institution=institution,
     )
-    artifact = REGISTRY[ArtifactKind.SR].build(context)
+    artifacts, problems = build_each({ArtifactKind.SR: context})
+    for problem in problems:
+        tell(f"{decision.study_instance_uid}: {problem}")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{artifact.uid}.dcm").write_bytes(artifact.body)
+    for artifact in artifacts.values():
+        (folder / f"{artifact.uid}.dcm").write_bytes(artifact.body)
+    return not problems
 
 
 def _as_json(decision: Decision, members: Sequence[_File], assessments: Sequence[Assessment]) -> dict[str, object]:

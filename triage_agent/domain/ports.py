@@ -101,6 +101,9 @@ class Worklist(Protocol):
     def claim_study(self, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
         """READY to SCORING for the most urgent, then oldest study; None when there is none."""
 
+    def last_artifact(self, study_instance_uid: str, kind: ArtifactKind, before_revision: int) -> Artifact | None:
+        """What was last put into the outbox as `kind` by an earlier revision; None when there was nothing."""
+
     def decide(
         self, decision: Decision, assessments: Sequence[Assessment], shipments: Sequence[Shipment], owner: str
     ) -> bool:

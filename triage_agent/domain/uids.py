@@ -14,6 +14,11 @@ def is_uid(text: str) -> bool:
     return len(text) <= _MAX_UID_LENGTH and _UID.fullmatch(text) is not None
 
 
+def stand_in_series_uid(study_instance_uid: str) -> str:
+    """The series of a study's instances that name none, or name it by what is no UID."""
+    return derive_uid("series", study_instance_uid)
+
+
 def derive_uid(*parts: str) -> str:
     """The UID that always comes from the same parts (PS3.5 section B.2, a name-based UUID under 2.25).
 

@@ -8,7 +8,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from triage_agent.domain.errors import InvalidDatasetError
 from triage_agent.domain.study import InstanceHeader
-from triage_agent.domain.uids import derive_uid, is_uid
+from triage_agent.domain.uids import is_uid, stand_in_series_uid
 from triage_agent.domain.vocabulary import Priority
 from triage_agent.intake.elements import Element, Encoding, elements, items
 from triage_agent.intake.text import character_sets, decode_person_name, decode_text
@@ -131,7 +131,7 @@ def _series_instance_uid(found: Mapping[int, Element], study_instance_uid: str) 
     if is_uid(uid):
         return uid
     log.info("series_instance_uid_derived", why="no UID" if uid else "missing", study_instance_uid=study_instance_uid)
-    return derive_uid("series", study_instance_uid)
+    return stand_in_series_uid(study_instance_uid)
 
 
 def _texts(found: Mapping[int, Element]) -> Callable[[int], str]:

@@ -8,7 +8,7 @@ from pydicom import Dataset
 
 from triage_agent import __version__
 from triage_agent.domain.decision import Artifact, Decision, Flag, ModelIdentity
-from triage_agent.domain.study import Assessment
+from triage_agent.domain.study import Assessment, StoredInstance
 from triage_agent.domain.uids import derive_uid
 from triage_agent.domain.vocabulary import ArtifactKind
 
@@ -27,6 +27,8 @@ class ResultContext:
         headers: the study's instances as data sets without pixels, in the order in which reports name them; they may be
             as broken as a modality makes them.
         assessments: what scoring gave for each of them; a report of a decision lists their scores.
+        stored: the same instances as the worklist has them, with the identifiers that a broken header lacks.
+        previous: what this kind of artifact was in the study's revision before, for kinds that refer to it.
         institution: name of the site; empty when it is not configured.
         department: name of the department; empty when it is not configured.
         software_version: of this agent.
@@ -36,6 +38,8 @@ class ResultContext:
     result: Decision | Flag
     headers: Sequence[Dataset]
     assessments: Sequence[Assessment] = ()
+    stored: Sequence[StoredInstance] = ()
+    previous: Artifact | None = None
     institution: str = ""
     department: str = ""
     software_version: str = __version__
@@ -73,8 +77,10 @@ class Builder:
     Attributes:
         occasions: when it is built: "flag", "decision", or both.
         build: makes the artifact; equal contexts give equal artifacts.
+        refers_to_previous: whether it is given the one of the revision before.
     """
 
     kind: ArtifactKind
     occasions: frozenset[str]
     build: Callable[[ResultContext], Artifact]
+    refers_to_previous: bool = False

@@ -18,7 +18,7 @@ from triage_agent.domain.uids import derive_uid
 from triage_agent.domain.vocabulary import Event, Outcome
 from triage_agent.results import codes as concepts
 from triage_agent.results.context import MANUFACTURER, PRODUCT, ResultContext
-from triage_agent.results.evidence import Source, evidence_item
+from triage_agent.results.evidence import Source, evidence_item, predecessor_of
 from triage_agent.results.header import copy_patient_and_study, utc_offset
 
 _SERIES_NUMBER = 9901  # above what modalities use, so that it sorts last
@@ -39,6 +39,7 @@ def write_document(
     _series_and_equipment(context, dataset)
     _sop_common(context, dataset, uid)
     _document_general(context, decision, dataset)
+    _replaced(context, dataset)
     for element in content:
         dataset.add(element)
     dataset.CurrentRequestedProcedureEvidenceSequence = [evidence_item(sources)]
@@ -105,6 +106,12 @@ def _document_general(context: ResultContext, decision: Decision, dataset: Datas
     dataset.VerificationFlag = "UNVERIFIED"
     dataset.PreliminaryFlag = "PRELIMINARY"
     dataset.PerformedProcedureCodeSequence = []
+
+
+def _replaced(context: ResultContext, dataset: Dataset) -> None:
+    """Predecessor Documents (PS3.3 C.17.2): else two reports that differ would stand side by side, both COMPLETE."""
+    if (predecessor := predecessor_of(context)) is not None:
+        dataset.PredecessorDocumentsSequence = [evidence_item([predecessor])]
 
 
 def _local(context: ResultContext) -> datetime:

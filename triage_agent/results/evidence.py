@@ -1,16 +1,17 @@
 """Which instances a report is about, and how it refers to them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
     DigitalXRayImageStorageForProcessing,
 )
 
-from triage_agent.domain.study import Assessment
+from triage_agent.domain.study import Assessment, StoredInstance
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import Outcome
 from triage_agent.results.context import ResultContext
@@ -54,27 +55,44 @@ def sources_of(context: ResultContext) -> list[Source]:
     instance that can be referred to at all.
     """
     assessments = {one.sop_instance_uid: one for one in context.assessments}
+    stored = {one.sop_instance_uid: one for one in context.stored}
     known: dict[str, Source] = {}
     for header in context.headers:
-        source = _source(header, context.result.study_instance_uid, assessments)
+        source = _source(header, context.result.study_instance_uid, stored, assessments)
         if source is not None:
             known.setdefault(source.sop_instance_uid, source)
     wanted = [source for source in known.values() if source.considered or source.sop_class_uid in _RADIOGRAPHS]
     return wanted or list(known.values())
 
 
-def _source(header: Dataset, study_instance_uid: str, assessments: dict[str, Assessment]) -> Source | None:
-    names = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID")
-    uids = [text_of(header, keyword) for keyword in names]
-    if not all(map(is_uid, uids)) or text_of(header, "StudyInstanceUID") != study_instance_uid:
+def predecessor_of(context: ResultContext) -> Source | None:
+    """The report of an earlier revision of this study, to be referred to; None where there is none."""
+    if context.previous is None:
+        return None
+    header = dcmread(BytesIO(context.previous.body), stop_before_pixels=True)
+    return _source(header, context.result.study_instance_uid, {}, {})
+
+
+def _source(
+    header: Dataset,
+    study_instance_uid: str,
+    stored: Mapping[str, StoredInstance],
+    assessments: Mapping[str, Assessment],
+) -> Source | None:
+    """What the header names itself; its SOP class and series as intake settled them, where that is known."""
+    uid = text_of(header, "SOPInstanceUID")
+    known = stored.get(uid)
+    sop_class = known.sop_class_uid if known else text_of(header, "SOPClassUID")
+    series = known.series_instance_uid if known else text_of(header, "SeriesInstanceUID")
+    if not all(map(is_uid, (sop_class, uid, series))) or text_of(header, "StudyInstanceUID") != study_instance_uid:
         return None
     return Source(
-        sop_class_uid=uids[0],
-        sop_instance_uid=uids[1],
-        series_instance_uid=uids[2],
+        sop_class_uid=sop_class,
+        sop_instance_uid=uid,
+        series_instance_uid=series,
         study_instance_uid=study_instance_uid,
         laterality=_laterality(header),
-        assessment=assessments.get(uids[1]),
+        assessment=assessments.get(uid),
     )
 
 

@@ -11,7 +11,9 @@ from triage_agent.results.structured_report import build_structured_report
 __all__ = ["REGISTRY", "Builder", "ResultContext"]
 
 _BUILDERS = (
-    Builder(kind=ArtifactKind.SR, occasions=frozenset({DECISION}), build=build_structured_report),
+    Builder(
+        kind=ArtifactKind.SR, occasions=frozenset({DECISION}), build=build_structured_report, refers_to_previous=True
+    ),
     Builder(kind=ArtifactKind.HL7_ORU, occasions=frozenset({FLAG, DECISION}), build=build_oru),
 )
 

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, insert, or_, sele
 from sqlalchemy.orm import Session, aliased
 
 from triage_agent.domain.decision import Artifact, Delivery, Shipment
-from triage_agent.domain.vocabulary import AuditAction, DeliveryState, Event, Status
+from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import delivery_failure
 from triage_agent.worklist.rows import advance, append_audit, locked_study
@@ -73,6 +73,28 @@ def _keep_artifact(session: Session, study_instance_uid: str, revision: int, art
     return row.id
 
 
+def last_artifact(
+    session: Session, study_instance_uid: str, kind: ArtifactKind, before_revision: int
+) -> Artifact | None:
+    """See `Worklist.last_artifact`."""
+    statement = (
+        select(ArtifactRow)
+        .where(
+            ArtifactRow.study_instance_uid == study_instance_uid,
+            ArtifactRow.kind == kind,
+            ArtifactRow.revision < before_revision,
+        )
+        .order_by(ArtifactRow.revision.desc(), ArtifactRow.id.desc())
+        .limit(1)
+    )
+    row = session.scalars(statement).one_or_none()
+    return None if row is None else _artifact(row)
+
+
+def _artifact(row: ArtifactRow) -> Artifact:
+    return Artifact(kind=row.kind, uid=row.uid, body=row.body, summary=row.summary)
+
+
 def claim_deliveries(
     session: Session, owner: str, now: datetime, lease: timedelta, limit: int, destinations: Sequence[str] | None
 ) -> Sequence[Delivery]:
@@ -112,7 +134,7 @@ def claim_deliveries(
             revision=row.revision,
             destination=row.destination,
             attempt=row.attempts + 1,
-            artifact=Artifact(kind=artifact.kind, uid=artifact.uid, body=artifact.body, summary=artifact.summary),
+            artifact=_artifact(artifact),
         )
         for row, artifact in found
     ]

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine
 
 from triage_agent.domain.audit import AuditEvent
-from triage_agent.domain.decision import Decision, Delivery, Flag, Shipment
+from triage_agent.domain.decision import Artifact, Decision, Delivery, Flag, Shipment
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.ports import Registered, StudyDetail
 from triage_agent.domain.study import (
@@ -18,7 +18,7 @@ from triage_agent.domain.study import (
     ReceivedInstance,
     WorklistItem,
 )
-from triage_agent.domain.vocabulary import Priority, Status
+from triage_agent.domain.vocabulary import ArtifactKind, Priority, Status
 from triage_agent.worklist import leases, outbox, queries, registration, scoring
 from triage_agent.worklist.migrate import is_current
 from triage_agent.worklist.rows import append_audit
@@ -75,6 +75,12 @@ class SqlWorklist:
     def claim_study(self, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
         """See `Worklist.claim_study`."""
         return self._database.write(lambda session: scoring.claim_study(session, owner, now, lease))
+
+    def last_artifact(self, study_instance_uid: str, kind: ArtifactKind, before_revision: int) -> Artifact | None:
+        """See `Worklist.last_artifact`."""
+        return self._database.read(
+            lambda session: outbox.last_artifact(session, study_instance_uid, kind, before_revision)
+        )
 
     def decide(
         self, decision: Decision, assessments: Sequence[Assessment], shipments: Sequence[Shipment], owner: str

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 from support.instances import dx, write_part10
 from support.story import MODEL
 
@@ -88,3 +89,21 @@ def test_a_file_that_names_no_study_is_still_told_of(run, tmp_path):
     (study,) = json.loads(done.out)
     assert study["study_instance_uid"] == "unknown (a.dcm)"
     assert [one["sop_instance_uid"] for one in study["instances"]] == [image.SOPInstanceUID]
+
+
+def test_a_series_that_is_not_named_is_no_obstacle_to_a_report(run, tmp_path):
+    write(tmp_path, "a.dcm", SeriesInstanceUID=None)
+    assert run("triage", tmp_path / "a.dcm", "--sr", tmp_path / "reports").code == 0
+    assert len(list((tmp_path / "reports").glob("*.dcm"))) == 1
+
+
+def test_a_report_that_cannot_be_written_is_told_and_what_was_found_is_printed(run, tmp_path):
+    write(tmp_path, "a.dcm", StudyInstanceUID=None)
+    image = write(tmp_path, "b.dcm")
+    with capture_logs():
+        done = run("triage", tmp_path / "a.dcm", tmp_path / "b.dcm", "--sr", tmp_path / "reports", "--json")
+    assert done.code == 1
+    assert "unknown (a.dcm): the sr could not be built: no instance of the study can be referred to" in done.err
+    found = {study["study_instance_uid"]: study["finding"] for study in json.loads(done.out)}
+    assert found == {image.StudyInstanceUID: "abnormal", "unknown (a.dcm)": "abnormal"}
+    assert len(list((tmp_path / "reports").glob("*.dcm"))) == 1

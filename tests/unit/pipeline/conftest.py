@@ -4,13 +4,14 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from support.instances import dx, header_of, write_part10
+from support.instances import dx, encode, request_for, write_part10
 from support.story import LEASE, MODEL, RULE, T0
 
 from triage_agent.decision.rules import DEFAULT_POLICY
 from triage_agent.domain.decision import Route
 from triage_agent.domain.study import ReceivedInstance
 from triage_agent.domain.vocabulary import ArtifactKind
+from triage_agent.intake.header import read_header
 from triage_agent.pipeline import Observer, Pipeline
 from triage_agent.worklist import MemoryWorklist
 
@@ -94,7 +95,7 @@ class Ward:
         path = write_part10(self.spool / f"{data_set.SOPInstanceUID}.dcm", data_set)
         self.worklist.register(
             ReceivedInstance(
-                header=header_of(data_set),
+                header=read_header(encode(data_set), **request_for(data_set)),
                 path=path.name,
                 sha256=data_set.SOPInstanceUID,
                 size=path.stat().st_size,

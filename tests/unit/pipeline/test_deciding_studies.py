@@ -1,11 +1,14 @@
 """Complete studies: what is left is scored, a decision made, its results put into the outbox."""
 
 from dataclasses import replace
+from io import BytesIO
 
 import pytest
+from pydicom import dcmread
 from structlog.testing import capture_logs
 from support.story import LEASE, MODEL, RULE
 
+from triage_agent.domain.errors import TriageError
 from triage_agent.domain.vocabulary import Finding, Outcome, Priority, Status
 from triage_agent.results.registry import REGISTRY
 
@@ -89,10 +92,48 @@ def test_a_result_that_cannot_be_built_leaves_the_study_to_a_human_at_its_priori
         assert ward.decide()
     item = ward.item()
     assert item.status is Status.NEEDS_HUMAN
-    assert item.status_reason == "the result could not be built (KeyError)"
+    assert item.status_reason == "the sr could not be built (KeyError)"
     assert item.priority is Priority.URGENT  # what the scores ask for stands
-    assert ward.outbox() == []
     assert "Doe" not in str(lines)
+
+
+def test_a_kind_that_cannot_be_built_keeps_no_other_from_leaving(ward, monkeypatch):
+    monkeypatch.setattr("triage_agent.pipeline.REGISTRY", failing("sr"))
+    ward.receive(columns=65)
+    ward.decide()
+    assert ward.outbox() == [("hl7-oru", "ris")]
+
+
+def test_what_the_agent_itself_says_of_a_result_is_among_the_reasons(ward, monkeypatch):
+    def refuse(_context):
+        raise TriageError("nothing can be referred to", remedy="look at it")
+
+    monkeypatch.setattr("triage_agent.pipeline.REGISTRY", {**REGISTRY, "sr": replace(REGISTRY["sr"], build=refuse)})
+    ward.receive()
+    ward.decide()
+    assert ward.item().status_reason == "the sr could not be built: nothing can be referred to"
+    assert ward.worklist.study("1.2.1").reasons[-1] == ward.item().status_reason
+
+
+def test_headers_that_have_gone_missing_leave_the_study_to_a_human(ward, monkeypatch):
+    def crash(_path):
+        raise OSError("Doe^Jane.dcm")
+
+    monkeypatch.setattr("triage_agent.pipeline.read_headers", crash)
+    ward.receive()
+    ward.decide()
+    item = ward.item()
+    assert (item.status, item.status_reason) == (Status.NEEDS_HUMAN, "the result could not be built (OSError)")
+    assert ward.outbox() == []
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # of the test's own writing
+@pytest.mark.parametrize("series", ["no uid", "", None])
+def test_a_study_whose_images_name_no_series_is_reported(ward, series):
+    ward.receive(columns=66, SeriesInstanceUID=series)
+    ward.decide()
+    assert (ward.item().status, ward.item().status_reason) == (Status.DECIDED, None)
+    assert sorted(ward.outbox()) == [("hl7-oru", "ris"), ("sr", "pacs")]
 
 
 def test_an_image_that_comes_while_a_study_is_decided_drops_the_decision(ward):
@@ -141,6 +182,26 @@ def test_a_late_image_opens_a_revision_whose_report_has_a_uid_of_its_own(ward):
     reports = [row for row in ward.worklist.study("1.2.1").deliveries if row.kind.value == "sr"]
     assert [row.revision for row in reports] == [1, 2]
     assert reports[0].uid != reports[1].uid
+
+
+def test_the_report_of_a_later_revision_names_the_earlier_one_as_its_predecessor(ward):
+    """Else a PACS has two reports that contradict each other side by side."""
+    ward.receive(columns=64)
+    ward.decide()
+    ward.receive(columns=66)
+    ward.decide()
+    bodies = [
+        each.artifact.body
+        for _ in range(2)  # the first goes out before the second
+        for each in ward.worklist.claim_deliveries("s1", ward.clock(), LEASE, 10, ["pacs"])
+        if ward.worklist.delivery_sent(each, ward.clock()) is None
+    ]
+    first, second = (dcmread(BytesIO(body)) for body in bodies)
+    (study,) = second.PredecessorDocumentsSequence
+    (series,) = study.ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == first.SeriesInstanceUID
+    assert [one.ReferencedSOPInstanceUID for one in series.ReferencedSOPSequence] == [first.SOPInstanceUID]
+    assert "PredecessorDocumentsSequence" not in first
 
 
 def test_a_decision_made_again_after_a_crash_names_the_same_objects(ward):

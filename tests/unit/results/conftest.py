@@ -5,7 +5,7 @@ import pytest
 from pydicom import Dataset
 
 from triage_agent.domain.decision import Decision, Flag, ModelIdentity
-from triage_agent.domain.study import Assessment
+from triage_agent.domain.study import Assessment, StoredInstance
 from triage_agent.domain.vocabulary import Event, Finding, Outcome, Priority
 from triage_agent.results.context import ResultContext
 
@@ -40,6 +40,22 @@ def header():
         return dataset
 
     return header
+
+
+@pytest.fixture(scope="session")
+def stored():
+    def stored(number, series_instance_uid):
+        """The instance of `header(number)` as intake has kept it."""
+        return StoredInstance(
+            sop_instance_uid=f"{STUDY}.1.{number}",
+            series_instance_uid=series_instance_uid,
+            sop_class_uid=DX,
+            transfer_syntax_uid="1.2.840.10008.1.2.1",
+            path="one.dcm",
+            received_at=datetime(2026, 3, 1, 9, 30, tzinfo=UTC),
+        )
+
+    return stored
 
 
 @pytest.fixture(scope="session")

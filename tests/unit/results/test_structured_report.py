@@ -160,6 +160,31 @@ def test_headers_that_cannot_be_referred_to_are_left_out(context, header):
         build_structured_report(context(headers=broken, assessments=[]))
 
 
+def test_what_intake_settled_stands_in_for_identifiers_that_the_header_lacks(context, header, stored):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        broken = [header(1, SeriesInstanceUID="no uid"), header(2, SeriesInstanceUID=None, SOPClassUID=None)]
+    known = [stored(1, "2.25.7"), stored(2, "2.25.7")]
+    report = report_of(replace(context(headers=broken, assessments=[assessed(1), assessed(2)]), stored=known))
+    assert evidence_of(report) == {("2.25.7", "1.2.3.4.1.1"), ("2.25.7", "1.2.3.4.1.2")}
+
+
+def test_a_later_report_names_the_one_that_it_replaces(context, artifact, report):
+    later = report_of(replace(context(revision=3), previous=artifact))
+    (study,) = later.PredecessorDocumentsSequence
+    (series,) = study.ReferencedSeriesSequence
+    (reference,) = series.ReferencedSOPSequence
+    assert (study.StudyInstanceUID, series.SeriesInstanceUID) == ("1.2.3.4", report.SeriesInstanceUID)
+    assert (reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID) == (report.SOPClassUID, artifact.uid)
+    assert "PredecessorDocumentsSequence" not in report  # it is the first
+
+
+def test_a_report_of_another_study_is_no_predecessor(context, header, decision):
+    other = context(headers=[header(StudyInstanceUID="9.9")], study_instance_uid="9.9")
+    later = report_of(replace(context(), previous=build_structured_report(other)))
+    assert "PredecessorDocumentsSequence" not in later
+
+
 def test_without_assessments_the_study_s_result_is_still_reported(context):
     groups = groups_of(context(assessments=()))
     assert [group.tracking_identifier for group in groups] == ["Study"]

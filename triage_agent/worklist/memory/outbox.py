@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from triage_agent.domain.decision import Delivery, Shipment
-from triage_agent.domain.vocabulary import AuditAction, DeliveryState, Event, Status
+from triage_agent.domain.decision import Artifact, Delivery, Shipment
+from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import delivery_failure
 from triage_agent.worklist.memory.base import Rows
@@ -28,6 +28,19 @@ class Outbox(Rows):
                 continue
             number = next(self._ids)
             self._outbox[number] = OutboxEntry(number, study.uid, revision, shipment, of_decision, now)
+
+    def last_artifact(self, study_instance_uid: str, kind: ArtifactKind, before_revision: int) -> Artifact | None:
+        """See `Worklist.last_artifact`."""
+        with self._lock:
+            earlier = [
+                entry
+                for entry in self._outbox.values()
+                if entry.study_instance_uid == study_instance_uid
+                and entry.shipment.artifact.kind is kind
+                and entry.revision < before_revision
+            ]
+            last = max(earlier, key=lambda entry: (entry.revision, entry.number), default=None)
+            return None if last is None else last.shipment.artifact
 
     def claim_deliveries(
         self, owner: str, now: datetime, lease: timedelta, limit: int, destinations: Sequence[str] | None = None
