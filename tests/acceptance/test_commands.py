@@ -10,7 +10,7 @@ import time
 import pytest
 from pydicom import dcmread
 from support.agent import Agent, eventually, free_port, triage_agent
-from support.xrays import radiograph, send
+from support.xrays import radiograph, send, truncated
 
 # INTERFACE.md, in its order.
 ITEM_KEYS = [
@@ -167,6 +167,19 @@ def test_triage_scores_files_and_writes_a_report_a_study(tmp_path, alarming_bund
     assert (instance["path"], instance["scored"]) == (str(tmp_path / "image.dcm"), True)
     (report,) = (tmp_path / "reports").iterdir()
     assert dcmread(report).StudyInstanceUID == image.StudyInstanceUID
+
+
+def test_stdout_is_one_document_whatever_is_wrong_with_the_files(tmp_path, tiny_bundle):
+    images = {"whole": radiograph(), "cut": truncated(radiograph()), "nameless": radiograph(StudyInstanceUID=None)}
+    for name, image in images.items():
+        image.save_as(tmp_path / f"{name}.dcm", enforce_file_format=True)
+    (tmp_path / "rubbish.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"rubbish")
+    done = triage_agent(
+        *("triage", *sorted(tmp_path.glob("*.dcm")), "--bundle", tiny_bundle, "--sr", tmp_path / "reports", "--json")
+    )
+    assert len(json.loads(done.stdout)) == 3
+    assert done.returncode == 1  # there is no report of what names no study
+    assert "result_failed" in done.stderr  # what was logged went where it belongs
 
 
 def test_phantom_writes_studies_with_their_truth(tmp_path):

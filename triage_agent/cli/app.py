@@ -35,6 +35,9 @@ def _root(
     ] = False,
 ) -> None:
     """A PACS-integrated DICOM triage agent for musculoskeletal radiographs."""
+    from triage_agent.ops.logging import configure_logging
+
+    configure_logging(level="warning")  # to stderr, whatever the command: stdout is what was asked for
 
 
 app.command()(demo.demo)
