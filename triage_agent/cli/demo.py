@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from rich.text import Text
 from triage_agent.cli.options import JsonOption, print_json, stdout
 from triage_agent.cli.worklist import worklist_table
 from triage_agent.domain.vocabulary import ArtifactKind, Status
-from triage_agent.settings import Settings
+from triage_agent.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from triage_agent.bootstrap import Agent
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from triage_agent.simulation.pacs import SimulatedPacs
     from triage_agent.simulation.ris import SimulatedRis
 
+_INSTITUTION = "Demonstration Hospital"
 _QUIET_SECONDS = 3
 _ABNORMAL_RATE = 0.35
 _STAT_RATE = 0.15
@@ -64,18 +65,22 @@ def demo(
     ] = False,
     keep: Annotated[Path | None, typer.Option(help="Keep the worklist and the images in this folder.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed sends the same studies.")] = 0,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Take institution, [model] and [policy] from this configuration.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """A simulated PACS sends simulated studies; watch the worklist reorder and the reports come back."""
     from triage_agent.ops.logging import configure_logging
 
+    site = _site(config)
     configure_logging("console", "error")  # the picture is the log; every study's whole story is in `study UID`
     started = time.monotonic()
     ends_by_itself = exit_when_done or as_json or not sys.stdout.isatty()
     with _hospital() as hospital, _data_dir(keep) as folder:
         from triage_agent.bootstrap import build_agent
 
-        settings = _settings(folder, hospital)
+        settings = _settings(folder, hospital, site)
         if not as_json:
             stdout.print("starting the agent: loading the model ...")
         with build_agent(settings, "all") as agent:
@@ -116,12 +121,24 @@ def _data_dir(keep: Path | None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _settings(folder: Path, hospital: _Hospital) -> Settings:
+def _site(config: Path | None) -> dict[str, object]:
+    """What the demonstration takes from a site's configuration; of the default one it takes nothing."""
+    if config is None:
+        return {}
+    settings = load_settings(config)
+    return {
+        "institution": settings.institution or _INSTITUTION,
+        "model": settings.model.model_dump(),
+        "policy": settings.policy.model_dump(),
+    }
+
+
+def _settings(folder: Path, hospital: _Hospital, site: Mapping[str, object]) -> Settings:
     """The agent's configuration, as a site would write it for one PACS and one RIS."""
     return Settings.model_validate(
         {
             "data_dir": folder,
-            "institution": "Demonstration Hospital",
+            "institution": _INSTITUTION,
             "dicom": {
                 "port": _free_port(),
                 "peers": [
@@ -142,6 +159,7 @@ def _settings(folder: Path, hospital: _Hospital) -> Settings:
             ],
             "web": {"port": _free_port()},
             "storage": {"low_water_percent": 1},
+            **site,
         }
     )
 

@@ -10,8 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from triage_agent.cli.options import JsonOption, print_json, stderr, stdout
+from triage_agent.cli.options import ConfigOption, JsonOption, check_config, print_json, stderr, stdout
 from triage_agent.domain.errors import ConfigurationError
+from triage_agent.settings import load_settings
 
 bundle_app = typer.Typer(help="Model bundles: what they are, and whether they are whole.", no_args_is_help=True)
 
@@ -21,10 +22,11 @@ BundleArgument = Annotated[str, typer.Argument(help='"embedded" or a bundle\'s f
 
 
 @bundle_app.command()
-def show(bundle: BundleArgument, as_json: JsonOption = False) -> None:
+def show(bundle: BundleArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """What a model is: encoder, head, thresholds, training data, measured figures."""
     from triage_agent.models.bundle import load_bundle
 
+    check_config(config)
     loaded = load_bundle(bundle)
     if as_json:
         print_json({"digest": loaded.digest, "folder": str(loaded.folder), **loaded.spec.model_dump(mode="json")})
@@ -34,10 +36,11 @@ def show(bundle: BundleArgument, as_json: JsonOption = False) -> None:
 
 
 @bundle_app.command()
-def verify(bundle: BundleArgument, as_json: JsonOption = False) -> None:
+def verify(bundle: BundleArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Whether a bundle's files match their digests; exit 1 and the reasons if not."""
     from triage_agent.models.bundle import verify as problems_of
 
+    check_config(config)
     problems = problems_of(bundle)
     if as_json:
         print_json({"bundle": bundle, "intact": not problems, "problems": problems})
@@ -71,9 +74,11 @@ def train(
     version: Annotated[str, typer.Option(help="The bundle's version.")] = "1",
     notes: Annotated[Path | None, typer.Option(exists=True, help="Markdown for the model card.")] = None,
     licence: Annotated[str, typer.Option(help="Terms of the weights, where the encoder does not bring its own.")] = "",
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a head, the encoder's last blocks, or the compact encoder; writes a bundle."""
+    check_config(config)
     with _learning_installed():
         from triage_agent.learning.options import TrainOptions
         from triage_agent.learning.train import train as run
@@ -106,9 +111,14 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which split to judge on.")] = "valid",
     out: Annotated[Path | None, typer.Option(help="Write report.json and report.html here.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a bundle by study, with patient-level bootstrap intervals, per region and overall."""
+    """Measure a bundle by study, with patient-level bootstrap intervals, per region and overall.
+
+    Where the encoder's weights lie is taken from the configuration ([model] encoder), as it is by `serve`.
+    """
+    settings = load_settings(config)
     with _learning_installed():
         from triage_agent.learning.evaluate import evaluate as run
 
@@ -120,6 +130,7 @@ def evaluate(
             split=split,
             out=out,
             device=device,
+            encoder_source=settings.model.encoder,
             progress=lambda done, of: progress.update(task, completed=done, total=of),
         ).to_json()
     if as_json:

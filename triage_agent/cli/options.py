@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from triage_agent.settings import load_settings
+
 stdout = Console()
 stderr = Console(stderr=True)
 
@@ -34,6 +36,16 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [jsonable(item) for item in value]
     return value
+
+
+def check_config(config: Path | None) -> None:
+    """For commands that take nothing from the configuration: a wrong one that is named is an error all the same.
+
+    Raises:
+        ConfigurationError: what is wrong with it.
+    """
+    if config is not None:
+        load_settings(config)
 
 
 def tell(line: str) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from triage_agent.cli.learning import progress_bar
-from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stdout, tell
+from triage_agent.cli.options import ConfigOption, JsonOption, check_config, print_json, stdout, tell
 from triage_agent.domain.decision import Decision
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.study import Assessment, ClaimedStudy, StoredInstance
@@ -205,11 +205,13 @@ def phantom(
     anatomy: Annotated[str | None, typer.Option(help="Only this region, such as XR_WRIST.")] = None,
     abnormal_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of abnormal studies.")] = 0.5,
     seed: Annotated[int, typer.Option(help="The same seed makes the same studies.")] = 0,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write simulated radiographs as DICOM studies, with their truth in truth.csv."""
     from triage_agent.simulation.phantom import ANATOMIES, write_studies
 
+    check_config(config)
     if anatomy is not None and anatomy not in ANATOMIES:
         raise typer.BadParameter(f"unknown anatomy {anatomy!r}; known are {', '.join(ANATOMIES)}")
     with progress_bar() as progress:

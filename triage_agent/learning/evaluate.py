@@ -65,6 +65,7 @@ def evaluate(
     split: str = "valid",
     out: Path | None = None,
     device: str = "auto",
+    encoder_source: str | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
     progress: Callable[[int, int], None] | None = None,
@@ -77,6 +78,7 @@ def evaluate(
         split: "train" or "valid".
         out: where to write `report.json` and `report.html`, if anywhere.
         device: "auto", "cpu", "cuda".
+        encoder_source: where this site keeps the encoder's base weights, instead of where training found them.
         seed: of the bootstrap.
         resamples: of the bootstrap.
         progress: called with images done and images in all.
@@ -88,7 +90,7 @@ def evaluate(
     roots = [data] if isinstance(data, Path) else list(data)
     images = read_roots(roots, split)
     loaded = load_bundle(bundle)
-    scorer = Scorer(loaded, device)
+    scorer = Scorer(loaded, device, encoder_source=encoder_source)
     with few_threads(loaded.spec.encoder.kind):
         probabilities = in_windows(images, scorer.score, progress or _silent)
     report = summarise(

@@ -1,9 +1,25 @@
 """How commands end: 0 done, 1 failed, 2 wrong usage or configuration; the agent's errors are one line."""
 
 import pytest
+from typer.main import get_command
 
 from triage_agent.cli import worklist
+from triage_agent.cli.app import app
 from triage_agent.domain.errors import ConfigurationError, TriageError, WorklistUnavailableError
+
+COMMANDS = [
+    *(
+        ["serve"],
+        ["check"],
+        ["worklist"],
+        ["study", "1.2"],
+        ["retry", "--failed"],
+        ["db", "current"],
+        ["db", "upgrade"],
+    ),
+    *(["demo"], ["triage", "."], ["phantom", "out"], ["train", "."], ["evaluate", "."]),
+    *(["bundle", "show", "embedded"], ["bundle", "verify", "embedded"]),
+]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +79,7 @@ def test_wrong_usage_ends_with_two(run, arguments):
 
 
 @pytest.mark.parametrize("text", ["[dicom]\nae_tilte = 1\n", "[nothing]\n", "dicom = [\n", '[[routes]]\nto = "x"\n'])
-@pytest.mark.parametrize("command", [["serve"], ["check"], ["worklist"], ["db", "current"], ["retry", "--failed"]])
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_wrong_configuration_ends_every_command_with_two_and_one_line(run, tmp_path, command, text):
     config = tmp_path / "agent.toml"
     config.write_text(text)
@@ -75,3 +91,12 @@ def test_a_wrong_configuration_ends_every_command_with_two_and_one_line(run, tmp
 def test_the_version_is_told(run):
     done = run("--version")
     assert (done.code, done.out.split()[0]) == (0, "triage-agent")
+
+
+def test_every_command_is_tried_above():
+    def names(group, *before):
+        for name, command in group.commands.items():
+            yield from names(command, *before, name) if hasattr(command, "commands") else [(*before, name)]
+
+    tried = {tuple(command[: 2 if command[0] in {"db", "bundle"} else 1]) for command in COMMANDS}
+    assert set(names(get_command(app))) == tried

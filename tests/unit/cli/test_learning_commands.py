@@ -1,0 +1,54 @@
+"""`train`, `evaluate` and `bundle` as they are typed."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from triage_agent.domain.errors import BundleError
+from triage_agent.learning import evaluate as learning
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What `evaluate` was called with."""
+    told = {}
+
+    def evaluate(data, bundle, **options):
+        told.update(options, data=data, bundle=bundle)
+        return SimpleNamespace(to_json=lambda: {"n": 0})
+
+    monkeypatch.setattr(learning, "evaluate", evaluate)
+    return told
+
+
+def test_the_configured_place_of_the_encoder_is_where_evaluate_looks_for_it(run, asked, tmp_path):
+    config = tmp_path / "agent.toml"
+    config.write_text('[model]\nencoder = "/srv/medgemma"\n')
+    done = run("evaluate", tmp_path, "--bundle", "ours", "--config", config, "--json")
+    assert (done.code, json.loads(done.out)) == (0, {"n": 0})
+    assert (asked["encoder_source"], asked["bundle"], asked["data"]) == ("/srv/medgemma", "ours", [tmp_path])
+
+
+def test_without_one_it_looks_where_training_found_it(run, asked, tmp_path):
+    assert run("evaluate", tmp_path, "--json").code == 0
+    assert asked["encoder_source"] is None
+
+
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_a_bundle_is_told_of_with_a_configuration_too(run, tmp_path, command):
+    config = tmp_path / "agent.toml"
+    config.write_text("")
+    done = run("bundle", command, "embedded", "--config", config, "--json")
+    assert done.code == 0
+    assert json.loads(done.out)
+
+
+def test_the_place_of_the_encoder_reaches_the_scorer(monkeypatch, tmp_path):
+    def scorer(_bundle, device, encoder_source):
+        raise BundleError(f"{encoder_source} on {device}")
+
+    monkeypatch.setattr(learning, "read_roots", lambda *_: [])
+    monkeypatch.setattr(learning, "Scorer", scorer)
+    with pytest.raises(BundleError, match="/srv/medgemma on cpu"):
+        learning.evaluate(tmp_path, "embedded", device="cpu", encoder_source="/srv/medgemma")
