@@ -2,12 +2,13 @@
 
 import difflib
 import os
+import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from triage_agent.domain.errors import ConfigurationError
@@ -51,11 +52,22 @@ class DatabaseSettings(_Section):
     url: str = "sqlite:///{data_dir}/triage.db"
 
 
+def _ae_title(text: str) -> str:
+    """An AE title without its padding (PS3.5 section 6.2, AE): 1 to 16 characters of ASCII that can be printed."""
+    title = text.strip(" ")
+    if not re.fullmatch(r"[ -\[\]-~]{1,16}", title):
+        raise ValueError("give 1 to 16 characters of printable ASCII, not a backslash, and not only spaces")
+    return title
+
+
+_AeTitle = Annotated[str, AfterValidator(_ae_title)]
+
+
 class PeerSettings(_Section):
     """A DICOM application that may talk to us, or that we talk to."""
 
     name: str = Field(min_length=1)
-    ae_title: str = Field(min_length=1, max_length=16)
+    ae_title: _AeTitle
     host: str = Field(min_length=1)
     port: int = Field(ge=1, le=65535)
     may: tuple[Literal["store", "query", "commit"], ...] = ()
@@ -64,7 +76,7 @@ class PeerSettings(_Section):
 class DicomSettings(_Section):
     """Our application entity."""
 
-    ae_title: str = Field(default="TRIAGE", min_length=1, max_length=16)
+    ae_title: _AeTitle = "TRIAGE"
     host: str = "127.0.0.1"
     port: int = Field(default=11112, ge=1, le=65535)
     accept_unknown_peers: bool = False

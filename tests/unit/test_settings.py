@@ -91,6 +91,26 @@ def test_a_wrong_configuration_is_one_line_that_says_where_and_how_to_mend_it(co
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("title", ["", "   ", "SEVENTEEN-LETTERS", "A\\\\B", "TAB\\t", "KLINIK-Ä", "LINE\\nBREAK"])
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [('[dicom]\nae_title = "TITLE"', "dicom.ae_title"), (PEER.replace('"PACS"', '"TITLE"'), "dicom.peers.0.ae_title")],
+)
+def test_a_title_that_dicom_cannot_carry_is_one_line(config, title, text, place):
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(config(text.replace("TITLE", title)))
+    assert f"{place}: give 1 to 16 characters of printable ASCII" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("title", "means"), [("A", "A"), ("SIXTEEN-LETTERS.", "SIXTEEN-LETTERS."), (" my ~AE ", "my ~AE")]
+)
+def test_a_title_is_taken_without_its_padding(config, title, means):
+    settings = load_settings(config(f'[dicom]\nae_title = "{title}"\n' + PEER.replace("PACS", title)))
+    assert (settings.dicom.ae_title, settings.dicom.peers[0].ae_title) == (means, means)
+
+
 def test_an_unknown_variable_is_an_error_too(config, monkeypatch):
     monkeypatch.setenv("TRIAGE_AGENT__DICM__PORT", "104")
     with pytest.raises(ConfigurationError, match="did you mean 'dicom'"):
