@@ -19,12 +19,8 @@ from pynetdicom import _config
 
 from triage_agent.dimse.contexts import register_storage_sop_classes
 from triage_agent.dimse.throttle import Throttle
-from triage_agent.domain.uids import derive_uid
 
 log = structlog.get_logger(__name__)
-
-# PS3.7 section D.3.3.2; what `intake` writes into the files' meta information, too.
-IMPLEMENTATION_CLASS_UID = derive_uid("triage-agent", "implementation-class")
 
 _MAY_SPEAK = frozenset({"pynetdicom.transport", "pynetdicom.dul", "pynetdicom.acse", "pynetdicom.ae"})
 _LINES = 10

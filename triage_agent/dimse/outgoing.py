@@ -12,10 +12,11 @@ from pynetdicom.presentation import build_context
 from pynetdicom.transport import AddressInformation
 
 from triage_agent import __version__
-from triage_agent.dimse.library import IMPLEMENTATION_CLASS_UID, configure_pynetdicom
+from triage_agent.dimse.library import configure_pynetdicom
 from triage_agent.dimse.peers import Peer
 from triage_agent.dimse.wire import BoundedSocket
 from triage_agent.domain.errors import DeliveryError
+from triage_agent.domain.uids import IMPLEMENTATION_CLASS_UID
 
 Context = tuple[str, str]  # abstract syntax, transfer syntax: each proposed in a presentation context of its own
 

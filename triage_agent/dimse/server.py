@@ -16,7 +16,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from triage_agent import __version__
 from triage_agent.dimse.association import GuardedAssociation
 from triage_agent.dimse.door import Door
-from triage_agent.dimse.library import IMPLEMENTATION_CLASS_UID, configure_pynetdicom
+from triage_agent.dimse.library import configure_pynetdicom
 from triage_agent.dimse.listener import Listener
 from triage_agent.dimse.peers import AccessPolicy
 from triage_agent.domain.audit import AuditEvent
@@ -28,7 +28,7 @@ from triage_agent.domain.errors import (
     WorklistUnavailableError,
 )
 from triage_agent.domain.ports import Clock, Registered
-from triage_agent.domain.uids import is_uid
+from triage_agent.domain.uids import IMPLEMENTATION_CLASS_UID, is_uid
 
 log = structlog.get_logger(__name__)
 

@@ -14,11 +14,6 @@ def is_uid(text: str) -> bool:
     return len(text) <= _MAX_UID_LENGTH and _UID.fullmatch(text) is not None
 
 
-def stand_in_series_uid(study_instance_uid: str) -> str:
-    """The series of a study's instances that name none, or name it by what is no UID."""
-    return derive_uid("series", study_instance_uid)
-
-
 def derive_uid(*parts: str) -> str:
     """The UID that always comes from the same parts (PS3.5 section B.2, a name-based UUID under 2.25).
 
@@ -26,3 +21,12 @@ def derive_uid(*parts: str) -> str:
     """
     name = "\x1f".join(parts)  # a separator that no part contains, so that no two lists of parts collide
     return f"2.25.{uuid.uuid5(_NAMESPACE, name).int}"
+
+
+IMPLEMENTATION_CLASS_UID = derive_uid("triage-agent", "implementation-class")
+"""Identifies the software, the same whatever its version, in files and on the wire (PS3.7 section D.3.3.2)."""
+
+
+def stand_in_series_uid(study_instance_uid: str) -> str:
+    """The series of a study's instances that name none, or name it by what is no UID."""
+    return derive_uid("series", study_instance_uid)

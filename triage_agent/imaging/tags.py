@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +10,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
 from triage_agent.domain.errors import UnreadableImageError
+from triage_agent.domain.quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,42 +18,6 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _REASON_LENGTH = 160
-
-
-class _Silence:
-    """Turns warnings off while anybody is inside; counted, since `warnings.catch_warnings` alone is not thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._caught = warnings.catch_warnings()
-
-    def enter(self) -> None:
-        with self._lock:
-            self._inside += 1
-            if self._inside == 1:
-                self._caught = warnings.catch_warnings()
-                self._caught.__enter__()
-                warnings.simplefilter("ignore")
-
-    def leave(self) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._caught.__exit__(None, None, None)
-
-
-_silence = _Silence()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep pydicom's remarks about non-conforming values from leaving as warnings."""
-    _silence.enter()
-    try:
-        yield
-    finally:
-        _silence.leave()
 
 
 @contextmanager

@@ -9,11 +9,8 @@ from pydicom.uid import UID
 
 from triage_agent import __version__
 from triage_agent.domain.study import InstanceHeader
-from triage_agent.domain.uids import derive_uid
+from triage_agent.domain.uids import IMPLEMENTATION_CLASS_UID
 from triage_agent.intake.elements import Encoding, elements
-
-# PS3.7 section D.3.3.2: identifies the software, the same whatever its version. `dimse` says the same on the wire.
-IMPLEMENTATION_CLASS_UID = derive_uid("triage-agent", "implementation-class")
 
 _PREAMBLE = b"\0" * 128 + b"DICM"
 _EXPLICIT_LITTLE = Encoding(implicit=False, little_endian=True)

@@ -14,7 +14,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, Comprehensive3DSRStorage, ExplicitVRLittleEndian
 
 from triage_agent.domain.decision import Decision
-from triage_agent.domain.uids import derive_uid
+from triage_agent.domain.uids import IMPLEMENTATION_CLASS_UID, derive_uid
 from triage_agent.domain.vocabulary import Event, Outcome
 from triage_agent.results import codes as concepts
 from triage_agent.results.context import MANUFACTURER, PRODUCT, ResultContext
@@ -25,7 +25,6 @@ _SERIES_NUMBER = 9901  # above what modalities use, so that it sorts last
 _SERIES_DESCRIPTION = "Triage result, preliminary, by a machine"
 _LONG_STRING = 64  # characters of LO, PS3.5 section 6.2
 _SHORT_TEXT = 1024  # characters of ST
-_IMPLEMENTATION_CLASS_UID = derive_uid(PRODUCT, "implementation-class")  # PS3.7 section D.3.3.2; as on the wire
 
 
 def write_document(
@@ -129,7 +128,7 @@ def _encode(dataset: Dataset, context: ResultContext) -> bytes:
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(_IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = f"TRIAGE_{context.software_version}"[:16]
     dataset.file_meta = meta
     file = BytesIO()

@@ -6,7 +6,6 @@ that keeps to its value representation (PS3.5 section 6.2); what cannot be read 
 """
 
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone, tzinfo
 from types import MappingProxyType
@@ -17,6 +16,8 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
 from pydicom.values import convert_value
+
+from triage_agent.domain.quiet import quiet
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _DATE = re.compile(r"(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})")
@@ -29,15 +30,14 @@ _NAME_GROUP_LENGTH = 64
 
 def text_of(dataset: Dataset, keyword: str) -> str:
     """The first value of an element as clean text; empty when it is absent, empty or cannot be read."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom warns of each of the faults that this module is there to bear
-        try:
+    try:
+        with quiet():  # pydicom warns of each of the faults that this module is there to bear
             value = _value(dataset, keyword)
             if isinstance(value, MultiValue):
                 value = next(iter(value), "")
             text = "" if value is None else str(value)
-        except Exception:  # noqa: BLE001 - any fault of a foreign header means: not known
-            return ""
+    except Exception:  # noqa: BLE001 - any fault of a foreign header means: not known
+        return ""
     return " ".join(_CONTROL.sub(" ", text.replace("\\", " ")).split())
 
 

@@ -5,8 +5,7 @@ from pynetdicom import _config
 from structlog.testing import capture_logs
 
 from triage_agent.dimse import library
-from triage_agent.dimse.library import IMPLEMENTATION_CLASS_UID, configure_pynetdicom
-from triage_agent.intake.part10 import IMPLEMENTATION_CLASS_UID as IN_FILES
+from triage_agent.dimse.library import configure_pynetdicom
 
 
 @pytest.fixture
@@ -65,8 +64,3 @@ def test_configuring_twice_adds_one_handler():
     configure_pynetdicom()
     handlers = logging.getLogger("pynetdicom").handlers
     assert len([handler for handler in handlers if isinstance(handler, library._ToStructlog)]) == 1
-
-
-def test_files_and_associations_name_the_same_implementation():
-    assert IMPLEMENTATION_CLASS_UID == IN_FILES
-    assert IMPLEMENTATION_CLASS_UID.startswith("2.25.")

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triage_agent.domain.uids import derive_uid, is_uid
+from triage_agent.domain.uids import IMPLEMENTATION_CLASS_UID, derive_uid, is_uid
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,8 @@ def test_other_parts_make_another_uid(one, other):
 
 def test_a_derived_uid_does_not_change_between_versions():
     assert derive_uid("1.2.3", "1", "abc", "sr") == "2.25.252402655906703829748079156053200828457"
+
+
+def test_the_software_is_named_the_same_for_ever():
+    """In files that sites keep, and to peers that may have been told it."""
+    assert IMPLEMENTATION_CLASS_UID == "2.25.208801943379929052781354578345155671121"

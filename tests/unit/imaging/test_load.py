@@ -10,10 +10,10 @@ from pydicom.tag import Tag
 from pydicom.uid import JPEG2000Lossless
 
 from triage_agent.domain.errors import UnreadableImageError
+from triage_agent.domain.quiet import quiet
 from triage_agent.imaging import load as module
 from triage_agent.imaging.load import Displayable, Facts, Skipped, load_for_scoring, read_headers
 from triage_agent.imaging.region import Region
-from triage_agent.imaging.tags import quiet
 
 
 def test_a_radiograph_is_displayable(radiograph, save, limb):

@@ -1,8 +1,8 @@
 import pytest
 from pydicom import Dataset
 
+from triage_agent.domain.quiet import quiet
 from triage_agent.imaging.select import reason_to_skip
-from triage_agent.imaging.tags import quiet
 
 CR = "1.2.840.10008.5.1.4.1.1.1"
 DX = "1.2.840.10008.5.1.4.1.1.1.1"

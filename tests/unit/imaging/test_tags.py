@@ -1,6 +1,3 @@
-import threading
-import warnings
-
 import pytest
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
@@ -103,34 +100,6 @@ def test_interrupts_pass():
 )
 def test_errors_become_one_printable_line(error, line):
     assert tags.one_line(error) == line
-
-
-def test_quiet_keeps_warnings_in_and_restores_the_filters():
-    before = list(warnings.filters)
-    with tags.quiet(), tags.quiet():
-        warnings.warn("not heard", stacklevel=1)
-    assert warnings.filters == before
-    with pytest.raises(UserWarning, match="heard"):
-        warnings.warn("heard", UserWarning, stacklevel=1)
-
-
-def test_overlapping_threads_leave_the_filters_as_they_were():
-    before = list(warnings.filters)
-    inside, leave = threading.Event(), threading.Event()
-
-    def other():
-        with tags.quiet():
-            inside.set()
-            leave.wait(5)
-
-    thread = threading.Thread(target=other)
-    with tags.quiet():
-        thread.start()
-        assert inside.wait(5)
-    warnings.warn("still quiet, since the other is inside", stacklevel=1)
-    leave.set()
-    thread.join()
-    assert warnings.filters == before
 
 
 def test_byte_order_is_little_unless_the_file_says_otherwise():

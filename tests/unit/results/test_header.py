@@ -1,3 +1,4 @@
+import threading
 import warnings
 
 import pytest
@@ -65,6 +66,28 @@ def test_text_that_does_not_fit_its_character_set_is_read_without_an_error_or_a_
 )
 def test_values_become_one_clean_text(value, text):
     assert facts.text_of(raw(0x00100020, "LO", value), "PatientID") == text
+
+
+def test_reading_in_two_threads_at_once_leaves_the_filters_of_warnings_as_they_were(monkeypatch):
+    before, read = list(warnings.filters), facts._value
+    both, first_has_left = threading.Barrier(2), threading.Event()
+
+    def overlapping(dataset, keyword):
+        both.wait(5)
+        if keyword == "PatientName":
+            first_has_left.wait(5)
+        return read(dataset, keyword)
+
+    def other():
+        facts.text_of(Dataset(), "PatientID")
+        first_has_left.set()
+
+    monkeypatch.setattr(facts, "_value", overlapping)
+    thread = threading.Thread(target=other)
+    thread.start()
+    facts.text_of(Dataset(), "PatientName")
+    thread.join()
+    assert warnings.filters == before
 
 
 def test_an_element_that_cannot_be_parsed_is_not_known():

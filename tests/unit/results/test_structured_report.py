@@ -10,7 +10,7 @@ from pydicom.sr.codedict import codes
 
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.study import Assessment
-from triage_agent.domain.uids import is_uid
+from triage_agent.domain.uids import IMPLEMENTATION_CLASS_UID, is_uid
 from triage_agent.domain.vocabulary import Finding, Outcome, Priority
 from triage_agent.results.structured_report import build_structured_report
 from triage_agent.results.summary import sr_summary
@@ -130,6 +130,10 @@ def test_a_rebuild_is_the_same_bytes_and_another_result_is_another_object(contex
     uids = {artifact.uid, *(build_structured_report(other).uid for other in others)}
     assert len(uids) == 3
     assert report.SOPInstanceUID == artifact.uid
+
+
+def test_the_file_says_which_software_wrote_it(report):
+    assert report.file_meta.ImplementationClassUID == IMPLEMENTATION_CLASS_UID
 
 
 def test_the_evidence_lists_every_radiograph_and_everything_considered(context, header):
