@@ -1,45 +1,24 @@
 """What every builder in the registry keeps to: a new one is tested by being listed."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 from pydicom import Dataset
+from support import story
 
-from triage_agent.domain.decision import Decision, Flag, ModelIdentity
+from triage_agent.domain.decision import Decision
 from triage_agent.domain.study import Assessment
 from triage_agent.domain.uids import is_uid
-from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome, Priority
+from triage_agent.domain.vocabulary import ArtifactKind, Finding, Outcome, Priority
 from triage_agent.results.context import DECISION, FLAG, ResultContext
 from triage_agent.results.registry import REGISTRY
 
 STUDY = "1.2.840.1"
 PATIENT = ("Hemlig", "Person", "P-7654321", "ACC-998877", "19611124")
-AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
-MODEL = ModelIdentity(
-    name="embedded",
-    version="1",
-    digest="ab" * 32,
-    anatomies=("XR_KNEE",),
-    threshold=0.5,
-    alert=0.9,
-    clinical_use=False,
-)
-COMMON = {
-    "study_instance_uid": STUDY,
-    "revision": 1,
-    "priority": Priority.URGENT,
-    "acr_category": "2",
-    "rule": "abnormal",
-    "reasons": ("A reason.",),
-    "anatomy": "XR_KNEE",
-    "model": MODEL,
-}
+MODEL = replace(story.MODEL, name="embedded", version="1", digest="ab" * 32)
 RESULTS = {
-    FLAG: Flag(sop_instance_uid=f"{STUDY}.1", probability=0.95, raised_at=AT, **COMMON),
-    DECISION: Decision(
-        event=Event.DECIDED, finding=Finding.ABNORMAL, probability=0.8, status_reason="", decided_at=AT, **COMMON
-    ),
+    FLAG: story.flag(STUDY, image=f"{STUDY}.1", model=MODEL),
+    DECISION: story.decision(STUDY, model=MODEL),
 }
 CASES = [(kind, occasion) for kind, builder in REGISTRY.items() for occasion in sorted(builder.occasions)]
 

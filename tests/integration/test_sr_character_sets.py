@@ -1,17 +1,16 @@
 """Reports of real files in many character sets (Clunie's charset samples): names as they were, in UTF-8."""
 
 import subprocess
-from datetime import UTC, datetime
 from io import BytesIO
 
 import pytest
 from pydicom import dcmread
+from support import story
 from support.data import shared_data
 from support.programs import require_program
 
-from triage_agent.domain.decision import Decision, ModelIdentity
 from triage_agent.domain.study import Assessment
-from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome, Priority
+from triage_agent.domain.vocabulary import ArtifactKind, Finding, Outcome, Priority
 from triage_agent.results.registry import REGISTRY, ResultContext
 
 pytestmark = pytest.mark.shared
@@ -34,33 +33,18 @@ NAMES = {
     "chrX1.dcm": "Wang^XiaoDong=王^小東",
     "chrX2.dcm": "Wang^XiaoDong=王^小东",
 }
-MODEL = ModelIdentity(
-    name="knees",
-    version="1",
-    digest="0f" * 32,
-    anatomies=("XR_KNEE",),
-    threshold=0.5,
-    alert=0.9,
-    clinical_use=True,
-)
 
 
 def context_of(path):
     header = dcmread(path, stop_before_pixels=True)
-    decision = Decision(
-        study_instance_uid=str(header.StudyInstanceUID),
-        revision=1,
-        event=Event.DECIDED,
+    decision = story.decision(
+        str(header.StudyInstanceUID),
         finding=Finding.NORMAL,
         probability=0.25,
         priority=Priority.ROUTINE,
         acr_category=None,
         rule="normal",
-        reasons=("A reason.",),
-        status_reason="",
         anatomy=None,
-        model=MODEL,
-        decided_at=datetime(2026, 3, 1, tzinfo=UTC),
     )
     scored = Assessment(sop_instance_uid=str(header.SOPInstanceUID), outcome=Outcome.SCORED, probability=0.25)
     return ResultContext(result=decision, headers=(header,), assessments=(scored,))

@@ -3,7 +3,6 @@
 import os
 import subprocess
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 from pydicom import DataElement, Dataset
@@ -11,9 +10,9 @@ from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
+from support import story
 from support.programs import require_program
 
-from triage_agent.domain.decision import Decision, ModelIdentity
 from triage_agent.domain.study import Assessment
 from triage_agent.domain.vocabulary import Event, Finding, Outcome, Priority
 from triage_agent.results.context import ResultContext
@@ -25,16 +24,7 @@ STUDY = "1.2.840.99.1"
 # PixelMed's validator runs into the limits that Java 17 sets for XPath.
 JAVA = "-Djdk.xml.xpathTotalOpLimit=0 -Djdk.xml.xpathExprOpLimit=0 -Djdk.xml.xpathExprGrpLimit=0 -Xss64m"
 
-MODEL = ModelIdentity(
-    name="embedded",
-    version="1.2",
-    digest="0f" * 32,
-    anatomies=("XR_KNEE",),
-    threshold=0.5,
-    alert=0.9,
-    clinical_use=False,
-    notice="Weights under their own terms.",
-)
+MODEL = replace(story.MODEL, name="embedded", digest="0f" * 32, notice="Weights under their own terms.")
 
 
 def radiograph(number, **values):
@@ -67,20 +57,15 @@ def assessed(number, probability=None):
 
 def decided(**changes):
     values = {
-        "event": Event.DECIDED,
-        "finding": Finding.ABNORMAL,
         "probability": 0.912345678,
         "priority": Priority.STAT,
         "acr_category": "1",
         "rule": "clear fracture",
         "reasons": ("2 of 2 images scored; mean probability 0.91 is at or above the threshold 0.50.",),
-        "status_reason": "",
-        "anatomy": "XR_KNEE",
+        "model": MODEL,
         **changes,
     }
-    return Decision(
-        study_instance_uid=STUDY, revision=1, model=MODEL, decided_at=datetime(2026, 3, 1, 9, 30, tzinfo=UTC), **values
-    )
+    return story.decision(STUDY, **values)
 
 
 FULL = ResultContext(

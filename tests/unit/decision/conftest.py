@@ -1,8 +1,9 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from support.story import MODEL
 
-from triage_agent.domain.decision import ModelIdentity
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, StoredInstance
 from triage_agent.domain.vocabulary import Outcome, Priority
 
@@ -16,15 +17,7 @@ def now():
 
 @pytest.fixture
 def model():
-    return ModelIdentity(
-        name="knees",
-        version="1.2",
-        digest="d" * 64,
-        anatomies=("XR_KNEE", "XR_WRIST"),
-        threshold=0.5,
-        alert=0.9,
-        clinical_use=True,
-    )
+    return replace(MODEL, anatomies=("XR_KNEE", "XR_WRIST"), clinical_use=True)
 
 
 def stored(number, assessment=None):

@@ -1,10 +1,11 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.story import MODEL
 
-from triage_agent.domain.decision import ModelIdentity
 from triage_agent.domain.errors import ConfigurationError, DeliveryError, TriageError
 from triage_agent.domain.vocabulary import Priority
 
@@ -40,13 +41,5 @@ def test_an_error_says_its_remedy():
 
 
 def test_a_model_s_label_is_for_people():
-    model = ModelIdentity(
-        name="knees",
-        version="1.2",
-        digest="0123456789abcdef" * 4,
-        anatomies=(),
-        threshold=0.5,
-        alert=0.9,
-        clinical_use=False,
-    )
+    model = replace(MODEL, digest="0123456789abcdef" * 4)
     assert model.label == "knees 1.2 (0123456789ab)"

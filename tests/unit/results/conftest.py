@@ -3,10 +3,10 @@ from datetime import UTC, datetime
 
 import pytest
 from pydicom import Dataset
+from support import story
 
-from triage_agent.domain.decision import Decision, Flag, ModelIdentity
 from triage_agent.domain.study import Assessment, StoredInstance
-from triage_agent.domain.vocabulary import Event, Finding, Outcome, Priority
+from triage_agent.domain.vocabulary import Outcome, Priority
 from triage_agent.results.context import ResultContext
 
 STUDY = "1.2.3.4"
@@ -60,50 +60,34 @@ def stored():
 
 @pytest.fixture(scope="session")
 def model():
-    return ModelIdentity(
-        name="embedded",
-        version="1.2",
-        digest="0f" * 32,
-        anatomies=("XR_KNEE",),
-        threshold=0.5,
-        alert=0.9,
-        clinical_use=False,
-    )
+    return replace(story.MODEL, name="embedded", digest="0f" * 32)
 
 
 @pytest.fixture(scope="session")
 def decision(model):
-    return Decision(
-        study_instance_uid=STUDY,
+    return story.decision(
+        STUDY,
         revision=2,
-        event=Event.DECIDED,
-        finding=Finding.ABNORMAL,
+        at=datetime(2026, 3, 1, 9, 30, 5, 250_000, UTC),
         probability=0.912345678,
-        priority=Priority.URGENT,
-        acr_category="2",
-        rule="abnormal",
         reasons=("Two of two.", "A rule."),
-        status_reason="",
-        anatomy="XR_KNEE",
         model=model,
-        decided_at=datetime(2026, 3, 1, 9, 30, 5, 250_000, UTC),
     )
 
 
 @pytest.fixture(scope="session")
 def flag(model):
-    return Flag(
-        study_instance_uid=STUDY,
+    return story.flag(
+        STUDY,
         revision=2,
-        sop_instance_uid=f"{STUDY}.1.1",
+        image=f"{STUDY}.1.1",
+        at=datetime(2026, 3, 1, 9, 29, tzinfo=UTC),
         probability=0.97,
         priority=Priority.STAT,
         acr_category="1",
-        rule="alert",
         reasons=("One image.",),
         anatomy=None,
         model=model,
-        raised_at=datetime(2026, 3, 1, 9, 29, tzinfo=UTC),
     )
 
 

@@ -1,0 +1,20 @@
+import pytest
+from support.associations import threads
+from support.listener import listen
+
+
+@pytest.fixture
+def listening(tmp_path):
+    running = listen(tmp_path / "spool", max_associations=60)
+    yield running
+    running.server.stop(1)
+    assert threads() == [], "an association outlived its server"
+
+
+@pytest.fixture
+def impatient(tmp_path):
+    """A listener that waits for two seconds where it usually waits for thirty."""
+    running = listen(tmp_path / "impatient", timeout_seconds=2.0)
+    yield running
+    running.server.stop(1)
+    assert threads() == []
