@@ -152,6 +152,23 @@ def test_serve_says_in_one_line_that_its_port_is_taken(configured, section):
     assert f"[{section}]" in line
 
 
+@pytest.mark.parametrize("role", ["all", "worker"])
+def test_serve_with_a_bundle_that_cannot_be_loaded_ends_before_it_listens(configured, tmp_path, role):
+    ports = "".join(f"[{name}]\nport = {free_port()}\n" for name in ("dicom", "web"))
+    config = configured(f'{ports}[model]\nbundle = "{tmp_path}/no-bundle"\n')
+    done = triage_agent("serve", "--role", role, config=config)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("triage-agent: ")
+    assert "no-bundle" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert "listening" not in done.stderr  # what was received then could not be scored
+
+
+def test_a_listener_needs_no_bundle(agent):
+    running = agent(bundle="/no/bundle", role="listener")
+    assert running.stop() == 0
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 def test_triage_scores_files_and_writes_a_report_a_study(tmp_path, alarming_bundle):
     image = radiograph()
@@ -278,3 +295,20 @@ def test_probes_answer_from_the_start_and_tell_what_is_not_ready(agent, calm_bun
     assert running.get("healthz")[0] == 200
     eventually(running.ready)
     assert running.stop() == 0
+
+
+def test_metrics_tell_what_was_answered_and_who_was_turned_away(agent):
+    running = agent(bundle="/no/bundle", role="listener", pacs_port=free_port())
+    image = radiograph()
+    for _ in range(2):
+        assert list(send(running.port, image).values()) == [0x0000]
+    assert list(send(running.port, radiograph(StudyInstanceUID=None)).values()) == [0xA900]
+    assert send(running.port, image, calling="STRANGER") == {}
+    assert send(running.port, image, called="OTHER") == {}
+    for line in (
+        'triage_store_answers_total{status="0x0000"} 2.0',
+        'triage_store_answers_total{status="0xA900"} 1.0',
+        'triage_rejected_associations_total{reason="calling AE title not recognized"} 1.0',
+        'triage_rejected_associations_total{reason="called AE title not recognized"} 1.0',
+    ):
+        eventually(lambda line=line: line in running.get("metrics")[1])

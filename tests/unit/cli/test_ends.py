@@ -66,16 +66,50 @@ def test_ctrl_c_ends_as_shells_expect(run, story, monkeypatch):
         ["worklist", "--status", "lost"],
         ["worklist", "--priority", "whenever"],
         ["study"],
+        ["retry"],
+        ["retry", "1.2.3", "--failed"],
+        ["bundle", "show"],
+        ["db", "downgrade"],
+        ["worklist", "--no-such-option"],
         ["demo", "--studies", "0"],
         ["triage", "/no/such/file"],
         ["train", "/no/such/folder"],
         ["phantom"],
     ],
 )
-def test_wrong_usage_ends_with_two(run, arguments):
+def test_wrong_usage_ends_with_two_and_one_line_that_says_where_help_is(run, arguments):
     done = run(*arguments)
-    assert done.code == 2
-    assert done.err
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.startswith("triage-agent: ")
+    assert "--help`)" in done.err
+
+
+@pytest.mark.parametrize("group", [[], ["bundle"], ["db"]])
+def test_no_command_at_all_shows_the_help(run, group):
+    done = run(*group)
+    assert (done.code, done.err) == (2, "")
+    assert "Usage:" in done.out
+
+
+@pytest.mark.parametrize("command", [["worklist"], ["study", "1.2.3"], ["retry", "1.2.3"], ["retry", "--failed"]])
+def test_who_looks_on_a_machine_without_a_worklist_is_told_so_and_makes_none(run, tmp_path, command):
+    config = tmp_path / "agent.toml"
+    config.write_text(f'data_dir = "{tmp_path}/var"\n')
+    done = run(*command, "--config", config)
+    assert (done.code, done.out) == (1, "")
+    assert done.err == (
+        f"triage-agent: there is no worklist at {tmp_path}/var/triage.db yet; "
+        "`triage-agent serve` or `triage-agent db upgrade` makes it\n"
+    )
+    assert not (tmp_path / "var").exists()
+
+
+def test_the_migration_of_a_worklist_that_is_not_there_is_none_and_asking_makes_none(run, tmp_path):
+    config = tmp_path / "agent.toml"
+    config.write_text(f'data_dir = "{tmp_path}/var"\n')
+    assert run("db", "current", "--config", config).out == "empty: run `triage-agent db upgrade`\n"
+    assert run("db", "current", "--json", "--config", config).out == '{\n  "revision": null\n}\n'
+    assert not (tmp_path / "var").exists()
 
 
 @pytest.mark.parametrize("text", ["[dicom]\nae_tilte = 1\n", "[nothing]\n", "dicom = [\n", '[[routes]]\nto = "x"\n'])

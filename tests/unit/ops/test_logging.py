@@ -1,5 +1,6 @@
 import json
 import logging
+import warnings
 
 import pytest
 import structlog
@@ -49,11 +50,31 @@ def test_a_value_with_line_breaks_cannot_forge_a_line(lines, form):
     assert len(lines()) == 2
 
 
-@pytest.mark.parametrize(("library", "level"), [("pynetdicom.dimse", logging.INFO), ("pydicom", logging.ERROR)])
-def test_libraries_that_print_data_sets_are_silent(lines, library, level):
+@pytest.mark.parametrize(
+    ("library", "level"),
+    [
+        ("pynetdicom.dimse", logging.INFO),
+        ("pydicom", logging.ERROR),
+        ("apscheduler.scheduler", logging.WARNING),  # of each tick that a slow one made superfluous
+    ],
+)
+def test_libraries_that_print_data_sets_or_chatter_are_silent(lines, library, level):
     configure_logging("json", "debug")
     logging.getLogger(library).log(level, "(0010,0010) PN [DOE^JANE]")
     assert lines() == []
+
+
+def test_an_error_of_the_scheduler_is_heard(lines):
+    configure_logging("console")
+    logging.getLogger("apscheduler.scheduler").error("a job ended abnormally")
+    assert len(lines()) == 1
+
+
+def test_a_warning_of_pydicom_is_not_shown(lines):
+    with warnings.catch_warnings(record=True) as shown:
+        configure_logging("console")
+        warnings.warn_explicit("Invalid value: Doe^Jane", UserWarning, "valuerep.py", 1, module="pydicom.valuerep")
+    assert shown == []
 
 
 def test_a_study_bound_in_context_is_on_every_line_of_its_work(lines):

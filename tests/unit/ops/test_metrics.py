@@ -15,3 +15,14 @@ def test_two_agents_in_one_process_do_not_share_counters():
     first.flagged.inc()
     assert b"triage_flagged_studies_total 1.0" in first.exposition()
     assert b"triage_flagged_studies_total 0.0" in second.exposition()
+
+
+def test_answers_and_rejections_are_counted_by_status_and_reason():
+    metrics = Metrics()
+    for status in ("0x0000", "0x0000", "0xA700"):
+        metrics.stores.labels(status).inc()
+    metrics.rejected.labels("too many associations").inc()
+    shown = metrics.exposition()
+    assert b'triage_store_answers_total{status="0x0000"} 2.0' in shown
+    assert b'triage_store_answers_total{status="0xA700"} 1.0' in shown
+    assert b'triage_rejected_associations_total{reason="too many associations"} 1.0' in shown
