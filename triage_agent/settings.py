@@ -291,11 +291,20 @@ def load_settings(path: Path | None = None) -> Settings:
         raise ConfigurationError(f"{path}: {error.strerror}", remedy="name a readable file with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: not TOML: {error}", remedy="mend that line") from None
+    return build_settings(values, str(path))
+
+
+def build_settings(values: dict[str, Any], where: str) -> Settings:
+    """A configuration of `values`, which came from `where`, and the environment, which goes before them.
+
+    Raises:
+        ConfigurationError: with one line that says what is wrong, where, and how to mend it.
+    """
     _refuse_unknown_variables()
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise ConfigurationError(f"{path}: {_first_problem(error)}") from None
+        raise ConfigurationError(f"{where}: {_first_problem(error)}") from None
     except SettingsError as error:
         raise ConfigurationError(f"environment: {error}", remedy="give lists and tables as JSON") from None
 

@@ -24,7 +24,7 @@ from rich.text import Text
 from triage_agent.cli.options import JsonOption, print_json, stdout
 from triage_agent.cli.worklist import worklist_table
 from triage_agent.domain.vocabulary import ArtifactKind, Status
-from triage_agent.settings import Settings, load_settings
+from triage_agent.settings import Settings, build_settings, load_settings
 
 if TYPE_CHECKING:
     from triage_agent.bootstrap import Agent
@@ -135,7 +135,7 @@ def _site(config: Path | None) -> dict[str, object]:
 
 def _settings(folder: Path, hospital: _Hospital, site: Mapping[str, object]) -> Settings:
     """The agent's configuration, as a site would write it for one PACS and one RIS."""
-    return Settings.model_validate(
+    return build_settings(
         {
             "data_dir": folder,
             "institution": _INSTITUTION,
@@ -160,7 +160,8 @@ def _settings(folder: Path, hospital: _Hospital, site: Mapping[str, object]) -> 
             "web": {"port": _free_port()},
             "storage": {"low_water_percent": 1},
             **site,
-        }
+        },
+        "the demonstration",
     )
 
 

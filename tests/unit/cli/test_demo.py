@@ -2,7 +2,10 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from triage_agent.cli import demo
+from triage_agent.domain.errors import ConfigurationError
 from triage_agent.settings import Settings
 
 HOSPITAL = SimpleNamespace(
@@ -38,3 +41,10 @@ def test_without_a_configuration_it_is_the_embedded_model_with_the_built_in_rule
     settings = demo._settings(tmp_path / "demo", HOSPITAL, demo._site(None))
     assert settings.institution == "Demonstration Hospital"
     assert (settings.model, settings.policy) == (Settings().model, Settings().policy)
+
+
+@pytest.mark.parametrize(("variable", "value"), [("DICOM__AE_TITLE", "A\\B"), ("DICM__PORT", "104")])
+def test_what_the_environment_says_wrongly_is_a_wrong_configuration(tmp_path, monkeypatch, variable, value):
+    monkeypatch.setenv(f"TRIAGE_AGENT__{variable}", value)
+    with pytest.raises(ConfigurationError):
+        demo._settings(tmp_path, HOSPITAL, {})
