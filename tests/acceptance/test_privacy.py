@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from support.agent import eventually
+from support.agent import eventually, free_port
 from support.xrays import radiograph, send, truncated
 
 from triage_agent.simulation import ris as simulated
@@ -86,6 +86,6 @@ def test_a_patients_whole_way_leaves_no_trace_of_who_it_was(
 
 
 def test_what_stands_in_the_place_of_an_instances_uid_is_not_repeated(agent, calm_bundle):
-    running = agent(bundle=calm_bundle, role="listener")
+    running = agent(bundle=calm_bundle, role="listener", pacs_port=free_port())
     assert list(send(running.port, radiograph(SOPInstanceUID="QLORBERT.ZYXWINA")).values()) == [0xA900]
     assert secrets_in(running) == []
