@@ -62,8 +62,7 @@ class Pipeline:
         assessments = self._assess([image.instance for image in claimed])
         for image, assessment in zip(claimed, assessments, strict=True):
             with structlog.contextvars.bound_contextvars(study_instance_uid=image.study_instance_uid):
-                if self._worklist.record_assessment(image, assessment, self._clock()):
-                    self._raise_if_abnormal(image, assessment)
+                self._keep(image, assessment)
 
     def decide_study(self, claimed: ClaimedStudy, owner: str) -> bool:
         """Assess what is left of a complete study, decide, and hand the results to the outbox.
@@ -110,18 +109,21 @@ class Pipeline:
             self._observer.assessed(assessment.outcome, seconds)
         return assessments
 
-    def _raise_if_abnormal(self, image: ClaimedImage, assessment: Assessment) -> None:
+    def _keep(self, image: ClaimedImage, assessment: Assessment) -> None:
+        """Commit an image's assessment, with the raise that it asks for: the flag does not wait (promise 7)."""
         flag = flag_for(image, assessment, self._scorer.identity, self._policy, self._clock())
         if flag is None:
+            self._worklist.record_assessment(image, assessment, self._clock())
             return
-        if self._worklist.raise_flag(flag, self._flag_shipments(flag, image, assessment), self._clock()):
+        shipments = self._flag_shipments(flag, image.instance, assessment)
+        if self._worklist.raise_flag(flag, shipments, self._clock(), assessment):
             self._observer.flagged()
             log.info("raised", priority=flag.priority.value, rule=flag.rule, revision=flag.revision)
 
-    def _flag_shipments(self, flag: Flag, image: ClaimedImage, assessment: Assessment) -> list[Shipment]:
+    def _flag_shipments(self, flag: Flag, instance: StoredInstance, assessment: Assessment) -> list[Shipment]:
         """A flag that cannot be spelled out for a destination is still raised on the worklist."""
         try:
-            return self._shipments(FLAG, flag, [image.instance], [assessment])
+            return self._shipments(FLAG, flag, [instance], [assessment])
         except Exception as error:  # noqa: BLE001 - the raise must not depend on a builder
             log.error("flag_message_failed", error=type(error).__name__)  # noqa: TRY400 - values may name a patient
             return []

@@ -91,6 +91,32 @@ def test_a_flag_for_an_unknown_study_does_nothing(story):
     assert not story.worklist.raise_flag(flag(), [shipment()], story.tick())
 
 
+def test_a_flag_keeps_its_image_s_assessment_along(story):
+    story.receive()
+    (claimed,) = claim_images(story)
+    assert story.worklist.raise_flag(flag(), [shipment()], story.tick(), scored("1.2.1.1", 0.95))
+    detail = story.worklist.study(STUDY)
+    assert (detail.item.priority, len(detail.deliveries)) == (Priority.URGENT, 1)
+    assert detail.instances[0].assessment == scored("1.2.1.1", 0.95)
+    assert not story.worklist.record_assessment(claimed, scored("1.2.1.1", 0.2), story.tick())
+
+
+def test_the_assessment_of_a_flag_that_does_not_raise_is_kept_all_the_same(story):
+    story.receive(requested_priority=Priority.STAT)
+    assert not story.worklist.raise_flag(flag(), [shipment()], story.tick(), scored("1.2.1.1", 0.95))
+    detail = story.worklist.study(STUDY)
+    assert (detail.item.priority, detail.deliveries) == (Priority.STAT, ())
+    assert detail.instances[0].assessment == scored("1.2.1.1", 0.95)
+
+
+def test_a_flag_replaces_no_earlier_assessment(story):
+    story.receive()
+    (claimed,) = claim_images(story)
+    story.worklist.record_assessment(claimed, scored("1.2.1.1", 0.7), story.tick())
+    story.worklist.raise_flag(flag(), (), story.tick(), scored("1.2.1.1", 0.95))
+    assert story.worklist.study(STUDY).instances[0].assessment == scored("1.2.1.1", 0.7)
+
+
 def test_the_first_flag_is_when_the_study_was_flagged(story):
     story.receive()
     first = story.tick()

@@ -83,10 +83,12 @@ class Twins(RuleBasedStateMachine):
         uid = claimed.instance.sop_instance_uid
         self.ask("record_assessment", claimed, scored(uid, probability) if works else failed(uid), self.now)
 
-    @rule(study=STUDIES, revision=st.integers(1, 2), priority=PRIORITIES, to=DESTINATIONS)
-    def a_flag_is_raised(self, study, revision, priority, to):
+    @rule(study=STUDIES, revision=st.integers(1, 2), priority=PRIORITIES, to=DESTINATIONS, assessed=st.booleans())
+    def a_flag_is_raised(self, study, revision, priority, to, assessed):
         shipments = [shipment(f"2.25.{revision}", each) for each in to]
-        self.ask("raise_flag", flag(study, revision, at=self.now, priority=priority), shipments, self.now)
+        raised = flag(study, revision, image=f"{study}.1", at=self.now, priority=priority)
+        kept = scored(raised.sop_instance_uid, raised.probability) if assessed else None
+        self.ask("raise_flag", raised, shipments, self.now, kept)
 
     @rule(owner=OWNERS)
     def a_study_is_claimed(self, owner):

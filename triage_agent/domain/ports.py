@@ -95,8 +95,14 @@ class Worklist(Protocol):
     def record_assessment(self, claimed: ClaimedImage, assessment: Assessment, now: datetime) -> bool:
         """Keep an instance's assessment; False if it had one already (the first stays)."""
 
-    def raise_flag(self, flag: Flag, shipments: Sequence[Shipment], now: datetime) -> bool:
-        """Raise the priority at once; False, and nothing sent, if the study had that priority or a higher one."""
+    def raise_flag(
+        self, flag: Flag, shipments: Sequence[Shipment], now: datetime, assessment: Assessment | None = None
+    ) -> bool:
+        """Raise the priority at once; False, and nothing sent, if the study had that priority or a higher one.
+
+        `assessment`, of the flag's image, is kept in the same transaction, whether or not the priority rises (an
+        earlier one stays): an assessed image is not claimed again, so that its flag would else be lost in between.
+        """
 
     def claim_study(self, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
         """READY to SCORING for the most urgent, then oldest study; None when there is none."""

@@ -68,9 +68,11 @@ class SqlWorklist:
         """See `Worklist.record_assessment`."""
         return self._database.write(lambda session: scoring.record_assessment(session, claimed, assessment, now))
 
-    def raise_flag(self, flag: Flag, shipments: Sequence[Shipment], now: datetime) -> bool:
+    def raise_flag(
+        self, flag: Flag, shipments: Sequence[Shipment], now: datetime, assessment: Assessment | None = None
+    ) -> bool:
         """See `Worklist.raise_flag`."""
-        return self._database.write(lambda session: scoring.raise_flag(session, flag, shipments, now))
+        return self._database.write(lambda session: scoring.raise_flag(session, flag, shipments, now, assessment))
 
     def claim_study(self, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
         """See `Worklist.claim_study`."""

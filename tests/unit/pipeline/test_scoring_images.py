@@ -3,6 +3,7 @@
 import pytest
 from support.story import MODEL
 
+from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.vocabulary import AuditAction, Outcome, Priority, Status
 from triage_agent.results.registry import REGISTRY
 
@@ -61,6 +62,23 @@ def test_an_alerting_image_raises_the_study_at_once_and_tells_who_takes_flags(wa
     assert (item.status, item.priority, item.rule) == (Status.RECEIVING, Priority.URGENT, "alert")
     assert ward.outbox() == [("hl7-oru", "ris")]  # the report waits for completeness, the flag does not
     assert ward.told.flagged == 1
+
+
+def test_an_image_whose_flag_could_not_be_written_is_scored_and_flagged_again(ward, monkeypatch):
+    """As after a kill, or with the database away: nothing may be kept of the image without its flag."""
+
+    def away(*_):
+        raise WorklistUnavailableError("away")
+
+    image = ward.receive(columns=65)
+    with monkeypatch.context() as patched:
+        patched.setattr(ward.worklist, "raise_flag", away)
+        with pytest.raises(WorklistUnavailableError):
+            ward.score_images()
+    assert ward.assessments()[image] is None
+    ward.worklist.give_back("w1", ward.clock())
+    ward.score_images()
+    assert (ward.item().priority, ward.outbox()) == (Priority.URGENT, [("hl7-oru", "ris")])
 
 
 def test_a_second_alerting_image_does_not_raise_again(ward):
