@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from triage_agent.decision.policy import Policy, decide, flag_for
+from triage_agent.decision.policy import Policy, decide, flag_for, flag_of_failed
 from triage_agent.domain.decision import Decision, Flag, ModelIdentity, Route, Shipment
 from triage_agent.domain.errors import UnreadableImageError
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
@@ -132,15 +132,24 @@ class Pipeline:
         self, claimed: ClaimedStudy, decision: Decision, assessments: Sequence[Assessment]
     ) -> tuple[Decision, list[Shipment]]:
         """The decision's artifacts by route; a study whose results cannot be built needs a human."""
-        if decision.event is not Event.DECIDED:
+        if decision.event is Event.DECIDED:
+            try:
+                return decision, self._shipments(DECISION, decision, claimed.instances, assessments)
+            except Exception as error:  # noqa: BLE001 - promise 2: nothing disappears
+                log.error("result_failed", error=type(error).__name__)  # noqa: TRY400 - values may name a patient
+                reason = f"the result could not be built ({type(error).__name__})"
+                decision = replace(
+                    decision, event=Event.FAILED, status_reason=reason, reasons=(*decision.reasons, reason)
+                )
+        flag = flag_of_failed(claimed, decision, assessments)
+        if flag is None:
             return decision, []
-        try:
-            return decision, self._shipments(DECISION, decision, claimed.instances, assessments)
-        except Exception as error:  # noqa: BLE001 - promise 2: nothing disappears
-            log.error("result_failed", error=type(error).__name__)  # noqa: TRY400 - values may name a patient
-            reason = f"the result could not be built ({type(error).__name__})"
-            failed = replace(decision, event=Event.FAILED, status_reason=reason, reasons=(*decision.reasons, reason))
-            return failed, []
+        image, assessment = next(
+            (instance, one)
+            for instance, one in zip(claimed.instances, assessments, strict=True)
+            if instance.sop_instance_uid == flag.sop_instance_uid
+        )
+        return decision, self._flag_shipments(flag, image, assessment)
 
     def _shipments(
         self,

@@ -82,6 +82,37 @@ def test_a_study_of_which_one_image_crashed_the_model_needs_a_human(ward):
     assert ward.outbox() == []
 
 
+@pytest.mark.parametrize("on_arrival", [True, False])
+@pytest.mark.parametrize("reverse", [True, False])
+def test_a_raised_study_that_needs_a_human_is_told_whenever_its_images_were_scored(ward, on_arrival, reverse):
+    images = [lambda: ward.receive(columns=65), lambda: ward.receive(broken=True)]
+    for receive in reversed(images) if reverse else images:
+        receive()
+    if on_arrival:
+        ward.score_images()
+    ward.decide()
+    item = ward.item()
+    assert (item.status, item.finding, item.priority) == (Status.NEEDS_HUMAN, Finding.ABNORMAL, Priority.URGENT)
+    assert ward.outbox() == [("hl7-oru", "ris")]
+
+
+def test_a_raise_that_was_told_on_arrival_is_not_told_again_by_a_failure(ward):
+    ward.receive(columns=65)
+    ward.score_images()
+    ward.receive(broken=True)
+    ward.decide()
+    assert ward.item().status is Status.NEEDS_HUMAN
+    assert len(ward.outbox()) == 1
+
+
+def test_a_failure_that_raises_nothing_tells_nobody(ward):
+    ward.receive(columns=66)
+    ward.receive(broken=True)
+    ward.decide()
+    assert (ward.item().status, ward.item().priority) == (Status.NEEDS_HUMAN, Priority.ROUTINE)
+    assert ward.outbox() == []
+
+
 def test_a_result_that_cannot_be_built_leaves_the_study_to_a_human_at_its_priority(ward, monkeypatch):
     monkeypatch.setattr("triage_agent.pipeline.REGISTRY", failing("sr"))
     ward.receive(columns=65)
@@ -91,7 +122,7 @@ def test_a_result_that_cannot_be_built_leaves_the_study_to_a_human_at_its_priori
     assert item.status is Status.NEEDS_HUMAN
     assert item.status_reason == "the result could not be built (KeyError)"
     assert item.priority is Priority.URGENT  # what the scores ask for stands
-    assert ward.outbox() == []
+    assert ward.outbox() == [("hl7-oru", "ris")]  # no report, but the raise is told
     assert "Doe" not in str(lines)
 
 
