@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from support.story import LEASE, RULE, T0, decision, failed, flag, received, scored, shipment
+from support.story import LEASE, REPORT, RULE, T0, decision, failed, flag, received, scored, shipment
 
 from triage_agent.domain.vocabulary import Event, Finding, Priority
 from triage_agent.worklist import MemoryWorklist, SqlWorklist, open_engine
@@ -63,6 +63,13 @@ class Twins(RuleBasedStateMachine):
     def an_image_comes(self, study, number, priority, digest):
         image = received(study, f"{study}.{number}", self.now, digest * 64, requested_priority=priority)
         self.ask("register", image, RULE)
+
+    @rule(study=STUDIES, number=st.integers(5, 7), priority=PRIORITIES)
+    def a_report_comes(self, study, number, priority):
+        report = received(
+            study, f"{study}.{number}", self.now, sop_class_uid=REPORT, requested_priority=priority, patient_id="P1"
+        )
+        self.ask("register", report, RULE)
 
     @rule(ask=st.booleans())
     def studies_complete(self, ask):

@@ -63,9 +63,10 @@ class Worklist(Protocol):
     def register(self, received: ReceivedInstance, rule: CompletenessRule) -> Registered:
         """Put an instance and its study on the worklist; returns after commit.
 
-        A new instance applies IMAGE_RECEIVED (a concluded study opens its next revision), sets the next completeness
-        check by `rule`, raises the priority to the header's, and writes an audit event. A CONFLICT or DUPLICATE
-        only writes its audit event.
+        A new radiograph (by its SOP class) applies IMAGE_RECEIVED (a concluded study opens its next revision) and sets
+        the next completeness check by `rule`. Any other object applies OBJECT_RECEIVED: it is counted and kept, and
+        neither reopens a study nor delays its completion. Both raise the priority to the header's and write an audit
+        event. A CONFLICT or DUPLICATE only writes its audit event.
         """
 
     def digest_of(self, sop_instance_uid: str) -> str | None:

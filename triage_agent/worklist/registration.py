@@ -29,7 +29,7 @@ def register(session: Session, received: ReceivedInstance, rule: CompletenessRul
         revision = 1
         _insert_study(session, received, rule)
     else:
-        revision = study.revision + opens_revision(study.status, Event.IMAGE_RECEIVED)
+        revision = study.revision + opens_revision(study.status, header.event)
     _insert_instance(session, received, revision)
     append_audit(session, trail.instance_received(received, Registered.NEW, header.study_instance_uid))
     if study is not None:
@@ -92,32 +92,39 @@ def _insert_instance(session: Session, received: ReceivedInstance, revision: int
 
 
 def _add_to_study(session: Session, study: StudyRow, received: ReceivedInstance, rule: CompletenessRule) -> None:
-    at = received.received_at
-    afresh = opens_revision(study.status, Event.IMAGE_RECEIVED)
-    first = at if afresh else min(study.first_received_at, at)
-    last = at if afresh else max(study.last_received_at, at)
-    wanted = received.header.requested_priority
+    event, wanted = received.header.event, received.header.requested_priority
     raised = study.priority.raised_to(wanted)
     advance(
         session,
         study,
-        Event.IMAGE_RECEIVED,
+        event,
         actor=received.source,
-        at=at,
+        at=received.received_at,
         columns={
             **{name: getattr(study, name) or text for name, text in _described(received.header).items()},
-            "status_reason": None,
             "priority": raised,
             "priority_at_arrival": study.priority_at_arrival.raised_to(wanted),
             "instances": study.instances + 1,
-            "first_received_at": first,
-            "last_received_at": last,
-            "next_check_at": rule.next_check(first, last),
-            "asked": 0 if afresh else study.asked,
+            **(_awaiting_more(study, received, rule) if event is Event.IMAGE_RECEIVED else {}),
         },
     )
     if raised is not study.priority:
         append_audit(session, trail.priority_requested(received, study.priority, raised))
+
+
+def _awaiting_more(study: StudyRow, received: ReceivedInstance, rule: CompletenessRule) -> dict[str, object]:
+    """The assembly of a study that one more image has come for."""
+    at = received.received_at
+    afresh = opens_revision(study.status, received.header.event)
+    first = at if afresh else min(study.first_received_at, at)
+    last = at if afresh else max(study.last_received_at, at)
+    return {
+        "status_reason": None,
+        "first_received_at": first,
+        "last_received_at": last,
+        "next_check_at": rule.next_check(first, last),
+        "asked": 0 if afresh else study.asked,
+    }
 
 
 def due_for_completion(session: Session, now: datetime, limit: int) -> Sequence[AssemblyView]:

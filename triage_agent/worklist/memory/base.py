@@ -7,7 +7,7 @@ from datetime import datetime
 
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.states import next_status, opens_revision
-from triage_agent.domain.vocabulary import Event
+from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.memory.rows import Image, Lease, OutboxEntry, StudyEntry
 
@@ -30,7 +30,8 @@ class Rows:
         study.item = replace(study.item, status=after, revision=study.item.revision + afresh)
         if afresh:
             study.attempts = 0
-        study.lease = Lease()
+        if after is not Status.SCORING:
+            study.lease = Lease()
         if after is not before:
             self._audit.append(
                 trail.status_changed(

@@ -36,10 +36,13 @@ class Intake(Rows):
             return Registered.NEW
 
     def _add_to_study(self, study: StudyEntry, received: ReceivedInstance, rule: CompletenessRule) -> None:
-        afresh = opens_revision(study.item.status, Event.IMAGE_RECEIVED)
+        event = received.header.event
+        afresh = opens_revision(study.item.status, event)
         before = study.item.priority
-        self._advance(study, Event.IMAGE_RECEIVED, received.source, received.received_at)
-        study.add(received, rule, afresh=afresh)
+        self._advance(study, event, received.source, received.received_at)
+        study.add(received)
+        if event is Event.IMAGE_RECEIVED:
+            study.await_more(received.received_at, rule, afresh=afresh)
         if study.item.priority is not before:
             self._audit.append(trail.priority_requested(received, before, study.item.priority))
 
