@@ -67,7 +67,8 @@ class Pipeline:
     def decide_study(self, claimed: ClaimedStudy, owner: str) -> bool:
         """Assess what is left of a complete study, decide, and hand the results to the outbox.
 
-        False if the study moved on meanwhile (an image came, the lease ran out): then nothing was written.
+        False if the study moved on meanwhile (an image came, the lease ran out): then only what its images were
+        assessed as is kept, since that stays true.
         """
         with structlog.contextvars.bound_contextvars(study_instance_uid=claimed.study_instance_uid):
             missing = [instance for instance in claimed.instances if self._needs_assessment(instance)]
@@ -81,6 +82,9 @@ class Pipeline:
             written = self._worklist.decide(decision, fresh, shipments, owner)
             if written:
                 self._observer.decided(decision.finding)
+            elif claimed.attempt <= MAX_ATTEMPTS:
+                for instance, assessment in zip(missing, fresh, strict=True):
+                    self._keep(_as_image(claimed, instance), assessment)
             log.info(
                 "decided" if written else "decision_dropped_study_moved_on",
                 outcome=decision.event.value,
@@ -172,6 +176,15 @@ class Pipeline:
         )
         artifacts = {kind: REGISTRY[kind].build(context) for kind in {kind for kind, _ in wanted}}
         return [Shipment(artifact=artifacts[kind], destination=to) for kind, to in wanted]
+
+
+def _as_image(claimed: ClaimedStudy, instance: StoredInstance) -> ClaimedImage:
+    return ClaimedImage(
+        study_instance_uid=claimed.study_instance_uid,
+        revision=claimed.revision,
+        priority=claimed.priority,
+        instance=instance,
+    )
 
 
 def _given_up(instances: Sequence[StoredInstance]) -> list[Assessment]:

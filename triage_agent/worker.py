@@ -47,8 +47,13 @@ class Worker:
 class Loop:
     """A thread that repeats a step while there is something to do, and otherwise waits to be woken."""
 
-    def __init__(self, name: str, step: Callable[[], bool], recover: Callable[[], None] = lambda: None) -> None:
-        """`recover` is called before the step after one that failed: it frees what that one held."""
+    def __init__(
+        self, name: str, step: Callable[[], bool], recover: Callable[[bool], None] = lambda _counted: None
+    ) -> None:
+        """`recover` is called before the step after one that failed: it frees what that one held.
+
+        It is told whether the failure counts as an attempt at that: not where the database was away.
+        """
         self.name = name
         self._step = step
         self._recover = recover
@@ -77,23 +82,23 @@ class Loop:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        failed = False
+        counted: bool | None = None  # None: no step failed that something may still be held of
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                if failed:
-                    self._recover()
-                    failed = False
+                if counted is not None:
+                    self._recover(counted)
+                    counted = None
                 busy = self._step()
             except WorklistUnavailableError as error:
-                failed = True
+                counted = bool(counted)
                 log.warning("worklist_unavailable", loop=self.name, error=error.message)
                 self._stopping.wait(_DATABASE_AWAY_SECONDS)
                 continue
             except Exception as error:  # noqa: BLE001 - a bug in one step must not end the loop
                 # What was claimed is given back, and is tried a bounded number of times. The log gets the frames and
                 # not the message, which may quote what a patient is called.
-                failed = True
+                counted = True
                 frames = [str(frame) for frame in traceback.extract_tb(error.__traceback__)]
                 log.error("step_failed", loop=self.name, error=type(error).__name__, frames=frames)  # noqa: TRY400
                 self._stopping.wait(_DATABASE_AWAY_SECONDS)

@@ -178,6 +178,34 @@ def test_attempts_are_counted_within_a_revision(story):
     assert story.claim().attempt == 1
 
 
+def test_an_image_that_interrupts_the_decision_sets_the_attempts_back(story):
+    story.claimed()
+    for _ in range(MAX_ATTEMPTS + 1):
+        story.receive()
+        story.complete()
+        assert story.claim().attempt == 1
+
+
+def test_an_attempt_that_ended_well_is_not_counted(story):
+    story.claimed()
+    for _ in range(MAX_ATTEMPTS + 1):
+        assert story.worklist.give_back("w1", story.tick(), counted=False) == 1
+        assert story.claim().attempt == 1
+    story.worklist.give_back("w1", story.tick())
+    assert story.claim().attempt == 2
+
+
+def test_an_image_that_was_given_back_well_can_be_claimed_for_ever(story):
+    story.receive()
+    for _ in range(MAX_ATTEMPTS + 1):
+        assert uids(claim_images(story)) == ["1.2.1.1"]
+        assert story.worklist.give_back("w1", story.tick(), counted=False) == 1
+    for _ in range(MAX_ATTEMPTS):
+        assert uids(claim_images(story)) == ["1.2.1.1"]
+        story.worklist.give_back("w1", story.tick())
+    assert claim_images(story) == []
+
+
 def test_a_decision_shows_on_the_list(story):
     story.claimed()
     assert story.decide(status_reason="1 of 2 images could not be scored")

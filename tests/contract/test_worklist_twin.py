@@ -163,14 +163,14 @@ class Twins(RuleBasedStateMachine):
             else:
                 worklist.delivery_failed(delivery, end, self.now + LEASE if end == "later" else None, self.now)
 
-    @rule(owner=OWNERS, what=st.sampled_from(["give_back", "renew", "expire", "expire"]))
-    def leases_move(self, owner, what):
+    @rule(owner=OWNERS, what=st.sampled_from(["give_back", "renew", "expire", "expire"]), counted=st.booleans())
+    def leases_move(self, owner, what, counted):
         if what == "expire":
             self.ask("expire_leases", self.now)
         elif what == "renew":
             self.ask("renew_leases", owner, self.now, LEASE)
         else:
-            self.ask("give_back", owner, self.now)
+            self.ask("give_back", owner, self.now, counted=counted)
 
     @rule(study=STUDIES, everything=st.booleans())
     def a_person_retries(self, study, everything):

@@ -78,9 +78,11 @@ class Steps:
         self.results = list(results)
         self.count = 0
         self.changed = threading.Condition()
+        self.told = []
 
-    def __call__(self):
+    def __call__(self, *arguments):
         with self.changed:
+            self.told += arguments
             result = self.results[min(self.count, len(self.results) - 1)]
             self.count += 1
             self.changed.notify_all()
@@ -183,6 +185,24 @@ def test_what_a_failed_step_held_is_freed_before_the_next_also_when_that_takes_s
     looping(steps, recover)
     assert steps.reached(4)
     assert recover.count == 2
+
+
+@pytest.mark.parametrize(
+    ("failures", "counted"),
+    [
+        ([WorklistUnavailableError("away")], False),
+        ([RuntimeError("a bug")], True),
+        ([RuntimeError("a bug"), WorklistUnavailableError("away")], True),
+    ],
+)
+def test_what_a_failed_step_held_counts_as_tried_unless_the_database_was_away(looping, monkeypatch, failures, counted):
+    monkeypatch.setattr(module, "_DATABASE_AWAY_SECONDS", 0.001)
+    monkeypatch.setattr(module, "_IDLE_SECONDS", 0.001)
+    steps = Steps(failures[0], IDLE)
+    recover = Steps(*failures[1:], None)
+    looping(steps, recover)
+    assert steps.reached(3)
+    assert set(recover.told) == {counted}
 
 
 def test_after_an_error_a_loop_waits_and_can_still_be_stopped_at_once(monkeypatch):

@@ -117,8 +117,12 @@ class Worklist(Protocol):
         becomes the higher of the study's and the decision's.
         """
 
-    def give_back(self, owner: str, now: datetime) -> int:
-        """Release everything that `owner` holds (studies to READY, images and deliveries free); returns how many."""
+    def give_back(self, owner: str, now: datetime, *, counted: bool = True) -> int:
+        """Release everything that `owner` holds (studies to READY, images and deliveries free); returns how many.
+
+        `counted=False` takes the attempts at studies and images back: nothing was wrong with them, their worker was
+        told to stop, or could not work at all. Attempts to send stay counted, since something may have been sent.
+        """
 
     def renew_leases(self, owner: str, now: datetime, lease: timedelta) -> int:
         """Extend every lease that `owner` holds to `now + lease`; returns how many.

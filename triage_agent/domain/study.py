@@ -94,7 +94,7 @@ class ClaimedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedStudy:
-    """A complete study that a worker holds, to decide it; `attempt` counts from 1 in its revision."""
+    """A complete study that a worker holds, to decide it; `attempt` counts from 1 since its last image or revision."""
 
     study_instance_uid: str
     revision: int

@@ -84,9 +84,9 @@ class SqlWorklist:
         """See `Worklist.decide`."""
         return self._database.write(lambda session: scoring.decide(session, decision, assessments, shipments, owner))
 
-    def give_back(self, owner: str, now: datetime) -> int:
+    def give_back(self, owner: str, now: datetime, *, counted: bool = True) -> int:
         """See `Worklist.give_back`."""
-        return self._database.write(lambda session: leases.give_back(session, owner, now))
+        return self._database.write(lambda session: leases.give_back(session, owner, now, counted=counted))
 
     def renew_leases(self, owner: str, now: datetime, lease: timedelta) -> int:
         """See `Worklist.renew_leases`."""

@@ -8,6 +8,7 @@ from support.story import LEASE, MODEL, RULE
 
 from triage_agent.domain.vocabulary import Finding, Outcome, Priority, Status
 from triage_agent.results.registry import REGISTRY
+from triage_agent.worklist import MAX_ATTEMPTS
 
 
 def failing(kind, message="Doe^Jane"):
@@ -139,6 +140,42 @@ def test_an_image_that_comes_while_a_study_is_decided_drops_the_decision(ward):
     assert "decision_dropped_study_moved_on" in {line["event"] for line in lines}
     ward.decide()
     assert ward.item().probability == pytest.approx((0.1 + 0.95) / 2)
+
+
+def test_images_that_keep_coming_cost_no_score_and_no_attempt(ward):
+    """Each interrupts the decision; what was scored for it stays true, and nothing crashed."""
+    ward.receive(columns=64)
+    for _ in range(MAX_ATTEMPTS + 1):
+        claimed = ward.claimed()
+        ward.receive(columns=66)
+        assert not ward.pipeline.decide_study(claimed, "w1")
+    assert ward.decide()
+    assert ward.scorer.batches == [[64]] + [[66]] * (MAX_ATTEMPTS + 1)
+    assert ward.item().status is Status.DECIDED
+
+
+def test_a_decision_that_is_dropped_raises_all_the_same_where_an_image_alerts(ward):
+    ward.receive(columns=65)
+    claimed = ward.claimed()
+    ward.receive(columns=64)
+    assert not ward.pipeline.decide_study(claimed, "w1")
+    assert (ward.item().status, ward.item().priority) == (Status.RECEIVING, Priority.URGENT)
+    assert ward.outbox() == [("hl7-oru", "ris")]
+    assert ward.told.flagged == 1
+
+
+def test_a_study_that_was_given_up_is_tried_again_when_an_image_interrupts_that(ward):
+    image = ward.receive(columns=64)
+    for _ in range(MAX_ATTEMPTS):
+        ward.claimed("killed")
+        ward.now += 2 * LEASE
+        ward.worklist.expire_leases(ward.now)
+    claimed = ward.claimed()
+    ward.receive(columns=66)
+    assert not ward.pipeline.decide_study(claimed, "w1")
+    assert ward.assessments()[image] is None
+    ward.decide()
+    assert ward.item().status is Status.DECIDED
 
 
 def test_whoever_lost_its_lease_decides_nothing(ward):

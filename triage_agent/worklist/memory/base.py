@@ -28,7 +28,7 @@ class Rows:
         after = next_status(before, event)
         afresh = opens_revision(before, event)
         study.item = replace(study.item, status=after, revision=study.item.revision + afresh)
-        if afresh:
+        if afresh or event is Event.IMAGE_RECEIVED:
             study.attempts = 0
         if after is not Status.SCORING:
             study.lease = Lease()
