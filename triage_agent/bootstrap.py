@@ -269,6 +269,7 @@ class _Start:
             institution=settings.institution,
             clock=utc_now,
             observer=Observer(assessed=assessed, flagged=flagged, decided=decided),
+            batch=settings.model.batch,
         )
         lease = timedelta(seconds=settings.worker.lease_seconds)
         worker = Worker(

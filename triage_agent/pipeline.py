@@ -47,7 +47,9 @@ class Pipeline:
         institution: str,
         clock: Clock,
         observer: Observer,
+        batch: int,
     ) -> None:
+        """`batch` is how many images are decoded and held in memory at once."""
         self._worklist = worklist
         self._spool = spool
         self._scorer = scorer
@@ -56,6 +58,7 @@ class Pipeline:
         self._institution = institution
         self._clock = clock
         self._observer = observer
+        self._batch = batch
 
     def score_images(self, claimed: Sequence[ClaimedImage]) -> None:
         """Assess images of studies that are still receiving, and raise those that already show an abnormality."""
@@ -102,13 +105,18 @@ class Pipeline:
         return known.outcome is Outcome.SCORED and known.bundle_digest != self._scorer.identity.digest
 
     def _assess(self, instances: Sequence[StoredInstance]) -> list[Assessment]:
-        """One assessment an instance, in order; decodes all, then asks the model once."""
+        """One assessment an instance, in order, a batch at a time: a study may have more images than fit in memory."""
+        batches = [instances[start : start + self._batch] for start in range(0, len(instances), self._batch)]
+        return [assessment for batch in batches for assessment in self._assess_batch(batch)]
+
+    def _assess_batch(self, instances: Sequence[StoredInstance]) -> list[Assessment]:
+        """Decodes all, then asks the model once."""
         started = time.perf_counter()
         loaded = [load_instance(self._spool / instance.path) for instance in instances]
         assessments = score_loaded(
             [(instance.sop_instance_uid, what) for instance, what in zip(instances, loaded, strict=True)], self._scorer
         )
-        seconds = (time.perf_counter() - started) / max(1, len(instances))
+        seconds = (time.perf_counter() - started) / len(instances)
         for assessment in assessments:
             self._observer.assessed(assessment.outcome, seconds)
         return assessments

@@ -15,6 +15,7 @@ from triage_agent.pipeline import Observer, Pipeline
 from triage_agent.worklist import MemoryWorklist
 
 STUDY = "1.2.1"
+BATCH = 3
 SIDE = 64  # the smallest that the quality gate takes; the columns tell the scorer which image it has
 
 
@@ -80,6 +81,7 @@ class Ward:
             institution="",
             clock=self.clock,
             observer=self.told.as_observer(),
+            batch=BATCH,
         )
 
     def receive(self, *, columns=64, study=STUDY, broken=False, **elements):

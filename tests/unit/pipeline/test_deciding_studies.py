@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 from support.story import LEASE, MODEL, RULE
 
 from triage_agent.domain.vocabulary import Finding, Outcome, Priority, Status
+from triage_agent.pipeline import load_instance
 from triage_agent.results.registry import REGISTRY
 from triage_agent.worklist import MAX_ATTEMPTS
 
@@ -29,6 +30,19 @@ def test_what_was_scored_on_arrival_is_not_scored_again(ward):
     item = ward.item()
     assert (item.status, item.finding, item.probability) == (Status.DECIDED, Finding.NORMAL, pytest.approx(0.25))
     assert ward.told.decided == [Finding.NORMAL]
+
+
+def test_a_large_study_is_decoded_batch_by_batch(ward, monkeypatch):
+    steps, score = [], ward.scorer.score
+    monkeypatch.setattr(
+        "triage_agent.pipeline.load_instance", lambda path: (steps.append("load"), load_instance(path))[1]
+    )
+    ward.scorer.score = lambda images: (steps.append("score"), score(images))[1]
+    for _ in range(7):
+        ward.receive(columns=64)
+    ward.decide()
+    assert steps == [*["load"] * 3, "score", *["load"] * 3, "score", "load", "score"]
+    assert ward.item().status is Status.DECIDED
 
 
 def test_a_score_of_another_bundle_is_made_again(ward):
