@@ -271,6 +271,7 @@ class _Start:
             observer=Observer(assessed=assessed, flagged=flagged, decided=decided),
             batch=settings.model.batch,
         )
+        self._checks["model"] = pipeline.check_model
         lease = timedelta(seconds=settings.worker.lease_seconds)
         worker = Worker(
             pipeline=pipeline,

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import structlog
 
 from triage_agent.decision.policy import Policy, decide, flag_for, flag_of_failed
 from triage_agent.domain.decision import Decision, Flag, ModelIdentity, Route, Shipment
-from triage_agent.domain.errors import UnreadableImageError
+from triage_agent.domain.errors import ModelUnavailableError, UnreadableImageError
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, StoredInstance
 from triage_agent.domain.vocabulary import Event, Finding, Outcome
@@ -22,6 +23,9 @@ from triage_agent.results.registry import REGISTRY, ResultContext
 from triage_agent.worklist.limits import MAX_ATTEMPTS
 
 log = structlog.get_logger(__name__)
+
+# What every model can score: if it fails on this one too, the fault is not in the image that it failed on.
+_TEST_IMAGE = np.linspace(0.0, 1.0, 224 * 224, dtype=np.float32).reshape(224, 224)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +63,33 @@ class Pipeline:
         self._clock = clock
         self._observer = observer
         self._batch = batch
+        self._model_failure: ModelUnavailableError | None = None
+
+    def check_model(self) -> None:
+        """Whether the model can score, as far as was seen; asks it nothing.
+
+        Raises:
+            ModelUnavailableError: it failed on the built-in image, and has not been seen to work since.
+        """
+        if (failure := self._model_failure) is not None:
+            raise ModelUnavailableError(failure.message, remedy=failure.remedy)
+
+    def try_model_again(self) -> None:
+        """Where the model failed before, ask it once more, so that no work is claimed only to be given back.
+
+        Raises:
+            ModelUnavailableError: it still fails.
+        """
+        if self._model_failure is not None:
+            check_model(self._scorer)
+            self._model_failure = None
 
     def score_images(self, claimed: Sequence[ClaimedImage]) -> None:
-        """Assess images of studies that are still receiving, and raise those that already show an abnormality."""
+        """Assess images of studies that are still receiving, and raise those that already show an abnormality.
+
+        Raises:
+            ModelUnavailableError: the model scores nothing at all; nothing was written.
+        """
         assessments = self._assess([image.instance for image in claimed])
         for image, assessment in zip(claimed, assessments, strict=True):
             with structlog.contextvars.bound_contextvars(study_instance_uid=image.study_instance_uid):
@@ -72,6 +100,9 @@ class Pipeline:
 
         False if the study moved on meanwhile (an image came, the lease ran out): then only what its images were
         assessed as is kept, since that stays true.
+
+        Raises:
+            ModelUnavailableError: the model scores nothing at all; nothing was written.
         """
         with structlog.contextvars.bound_contextvars(study_instance_uid=claimed.study_instance_uid):
             missing = [instance for instance in claimed.instances if self._needs_assessment(instance)]
@@ -113,9 +144,12 @@ class Pipeline:
         """Decodes all, then asks the model once."""
         started = time.perf_counter()
         loaded = [load_instance(self._spool / instance.path) for instance in instances]
-        assessments = score_loaded(
-            [(instance.sop_instance_uid, what) for instance, what in zip(instances, loaded, strict=True)], self._scorer
-        )
+        named = [(instance.sop_instance_uid, what) for instance, what in zip(instances, loaded, strict=True)]
+        try:
+            assessments = score_loaded(named, self._scorer)
+        except ModelUnavailableError as error:
+            self._model_failure = error
+            raise
         seconds = (time.perf_counter() - started) / len(instances)
         for assessment in assessments:
             self._observer.assessed(assessment.outcome, seconds)
@@ -218,7 +252,11 @@ def load_instance(path: Path) -> Displayable | Skipped | UnreadableImageError:
 def score_loaded(
     loaded: Sequence[tuple[str, Displayable | Skipped | UnreadableImageError]], scorer: ImageScorer
 ) -> list[Assessment]:
-    """One assessment for each (SOP Instance UID, what loading gave), in order."""
+    """One assessment for each (SOP Instance UID, what loading gave), in order.
+
+    Raises:
+        ModelUnavailableError: the model scores nothing at all, not even a built-in image.
+    """
     displayable = [(uid, what) for uid, what in loaded if isinstance(what, Displayable)]
     probabilities = dict(
         zip([uid for uid, _ in displayable], _score([what for _, what in displayable], scorer), strict=True)
@@ -258,5 +296,21 @@ def _score(images: Sequence[Displayable], scorer: ImageScorer) -> list[float | s
     except Exception as error:  # noqa: BLE001 - promise 2: a crash of the model costs one study its score
         log.error("model_failed", images=len(images), error=type(error).__name__)  # noqa: TRY400
         if len(images) == 1:
+            check_model(scorer)  # a broken model would else leave every study of the queue to a human
             return [f"the model failed on this image ({type(error).__name__})"]
         return [result for image in images for result in _score([image], scorer)]
+
+
+def check_model(scorer: ImageScorer) -> None:
+    """Have a built-in image scored.
+
+    Raises:
+        ModelUnavailableError: it cannot be.
+    """
+    remedy = "see `triage-agent check`; a device that failed may need a restart of the worker"
+    try:
+        (probability,) = scorer.score([_TEST_IMAGE])
+    except Exception as error:
+        raise ModelUnavailableError(f"the model scores nothing ({type(error).__name__})", remedy=remedy) from error
+    if not 0.0 <= probability <= 1.0:
+        raise ModelUnavailableError("the model gives no probabilities", remedy=remedy)

@@ -19,17 +19,25 @@ BATCH = 3
 SIDE = 64  # the smallest that the quality gate takes; the columns tell the scorer which image it has
 
 
+BUILT_IN = 224
+
+
 class FakeScorer:
-    """Gives an image the probability of its width; a width without one crashes it."""
+    """Gives an image the probability of its width; a width without one crashes it, the pipeline's own does not."""
 
     identity = MODEL
 
     def __init__(self, probabilities):
         self.probabilities = probabilities
         self.batches = []
+        self.checks = 0
+        self.broken = False
 
     def score(self, images):
         widths = [image.shape[1] for image in images]
+        if widths == [BUILT_IN]:
+            self.checks += 1
+            return [float("nan") if self.broken else 0.5]
         self.batches.append(widths)
         if missing := set(widths) - self.probabilities.keys():
             raise RuntimeError(f"Doe^Jane crashed it: {missing}")
