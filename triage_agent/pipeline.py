@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import structlog
+from pydicom import Dataset
 
-from triage_agent.decision.policy import Policy, decide, flag_for, flag_of_failed
+from triage_agent.decision.policy import Policy, decide, flag_for, flag_of_failed, of_several_patients
 from triage_agent.domain.decision import Decision, Flag, ModelIdentity, Route, Shipment
 from triage_agent.domain.errors import ModelUnavailableError, UnreadableImageError
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
@@ -19,6 +20,7 @@ from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, St
 from triage_agent.domain.vocabulary import Event, Finding, Outcome
 from triage_agent.imaging.load import Displayable, Skipped, load_for_scoring, read_headers
 from triage_agent.results.context import DECISION, FLAG
+from triage_agent.results.header import name_several_patients
 from triage_agent.results.registry import REGISTRY, ResultContext
 from triage_agent.worklist.limits import MAX_ATTEMPTS
 
@@ -169,7 +171,7 @@ class Pipeline:
     def _flag_shipments(self, flag: Flag, instance: StoredInstance, assessment: Assessment) -> list[Shipment]:
         """A flag that cannot be spelled out for a destination is still raised on the worklist."""
         try:
-            return self._shipments(FLAG, flag, [instance], [assessment])
+            return self._shipments(FLAG, flag, [read_headers(self._spool / instance.path)], [assessment])
         except Exception as error:  # noqa: BLE001 - the raise must not depend on a builder
             log.error("flag_message_failed", error=type(error).__name__)  # noqa: TRY400 - values may name a patient
             return []
@@ -177,10 +179,15 @@ class Pipeline:
     def _results_of(
         self, claimed: ClaimedStudy, decision: Decision, assessments: Sequence[Assessment]
     ) -> tuple[Decision, list[Shipment]]:
-        """The decision's artifacts by route; a study whose results cannot be built needs a human."""
+        """The decision's artifacts by route; a study of several patients, or without results, needs a human."""
+        if decision.event is Event.EXCLUDED:
+            return decision, []
+        headers = [_header(self._spool / instance.path) for instance in claimed.instances]
+        if name_several_patients([header for header in headers if header is not None]):
+            return of_several_patients(decision), []
         if decision.event is Event.DECIDED:
             try:
-                return decision, self._shipments(DECISION, decision, claimed.instances, assessments)
+                return decision, self._shipments(DECISION, decision, _all_read(headers), assessments)
             except Exception as error:  # noqa: BLE001 - promise 2: nothing disappears
                 log.error("result_failed", error=type(error).__name__)  # noqa: TRY400 - values may name a patient
                 reason = f"the result could not be built ({type(error).__name__})"
@@ -201,7 +208,7 @@ class Pipeline:
         self,
         occasion: str,
         result: Decision | Flag,
-        instances: Sequence[StoredInstance],
+        headers: Sequence[Dataset],
         assessments: Sequence[Assessment],
     ) -> list[Shipment]:
         """What the routes ask for on this occasion; each kind is built once, whatever the number of destinations."""
@@ -212,12 +219,28 @@ class Pipeline:
             return []
         context = ResultContext(
             result=result,
-            headers=tuple(read_headers(self._spool / instance.path) for instance in instances),
+            headers=tuple(headers),
             assessments=tuple(assessments),
             institution=self._institution,
         )
         artifacts = {kind: REGISTRY[kind].build(context) for kind in {kind for kind, _ in wanted}}
         return [Shipment(artifact=artifacts[kind], destination=to) for kind, to in wanted]
+
+
+def _header(path: Path) -> Dataset | None:
+    """None where it cannot be read."""
+    try:
+        return read_headers(path)
+    except Exception as error:  # noqa: BLE001 - promise 2: whatever a file does, its study comes to an end
+        log.warning("header_failed", error=type(error).__name__)  # values may name a patient
+        return None
+
+
+def _all_read(headers: Sequence[Dataset | None]) -> list[Dataset]:
+    read = [header for header in headers if header is not None]
+    if len(read) < len(headers):
+        raise UnreadableImageError("the header of an instance cannot be read")
+    return read
 
 
 def _as_image(claimed: ClaimedStudy, instance: StoredInstance) -> ClaimedImage:

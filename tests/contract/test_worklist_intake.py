@@ -34,6 +34,17 @@ def test_empty_texts_are_none_until_an_image_brings_them(story):
     assert (story.item().patient_id, story.item().patient_name) == ("P1", "Doe^Jane")
 
 
+def test_the_patient_on_the_list_is_never_made_of_two_headers(story):
+    story.receive(patient_id="", patient_name="Doe^Jane")
+    assert (story.item().patient_id, story.item().patient_name) == (None, "Doe^Jane")
+    story.receive(patient_id="", patient_name="Poe^Joe")
+    assert story.item().patient_name == "Doe^Jane"
+    story.receive(patient_id="42", patient_name="")
+    assert (story.item().patient_id, story.item().patient_name) == ("42", None)
+    story.receive(patient_id="42", patient_name="Roe^Rick")
+    assert (story.item().patient_id, story.item().patient_name) == ("42", None)
+
+
 def test_an_image_is_registered_with_what_was_received(worklist):
     worklist.register(received(digest="b" * 64), RULE)
     assert worklist.digest_of("1.2.1.1") == "b" * 64

@@ -16,6 +16,7 @@ from triage_agent.domain.vocabulary import Event, Finding, Priority
 from triage_agent.worklist import MemoryWorklist, SqlWorklist, open_engine
 
 STUDIES = st.sampled_from(["1.2.1", "1.2.2", "1.2.3"])
+PATIENTS = st.sampled_from([("", ""), ("", "Doe^Jane"), ("42", ""), ("43", "Roe^Rick")])
 OWNERS = st.sampled_from(["w1", "w2"])
 PRIORITIES = st.sampled_from(Priority)
 PROBABILITIES = st.sampled_from([0.0, 0.25, 0.5, 1.0])
@@ -59,9 +60,10 @@ class Twins(RuleBasedStateMachine):
     def time_passes(self, seconds):
         self.now += timedelta(seconds=seconds)
 
-    @rule(study=STUDIES, number=st.integers(1, 4), priority=PRIORITIES, digest=st.sampled_from("aab"))
-    def an_image_comes(self, study, number, priority, digest):
-        image = received(study, f"{study}.{number}", self.now, digest * 64, requested_priority=priority)
+    @rule(study=STUDIES, number=st.integers(1, 4), priority=PRIORITIES, digest=st.sampled_from("aab"), patient=PATIENTS)
+    def an_image_comes(self, study, number, priority, digest, patient):
+        header = {"requested_priority": priority, "patient_id": patient[0], "patient_name": patient[1]}
+        image = received(study, f"{study}.{number}", self.now, digest * 64, **header)
         self.ask("register", image, RULE)
 
     @rule(study=STUDIES, number=st.integers(5, 7), priority=PRIORITIES)

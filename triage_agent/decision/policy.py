@@ -16,7 +16,7 @@ from triage_agent.domain.decision import Decision, Flag, ModelIdentity
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy
 from triage_agent.domain.vocabulary import Event, Finding, Outcome, Priority
 
-__all__ = ["Policy", "decide", "flag_for", "flag_of_failed"]
+__all__ = ["Policy", "decide", "flag_for", "flag_of_failed", "of_several_patients"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +119,25 @@ def flag_of_failed(study: ClaimedStudy, decision: Decision, assessments: Sequenc
         anatomy=image.anatomy,
         model=decision.model,
         raised_at=decision.decided_at,
+    )
+
+
+def of_several_patients(decision: Decision) -> Decision:
+    """What becomes of a decision where the study's images name different patients: whose would it be?
+
+    A human looks, not later than the images ask for, whoever they are of; what concludes nothing is left as it is.
+    """
+    if decision.event is Event.EXCLUDED:
+        return decision
+    why = say.several_patients()
+    return replace(
+        decision,
+        event=Event.FAILED,
+        finding=Finding.NOT_ASSESSED,
+        probability=None,
+        acr_category=None,
+        reasons=(why, *decision.reasons),
+        status_reason=why,
     )
 
 

@@ -1,5 +1,6 @@
 """Rules that the SQL worklist and its in-memory twin share."""
 
+from triage_agent.domain.study import InstanceHeader
 from triage_agent.domain.vocabulary import ArtifactKind, Event
 
 MAX_ATTEMPTS = 3
@@ -16,6 +17,18 @@ def require_conclusion(event: Event) -> None:
     """
     if event not in _CONCLUSIONS:
         raise ValueError(f"a decision's event is one of {sorted(_CONCLUSIONS)}, not {event}")
+
+
+def patient_with(
+    patient_id: str | None, patient_name: str | None, header: InstanceHeader
+) -> tuple[str | None, str | None]:
+    """A study's Patient ID and name when an instance comes for it: both of the first header that states an ID.
+
+    Until one does, those of the first header. Never the name of one header with the ID of another.
+    """
+    if patient_id or not header.patient_id:
+        return patient_id, patient_name
+    return header.patient_id, header.patient_name or None
 
 
 def delivery_failure(kind: ArtifactKind, destination: str, error: str) -> str:

@@ -11,6 +11,7 @@ from triage_agent.domain.states import opens_revision
 from triage_agent.domain.study import AssemblyView, CompletenessRule, InstanceHeader, ReceivedInstance
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
+from triage_agent.worklist.limits import patient_with
 from triage_agent.worklist.rows import advance, append_audit, locked_study, status_is
 from triage_agent.worklist.tables import InstanceRow, StudyRow
 from triage_agent.worklist.transactions import changed
@@ -46,6 +47,8 @@ def _insert_study(session: Session, received: ReceivedInstance, rule: Completene
     at = received.received_at
     values: dict[str, object] = {
         "study_instance_uid": received.header.study_instance_uid,
+        "patient_id": received.header.patient_id or None,
+        "patient_name": received.header.patient_name or None,
         **_described(received.header),
         "status": Status.RECEIVING,
         "revision": 1,
@@ -66,8 +69,6 @@ def _insert_study(session: Session, received: ReceivedInstance, rule: Completene
 def _described(header: InstanceHeader) -> dict[str, str | None]:
     return {
         "accession_number": header.accession_number or None,
-        "patient_id": header.patient_id or None,
-        "patient_name": header.patient_name or None,
         "modality": header.modality or None,
     }
 
@@ -93,6 +94,7 @@ def _insert_instance(session: Session, received: ReceivedInstance, revision: int
 
 def _add_to_study(session: Session, study: StudyRow, received: ReceivedInstance, rule: CompletenessRule) -> None:
     event, wanted = received.header.event, received.header.requested_priority
+    patient_id, patient_name = patient_with(study.patient_id, study.patient_name, received.header)
     raised = study.priority.raised_to(wanted)
     advance(
         session,
@@ -102,6 +104,8 @@ def _add_to_study(session: Session, study: StudyRow, received: ReceivedInstance,
         at=received.received_at,
         columns={
             **{name: getattr(study, name) or text for name, text in _described(received.header).items()},
+            "patient_id": patient_id,
+            "patient_name": patient_name,
             "priority": raised,
             "priority_at_arrival": study.priority_at_arrival.raised_to(wanted),
             "instances": study.instances + 1,

@@ -128,6 +128,29 @@ def test_a_failure_that_raises_nothing_tells_nobody(ward):
     assert ward.outbox() == []
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_study_whose_images_name_different_patients_needs_a_human_and_nothing_is_sent(ward, broken):
+    ward.receive(columns=65, PatientID="P1")
+    ward.receive(columns=65, PatientID="SECRET", PatientName="SECRET^NAME", broken=broken)
+    with capture_logs() as lines:
+        ward.decide()
+    item = ward.item()
+    assert (item.status, item.status_reason) == (Status.NEEDS_HUMAN, "The images name different patients.")
+    assert (item.finding, item.probability, item.priority) == (Finding.NOT_ASSESSED, None, Priority.URGENT)
+    assert ward.outbox() == []
+    assert "SECRET" not in repr((lines, ward.worklist.study("1.2.1").reasons))
+
+
+def test_an_image_without_a_patient_id_hinders_nothing(ward):
+    ward.receive(columns=64, PatientID="", PatientName="Doe^Jane")
+    ward.receive(columns=64, PatientID="42", PatientName="Roe^Rick")
+    ward.decide()
+    assert ward.item().status is Status.DECIDED
+    for delivery in ward.worklist.claim_deliveries("s", ward.clock(), LEASE, 2):
+        assert b"Roe" in delivery.artifact.body
+        assert b"Doe" not in delivery.artifact.body
+
+
 def test_a_result_that_cannot_be_built_leaves_the_study_to_a_human_at_its_priority(ward, monkeypatch):
     monkeypatch.setattr("triage_agent.pipeline.REGISTRY", failing("sr"))
     ward.receive(columns=65)

@@ -13,6 +13,7 @@ from triage_agent.domain.study import (
     WorklistItem,
 )
 from triage_agent.domain.vocabulary import DeliveryState, Status
+from triage_agent.worklist.limits import patient_with
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +160,12 @@ class StudyEntry:
     def add(self, received: ReceivedInstance) -> None:
         """Take one more instance in."""
         header = received.header
+        patient_id, patient_name = patient_with(self.item.patient_id, self.item.patient_name, header)
         self.item = replace(
             self.item,
             accession_number=self.item.accession_number or header.accession_number or None,
-            patient_id=self.item.patient_id or header.patient_id or None,
-            patient_name=self.item.patient_name or header.patient_name or None,
+            patient_id=patient_id,
+            patient_name=patient_name,
             modality=self.item.modality or header.modality or None,
             instances=self.item.instances + 1,
             priority=self.item.priority.raised_to(header.requested_priority),
