@@ -88,3 +88,21 @@ def test_a_file_that_names_no_study_is_still_told_of(run, tmp_path):
     (study,) = json.loads(done.out)
     assert study["study_instance_uid"] == "unknown (a.dcm)"
     assert [one["sop_instance_uid"] for one in study["instances"]] == [image.SOPInstanceUID]
+
+
+def test_a_study_of_several_patients_is_told_as_such_and_not_reported(run, tmp_path):
+    first = write(tmp_path, "a.dcm")
+    write(tmp_path, "b.dcm", StudyInstanceUID=first.StudyInstanceUID, PatientID="P2")
+    (study,) = json.loads(run("triage", tmp_path, "--json", "--sr", tmp_path / "out").out)
+    assert (study["finding"], study["priority"]) == ("not_assessed", "urgent")
+    assert study["reasons"][0] == "The images name different patients."
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_scores_nothing_is_one_line_and_no_verdict_on_the_files(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(FakeScorer, "score", lambda *_: [])
+    write(tmp_path, "a.dcm")
+    done = run("triage", tmp_path)
+    assert done.code == 1
+    assert done.err.strip().startswith("triage-agent: the model scores nothing (ValueError);")
+    assert "\n" not in done.err.strip()
