@@ -9,7 +9,7 @@ from support.story import REPORT, RULE, STUDY, T0, flag, received, scored, shipm
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.ports import Registered
 from triage_agent.domain.study import CompletenessRule
-from triage_agent.domain.vocabulary import AuditAction, Event, Finding, Priority, Status
+from triage_agent.domain.vocabulary import AuditAction, Event, Finding, Outcome, Priority, Status
 
 SECOND = timedelta(seconds=1)
 
@@ -130,7 +130,9 @@ def test_what_is_no_radiograph_is_kept_in_a_concluded_study_and_does_not_reopen_
     before = came(story)
     assert story.receive(sop_class_uid=sop_class_uid) is Registered.NEW
     assert (came(story), story.item().instances) == (before, 2)
-    assert len(story.worklist.study(STUDY).instances) == 2
+    _, late = story.worklist.study(STUDY).instances
+    assert late.assessment.outcome is Outcome.SKIPPED  # nobody would look at it any more
+    assert late.assessment.reason.startswith("not a radiograph")
     assert story.actions()[-1] is AuditAction.INSTANCE_RECEIVED
     assert story.worklist.due_for_completion(story.now + RULE.max_wait) == []
 
@@ -159,7 +161,8 @@ def test_what_is_no_radiograph_leaves_a_ready_study_ready_and_goes_with_it(story
     story.complete()
     story.receive(sop_class_uid=REPORT)
     assert (story.status(), story.item().status_reason) == (Status.READY, "no image for 30 s")
-    assert len(story.claim().instances) == 2
+    claimed = story.claim()
+    assert [each.assessment for each in claimed.instances] == [None, None]
 
 
 def test_what_is_no_radiograph_takes_no_study_from_its_worker(story):
@@ -168,6 +171,7 @@ def test_what_is_no_radiograph_takes_no_study_from_its_worker(story):
     assert story.status() is Status.SCORING
     assert story.worklist.renew_leases("w1", story.tick(), SECOND) == 1
     assert story.decide()
+    assert story.worklist.study(STUDY).instances[1].assessment.outcome is Outcome.SKIPPED
 
 
 def test_the_order_s_priority_in_a_report_raises_a_concluded_study_where_it_stands(story):

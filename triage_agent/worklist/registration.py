@@ -11,7 +11,7 @@ from triage_agent.domain.states import opens_revision
 from triage_agent.domain.study import AssemblyView, CompletenessRule, InstanceHeader, ReceivedInstance
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
-from triage_agent.worklist.limits import patient_with
+from triage_agent.worklist.limits import assessment_on_arrival, patient_with
 from triage_agent.worklist.rows import advance, append_audit, locked_study, status_is
 from triage_agent.worklist.tables import InstanceRow, StudyRow
 from triage_agent.worklist.transactions import changed
@@ -27,11 +27,11 @@ def register(session: Session, received: ReceivedInstance, rule: CompletenessRul
         return found
     study = locked_study(session, header.study_instance_uid)
     if study is None:
-        revision = 1
         _insert_study(session, received, rule)
+        _insert_instance(session, received, 1, Status.RECEIVING)
     else:
         revision = study.revision + opens_revision(study.status, header.event)
-    _insert_instance(session, received, revision)
+        _insert_instance(session, received, revision, study.status)
     append_audit(session, trail.instance_received(received, Registered.NEW, header.study_instance_uid))
     if study is not None:
         _add_to_study(session, study, received, rule)
@@ -73,9 +73,10 @@ def _described(header: InstanceHeader) -> dict[str, str | None]:
     }
 
 
-def _insert_instance(session: Session, received: ReceivedInstance, revision: int) -> None:
+def _insert_instance(session: Session, received: ReceivedInstance, revision: int, status: Status) -> None:
+    """`status` is the study's, before the instance came."""
     header = received.header
-    values = {
+    values: dict[str, object] = {
         "sop_instance_uid": header.sop_instance_uid,
         "study_instance_uid": header.study_instance_uid,
         "revision": revision,
@@ -89,6 +90,8 @@ def _insert_instance(session: Session, received: ReceivedInstance, revision: int
         "received_at": received.received_at,
         "attempts": 0,
     }
+    if (assessment := assessment_on_arrival(header, status)) is not None:
+        values |= {"outcome": assessment.outcome, "reason": assessment.reason, "assessed_at": received.received_at}
     session.execute(insert(InstanceRow).values(values))
 
 
