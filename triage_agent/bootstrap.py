@@ -180,6 +180,7 @@ class _Start:
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._checks: dict[str, Callable[[], None]] = {}
         self._loops: list[Loop] = []
+        self._stuck = False
         self.metrics = Metrics()
         _migrate(settings)
         self.worklist = open_worklist(settings)
@@ -268,7 +269,9 @@ class _Start:
             institution=settings.institution,
             clock=utc_now,
             observer=Observer(assessed=assessed, flagged=flagged, decided=decided),
+            batch=settings.model.batch,
         )
+        self._checks["model"] = pipeline.check_model
         lease = timedelta(seconds=settings.worker.lease_seconds)
         worker = Worker(
             pipeline=pipeline,
@@ -350,15 +353,16 @@ class _Start:
             loop.stop()
         deadline = time.monotonic() + _STOP_SECONDS
         for loop in self._loops:
-            loop.join(max(0.0, deadline - time.monotonic()))
+            self._stuck |= not loop.join(max(0.0, deadline - time.monotonic()))
 
-    def _free_held(self) -> None:
+    def _free_held(self, counted: bool) -> None:
         """What a failed step held would otherwise be renewed for as long as this process lives."""
-        self.worklist.give_back(self._owner, utc_now())
+        self.worklist.give_back(self._owner, utc_now(), counted=counted)
 
     def _give_back(self) -> None:
+        """At the end; what could not be finished in time counts as tried, since it may never end."""
         try:
-            self._free_held()
+            self._free_held(self._stuck)
         except WorklistUnavailableError as error:
             log.warning("not_given_back", error=error.message)
 

@@ -8,20 +8,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import structlog
+from pydicom import Dataset
 
-from triage_agent.decision.policy import Policy, decide, flag_for
+from triage_agent.decision.policy import Policy, decide, flag_for, flag_of_failed, of_several_patients
 from triage_agent.domain.decision import Artifact, Decision, Flag, ModelIdentity, Route, Shipment
-from triage_agent.domain.errors import TriageError, UnreadableImageError
+from triage_agent.domain.errors import ModelUnavailableError, TriageError, UnreadableImageError
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, StoredInstance
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome
 from triage_agent.imaging.load import Displayable, Skipped, load_for_scoring, read_headers
 from triage_agent.results.context import DECISION, FLAG
+from triage_agent.results.header import name_several_patients
 from triage_agent.results.registry import REGISTRY, ResultContext
 from triage_agent.worklist.limits import MAX_ATTEMPTS
 
 log = structlog.get_logger(__name__)
+
+# What every model can score: if it fails on this one too, the fault is not in the image that it failed on.
+_TEST_IMAGE = np.linspace(0.0, 1.0, 224 * 224, dtype=np.float32).reshape(224, 224)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +53,9 @@ class Pipeline:
         institution: str,
         clock: Clock,
         observer: Observer,
+        batch: int,
     ) -> None:
+        """`batch` is how many images are decoded and held in memory at once."""
         self._worklist = worklist
         self._spool = spool
         self._scorer = scorer
@@ -56,19 +64,47 @@ class Pipeline:
         self._institution = institution
         self._clock = clock
         self._observer = observer
+        self._batch = batch
+        self._model_failure: ModelUnavailableError | None = None
+
+    def check_model(self) -> None:
+        """Whether the model can score, as far as was seen; asks it nothing.
+
+        Raises:
+            ModelUnavailableError: it failed on the built-in image, and has not been seen to work since.
+        """
+        if (failure := self._model_failure) is not None:
+            raise ModelUnavailableError(failure.message, remedy=failure.remedy)
+
+    def try_model_again(self) -> None:
+        """Where the model failed before, ask it once more, so that no work is claimed only to be given back.
+
+        Raises:
+            ModelUnavailableError: it still fails.
+        """
+        if self._model_failure is not None:
+            check_model(self._scorer)
+            self._model_failure = None
 
     def score_images(self, claimed: Sequence[ClaimedImage]) -> None:
-        """Assess images of studies that are still receiving, and raise those that already show an abnormality."""
+        """Assess images of studies that are still receiving, and raise those that already show an abnormality.
+
+        Raises:
+            ModelUnavailableError: the model scores nothing at all; nothing was written.
+        """
         assessments = self._assess([image.instance for image in claimed])
         for image, assessment in zip(claimed, assessments, strict=True):
             with structlog.contextvars.bound_contextvars(study_instance_uid=image.study_instance_uid):
-                if self._worklist.record_assessment(image, assessment, self._clock()):
-                    self._raise_if_abnormal(image, assessment)
+                self._keep(image, assessment)
 
     def decide_study(self, claimed: ClaimedStudy, owner: str) -> bool:
         """Assess what is left of a complete study, decide, and hand the results to the outbox.
 
-        False if the study moved on meanwhile (an image came, the lease ran out): then nothing was written.
+        False if the study moved on meanwhile (an image came, the lease ran out): then only what its images were
+        assessed as is kept, since that stays true.
+
+        Raises:
+            ModelUnavailableError: the model scores nothing at all; nothing was written.
         """
         with structlog.contextvars.bound_contextvars(study_instance_uid=claimed.study_instance_uid):
             missing = [instance for instance in claimed.instances if self._needs_assessment(instance)]
@@ -82,6 +118,9 @@ class Pipeline:
             written = self._worklist.decide(decision, fresh, shipments, owner)
             if written:
                 self._observer.decided(decision.finding)
+            elif claimed.attempt <= MAX_ATTEMPTS:
+                for instance, assessment in zip(missing, fresh, strict=True):
+                    self._keep(_as_image(claimed, instance), assessment)
             log.info(
                 "decided" if written else "decision_dropped_study_moved_on",
                 outcome=decision.event.value,
@@ -99,47 +138,74 @@ class Pipeline:
         return known.outcome is Outcome.SCORED and known.bundle_digest != self._scorer.identity.digest
 
     def _assess(self, instances: Sequence[StoredInstance]) -> list[Assessment]:
-        """One assessment an instance, in order; decodes all, then asks the model once."""
+        """One assessment an instance, in order, a batch at a time: a study may have more images than fit in memory."""
+        batches = [instances[start : start + self._batch] for start in range(0, len(instances), self._batch)]
+        return [assessment for batch in batches for assessment in self._assess_batch(batch)]
+
+    def _assess_batch(self, instances: Sequence[StoredInstance]) -> list[Assessment]:
+        """Decodes all, then asks the model once."""
         started = time.perf_counter()
         loaded = [load_instance(self._spool / instance.path) for instance in instances]
-        assessments = score_loaded(
-            [(instance.sop_instance_uid, what) for instance, what in zip(instances, loaded, strict=True)], self._scorer
-        )
-        seconds = (time.perf_counter() - started) / max(1, len(instances))
+        named = [(instance.sop_instance_uid, what) for instance, what in zip(instances, loaded, strict=True)]
+        try:
+            assessments = score_loaded(named, self._scorer)
+        except ModelUnavailableError as error:
+            self._model_failure = error
+            raise
+        seconds = (time.perf_counter() - started) / len(instances)
         for assessment in assessments:
             self._observer.assessed(assessment.outcome, seconds)
         return assessments
 
-    def _raise_if_abnormal(self, image: ClaimedImage, assessment: Assessment) -> None:
+    def _keep(self, image: ClaimedImage, assessment: Assessment) -> None:
+        """Commit an image's assessment, with the raise that it asks for: the flag does not wait (promise 7)."""
         flag = flag_for(image, assessment, self._scorer.identity, self._policy, self._clock())
         if flag is None:
+            self._worklist.record_assessment(image, assessment, self._clock())
             return
-        if self._worklist.raise_flag(flag, self._flag_shipments(flag, image, assessment), self._clock()):
+        shipments = self._flag_shipments(flag, image.instance, assessment)
+        if self._worklist.raise_flag(flag, shipments, self._clock(), assessment):
             self._observer.flagged()
             log.info("raised", priority=flag.priority.value, rule=flag.rule, revision=flag.revision)
 
-    def _flag_shipments(self, flag: Flag, image: ClaimedImage, assessment: Assessment) -> list[Shipment]:
+    def _flag_shipments(self, flag: Flag, instance: StoredInstance, assessment: Assessment) -> list[Shipment]:
         """A flag that cannot be spelled out for a destination is still raised on the worklist."""
-        shipments, _ = self._shipments(FLAG, flag, [image.instance], [assessment])
+        headers = [_header(self._spool / instance.path)]
+        shipments, _ = self._shipments(FLAG, flag, headers, [instance], [assessment])
         return shipments
 
     def _results_of(
         self, claimed: ClaimedStudy, decision: Decision, assessments: Sequence[Assessment]
     ) -> tuple[Decision, list[Shipment]]:
-        """The decision's artifacts by route; a study of which one cannot be built needs a human, the others leave."""
-        if decision.event is not Event.DECIDED:
+        """The decision's artifacts by route; a study of several patients, or without results, needs a human."""
+        if decision.event is Event.EXCLUDED:
             return decision, []
-        shipments, problems = self._shipments(DECISION, decision, claimed.instances, assessments)
-        if not problems:
-            return decision, shipments
-        reason = "; ".join(problems)
-        failed = replace(decision, event=Event.FAILED, status_reason=reason, reasons=(*decision.reasons, *problems))
-        return failed, shipments
+        headers = [_header(self._spool / instance.path) for instance in claimed.instances]
+        if name_several_patients([header for header in headers if header is not None]):
+            return of_several_patients(decision), []
+        if decision.event is Event.DECIDED:
+            shipments, problems = self._shipments(DECISION, decision, headers, claimed.instances, assessments)
+            if not problems:
+                return decision, shipments
+            reason, reasons = "; ".join(problems), (*decision.reasons, *problems)
+            decision = replace(decision, event=Event.FAILED, status_reason=reason, reasons=reasons)
+            if shipments:  # they tell of the raise, too
+                return decision, shipments
+        flag = flag_of_failed(claimed, decision, assessments)
+        if flag is None:
+            return decision, []
+        image, assessment = next(
+            (instance, one)
+            for instance, one in zip(claimed.instances, assessments, strict=True)
+            if instance.sop_instance_uid == flag.sop_instance_uid
+        )
+        return decision, self._flag_shipments(flag, image, assessment)
 
     def _shipments(
         self,
         occasion: str,
         result: Decision | Flag,
+        headers: Sequence[Dataset | None],
         instances: Sequence[StoredInstance],
         assessments: Sequence[Assessment],
     ) -> tuple[list[Shipment], list[str]]:
@@ -155,7 +221,7 @@ class Pipeline:
         try:
             context = ResultContext(
                 result=result,
-                headers=tuple(read_headers(self._spool / instance.path) for instance in instances),
+                headers=tuple(_all_read(headers)),
                 assessments=tuple(assessments),
                 stored=tuple(instances),
                 institution=self._institution,
@@ -192,6 +258,31 @@ def _told(what: str, error: Exception) -> str:
     return f"{what} could not be built{said}"
 
 
+def _header(path: Path) -> Dataset | None:
+    """None where it cannot be read."""
+    try:
+        return read_headers(path)
+    except Exception as error:  # noqa: BLE001 - promise 2: whatever a file does, its study comes to an end
+        log.warning("header_failed", error=type(error).__name__)  # values may name a patient
+        return None
+
+
+def _all_read(headers: Sequence[Dataset | None]) -> list[Dataset]:
+    read = [header for header in headers if header is not None]
+    if len(read) < len(headers):
+        raise UnreadableImageError("the header of an instance cannot be read")
+    return read
+
+
+def _as_image(claimed: ClaimedStudy, instance: StoredInstance) -> ClaimedImage:
+    return ClaimedImage(
+        study_instance_uid=claimed.study_instance_uid,
+        revision=claimed.revision,
+        priority=claimed.priority,
+        instance=instance,
+    )
+
+
 def _given_up(instances: Sequence[StoredInstance]) -> list[Assessment]:
     """What crashes the worker each time is not tried for ever: a human reads the study."""
     reason = f"scoring it ended abnormally {MAX_ATTEMPTS} times"
@@ -215,7 +306,11 @@ def load_instance(path: Path) -> Displayable | Skipped | UnreadableImageError:
 def score_loaded(
     loaded: Sequence[tuple[str, Displayable | Skipped | UnreadableImageError]], scorer: ImageScorer
 ) -> list[Assessment]:
-    """One assessment for each (SOP Instance UID, what loading gave), in order."""
+    """One assessment for each (SOP Instance UID, what loading gave), in order.
+
+    Raises:
+        ModelUnavailableError: the model scores nothing at all, not even a built-in image.
+    """
     displayable = [(uid, what) for uid, what in loaded if isinstance(what, Displayable)]
     probabilities = dict(
         zip([uid for uid, _ in displayable], _score([what for _, what in displayable], scorer), strict=True)
@@ -255,5 +350,21 @@ def _score(images: Sequence[Displayable], scorer: ImageScorer) -> list[float | s
     except Exception as error:  # noqa: BLE001 - promise 2: a crash of the model costs one study its score
         log.error("model_failed", images=len(images), error=type(error).__name__)  # noqa: TRY400
         if len(images) == 1:
+            check_model(scorer)  # a broken model would else leave every study of the queue to a human
             return [f"the model failed on this image ({type(error).__name__})"]
         return [result for image in images for result in _score([image], scorer)]
+
+
+def check_model(scorer: ImageScorer) -> None:
+    """Have a built-in image scored.
+
+    Raises:
+        ModelUnavailableError: it cannot be.
+    """
+    remedy = "see `triage-agent check`; a device that failed may need a restart of the worker"
+    try:
+        (probability,) = scorer.score([_TEST_IMAGE])
+    except Exception as error:
+        raise ModelUnavailableError(f"the model scores nothing ({type(error).__name__})", remedy=remedy) from error
+    if not 0.0 <= probability <= 1.0:
+        raise ModelUnavailableError("the model gives no probabilities", remedy=remedy)

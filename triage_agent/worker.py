@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import structlog
 
-from triage_agent.domain.errors import WorklistUnavailableError
+from triage_agent.domain.errors import ModelUnavailableError, WorklistUnavailableError
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.pipeline import Pipeline
 
@@ -15,6 +15,8 @@ log = structlog.get_logger(__name__)
 
 _IDLE_SECONDS = 0.25  # how long work that another process queued can lie unseen
 _DATABASE_AWAY_SECONDS = 2.0
+_MODEL_AWAY_SECONDS = 2.0  # at first, then twice as long each time, until
+_LONGEST_MODEL_AWAY_SECONDS = 30.0
 
 
 class Worker:
@@ -34,7 +36,11 @@ class Worker:
         """Do one round; True if there was something to do.
 
         Images first, since the flag does not wait; then a study, so that a stream of images never starves reports.
+
+        Raises:
+            ModelUnavailableError: the model scores nothing; what is held has to be given back.
         """
+        self._pipeline.try_model_again()
         images = self._worklist.claim_images(self._owner, self._clock(), self._lease, self._batch)
         if images:
             self._pipeline.score_images(images)
@@ -47,14 +53,21 @@ class Worker:
 class Loop:
     """A thread that repeats a step while there is something to do, and otherwise waits to be woken."""
 
-    def __init__(self, name: str, step: Callable[[], bool], recover: Callable[[], None] = lambda: None) -> None:
-        """`recover` is called before the step after one that failed: it frees what that one held."""
+    def __init__(
+        self, name: str, step: Callable[[], bool], recover: Callable[[bool], None] = lambda _counted: None
+    ) -> None:
+        """`recover` is called before the step after one that failed: it frees what that one held.
+
+        It is told whether the failure counts as an attempt at that: not where the database or the model was away.
+        """
         self.name = name
         self._step = step
         self._recover = recover
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._failures = 0  # in a row
+        self._counted: bool | None = None  # what to tell `recover`; None: nothing is held of a step that failed
 
     def start(self) -> None:
         """Begin."""
@@ -77,26 +90,33 @@ class Loop:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        failed = False
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                if failed:
-                    self._recover()
-                    failed = False
+                if self._counted is not None:
+                    self._recover(self._counted)
+                    self._counted = None
                 busy = self._step()
-            except WorklistUnavailableError as error:
-                failed = True
-                log.warning("worklist_unavailable", loop=self.name, error=error.message)
-                self._stopping.wait(_DATABASE_AWAY_SECONDS)
-                continue
             except Exception as error:  # noqa: BLE001 - a bug in one step must not end the loop
-                # What was claimed is given back, and is tried a bounded number of times. The log gets the frames and
-                # not the message, which may quote what a patient is called.
-                failed = True
-                frames = [str(frame) for frame in traceback.extract_tb(error.__traceback__)]
-                log.error("step_failed", loop=self.name, error=type(error).__name__, frames=frames)  # noqa: TRY400
-                self._stopping.wait(_DATABASE_AWAY_SECONDS)
+                self._stopping.wait(self._failed(error))
                 continue
+            self._failures = 0
             if not busy:
                 self._wake.wait(_IDLE_SECONDS)
+
+    def _failed(self, error: Exception) -> float:
+        """Say so; returns the seconds to wait before the next step."""
+        self._failures += 1
+        away = isinstance(error, WorklistUnavailableError | ModelUnavailableError)
+        self._counted = bool(self._counted) or not away
+        if isinstance(error, WorklistUnavailableError):
+            log.warning("worklist_unavailable", loop=self.name, error=error.message)
+        elif isinstance(error, ModelUnavailableError):
+            log.error("model_unavailable", loop=self.name, error=error.message)
+            return min(_MODEL_AWAY_SECONDS * 2.0 ** min(self._failures - 1, 10), _LONGEST_MODEL_AWAY_SECONDS)
+        else:
+            # What was claimed is given back, and is tried a bounded number of times. The log gets the frames and
+            # not the message, which may quote what a patient is called.
+            frames = [str(frame) for frame in traceback.extract_tb(error.__traceback__)]
+            log.error("step_failed", loop=self.name, error=type(error).__name__, frames=frames)
+        return _DATABASE_AWAY_SECONDS

@@ -1,9 +1,13 @@
 """What becomes of studies, ordinary and odd ones, from the C-STORE to the report at the PACS."""
 
+import time
+
 import pytest
 from pydicom.uid import generate_uid
 from support.agent import eventually
 from support.xrays import inverted, picture, radiograph, send, truncated
+
+QUIET_SECONDS = 0.5  # of the agent here
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +73,18 @@ def test_an_image_that_comes_late_opens_a_revision_with_a_report_of_its_own(hosp
     assert before.SOPInstanceUID != after.SOPInstanceUID
     assert late.SOPInstanceUID not in hospital.evidence(before)
     assert late.SOPInstanceUID in hospital.evidence(after)
+
+
+def test_our_own_report_that_the_pacs_sends_back_is_kept_and_answered_with_no_other(hospital):
+    """As where a rule of the PACS forwards whole studies, whenever something of them is new."""
+    image = radiograph(seed=12)
+    hospital.settled(image)
+    (report,) = hospital.reports(image)
+    before = hospital.agent.item(image.StudyInstanceUID)
+    assert hospital.send(report) == [0x0000]
+    time.sleep(3 * QUIET_SECONDS)
+    assert hospital.agent.item(image.StudyInstanceUID) == {**before, "instances": 2}
+    assert len(hospital.reports(image)) == 1
 
 
 def test_an_image_that_comes_again_is_acknowledged_and_nothing_is_done_twice(hospital):

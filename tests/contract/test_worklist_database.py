@@ -9,7 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
-from support.story import RULE, STUDY, T0, Story, received, shipment
+from support.story import LEASE, RULE, STUDY, T0, Story, flag, received, scored, shipment
 
 from triage_agent.domain import states
 from triage_agent.domain.errors import ConfigurationError, WorklistUnavailableError
@@ -207,6 +207,16 @@ def test_a_decision_that_is_cut_short_leaves_nothing(engine, story, monkeypatch)
     assert story.worklist.study(STUDY) == before
     for table in ("decisions", "artifacts", "outbox"):
         assert execute(engine, f"SELECT count(*) FROM {table}").scalar_one() == 0  # noqa: S608, literal
+
+
+def test_a_flag_that_is_cut_short_leaves_its_image_to_be_claimed_again(engine, story, monkeypatch):
+    story.receive()
+    before = story.worklist.study(STUDY)
+    monkeypatch.setattr(scoring, "enqueue", crash)
+    with pytest.raises(Crash):
+        story.worklist.raise_flag(flag(), [shipment()], story.tick(), scored("1.2.1.1", 0.95))
+    assert story.worklist.study(STUDY) == before
+    assert len(story.worklist.claim_images("w2", story.tick(), LEASE, 1)) == 1
 
 
 def test_every_decision_is_kept_for_history(engine, story):

@@ -19,6 +19,12 @@ def test_a_shipment_is_handed_out_byte_for_byte(story):
     assert delivery.attempt == 1
 
 
+def test_what_a_study_that_needs_a_human_tells_is_sent_and_the_study_stays_as_it_is(story):
+    story.decided(shipment(), event=Event.FAILED, status_reason="why")
+    assert story.send() == ["2.25.1"]
+    assert (story.status(), story.item().status_reason) == (Status.NEEDS_HUMAN, "why")
+
+
 def test_the_attempt_is_counted_before_it_is_made(story):
     story.decided(shipment())
     story.deliveries()

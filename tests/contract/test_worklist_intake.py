@@ -1,14 +1,15 @@
 """What intake and assembly may rely on, whatever keeps the worklist."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from support.story import RULE, STUDY, T0, flag, received, scored
+from support.story import REPORT, RULE, STUDY, T0, flag, received, scored, shipment
 
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.ports import Registered
 from triage_agent.domain.study import CompletenessRule
-from triage_agent.domain.vocabulary import AuditAction, Event, Finding, Priority, Status
+from triage_agent.domain.vocabulary import AuditAction, Event, Finding, Outcome, Priority, Status
 
 SECOND = timedelta(seconds=1)
 
@@ -31,6 +32,17 @@ def test_empty_texts_are_none_until_an_image_brings_them(story):
     story.receive(patient_id="P1", patient_name="Doe^Jane")
     story.receive(patient_id="P2", patient_name="Roe^Richard")
     assert (story.item().patient_id, story.item().patient_name) == ("P1", "Doe^Jane")
+
+
+def test_the_patient_on_the_list_is_never_made_of_two_headers(story):
+    story.receive(patient_id="", patient_name="Doe^Jane")
+    assert (story.item().patient_id, story.item().patient_name) == (None, "Doe^Jane")
+    story.receive(patient_id="", patient_name="Poe^Joe")
+    assert story.item().patient_name == "Doe^Jane"
+    story.receive(patient_id="42", patient_name="")
+    assert (story.item().patient_id, story.item().patient_name) == ("42", None)
+    story.receive(patient_id="42", patient_name="Roe^Rick")
+    assert (story.item().patient_id, story.item().patient_name) == ("42", None)
 
 
 def test_an_image_is_registered_with_what_was_received(worklist):
@@ -104,6 +116,69 @@ def test_a_late_image_opens_the_next_revision_of_a_concluded_study(story, event,
     assert (item.status, item.revision, item.instances, item.status_reason) == (Status.RECEIVING, 2, 2, None)
     (view,) = story.worklist.due_for_completion(story.now + RULE.quiet)
     assert (view.revision, view.instances, view.first_received_at) == (2, 2, story.now)
+
+
+def came(story, study=STUDY):
+    """What reaches the study's row by an object that is no image, besides the count."""
+    return replace(story.item(study), instances=0)
+
+
+@pytest.mark.parametrize("sop_class_uid", [REPORT, "1.2.840.10008.5.1.4.1.1.88.59", "1.2.840.10008.5.1.4.1.1.2", "1.2"])
+@pytest.mark.parametrize("event", [Event.DECIDED, Event.EXCLUDED, Event.FAILED])
+def test_what_is_no_radiograph_is_kept_in_a_concluded_study_and_does_not_reopen_it(story, event, sop_class_uid):
+    story.decided(event=event, status_reason="why")
+    before = came(story)
+    assert story.receive(sop_class_uid=sop_class_uid) is Registered.NEW
+    assert (came(story), story.item().instances) == (before, 2)
+    _, late = story.worklist.study(STUDY).instances
+    assert late.assessment.outcome is Outcome.SKIPPED  # nobody would look at it any more
+    assert late.assessment.reason.startswith("not a radiograph")
+    assert story.actions()[-1] is AuditAction.INSTANCE_RECEIVED
+    assert story.worklist.due_for_completion(story.now + RULE.max_wait) == []
+
+
+def test_our_own_report_that_comes_back_leaves_a_delivered_study_delivered(story):
+    story.decided(shipment())
+    story.send()
+    story.receive(sop_class_uid=REPORT)
+    assert (story.status(), story.item().revision) == (Status.DELIVERED, 1)
+    story.receive()
+    assert (story.status(), story.item().revision) == (Status.RECEIVING, 2)
+
+
+def test_what_is_no_radiograph_does_not_put_off_completion(story):
+    story.receive()
+    due = story.now + RULE.quiet
+    story.tick(RULE.quiet - SECOND)
+    story.receive(sop_class_uid=REPORT)
+    (view,) = story.worklist.due_for_completion(due)
+    assert (view.instances, view.last_received_at) == (2, due - RULE.quiet)
+    assert story.worklist.complete(view, "quiet", due)
+
+
+def test_what_is_no_radiograph_leaves_a_ready_study_ready_and_goes_with_it(story):
+    story.receive()
+    story.complete()
+    story.receive(sop_class_uid=REPORT)
+    assert (story.status(), story.item().status_reason) == (Status.READY, "no image for 30 s")
+    claimed = story.claim()
+    assert [each.assessment for each in claimed.instances] == [None, None]
+
+
+def test_what_is_no_radiograph_takes_no_study_from_its_worker(story):
+    story.claimed()
+    story.receive(sop_class_uid=REPORT)
+    assert story.status() is Status.SCORING
+    assert story.worklist.renew_leases("w1", story.tick(), SECOND) == 1
+    assert story.decide()
+    assert story.worklist.study(STUDY).instances[1].assessment.outcome is Outcome.SKIPPED
+
+
+def test_the_order_s_priority_in_a_report_raises_a_concluded_study_where_it_stands(story):
+    story.decided(priority=Priority.ROUTINE, finding=Finding.NORMAL)
+    story.receive(sop_class_uid=REPORT, requested_priority=Priority.STAT)
+    assert (story.status(), story.item().priority) == (Status.DECIDED, Priority.STAT)
+    assert story.actions()[-1] is AuditAction.PRIORITY_RAISED
 
 
 def test_the_last_result_stays_on_the_list_until_the_next(story):

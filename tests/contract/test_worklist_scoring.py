@@ -91,6 +91,32 @@ def test_a_flag_for_an_unknown_study_does_nothing(story):
     assert not story.worklist.raise_flag(flag(), [shipment()], story.tick())
 
 
+def test_a_flag_keeps_its_image_s_assessment_along(story):
+    story.receive()
+    (claimed,) = claim_images(story)
+    assert story.worklist.raise_flag(flag(), [shipment()], story.tick(), scored("1.2.1.1", 0.95))
+    detail = story.worklist.study(STUDY)
+    assert (detail.item.priority, len(detail.deliveries)) == (Priority.URGENT, 1)
+    assert detail.instances[0].assessment == scored("1.2.1.1", 0.95)
+    assert not story.worklist.record_assessment(claimed, scored("1.2.1.1", 0.2), story.tick())
+
+
+def test_the_assessment_of_a_flag_that_does_not_raise_is_kept_all_the_same(story):
+    story.receive(requested_priority=Priority.STAT)
+    assert not story.worklist.raise_flag(flag(), [shipment()], story.tick(), scored("1.2.1.1", 0.95))
+    detail = story.worklist.study(STUDY)
+    assert (detail.item.priority, detail.deliveries) == (Priority.STAT, ())
+    assert detail.instances[0].assessment == scored("1.2.1.1", 0.95)
+
+
+def test_a_flag_replaces_no_earlier_assessment(story):
+    story.receive()
+    (claimed,) = claim_images(story)
+    story.worklist.record_assessment(claimed, scored("1.2.1.1", 0.7), story.tick())
+    story.worklist.raise_flag(flag(), (), story.tick(), scored("1.2.1.1", 0.95))
+    assert story.worklist.study(STUDY).instances[0].assessment == scored("1.2.1.1", 0.7)
+
+
 def test_the_first_flag_is_when_the_study_was_flagged(story):
     story.receive()
     first = story.tick()
@@ -150,6 +176,34 @@ def test_attempts_are_counted_within_a_revision(story):
     story.receive()
     story.complete()
     assert story.claim().attempt == 1
+
+
+def test_an_image_that_interrupts_the_decision_sets_the_attempts_back(story):
+    story.claimed()
+    for _ in range(MAX_ATTEMPTS + 1):
+        story.receive()
+        story.complete()
+        assert story.claim().attempt == 1
+
+
+def test_an_attempt_that_ended_well_is_not_counted(story):
+    story.claimed()
+    for _ in range(MAX_ATTEMPTS + 1):
+        assert story.worklist.give_back("w1", story.tick(), counted=False) == 1
+        assert story.claim().attempt == 1
+    story.worklist.give_back("w1", story.tick())
+    assert story.claim().attempt == 2
+
+
+def test_an_image_that_was_given_back_well_can_be_claimed_for_ever(story):
+    story.receive()
+    for _ in range(MAX_ATTEMPTS + 1):
+        assert uids(claim_images(story)) == ["1.2.1.1"]
+        assert story.worklist.give_back("w1", story.tick(), counted=False) == 1
+    for _ in range(MAX_ATTEMPTS):
+        assert uids(claim_images(story)) == ["1.2.1.1"]
+        story.worklist.give_back("w1", story.tick())
+    assert claim_images(story) == []
 
 
 def test_a_decision_shows_on_the_list(story):

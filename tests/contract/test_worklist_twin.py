@@ -10,12 +10,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from support.story import LEASE, RULE, T0, decision, failed, flag, received, scored, shipment
+from support.story import LEASE, REPORT, RULE, T0, decision, failed, flag, received, scored, shipment
 
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Priority
 from triage_agent.worklist import MemoryWorklist, SqlWorklist, open_engine
 
 STUDIES = st.sampled_from(["1.2.1", "1.2.2", "1.2.3"])
+PATIENTS = st.sampled_from([("", ""), ("", "Doe^Jane"), ("42", ""), ("43", "Roe^Rick")])
 OWNERS = st.sampled_from(["w1", "w2"])
 PRIORITIES = st.sampled_from(Priority)
 PROBABILITIES = st.sampled_from([0.0, 0.25, 0.5, 1.0])
@@ -59,10 +60,18 @@ class Twins(RuleBasedStateMachine):
     def time_passes(self, seconds):
         self.now += timedelta(seconds=seconds)
 
-    @rule(study=STUDIES, number=st.integers(1, 4), priority=PRIORITIES, digest=st.sampled_from("aab"))
-    def an_image_comes(self, study, number, priority, digest):
-        image = received(study, f"{study}.{number}", self.now, digest * 64, requested_priority=priority)
+    @rule(study=STUDIES, number=st.integers(1, 4), priority=PRIORITIES, digest=st.sampled_from("aab"), patient=PATIENTS)
+    def an_image_comes(self, study, number, priority, digest, patient):
+        header = {"requested_priority": priority, "patient_id": patient[0], "patient_name": patient[1]}
+        image = received(study, f"{study}.{number}", self.now, digest * 64, **header)
         self.ask("register", image, RULE)
+
+    @rule(study=STUDIES, number=st.integers(5, 7), priority=PRIORITIES)
+    def a_report_comes(self, study, number, priority):
+        report = received(
+            study, f"{study}.{number}", self.now, sop_class_uid=REPORT, requested_priority=priority, patient_id="P1"
+        )
+        self.ask("register", report, RULE)
 
     @rule(ask=st.booleans())
     def studies_complete(self, ask):
@@ -83,10 +92,12 @@ class Twins(RuleBasedStateMachine):
         uid = claimed.instance.sop_instance_uid
         self.ask("record_assessment", claimed, scored(uid, probability) if works else failed(uid), self.now)
 
-    @rule(study=STUDIES, revision=st.integers(1, 2), priority=PRIORITIES, to=DESTINATIONS)
-    def a_flag_is_raised(self, study, revision, priority, to):
+    @rule(study=STUDIES, revision=st.integers(1, 2), priority=PRIORITIES, to=DESTINATIONS, assessed=st.booleans())
+    def a_flag_is_raised(self, study, revision, priority, to, assessed):
         shipments = [shipment(f"2.25.{revision}", each) for each in to]
-        self.ask("raise_flag", flag(study, revision, at=self.now, priority=priority), shipments, self.now)
+        raised = flag(study, revision, image=f"{study}.1", at=self.now, priority=priority)
+        kept = scored(raised.sop_instance_uid, raised.probability) if assessed else None
+        self.ask("raise_flag", raised, shipments, self.now, kept)
 
     @rule(owner=OWNERS)
     def a_study_is_claimed(self, owner):
@@ -154,14 +165,14 @@ class Twins(RuleBasedStateMachine):
             else:
                 worklist.delivery_failed(delivery, end, self.now + LEASE if end == "later" else None, self.now)
 
-    @rule(owner=OWNERS, what=st.sampled_from(["give_back", "renew", "expire", "expire"]))
-    def leases_move(self, owner, what):
+    @rule(owner=OWNERS, what=st.sampled_from(["give_back", "renew", "expire", "expire"]), counted=st.booleans())
+    def leases_move(self, owner, what, counted):
         if what == "expire":
             self.ask("expire_leases", self.now)
         elif what == "renew":
             self.ask("renew_leases", owner, self.now, LEASE)
         else:
-            self.ask("give_back", owner, self.now)
+            self.ask("give_back", owner, self.now, counted=counted)
 
     @rule(study=STUDIES, everything=st.booleans())
     def a_person_retries(self, study, everything):

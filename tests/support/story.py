@@ -22,13 +22,17 @@ MODEL = ModelIdentity(
 )
 
 
-def received(study=STUDY, image="1.2.1.1", at=T0, digest="a" * 64, **header):
+DX = "1.2.840.10008.5.1.4.1.1.1.1"
+REPORT = "1.2.840.10008.5.1.4.1.1.88.34"  # Comprehensive 3D SR, as ours
+
+
+def received(study=STUDY, image="1.2.1.1", at=T0, digest="a" * 64, sop_class_uid=DX, **header):
     return ReceivedInstance(
         header=InstanceHeader(
             study_instance_uid=study,
             series_instance_uid=f"{study}.9",
             sop_instance_uid=image,
-            sop_class_uid="1.2.840.10008.5.1.4.1.1.1.1",
+            sop_class_uid=sop_class_uid,
             transfer_syntax_uid="1.2.840.10008.1.2.1",
             **header,
         ),

@@ -9,7 +9,7 @@ import structlog
 from support.story import LEASE, STUDY, Story
 
 from triage_agent import worker as module
-from triage_agent.domain.errors import WorklistUnavailableError
+from triage_agent.domain.errors import ModelUnavailableError, WorklistUnavailableError
 from triage_agent.domain.vocabulary import Priority
 from triage_agent.ops.logging import configure_logging
 from triage_agent.worker import Loop, Worker
@@ -25,6 +25,11 @@ class FakePipeline:
     def __init__(self):
         self.done = []
         self.failure = None
+        self.model_failure = None
+
+    def try_model_again(self):
+        if self.model_failure:
+            raise self.model_failure
 
     def score_images(self, claimed):
         self.done.append(("images", [image.instance.sop_instance_uid for image in claimed]))
@@ -78,9 +83,11 @@ class Steps:
         self.results = list(results)
         self.count = 0
         self.changed = threading.Condition()
+        self.told = []
 
-    def __call__(self):
+    def __call__(self, *arguments):
         with self.changed:
+            self.told += arguments
             result = self.results[min(self.count, len(self.results) - 1)]
             self.count += 1
             self.changed.notify_all()
@@ -120,6 +127,14 @@ def test_the_most_urgent_study_is_decided_first(worker, story, pipeline):
         story.complete(f"1.2.{number}")
     worker.step()
     assert pipeline.done == [("study", "1.2.3", "w1")]
+
+
+def test_with_a_model_that_is_away_nothing_is_claimed(worker, story, pipeline):
+    story.receive(STUDY)
+    pipeline.model_failure = ModelUnavailableError("broken")
+    with pytest.raises(ModelUnavailableError):
+        worker.step()
+    assert story.worklist.claim_images("w2", story.tick(), LEASE, 1)
 
 
 # --- the loop --------------------------------------------------------------------------------------------------------
@@ -183,6 +198,38 @@ def test_what_a_failed_step_held_is_freed_before_the_next_also_when_that_takes_s
     looping(steps, recover)
     assert steps.reached(4)
     assert recover.count == 2
+
+
+@pytest.mark.parametrize(
+    ("failures", "counted"),
+    [
+        ([WorklistUnavailableError("away")], False),
+        ([ModelUnavailableError("broken")], False),
+        ([RuntimeError("a bug")], True),
+        ([RuntimeError("a bug"), WorklistUnavailableError("away")], True),
+    ],
+)
+def test_what_a_failed_step_held_counts_as_tried_unless_the_database_or_the_model_was_away(
+    looping, monkeypatch, failures, counted
+):
+    monkeypatch.setattr(module, "_DATABASE_AWAY_SECONDS", 0.001)
+    monkeypatch.setattr(module, "_MODEL_AWAY_SECONDS", 0.001)
+    monkeypatch.setattr(module, "_IDLE_SECONDS", 0.001)
+    steps = Steps(failures[0], IDLE)
+    recover = Steps(*failures[1:], None)
+    looping(steps, recover)
+    assert steps.reached(3)
+    assert set(recover.told) == {counted}
+
+
+def test_a_model_that_stays_away_is_asked_ever_more_seldom_until_it_is_back(monkeypatch):
+    waits = []
+    loop = Loop("test", Steps(*[ModelUnavailableError("broken")] * 7, IDLE, ModelUnavailableError("broken"), IDLE))
+    monkeypatch.setattr(loop._stopping, "wait", waits.append)
+    monkeypatch.setattr(loop._wake, "wait", lambda _: len(waits) == 8 and loop.stop())
+    loop.start()
+    assert loop.join(SOON)
+    assert waits == [2, 4, 8, 16, 30, 30, 30, 2]
 
 
 def test_after_an_error_a_loop_waits_and_can_still_be_stopped_at_once(monkeypatch):

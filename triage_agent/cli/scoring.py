@@ -54,6 +54,8 @@ def triage(
 ) -> None:
     """Score DICOM files or folders with no PACS and no database; a line a study."""
     from triage_agent.bootstrap import build_policy, build_scorer
+    from triage_agent.decision.policy import decide, of_several_patients
+    from triage_agent.results.header import name_several_patients
 
     settings = load_settings(config)
     files = list(_dicom_files(paths))
@@ -69,9 +71,9 @@ def triage(
         task = progress.add_task("scoring", total=len(files))
         for uid, members in studies.items():
             assessments = _assess(members, scorer, lambda done: progress.advance(task, done))
-            from triage_agent.decision.policy import decide
-
             decision = decide(_as_claimed(uid, members), assessments, scorer.identity, policy, datetime.now(UTC))
+            if name_several_patients([file.header for file in members]):
+                decision = of_several_patients(decision)
             results.append((decision, members, assessments))
             if sr is not None and decision.event is Event.DECIDED:
                 reported &= _write_sr(sr, decision, members, assessments, settings.institution)

@@ -16,7 +16,7 @@ from triage_agent.domain.decision import Decision, Flag, ModelIdentity
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy
 from triage_agent.domain.vocabulary import Event, Finding, Outcome, Priority
 
-__all__ = ["Policy", "decide", "flag_for"]
+__all__ = ["Policy", "decide", "flag_for", "flag_of_failed", "of_several_patients"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +72,8 @@ def flag_for(
     None unless the instance is at or above the bundle's alert threshold, shows a region of the bundle or one that is
     not stated, and the policy's rule for an abnormal study of that probability is above the study's priority.
     """
-    probability = assessment.probability
-    if assessment.outcome is not Outcome.SCORED or probability is None or not model.alert <= probability <= 1.0:
-        return None
-    if assessment.anatomy is not None and assessment.anatomy not in model.anatomies:
+    probability = _probability_that_counts(assessment, model)
+    if probability is None or probability < model.alert:
         return None
     rule = policy.match(Finding.ABNORMAL, probability, assessment.anatomy)
     if rule is None or rule.priority.rank <= claimed.priority.rank:
@@ -93,6 +91,63 @@ def flag_for(
         model=model,
         raised_at=now,
     )
+
+
+def flag_of_failed(study: ClaimedStudy, decision: Decision, assessments: Sequence[Assessment]) -> Flag | None:
+    """The raise of a study that was decided to need a human: it has no report that could tell of it.
+
+    It is the flag of the most probable image, as if that one had raised the study when it came; so what is told does
+    not depend on whether images were scored as they came or all at the end. None unless the decision failed and raises
+    the study's priority.
+    """
+    if decision.event is not Event.FAILED or decision.priority.rank <= study.priority.rank:
+        return None
+    found = [(_probability_that_counts(one, decision.model), one) for one in assessments]
+    counted = [(probability, one) for probability, one in found if probability is not None]
+    if not counted:
+        return None
+    probability, image = max(counted, key=lambda pair: (pair[0], pair[1].sop_instance_uid))
+    return Flag(
+        study_instance_uid=decision.study_instance_uid,
+        revision=decision.revision,
+        sop_instance_uid=image.sop_instance_uid,
+        probability=probability,
+        priority=decision.priority,
+        acr_category=decision.acr_category,
+        rule=decision.rule,
+        reasons=decision.reasons,
+        anatomy=image.anatomy,
+        model=decision.model,
+        raised_at=decision.decided_at,
+    )
+
+
+def of_several_patients(decision: Decision) -> Decision:
+    """What becomes of a decision where the study's images name different patients: whose would it be?
+
+    A human looks, not later than the images ask for, whoever they are of; what concludes nothing is left as it is.
+    """
+    if decision.event is Event.EXCLUDED:
+        return decision
+    why = say.several_patients()
+    return replace(
+        decision,
+        event=Event.FAILED,
+        finding=Finding.NOT_ASSESSED,
+        probability=None,
+        acr_category=None,
+        reasons=(why, *decision.reasons),
+        status_reason=why,
+    )
+
+
+def _probability_that_counts(assessment: Assessment, model: ModelIdentity) -> float | None:
+    """A score that is one, of a region of the bundle or one that is not stated."""
+    probability = assessment.probability
+    if assessment.outcome is not Outcome.SCORED or probability is None or not 0.0 <= probability <= 1.0:
+        return None
+    inside = assessment.anatomy is None or assessment.anatomy in model.anatomies
+    return probability if inside else None
 
 
 def _verdict(study: ClaimedStudy, tally: Tally, model: ModelIdentity, policy: Policy) -> _Verdict:

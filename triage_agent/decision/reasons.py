@@ -88,6 +88,11 @@ def half_a_study() -> str:
     return "A study is not called normal while one of its images could not be scored; the priority stays as it was."
 
 
+def several_patients() -> str:
+    """Why nothing is said of a study; whom its images name stays with them."""
+    return "The images name different patients."
+
+
 def nothing_to_score(tally: Tally) -> str:
     """Why a study has no image for the model."""
     if not tally.skipped:

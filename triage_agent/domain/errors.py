@@ -44,6 +44,10 @@ class BundleError(TriageError):
     """A model bundle that is missing, incomplete, or does not match its digests."""
 
 
+class ModelUnavailableError(TriageError):
+    """The model scores nothing at all: no study's fault, so that the work is given back and tried again."""
+
+
 class DeliveryError(TriageError):
     """A destination did not take an artifact.
 

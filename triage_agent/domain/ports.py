@@ -63,9 +63,10 @@ class Worklist(Protocol):
     def register(self, received: ReceivedInstance, rule: CompletenessRule) -> Registered:
         """Put an instance and its study on the worklist; returns after commit.
 
-        A new instance applies IMAGE_RECEIVED (a concluded study opens its next revision), sets the next completeness
-        check by `rule`, raises the priority to the header's, and writes an audit event. A CONFLICT or DUPLICATE
-        only writes its audit event.
+        A new radiograph (by its SOP class) applies IMAGE_RECEIVED (a concluded study opens its next revision) and sets
+        the next completeness check by `rule`. Any other object applies OBJECT_RECEIVED: it is counted and kept, and
+        neither reopens a study nor delays its completion. Both raise the priority to the header's and write an audit
+        event. A CONFLICT or DUPLICATE only writes its audit event.
         """
 
     def digest_of(self, sop_instance_uid: str) -> str | None:
@@ -95,8 +96,14 @@ class Worklist(Protocol):
     def record_assessment(self, claimed: ClaimedImage, assessment: Assessment, now: datetime) -> bool:
         """Keep an instance's assessment; False if it had one already (the first stays)."""
 
-    def raise_flag(self, flag: Flag, shipments: Sequence[Shipment], now: datetime) -> bool:
-        """Raise the priority at once; False, and nothing sent, if the study had that priority or a higher one."""
+    def raise_flag(
+        self, flag: Flag, shipments: Sequence[Shipment], now: datetime, assessment: Assessment | None = None
+    ) -> bool:
+        """Raise the priority at once; False, and nothing sent, if the study had that priority or a higher one.
+
+        `assessment`, of the flag's image, is kept in the same transaction, whether or not the priority rises (an
+        earlier one stays): an assessed image is not claimed again, so that its flag would else be lost in between.
+        """
 
     def claim_study(self, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
         """READY to SCORING for the most urgent, then oldest study; None when there is none."""
@@ -113,8 +120,12 @@ class Worklist(Protocol):
         becomes the higher of the study's and the decision's.
         """
 
-    def give_back(self, owner: str, now: datetime) -> int:
-        """Release everything that `owner` holds (studies to READY, images and deliveries free); returns how many."""
+    def give_back(self, owner: str, now: datetime, *, counted: bool = True) -> int:
+        """Release everything that `owner` holds (studies to READY, images and deliveries free); returns how many.
+
+        `counted=False` takes the attempts at studies and images back: nothing was wrong with them, their worker was
+        told to stop, or could not work at all. Attempts to send stay counted, since something may have been sent.
+        """
 
     def renew_leases(self, owner: str, now: datetime, lease: timedelta) -> int:
         """Extend every lease that `owner` holds to `now + lease`; returns how many.

@@ -24,6 +24,9 @@ TRANSITIONS: Mapping[tuple[Status, Event], Status] = MappingProxyType(
         (Status.OUT_OF_SCOPE, Event.RETRIED): Status.READY,
         (Status.NEEDS_HUMAN, Event.IMAGE_RECEIVED): Status.RECEIVING,
         (Status.NEEDS_HUMAN, Event.RETRIED): Status.READY,
+        # Leaves every study where it is. If a report opened a revision, ours would: where a PACS forwards whole
+        # studies it comes back to us, and each new revision would send the next one, without end.
+        **{(status, Event.OBJECT_RECEIVED): status for status in Status},
     }
 )
 

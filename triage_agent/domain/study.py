@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from triage_agent.domain.vocabulary import Outcome, Priority, Status
+from triage_agent.domain.sop_classes import RADIOGRAPHS
+from triage_agent.domain.vocabulary import Event, Outcome, Priority, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,11 @@ class InstanceHeader:
     patient_name: str = ""
     accession_number: str = ""
     requested_priority: Priority = Priority.ROUTINE
+
+    @property
+    def event(self) -> Event:
+        """What the arrival of the instance is to its study."""
+        return Event.IMAGE_RECEIVED if self.sop_class_uid in RADIOGRAPHS else Event.OBJECT_RECEIVED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +94,7 @@ class ClaimedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedStudy:
-    """A complete study that a worker holds, to decide it; `attempt` counts from 1 in its revision."""
+    """A complete study that a worker holds, to decide it; `attempt` counts from 1 since its last image or revision."""
 
     study_instance_uid: str
     revision: int

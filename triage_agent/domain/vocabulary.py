@@ -45,6 +45,7 @@ class Event(StrEnum):
     """What can happen to a study."""
 
     IMAGE_RECEIVED = "image_received"
+    OBJECT_RECEIVED = "object_received"  # what is never scored: a report (ours comes back too), a CT slice
     COMPLETED = "completed"
     CLAIMED = "claimed"
     GIVEN_BACK = "given_back"  # by its owner, or because its lease expired

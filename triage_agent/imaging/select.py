@@ -5,18 +5,15 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from triage_agent.domain.sop_classes import RADIOGRAPHS, XRF
 from triage_agent.imaging.tags import integer, text, texts, uid_name
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_CR = "1.2.840.10008.5.1.4.1.1.1"
-_DX_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"
-_XRF = "1.2.840.10008.5.1.4.1.1.12.2"
 _SECONDARY_CAPTURES = frozenset(
     {"1.2.840.10008.5.1.4.1.1.7"} | {f"1.2.840.10008.5.1.4.1.1.7.{kind}" for kind in (1, 2, 3, 4)}
 )
-_RADIOGRAPHS = frozenset({_CR, _DX_FOR_PRESENTATION, _XRF})
 
 _NOT_RADIOGRAPHS = MappingProxyType(
     {
@@ -104,7 +101,7 @@ def reason_to_skip(header: Dataset, *, secondary_captures: bool = False) -> str 
     if sop_class in _SECONDARY_CAPTURES:
         if not secondary_captures or modality not in _RADIOGRAPHIC_MODALITIES:
             return _FAMILIES["1.2.840.10008.5.1.4.1.1.7"]
-    elif sop_class not in _RADIOGRAPHS:
+    elif sop_class not in RADIOGRAPHS:
         return _other_class(sop_class)
     if modality in _OTHER_MODALITIES:
         return _OTHER_MODALITIES[modality]
@@ -112,7 +109,7 @@ def reason_to_skip(header: Dataset, *, secondary_captures: bool = False) -> str 
         if value.upper() in _NO_ORIGINALS:
             return _NO_ORIGINALS[value.upper()]
     frames = integer(header, "NumberOfFrames") or 1
-    if frames > 1 and sop_class == _XRF:
+    if frames > 1 and sop_class == XRF:
         return f"a fluoroscopy run of {frames} frames, not a still image"
     return None
 

@@ -58,6 +58,28 @@ def first_text(headers: Sequence[Dataset], keyword: str) -> str:
     return next(filter(None, (text_of(header, keyword) for header in headers)), "")
 
 
+def patient_of(headers: Sequence[Dataset]) -> Dataset:
+    """The one header that a study's patient is taken from: the first that states a Patient ID, else the first.
+
+    A name from one header with the number of another could be a patient that does not exist, or a third one.
+    """
+    first = next(iter(headers), Dataset())
+    return next((header for header in headers if text_of(header, "PatientID")), first)
+
+
+def name_several_patients(headers: Sequence[Dataset]) -> bool:
+    """Whether headers of one study state different Patient IDs, or the same one of different issuers."""
+    stated = [(_identifier(header, "PatientID"), _identifier(header, "IssuerOfPatientID")) for header in headers]
+    patients = {patient for patient, _ in stated if patient}
+    issuers = {issuer for patient, issuer in stated if patient and issuer}
+    return len(patients) > 1 or len(issuers) > 1
+
+
+def _identifier(header: Dataset, keyword: str) -> str:
+    """As our own reports write it, which may come back among the headers."""
+    return _short(64)(text_of(header, keyword))
+
+
 def person_name(text: str) -> str:
     """At most three groups of at most five components and 64 characters (PS3.5 section 6.2.1)."""
     groups = text.split("=")[:_NAME_GROUPS]
@@ -108,12 +130,22 @@ def _one_of(*terms: str) -> Callable[[str], str]:
 
 
 # Patient, General Study and Patient Study attributes that a report shares with its images (PS3.3 C.7.1.1, C.7.2).
-_TYPE_2: Mapping[str, Callable[[str], str]] = MappingProxyType(
+_PATIENT_TYPE_2: Mapping[str, Callable[[str], str]] = MappingProxyType(
     {
         "PatientName": person_name,
         "PatientID": _short(64),
         "PatientBirthDate": date,
         "PatientSex": _one_of("M", "F", "O"),
+    }
+)
+_PATIENT_TYPE_3: Mapping[str, Callable[[str], str]] = MappingProxyType(
+    {
+        "IssuerOfPatientID": _short(64),
+        "PatientAge": lambda text: text if re.fullmatch(r"\d{3}[DWMY]", text) else "",
+    }
+)
+_STUDY_TYPE_2: Mapping[str, Callable[[str], str]] = MappingProxyType(
+    {
         "StudyDate": date,
         "StudyTime": time,
         "ReferringPhysicianName": person_name,
@@ -121,24 +153,26 @@ _TYPE_2: Mapping[str, Callable[[str], str]] = MappingProxyType(
         "AccessionNumber": _short(16),
     }
 )
-_TYPE_3: Mapping[str, Callable[[str], str]] = MappingProxyType(
-    {
-        "IssuerOfPatientID": _short(64),
-        "StudyDescription": _fitting(64),
-        "PatientAge": lambda text: text if re.fullmatch(r"\d{3}[DWMY]", text) else "",
-    }
-)
+_STUDY_TYPE_3: Mapping[str, Callable[[str], str]] = MappingProxyType({"StudyDescription": _fitting(64)})
 
 
 def copy_patient_and_study(headers: Sequence[Dataset], into: Dataset) -> None:
-    """Give `into` the patient and study attributes of its source: type 2 ones always, if only empty."""
-    for keyword, clean in _TYPE_2.items():
-        setattr(into, keyword, clean(first_text(headers, keyword)))
-    for keyword, clean in _TYPE_3.items():
-        if value := clean(first_text(headers, keyword)):
-            setattr(into, keyword, value)
-    removed = _one_of("YES", "NO")(first_text(headers, "PatientIdentityRemoved"))
-    method = _short(64)(first_text(headers, "DeidentificationMethod"))
+    """Give `into` the patient and study attributes of its source: type 2 ones always, if only empty.
+
+    What is the patient's comes from one header, what is the study's from the first that has it.
+    """
+    patient = [patient_of(headers)]
+    for source, type_2, type_3 in (
+        (patient, _PATIENT_TYPE_2, _PATIENT_TYPE_3),
+        (headers, _STUDY_TYPE_2, _STUDY_TYPE_3),
+    ):
+        for keyword, clean in type_2.items():
+            setattr(into, keyword, clean(first_text(source, keyword)))
+        for keyword, clean in type_3.items():
+            if value := clean(first_text(source, keyword)):
+                setattr(into, keyword, value)
+    removed = _one_of("YES", "NO")(first_text(patient, "PatientIdentityRemoved"))
+    method = _short(64)(first_text(patient, "DeidentificationMethod"))
     if removed == "YES" and method:
         into.PatientIdentityRemoved = removed
         into.DeidentificationMethod = method

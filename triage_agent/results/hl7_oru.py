@@ -83,16 +83,17 @@ def _msh(context: ResultContext, uid: str) -> str:
 
 
 def _pid(context: ResultContext) -> str:
-    patient_id = header.first_text(context.headers, "PatientID")
-    issuer = header.first_text(context.headers, "IssuerOfPatientID")
-    sex = header.first_text(context.headers, "PatientSex").upper()
+    patient = header.patient_of(context.headers)
+    patient_id = header.text_of(patient, "PatientID")
+    issuer = header.text_of(patient, "IssuerOfPatientID")
+    sex = header.text_of(patient, "PatientSex").upper()
     return _segment(
         "PID",
         {
             1: "1",
             3: f"{escape(patient_id)}^^^{escape(issuer)}".rstrip("^"),
-            5: _names(header.person_name(header.first_text(context.headers, "PatientName"))),
-            7: header.date(header.first_text(context.headers, "PatientBirthDate")),
+            5: _names(header.person_name(header.text_of(patient, "PatientName"))),
+            7: header.date(header.text_of(patient, "PatientBirthDate")),
             8: sex if sex in {"M", "F", "O"} else "",
         },
     )

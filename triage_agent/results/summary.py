@@ -30,7 +30,7 @@ def consequence(result: Decision | Flag) -> str:
 def headline(result: Decision | Flag) -> str:
     """Finding, probability and priority in one line."""
     if isinstance(result, Flag):
-        what, figure = "Possibly abnormal, study not complete", f", probability {result.probability:.2f} of one image"
+        what, figure = "Possibly abnormal, provisional", f", probability {result.probability:.2f} of one image"
     else:
         what = FINDINGS[result.finding]
         figure = "" if result.probability is None else f", probability {result.probability:.2f}"

@@ -15,16 +15,14 @@ from triage_agent.worklist.tables import InstanceRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import changed
 
 
-def give_back(session: Session, owner: str, now: datetime) -> int:
-    """See `Worklist.give_back`.
-
-    Attempts stay counted: an owner that restarts after a crash gives back too, and what crashes it must come to an end.
-    """
-    studies = _release_studies(session, StudyRow.lease_owner == owner, GIVEN_BACK, owner, now)
+def give_back(session: Session, owner: str, now: datetime, *, counted: bool) -> int:
+    """See `Worklist.give_back`."""
+    taken_back = 0 if counted else 1
+    studies = _release_studies(session, StudyRow.lease_owner == owner, GIVEN_BACK, owner, now, taken_back)
     images = (
         update(InstanceRow)
         .where(InstanceRow.lease_owner == owner)
-        .values(lease_owner=None, lease_until=None)
+        .values(lease_owner=None, lease_until=None, attempts=InstanceRow.attempts - taken_back)
         .execution_options(synchronize_session=False)
     )
     deliveries = (
@@ -55,7 +53,9 @@ def expire_leases(session: Session, now: datetime) -> int:
     return _release_studies(session, StudyRow.lease_until <= now, EXPIRED, trail.AGENT, now)
 
 
-def _release_studies(session: Session, which: ColumnElement[bool], reason: str, actor: str, now: datetime) -> int:
+def _release_studies(
+    session: Session, which: ColumnElement[bool], reason: str, actor: str, now: datetime, taken_back: int = 0
+) -> int:
     held = (
         select(StudyRow)
         .where(status_is(Status.SCORING), which)
@@ -64,7 +64,8 @@ def _release_studies(session: Session, which: ColumnElement[bool], reason: str, 
     )
     released = 0
     for study in session.scalars(held).all():
-        released += advance(session, study, Event.GIVEN_BACK, actor=actor, at=now, columns={"status_reason": reason})
+        columns = {"status_reason": reason, "attempts": study.attempts - taken_back}
+        released += advance(session, study, Event.GIVEN_BACK, actor=actor, at=now, columns=columns)
     return released
 
 

@@ -1,6 +1,8 @@
 """Rules that the SQL worklist and its in-memory twin share."""
 
-from triage_agent.domain.vocabulary import ArtifactKind, Event
+from triage_agent.domain.states import CONCLUDED
+from triage_agent.domain.study import Assessment, InstanceHeader
+from triage_agent.domain.vocabulary import ArtifactKind, Event, Outcome, Status
 
 MAX_ATTEMPTS = 3
 """How often one image is leased without a result before it is left for its study's decision."""
@@ -18,10 +20,34 @@ def require_conclusion(event: Event) -> None:
         raise ValueError(f"a decision's event is one of {sorted(_CONCLUSIONS)}, not {event}")
 
 
+def assessment_on_arrival(header: InstanceHeader, status: Status) -> Assessment | None:
+    """What is no radiograph and comes when its study has been claimed to be decided, or later, is skipped at once.
+
+    Nobody would look at it any more, and every instance has its reason (promise 2).
+    """
+    if header.event is Event.IMAGE_RECEIVED or status not in CONCLUDED | {Status.SCORING}:
+        return None
+    return Assessment(sop_instance_uid=header.sop_instance_uid, outcome=Outcome.SKIPPED, reason=_LATE)
+
+
+def patient_with(
+    patient_id: str | None, patient_name: str | None, header: InstanceHeader
+) -> tuple[str | None, str | None]:
+    """A study's Patient ID and name when an instance comes for it: both of the first header that states an ID.
+
+    Until one does, those of the first header. Never the name of one header with the ID of another.
+    """
+    if patient_id or not header.patient_id:
+        return patient_id, patient_name
+    return header.patient_id, header.patient_name or None
+
+
 def delivery_failure(kind: ArtifactKind, destination: str, error: str) -> str:
     """What the worklist says of a study whose delivery failed for good."""
     return f"delivery of {kind} to {destination} failed: {error}"
 
+
+_LATE = "not a radiograph, by its SOP class; it came when its study had been scored"
 
 # Why a study waits for a worker, as the worklist says it.
 GIVEN_BACK = "given back by its worker"

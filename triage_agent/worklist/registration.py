@@ -11,6 +11,7 @@ from triage_agent.domain.states import opens_revision
 from triage_agent.domain.study import AssemblyView, CompletenessRule, InstanceHeader, ReceivedInstance
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
+from triage_agent.worklist.limits import assessment_on_arrival, patient_with
 from triage_agent.worklist.rows import advance, append_audit, locked_study, status_is
 from triage_agent.worklist.tables import InstanceRow, StudyRow
 from triage_agent.worklist.transactions import changed
@@ -26,11 +27,11 @@ def register(session: Session, received: ReceivedInstance, rule: CompletenessRul
         return found
     study = locked_study(session, header.study_instance_uid)
     if study is None:
-        revision = 1
         _insert_study(session, received, rule)
+        _insert_instance(session, received, 1, Status.RECEIVING)
     else:
-        revision = study.revision + opens_revision(study.status, Event.IMAGE_RECEIVED)
-    _insert_instance(session, received, revision)
+        revision = study.revision + opens_revision(study.status, header.event)
+        _insert_instance(session, received, revision, study.status)
     append_audit(session, trail.instance_received(received, Registered.NEW, header.study_instance_uid))
     if study is not None:
         _add_to_study(session, study, received, rule)
@@ -46,6 +47,8 @@ def _insert_study(session: Session, received: ReceivedInstance, rule: Completene
     at = received.received_at
     values: dict[str, object] = {
         "study_instance_uid": received.header.study_instance_uid,
+        "patient_id": received.header.patient_id or None,
+        "patient_name": received.header.patient_name or None,
         **_described(received.header),
         "status": Status.RECEIVING,
         "revision": 1,
@@ -66,15 +69,14 @@ def _insert_study(session: Session, received: ReceivedInstance, rule: Completene
 def _described(header: InstanceHeader) -> dict[str, str | None]:
     return {
         "accession_number": header.accession_number or None,
-        "patient_id": header.patient_id or None,
-        "patient_name": header.patient_name or None,
         "modality": header.modality or None,
     }
 
 
-def _insert_instance(session: Session, received: ReceivedInstance, revision: int) -> None:
+def _insert_instance(session: Session, received: ReceivedInstance, revision: int, status: Status) -> None:
+    """`status` is the study's, before the instance came."""
     header = received.header
-    values = {
+    values: dict[str, object] = {
         "sop_instance_uid": header.sop_instance_uid,
         "study_instance_uid": header.study_instance_uid,
         "revision": revision,
@@ -88,36 +90,48 @@ def _insert_instance(session: Session, received: ReceivedInstance, revision: int
         "received_at": received.received_at,
         "attempts": 0,
     }
+    if (assessment := assessment_on_arrival(header, status)) is not None:
+        values |= {"outcome": assessment.outcome, "reason": assessment.reason, "assessed_at": received.received_at}
     session.execute(insert(InstanceRow).values(values))
 
 
 def _add_to_study(session: Session, study: StudyRow, received: ReceivedInstance, rule: CompletenessRule) -> None:
-    at = received.received_at
-    afresh = opens_revision(study.status, Event.IMAGE_RECEIVED)
-    first = at if afresh else min(study.first_received_at, at)
-    last = at if afresh else max(study.last_received_at, at)
-    wanted = received.header.requested_priority
+    event, wanted = received.header.event, received.header.requested_priority
+    patient_id, patient_name = patient_with(study.patient_id, study.patient_name, received.header)
     raised = study.priority.raised_to(wanted)
     advance(
         session,
         study,
-        Event.IMAGE_RECEIVED,
+        event,
         actor=received.source,
-        at=at,
+        at=received.received_at,
         columns={
             **{name: getattr(study, name) or text for name, text in _described(received.header).items()},
-            "status_reason": None,
+            "patient_id": patient_id,
+            "patient_name": patient_name,
             "priority": raised,
             "priority_at_arrival": study.priority_at_arrival.raised_to(wanted),
             "instances": study.instances + 1,
-            "first_received_at": first,
-            "last_received_at": last,
-            "next_check_at": rule.next_check(first, last),
-            "asked": 0 if afresh else study.asked,
+            **(_awaiting_more(study, received, rule) if event is Event.IMAGE_RECEIVED else {}),
         },
     )
     if raised is not study.priority:
         append_audit(session, trail.priority_requested(received, study.priority, raised))
+
+
+def _awaiting_more(study: StudyRow, received: ReceivedInstance, rule: CompletenessRule) -> dict[str, object]:
+    """The assembly of a study that one more image has come for."""
+    at = received.received_at
+    afresh = opens_revision(study.status, received.header.event)
+    first = at if afresh else min(study.first_received_at, at)
+    last = at if afresh else max(study.last_received_at, at)
+    return {
+        "status_reason": None,
+        "first_received_at": first,
+        "last_received_at": last,
+        "next_check_at": rule.next_check(first, last),
+        "asked": 0 if afresh else study.asked,
+    }
 
 
 def due_for_completion(session: Session, now: datetime, limit: int) -> Sequence[AssemblyView]:

@@ -68,9 +68,11 @@ class SqlWorklist:
         """See `Worklist.record_assessment`."""
         return self._database.write(lambda session: scoring.record_assessment(session, claimed, assessment, now))
 
-    def raise_flag(self, flag: Flag, shipments: Sequence[Shipment], now: datetime) -> bool:
+    def raise_flag(
+        self, flag: Flag, shipments: Sequence[Shipment], now: datetime, assessment: Assessment | None = None
+    ) -> bool:
         """See `Worklist.raise_flag`."""
-        return self._database.write(lambda session: scoring.raise_flag(session, flag, shipments, now))
+        return self._database.write(lambda session: scoring.raise_flag(session, flag, shipments, now, assessment))
 
     def claim_study(self, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
         """See `Worklist.claim_study`."""
@@ -88,9 +90,9 @@ class SqlWorklist:
         """See `Worklist.decide`."""
         return self._database.write(lambda session: scoring.decide(session, decision, assessments, shipments, owner))
 
-    def give_back(self, owner: str, now: datetime) -> int:
+    def give_back(self, owner: str, now: datetime, *, counted: bool = True) -> int:
         """See `Worklist.give_back`."""
-        return self._database.write(lambda session: leases.give_back(session, owner, now))
+        return self._database.write(lambda session: leases.give_back(session, owner, now, counted=counted))
 
     def renew_leases(self, owner: str, now: datetime, lease: timedelta) -> int:
         """See `Worklist.renew_leases`."""

@@ -27,8 +27,9 @@ def advance(
 ) -> bool:
     """Apply `event` to a study: the only place where a status is written (promise 4).
 
-    Compare-and-set on the status and revision that `study` was read with, and on `unless_moved`. A new revision
-    starts with no attempts, and only SCORING has a lease. `columns` and the audit event are written along.
+    Compare-and-set on the status and revision that `study` was read with, and on `unless_moved`. With an image and with
+    a new revision attempts start over: whoever is interrupted by an image has not failed. Only SCORING has a lease.
+    `columns` and the audit event are written along.
 
     Returns:
         False, and nothing written, when the study is not as it was read any more.
@@ -37,9 +38,9 @@ def advance(
         IllegalTransitionError: the table has no such move.
     """
     status = next_status(study.status, event)
-    revision = study.revision
-    if opens_revision(study.status, event):
-        revision += 1
+    afresh = opens_revision(study.status, event)
+    revision = study.revision + afresh
+    if afresh or event is Event.IMAGE_RECEIVED:
         columns = {"attempts": 0, **columns}
     if status is not Status.SCORING:
         columns = {"lease_owner": None, "lease_until": None, **columns}

@@ -64,12 +64,16 @@ def record_assessment(session: Session, claimed: ClaimedImage, assessment: Asses
     return _write_assessment(session, claimed.study_instance_uid, assessment, now, first_stays=True)
 
 
-def raise_flag(session: Session, flag: Flag, shipments: Sequence[Shipment], now: datetime) -> bool:
+def raise_flag(
+    session: Session, flag: Flag, shipments: Sequence[Shipment], now: datetime, assessment: Assessment | None = None
+) -> bool:
     """See `Worklist.raise_flag`.
 
     A flag for an earlier revision raises too: its image is still the study's.
     """
     study = locked_study(session, flag.study_instance_uid)
+    if assessment is not None:
+        _write_assessment(session, flag.study_instance_uid, assessment, now, first_stays=True)
     if study is None or flag.priority.rank <= study.priority.rank:
         return False
     values: dict[str, object] = {"priority": flag.priority, "flagged_at": study.flagged_at or flag.raised_at}

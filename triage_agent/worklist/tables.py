@@ -84,7 +84,7 @@ class StudyRow(Base):
     last_received_at: Mapped[datetime]
     next_check_at: Mapped[datetime | None]
     asked: Mapped[int]
-    # Scoring: who holds the study, and how often it was claimed in this revision.
+    # Scoring: who holds the study, and how often it was claimed in this revision since its last image.
     lease_owner: Mapped[str | None] = mapped_column(FittedText(200))
     lease_until: Mapped[datetime | None]
     attempts: Mapped[int]

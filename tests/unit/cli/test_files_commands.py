@@ -107,3 +107,21 @@ def test_a_report_that_cannot_be_written_is_told_and_what_was_found_is_printed(r
     found = {study["study_instance_uid"]: study["finding"] for study in json.loads(done.out)}
     assert found == {image.StudyInstanceUID: "abnormal", "unknown (a.dcm)": "abnormal"}
     assert len(list((tmp_path / "reports").glob("*.dcm"))) == 1
+
+
+def test_a_study_of_several_patients_is_told_as_such_and_not_reported(run, tmp_path):
+    first = write(tmp_path, "a.dcm")
+    write(tmp_path, "b.dcm", StudyInstanceUID=first.StudyInstanceUID, PatientID="P2")
+    (study,) = json.loads(run("triage", tmp_path, "--json", "--sr", tmp_path / "out").out)
+    assert (study["finding"], study["priority"]) == ("not_assessed", "urgent")
+    assert study["reasons"][0] == "The images name different patients."
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_scores_nothing_is_one_line_and_no_verdict_on_the_files(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(FakeScorer, "score", lambda *_: [])
+    write(tmp_path, "a.dcm")
+    done = run("triage", tmp_path)
+    assert done.code == 1
+    assert done.err.strip().startswith("triage-agent: the model scores nothing (ValueError);")
+    assert "\n" not in done.err.strip()

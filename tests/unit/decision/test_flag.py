@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from triage_agent.decision import DEFAULT_POLICY, Condition, Policy, Rule, flag_for
+from triage_agent.decision import DEFAULT_POLICY, Condition, Policy, Rule, decide, flag_for, flag_of_failed
 from triage_agent.domain.vocabulary import Finding, Priority
 
 
@@ -37,3 +37,27 @@ def test_a_policy_without_a_raise_for_abnormal_studies_flags_nothing(claim_image
     leave = Rule(name="leave", when=Condition(finding=Finding.ABNORMAL), priority=Priority.ROUTINE)
     for rules in ((), (leave,)):
         assert flag_for(claim_image(), assess(0, 0.99), model, Policy(rules=rules), now) is None
+
+
+def failing(scores, claim_study, assess, model, now, priority=Priority.ROUTINE):
+    """What a study of these images is told as when it is decided at one go."""
+    study = claim_study(len(scores), priority)
+    assessments = [assess(number, what) for number, what in enumerate(scores)]
+    return flag_of_failed(study, decide(study, assessments, model, DEFAULT_POLICY, now), assessments)
+
+
+def test_a_failed_study_that_is_raised_is_the_flag_of_its_most_probable_image(claim_study, assess, model, now):
+    flag = failing((0.7, 0.8, "truncated"), claim_study, assess, model, now)
+    assert (flag.study_instance_uid, flag.revision, flag.sop_instance_uid) == ("1.9", 2, "1.2.1")
+    assert (flag.probability, flag.priority, flag.acr_category, flag.rule) == (0.8, Priority.URGENT, "2", "abnormal")
+    assert (flag.raised_at, flag.model, flag.anatomy) == (now, model, "XR_KNEE")
+    assert flag.reasons[0] == "1 of 3 images could not be scored: truncated."
+
+
+@pytest.mark.parametrize("scores", [(0.95, 0.9), (0.2, "truncated"), ("truncated",), ("skip a report",)])
+def test_what_did_not_fail_or_raises_nothing_is_no_flag(scores, claim_study, assess, model, now):
+    assert failing(scores, claim_study, assess, model, now) is None
+
+
+def test_a_failed_study_that_had_the_priority_is_no_flag(claim_study, assess, model, now):
+    assert failing((0.95, "truncated"), claim_study, assess, model, now, Priority.URGENT) is None

@@ -22,6 +22,8 @@ LEGAL = {
     "out_of_scope": {"image_received": "receiving", "retried": "ready"},
     "needs_human": {"image_received": "receiving", "retried": "ready"},
 }
+for status, moves in LEGAL.items():
+    moves["object_received"] = status
 PAIRS = list(itertools.product(Status, Event))
 
 
@@ -38,6 +40,11 @@ def test_every_status_and_event_has_its_answer(status, event):
 @pytest.mark.parametrize("status", Status)
 def test_an_image_is_never_refused(status):
     assert next_status(status, Event.IMAGE_RECEIVED) is Status.RECEIVING
+
+
+@pytest.mark.parametrize("status", Status)
+def test_what_is_no_image_moves_no_study(status):
+    assert next_status(status, Event.OBJECT_RECEIVED) is status
 
 
 @pytest.mark.parametrize(("status", "event"), PAIRS)

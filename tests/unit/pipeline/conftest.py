@@ -16,20 +16,29 @@ from triage_agent.pipeline import Observer, Pipeline
 from triage_agent.worklist import MemoryWorklist
 
 STUDY = "1.2.1"
+BATCH = 3
 SIDE = 64  # the smallest that the quality gate takes; the columns tell the scorer which image it has
 
 
+BUILT_IN = 224
+
+
 class FakeScorer:
-    """Gives an image the probability of its width; a width without one crashes it."""
+    """Gives an image the probability of its width; a width without one crashes it, the pipeline's own does not."""
 
     identity = MODEL
 
     def __init__(self, probabilities):
         self.probabilities = probabilities
         self.batches = []
+        self.checks = 0
+        self.broken = False
 
     def score(self, images):
         widths = [image.shape[1] for image in images]
+        if widths == [BUILT_IN]:
+            self.checks += 1
+            return [float("nan") if self.broken else 0.5]
         self.batches.append(widths)
         if missing := set(widths) - self.probabilities.keys():
             raise RuntimeError(f"Doe^Jane crashed it: {missing}")
@@ -81,6 +90,7 @@ class Ward:
             institution="",
             clock=self.clock,
             observer=self.told.as_observer(),
+            batch=BATCH,
         )
 
     def receive(self, *, columns=64, study=STUDY, broken=False, **elements):

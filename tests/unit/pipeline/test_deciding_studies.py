@@ -10,7 +10,9 @@ from support.story import LEASE, MODEL, RULE
 
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.vocabulary import Finding, Outcome, Priority, Status
+from triage_agent.pipeline import load_instance
 from triage_agent.results.registry import REGISTRY
+from triage_agent.worklist import MAX_ATTEMPTS
 
 
 def failing(kind, message="Doe^Jane"):
@@ -31,6 +33,19 @@ def test_what_was_scored_on_arrival_is_not_scored_again(ward):
     item = ward.item()
     assert (item.status, item.finding, item.probability) == (Status.DECIDED, Finding.NORMAL, pytest.approx(0.25))
     assert ward.told.decided == [Finding.NORMAL]
+
+
+def test_a_large_study_is_decoded_batch_by_batch(ward, monkeypatch):
+    steps, score = [], ward.scorer.score
+    monkeypatch.setattr(
+        "triage_agent.pipeline.load_instance", lambda path: (steps.append("load"), load_instance(path))[1]
+    )
+    ward.scorer.score = lambda images: (steps.append("score"), score(images))[1]
+    for _ in range(7):
+        ward.receive(columns=64)
+    ward.decide()
+    assert steps == [*["load"] * 3, "score", *["load"] * 3, "score", "load", "score"]
+    assert ward.item().status is Status.DECIDED
 
 
 def test_a_score_of_another_bundle_is_made_again(ward):
@@ -85,6 +100,60 @@ def test_a_study_of_which_one_image_crashed_the_model_needs_a_human(ward):
     assert ward.outbox() == []
 
 
+@pytest.mark.parametrize("on_arrival", [True, False])
+@pytest.mark.parametrize("reverse", [True, False])
+def test_a_raised_study_that_needs_a_human_is_told_whenever_its_images_were_scored(ward, on_arrival, reverse):
+    images = [lambda: ward.receive(columns=65), lambda: ward.receive(broken=True)]
+    for receive in reversed(images) if reverse else images:
+        receive()
+    if on_arrival:
+        ward.score_images()
+    ward.decide()
+    item = ward.item()
+    assert (item.status, item.finding, item.priority) == (Status.NEEDS_HUMAN, Finding.ABNORMAL, Priority.URGENT)
+    assert ward.outbox() == [("hl7-oru", "ris")]
+
+
+def test_a_raise_that_was_told_on_arrival_is_not_told_again_by_a_failure(ward):
+    ward.receive(columns=65)
+    ward.score_images()
+    ward.receive(broken=True)
+    ward.decide()
+    assert ward.item().status is Status.NEEDS_HUMAN
+    assert len(ward.outbox()) == 1
+
+
+def test_a_failure_that_raises_nothing_tells_nobody(ward):
+    ward.receive(columns=66)
+    ward.receive(broken=True)
+    ward.decide()
+    assert (ward.item().status, ward.item().priority) == (Status.NEEDS_HUMAN, Priority.ROUTINE)
+    assert ward.outbox() == []
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_study_whose_images_name_different_patients_needs_a_human_and_nothing_is_sent(ward, broken):
+    ward.receive(columns=65, PatientID="P1")
+    ward.receive(columns=65, PatientID="SECRET", PatientName="SECRET^NAME", broken=broken)
+    with capture_logs() as lines:
+        ward.decide()
+    item = ward.item()
+    assert (item.status, item.status_reason) == (Status.NEEDS_HUMAN, "The images name different patients.")
+    assert (item.finding, item.probability, item.priority) == (Finding.NOT_ASSESSED, None, Priority.URGENT)
+    assert ward.outbox() == []
+    assert "SECRET" not in repr((lines, ward.worklist.study("1.2.1").reasons))
+
+
+def test_an_image_without_a_patient_id_hinders_nothing(ward):
+    ward.receive(columns=64, PatientID="", PatientName="Doe^Jane")
+    ward.receive(columns=64, PatientID="42", PatientName="Roe^Rick")
+    ward.decide()
+    assert ward.item().status is Status.DECIDED
+    for delivery in ward.worklist.claim_deliveries("s", ward.clock(), LEASE, 2):
+        assert b"Roe" in delivery.artifact.body
+        assert b"Doe" not in delivery.artifact.body
+
+
 def test_a_result_that_cannot_be_built_leaves_the_study_to_a_human_at_its_priority(ward, monkeypatch):
     monkeypatch.setattr("triage_agent.pipeline.REGISTRY", failing("sr"))
     ward.receive(columns=65)
@@ -94,6 +163,7 @@ def test_a_result_that_cannot_be_built_leaves_the_study_to_a_human_at_its_priori
     assert item.status is Status.NEEDS_HUMAN
     assert item.status_reason == "the sr could not be built (KeyError)"
     assert item.priority is Priority.URGENT  # what the scores ask for stands
+    assert ward.outbox() == [("hl7-oru", "ris")]  # no report, but the raise is told
     assert "Doe" not in str(lines)
 
 
@@ -123,7 +193,8 @@ def test_headers_that_have_gone_missing_leave_the_study_to_a_human(ward, monkeyp
     ward.receive()
     ward.decide()
     item = ward.item()
-    assert (item.status, item.status_reason) == (Status.NEEDS_HUMAN, "the result could not be built (OSError)")
+    assert item.status is Status.NEEDS_HUMAN
+    assert item.status_reason == "the result could not be built: the header of an instance cannot be read"
     assert ward.outbox() == []
 
 
@@ -149,6 +220,42 @@ def test_an_image_that_comes_while_a_study_is_decided_drops_the_decision(ward):
     assert "decision_dropped_study_moved_on" in {line["event"] for line in lines}
     ward.decide()
     assert ward.item().probability == pytest.approx((0.1 + 0.95) / 2)
+
+
+def test_images_that_keep_coming_cost_no_score_and_no_attempt(ward):
+    """Each interrupts the decision; what was scored for it stays true, and nothing crashed."""
+    ward.receive(columns=64)
+    for _ in range(MAX_ATTEMPTS + 1):
+        claimed = ward.claimed()
+        ward.receive(columns=66)
+        assert not ward.pipeline.decide_study(claimed, "w1")
+    assert ward.decide()
+    assert ward.scorer.batches == [[64]] + [[66]] * (MAX_ATTEMPTS + 1)
+    assert ward.item().status is Status.DECIDED
+
+
+def test_a_decision_that_is_dropped_raises_all_the_same_where_an_image_alerts(ward):
+    ward.receive(columns=65)
+    claimed = ward.claimed()
+    ward.receive(columns=64)
+    assert not ward.pipeline.decide_study(claimed, "w1")
+    assert (ward.item().status, ward.item().priority) == (Status.RECEIVING, Priority.URGENT)
+    assert ward.outbox() == [("hl7-oru", "ris")]
+    assert ward.told.flagged == 1
+
+
+def test_a_study_that_was_given_up_is_tried_again_when_an_image_interrupts_that(ward):
+    image = ward.receive(columns=64)
+    for _ in range(MAX_ATTEMPTS):
+        ward.claimed("killed")
+        ward.now += 2 * LEASE
+        ward.worklist.expire_leases(ward.now)
+    claimed = ward.claimed()
+    ward.receive(columns=66)
+    assert not ward.pipeline.decide_study(claimed, "w1")
+    assert ward.assessments()[image] is None
+    ward.decide()
+    assert ward.item().status is Status.DECIDED
 
 
 def test_whoever_lost_its_lease_decides_nothing(ward):
@@ -232,7 +339,10 @@ def test_a_model_that_returns_nonsense_costs_the_image_its_score(ward):
 
 
 def test_a_model_that_answers_for_fewer_images_than_it_was_asked_costs_them_their_score(ward):
-    ward.scorer.score = lambda images: [0.5] * (len(images) - 1)
+    score = ward.scorer.score
+    ward.scorer.score = lambda images: score(images)[
+        : len(images) if images[0].shape == (224, 224) else len(images) - 1
+    ]
     ward.receive(columns=64)
     ward.receive(columns=66)
     ward.decide()

@@ -1,10 +1,12 @@
 """Images of studies that are still receiving: scored as they come, raised when they alert."""
 
 import pytest
-from support.story import MODEL
+from support.story import LEASE, MODEL
 
+from triage_agent.domain.errors import ModelUnavailableError, WorklistUnavailableError
 from triage_agent.domain.vocabulary import AuditAction, Outcome, Priority, Status
 from triage_agent.results.registry import REGISTRY
+from triage_agent.worklist import MAX_ATTEMPTS
 
 
 def test_images_are_scored_together_and_each_result_is_kept(ward):
@@ -27,6 +29,8 @@ def test_an_image_that_crashes_the_model_costs_the_others_of_its_batch_nothing(w
     assert (kept[good].probability, kept[other].probability) == (0.1, 0.4)
     assert kept[bad].outcome is Outcome.FAILED
     assert kept[bad].reason == "the model failed on this image (RuntimeError)"
+    assert ward.scorer.checks == 1
+    ward.pipeline.check_model()
 
 
 def test_an_image_that_cannot_be_decoded_is_kept_as_failed_and_the_model_is_not_asked(ward):
@@ -61,6 +65,23 @@ def test_an_alerting_image_raises_the_study_at_once_and_tells_who_takes_flags(wa
     assert (item.status, item.priority, item.rule) == (Status.RECEIVING, Priority.URGENT, "alert")
     assert ward.outbox() == [("hl7-oru", "ris")]  # the report waits for completeness, the flag does not
     assert ward.told.flagged == 1
+
+
+def test_an_image_whose_flag_could_not_be_written_is_scored_and_flagged_again(ward, monkeypatch):
+    """As after a kill, or with the database away: nothing may be kept of the image without its flag."""
+
+    def away(*_):
+        raise WorklistUnavailableError("away")
+
+    image = ward.receive(columns=65)
+    with monkeypatch.context() as patched:
+        patched.setattr(ward.worklist, "raise_flag", away)
+        with pytest.raises(WorklistUnavailableError):
+            ward.score_images()
+    assert ward.assessments()[image] is None
+    ward.worklist.give_back("w1", ward.clock())
+    ward.score_images()
+    assert (ward.item().priority, ward.outbox()) == (Priority.URGENT, [("hl7-oru", "ris")])
 
 
 def test_a_second_alerting_image_does_not_raise_again(ward):
@@ -107,3 +128,55 @@ def test_a_site_without_a_route_for_flags_is_raised_on_its_own_list(ward, routes
     ward.score_images()
     assert ward.item().priority is Priority.URGENT
     assert ward.outbox() == []
+
+
+# --- a model that is broken -------------------------------------------------------------------------------------------
+def test_a_model_that_scores_nothing_costs_no_image_its_score_and_says_so_until_it_is_back(ward):
+    image = ward.receive(columns=99)
+    ward.scorer.broken = True
+    pipeline = ward.pipeline
+    pipeline.check_model()
+    claimed = ward.worklist.claim_images("w1", ward.clock(), LEASE, 10)
+    with pytest.raises(ModelUnavailableError, match="no probabilities"):
+        pipeline.score_images(claimed)
+    assert ward.assessments()[image] is None
+    for again in (pipeline.check_model, pipeline.try_model_again, pipeline.check_model):
+        with pytest.raises(ModelUnavailableError):
+            again()
+    ward.scorer.broken = False
+    pipeline.try_model_again()
+    pipeline.check_model()
+
+
+def test_a_model_that_works_is_not_asked_again(ward):
+    ward.receive(columns=64)
+    pipeline = ward.pipeline
+    pipeline.try_model_again()
+    pipeline.score_images(ward.worklist.claim_images("w1", ward.clock(), LEASE, 10))
+    assert ward.scorer.checks == 0
+
+
+def test_whatever_a_broken_model_raises_is_told_without_its_words(ward):
+    ward.scorer.score = lambda images: {}["Doe^Jane"]
+    ward.receive(columns=64)
+    with pytest.raises(ModelUnavailableError) as told:
+        ward.score_images()
+    assert told.value.message == "the model scores nothing (KeyError)"
+
+
+def test_a_study_that_a_broken_model_could_not_score_is_ready_again_and_no_attempt_is_counted(ward):
+    ward.receive(columns=64)
+    good, ward.scorer.score = ward.scorer.score, lambda images: []
+    for _ in range(MAX_ATTEMPTS + 1):
+        claimed = ward.claimed() if ward.item().status is Status.RECEIVING else claim_again(ward)
+        with pytest.raises(ModelUnavailableError):
+            ward.pipeline.decide_study(claimed, "w1")
+        ward.worklist.give_back("w1", ward.clock(), counted=False)
+    ward.scorer.score = good
+    assert ward.item().status is Status.READY
+    assert ward.pipeline.decide_study(claim_again(ward), "w1")
+    assert ward.item().status is Status.DECIDED
+
+
+def claim_again(ward):
+    return ward.worklist.claim_study("w1", ward.clock(), LEASE)

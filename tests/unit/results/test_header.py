@@ -169,3 +169,49 @@ def test_values_too_long_for_their_representation_are_shortened(header):
     facts.copy_patient_and_study([broken, header(StudyDate="20260101")], into=report)
     assert (report.PatientID, report.AccessionNumber, report.PatientSex) == ("7" * 64, "9" * 16, "")
     assert report.StudyDate == "20260101"  # from the next header that has one
+
+
+def copied(*headers):
+    report = Dataset()
+    facts.copy_patient_and_study(headers, into=report)
+    return report
+
+
+def test_a_patient_is_never_made_of_two_headers(header):
+    nameless = header(PatientID="42", PatientName="", PatientBirthDate="", IssuerOfPatientID=None)
+    report = copied(header(PatientID="", PatientName="Doe^Jane", PatientAge="055Y"), nameless)
+    assert (report.PatientID, report.PatientName, report.PatientBirthDate) == ("42", "", "")
+    assert "IssuerOfPatientID" not in report
+    assert "PatientAge" not in report
+
+
+def test_without_any_patient_id_the_patient_is_the_first_header_s(header):
+    first, second = header(PatientID="", PatientName="Doe^Jane", PatientSex=""), header(PatientID="", PatientName="Roe")
+    report = copied(first, second)
+    assert (report.PatientName, report.PatientSex) == ("Doe^Jane", "")
+
+
+def test_what_is_the_study_s_comes_from_the_first_header_that_has_it(header):
+    report = copied(header(AccessionNumber="", StudyID="7"), header(AccessionNumber="A2", StudyID="8"))
+    assert (report.AccessionNumber, report.StudyID) == ("A2", "7")
+
+
+@pytest.mark.parametrize(
+    ("patients", "several"),
+    [
+        ([("42", "HOSP"), ("42", "HOSP")], False),
+        ([("42", "HOSP"), ("43", "HOSP")], True),
+        ([("42", "HOSP"), ("42", "OTHER")], True),
+        ([("42", "HOSP"), ("42", "")], False),
+        ([("42", "HOSP"), ("", "OTHER")], False),
+        ([("", ""), ("", "")], False),
+        ([("42", ""), (" 42 ", "")], False),
+        ([("7" * 70, ""), ("7" * 64, "")], False),
+        ([], False),
+    ],
+)
+def test_several_patients_are_different_ids_or_different_issuers_of_one(patients, several, header):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        headers = [header(PatientID=patient, IssuerOfPatientID=issuer) for patient, issuer in patients]
+    assert facts.name_several_patients(headers) is several

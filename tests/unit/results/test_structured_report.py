@@ -283,7 +283,7 @@ def test_the_summary_says_the_result_in_words_without_the_patient(artifact, deci
     said = sr_summary(decision)
     assert said.startswith("Abnormal (XR_KNEE), probability 0.91. Priority: urgent, ACR category 2")
     assert said.endswith("Preliminary. Made by a machine. Not a diagnosis.")
-    assert "not complete" in sr_summary(flag)
+    assert "provisional" in sr_summary(flag)
     assert "Lind" not in artifact.summary
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.states import next_status, opens_revision
-from triage_agent.domain.vocabulary import Event
+from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.memory.rows import Image, Lease, OutboxEntry, StudyEntry
 
@@ -28,9 +28,10 @@ class Rows:
         after = next_status(before, event)
         afresh = opens_revision(before, event)
         study.item = replace(study.item, status=after, revision=study.item.revision + afresh)
-        if afresh:
+        if afresh or event is Event.IMAGE_RECEIVED:
             study.attempts = 0
-        study.lease = Lease()
+        if after is not Status.SCORING:
+            study.lease = Lease()
         if after is not before:
             self._audit.append(
                 trail.status_changed(

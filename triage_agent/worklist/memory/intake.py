@@ -10,6 +10,7 @@ from triage_agent.domain.states import opens_revision
 from triage_agent.domain.study import AssemblyView, CompletenessRule, ReceivedInstance
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
+from triage_agent.worklist.limits import assessment_on_arrival
 from triage_agent.worklist.memory.base import Rows
 from triage_agent.worklist.memory.rows import Image, StudyEntry
 
@@ -26,9 +27,10 @@ class Intake(Rows):
                 found = Registered.DUPLICATE if known.received.sha256 == received.sha256 else Registered.CONFLICT
                 self._audit.append(trail.instance_received(received, found, known.study_instance_uid))
                 return found
-            self._images[header.sop_instance_uid] = Image(received)
-            self._audit.append(trail.instance_received(received, Registered.NEW, header.study_instance_uid))
             study = self._studies.get(header.study_instance_uid)
+            status = study.item.status if study else Status.RECEIVING
+            self._images[header.sop_instance_uid] = Image(received, assessment_on_arrival(header, status))
+            self._audit.append(trail.instance_received(received, Registered.NEW, header.study_instance_uid))
             if study is None:
                 self._studies[header.study_instance_uid] = StudyEntry.of(received, rule)
             else:
@@ -36,10 +38,13 @@ class Intake(Rows):
             return Registered.NEW
 
     def _add_to_study(self, study: StudyEntry, received: ReceivedInstance, rule: CompletenessRule) -> None:
-        afresh = opens_revision(study.item.status, Event.IMAGE_RECEIVED)
+        event = received.header.event
+        afresh = opens_revision(study.item.status, event)
         before = study.item.priority
-        self._advance(study, Event.IMAGE_RECEIVED, received.source, received.received_at)
-        study.add(received, rule, afresh=afresh)
+        self._advance(study, event, received.source, received.received_at)
+        study.add(received)
+        if event is Event.IMAGE_RECEIVED:
+            study.await_more(received.received_at, rule, afresh=afresh)
         if study.item.priority is not before:
             self._audit.append(trail.priority_requested(received, before, study.item.priority))
 

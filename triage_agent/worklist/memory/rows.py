@@ -13,6 +13,7 @@ from triage_agent.domain.study import (
     WorklistItem,
 )
 from triage_agent.domain.vocabulary import DeliveryState, Status
+from triage_agent.worklist.limits import patient_with
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,21 +148,25 @@ class StudyEntry:
         self.first_received_at = self.last_received_at = at
         self.asked = 0
 
-    def add(self, received: ReceivedInstance, rule: CompletenessRule, *, afresh: bool) -> None:
-        """Take one more image in; `afresh` when it opened a revision."""
-        header, at = received.header, received.received_at
+    def await_more(self, at: datetime, rule: CompletenessRule, *, afresh: bool) -> None:
+        """One more image has come at `at`; `afresh` when it opened a revision."""
         if afresh:
             self.start_over(at)
         self.first_received_at = min(self.first_received_at, at)
         self.last_received_at = max(self.last_received_at, at)
         self.next_check_at = rule.next_check(self.first_received_at, self.last_received_at)
+        self.item = replace(self.item, status_reason=None)
+
+    def add(self, received: ReceivedInstance) -> None:
+        """Take one more instance in."""
+        header = received.header
+        patient_id, patient_name = patient_with(self.item.patient_id, self.item.patient_name, header)
         self.item = replace(
             self.item,
             accession_number=self.item.accession_number or header.accession_number or None,
-            patient_id=self.item.patient_id or header.patient_id or None,
-            patient_name=self.item.patient_name or header.patient_name or None,
+            patient_id=patient_id,
+            patient_name=patient_name,
             modality=self.item.modality or header.modality or None,
-            status_reason=None,
             instances=self.item.instances + 1,
             priority=self.item.priority.raised_to(header.requested_priority),
             priority_at_arrival=self.item.priority_at_arrival.raised_to(header.requested_priority),

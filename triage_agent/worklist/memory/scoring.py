@@ -47,15 +47,22 @@ class Scoring(Outbox):
     ) -> bool:
         """See `Worklist.record_assessment`."""
         with self._lock:
-            image = self._images.get(assessment.sop_instance_uid)
-            if image is None or image.study_instance_uid != claimed.study_instance_uid or image.assessment is not None:
-                return False
-            image.assess(assessment)
-            return True
+            return self._keep(claimed.study_instance_uid, assessment)
 
-    def raise_flag(self, flag: Flag, shipments: Sequence[Shipment], now: datetime) -> bool:
+    def _keep(self, study_instance_uid: str, assessment: Assessment) -> bool:
+        image = self._images.get(assessment.sop_instance_uid)
+        if image is None or image.study_instance_uid != study_instance_uid or image.assessment is not None:
+            return False
+        image.assess(assessment)
+        return True
+
+    def raise_flag(
+        self, flag: Flag, shipments: Sequence[Shipment], now: datetime, assessment: Assessment | None = None
+    ) -> bool:
         """See `Worklist.raise_flag`."""
         with self._lock:
+            if assessment is not None:
+                self._keep(flag.study_instance_uid, assessment)
             study = self._studies.get(flag.study_instance_uid)
             if study is None or flag.priority.rank <= study.item.priority.rank:
                 return False

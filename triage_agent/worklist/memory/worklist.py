@@ -18,13 +18,16 @@ from triage_agent.worklist.memory.scoring import Scoring
 class MemoryWorklist(Intake, Scoring):
     """The `Worklist` port without a database; safe to share between threads."""
 
-    def give_back(self, owner: str, now: datetime) -> int:
+    def give_back(self, owner: str, now: datetime, *, counted: bool = True) -> int:
         """See `Worklist.give_back`."""
+        taken_back = 0 if counted else 1
         with self._lock:
-            released = self._release(lambda lease: lease.owner == owner, GIVEN_BACK, owner, now)
+            released = self._release(lambda lease: lease.owner == owner, GIVEN_BACK, owner, now, taken_back)
             for image in self._images.values():
-                released += image.lease.owner == owner
-                image.lease = Lease() if image.lease.owner == owner else image.lease
+                if image.lease.owner == owner:
+                    image.lease = Lease()
+                    image.attempts -= taken_back
+                    released += 1
             for entry in self._outbox.values():
                 if entry.state is DeliveryState.SENDING and entry.lease.owner == owner:
                     entry.wait(now)
@@ -46,10 +49,13 @@ class MemoryWorklist(Intake, Scoring):
         with self._lock:
             return self._release(lambda lease: lease.is_free(now), EXPIRED, trail.AGENT, now)
 
-    def _release(self, which: Callable[[Lease], bool], reason: str, actor: str, now: datetime) -> int:
+    def _release(
+        self, which: Callable[[Lease], bool], reason: str, actor: str, now: datetime, taken_back: int = 0
+    ) -> int:
         held = [each for each in self._studies.values() if each.item.status is Status.SCORING and which(each.lease)]
         for study in sorted(held, key=lambda each: each.uid):
             self._advance(study, Event.GIVEN_BACK, actor, now)
+            study.attempts -= taken_back
             study.item = replace(study.item, status_reason=reason)
         return len(held)
 
