@@ -177,7 +177,8 @@ class _Start:
     def __init__(self, settings: Settings, stack: ExitStack) -> None:
         self._settings = settings
         self._stack = stack
-        self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._process = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._owners: list[str] = []  # one a loop, so that a loop that failed frees what it held and nothing else
         self._checks: dict[str, Callable[[], None]] = {}
         self._loops: list[Loop] = []
         self.metrics = Metrics()
@@ -270,16 +271,17 @@ class _Start:
             observer=Observer(assessed=assessed, flagged=flagged, decided=decided),
         )
         lease = timedelta(seconds=settings.worker.lease_seconds)
+        owner = self._owner_of("worker")
         worker = Worker(
             pipeline=pipeline,
             worklist=self.worklist,
-            owner=self._owner,
+            owner=owner,
             lease=lease,
             batch=settings.model.batch,
             clock=utc_now,
         )
         self._stack.callback(self._give_back)
-        self._loops.append(Loop("worker", worker.step, self._free_held))
+        self._loops.append(Loop("worker", worker.step, partial(self._free_held, owner)))
         self._deliverers(lease)
         self._stack.callback(self._stop_loops)
         for loop in self._loops:
@@ -290,7 +292,7 @@ class _Start:
             clock=utc_now,
             counter=self._counter(),
             completed=self._wake,
-            owner=self._owner,
+            owners=self._owners,
             lease=lease,
         )
         schedule.start()
@@ -301,7 +303,7 @@ class _Start:
         self._audit(AuditAction.AGENT_STARTED, role)
         self._stack.callback(self._audit, AuditAction.AGENT_STOPPED, role)
         del self._checks["start"]
-        log.info("started", role=role, version=__version__, owner=self._owner)
+        log.info("started", role=role, version=__version__, owner=self._process)
 
     def _deliverers(self, lease: timedelta) -> None:
         """One loop a destination that some route names: a dead one blocks no other."""
@@ -309,26 +311,35 @@ class _Start:
         from triage_agent.delivery.sender import Sender
 
         settings = self._settings.delivery
-        wanted = {route.to for route in self._settings.routes}
-        transports = {name: each for name, each in build_transports(self._settings).items() if name in wanted}
-        sender = Sender(
-            worklist=self.worklist,
-            transports=transports,
-            clock=utc_now,
-            rng=SystemRandom(),
-            owner=self._owner,
-            lease=lease,
-            retry=RetryPolicy(
-                first=timedelta(seconds=settings.first_retry_seconds),
-                longest=timedelta(seconds=settings.longest_retry_seconds),
-                give_up_after=timedelta(hours=settings.give_up_after_hours),
-            ),
-            observed=lambda destination, outcome: self.metrics.deliveries.labels(destination, outcome.value).inc(),
+        retry = RetryPolicy(
+            first=timedelta(seconds=settings.first_retry_seconds),
+            longest=timedelta(seconds=settings.longest_retry_seconds),
+            give_up_after=timedelta(hours=settings.give_up_after_hours),
         )
-        self._stack.callback(sender.close)
-        self._loops += [
-            Loop(f"deliver-{name}", partial(_sent_any, sender, name), self._free_held) for name in transports
-        ]
+        wanted = {route.to for route in self._settings.routes}
+        for name, transport in build_transports(self._settings).items():
+            if name not in wanted:
+                continue
+            owner = self._owner_of(f"deliver-{name}")
+            sender = Sender(
+                worklist=self.worklist,
+                transports={name: transport},
+                clock=utc_now,
+                rng=SystemRandom(),
+                owner=owner,
+                lease=lease,
+                retry=retry,
+                observed=lambda destination, outcome: self.metrics.deliveries.labels(destination, outcome.value).inc(),
+            )
+            self._stack.callback(sender.close)
+            self._loops.append(
+                Loop(f"deliver-{name}", partial(_sent_any, sender, name), partial(self._free_held, owner))
+            )
+
+    def _owner_of(self, loop: str) -> str:
+        """The name under which a loop holds what it works on."""
+        self._owners.append(f"{self._process}/{loop}")
+        return self._owners[-1]
 
     def _counter(self) -> StudyCounter | None:
         from triage_agent.dimse.client import DicomClient
@@ -352,20 +363,21 @@ class _Start:
         for loop in self._loops:
             loop.join(max(0.0, deadline - time.monotonic()))
 
-    def _free_held(self) -> None:
+    def _free_held(self, owner: str) -> None:
         """What a failed step held would otherwise be renewed for as long as this process lives."""
-        self.worklist.give_back(self._owner, utc_now())
+        self.worklist.give_back(owner, utc_now())
 
     def _give_back(self) -> None:
         try:
-            self._free_held()
+            for owner in self._owners:
+                self._free_held(owner)
         except WorklistUnavailableError as error:
             log.warning("not_given_back", error=error.message)
 
     def _audit(self, action: AuditAction, role: str) -> None:
         detail = {"role": role, "version": __version__}
         try:
-            self.worklist.record_audit(AuditEvent(at=utc_now(), action=action, actor=self._owner, detail=detail))
+            self.worklist.record_audit(AuditEvent(at=utc_now(), action=action, actor=self._process, detail=detail))
         except WorklistUnavailableError as error:
             log.warning("not_audited", action=action.value, error=error.message)
 

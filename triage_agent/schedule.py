@@ -2,7 +2,7 @@
 
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -34,15 +34,16 @@ class Schedule:
         clock: Clock,
         counter: StudyCounter | None,
         completed: Callable[[], None],
-        owner: str,
+        owners: Sequence[str],
         lease: timedelta,
     ) -> None:
+        """`owners` are the names under which this process holds work."""
         self._worklist = worklist
         self._rule = rule
         self._clock = clock
         self._counter = counter
         self._completed = completed
-        self._owner = owner
+        self._owners = tuple(owners)
         self._lease = lease
         self._asking: set[str] = set()
         self._lock = threading.Lock()
@@ -80,7 +81,8 @@ class Schedule:
 
     def leases(self) -> None:
         """Keep what this process holds, and free what a dead one held."""
-        self._worklist.renew_leases(self._owner, self._clock(), self._lease)
+        for owner in self._owners:
+            self._worklist.renew_leases(owner, self._clock(), self._lease)
         if freed := self._worklist.expire_leases(self._clock()):
             log.warning("leases_expired", studies=freed)
             self._completed()

@@ -48,7 +48,7 @@ class Ticking(Story):
             clock=lambda: self.now,
             counter=counter,
             completed=self._wake,
-            owner="us",
+            owners=("us", "us-too"),
             lease=LEASE,
         )
 
@@ -207,9 +207,10 @@ def test_what_a_dead_process_held_goes_back_and_the_workers_are_woken(ticking):
     assert (story.status(), story.woken) == (Status.READY, 1)
 
 
-def test_what_we_hold_is_renewed(ticking):
+@pytest.mark.parametrize("owner", ["us", "us-too"])
+def test_what_we_hold_is_renewed(ticking, owner):
     story = ticking()
-    story.claimed(owner="us")
+    story.claimed(owner=owner)
     for _ in range(5):
         story.tick(LEASE / 2)
         story.schedule.leases()

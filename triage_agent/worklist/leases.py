@@ -20,7 +20,7 @@ def give_back(session: Session, owner: str, now: datetime) -> int:
 
     Attempts stay counted: an owner that restarts after a crash gives back too, and what crashes it must come to an end.
     """
-    studies = _release_studies(session, StudyRow.lease_owner == owner, GIVEN_BACK, owner, now)
+    studies = _release_studies(session, StudyRow.lease_owner == owner, GIVEN_BACK, owner, now, skip_locked=False)
     images = (
         update(InstanceRow)
         .where(InstanceRow.lease_owner == owner)
@@ -52,15 +52,18 @@ def renew(session: Session, owner: str, now: datetime, lease: timedelta) -> int:
 
 def expire_leases(session: Session, now: datetime) -> int:
     """See `Worklist.expire_leases`; images and deliveries whose lease has run out are claimed again as they are."""
-    return _release_studies(session, StudyRow.lease_until <= now, EXPIRED, trail.AGENT, now)
+    return _release_studies(session, StudyRow.lease_until <= now, EXPIRED, trail.AGENT, now, skip_locked=True)
 
 
-def _release_studies(session: Session, which: ColumnElement[bool], reason: str, actor: str, now: datetime) -> int:
+def _release_studies(
+    session: Session, which: ColumnElement[bool], reason: str, actor: str, now: datetime, *, skip_locked: bool
+) -> int:
+    """Studies that another transaction holds may be skipped only by who comes again: an owner gives back once."""
     held = (
         select(StudyRow)
         .where(status_is(Status.SCORING), which)
         .order_by(StudyRow.study_instance_uid)
-        .with_for_update(skip_locked=True, key_share=True)
+        .with_for_update(skip_locked=skip_locked, key_share=True)
     )
     released = 0
     for study in session.scalars(held).all():
