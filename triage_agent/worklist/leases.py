@@ -9,7 +9,7 @@ from triage_agent.domain.states import sources_of
 from triage_agent.domain.vocabulary import DeliveryState, Event, Outcome, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import EXPIRED, GIVEN_BACK, PUT_BACK
-from triage_agent.worklist.outbox import settle
+from triage_agent.worklist.outbox import settle, superseded_rows
 from triage_agent.worklist.rows import advance, append_audit, locked_study, status_is
 from triage_agent.worklist.tables import InstanceRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import changed
@@ -86,13 +86,18 @@ def retry_study(session: Session, study_instance_uid: str, actor: str, now: date
     """See `Worklist.retry_study`.
 
     A study that goes back to READY does so as its next revision, so that what is sent of it gets UIDs of its own.
+    What a later result has taken the place of stays dead: sent now it would stand in the place of that one.
     """
     study = locked_study(session, study_instance_uid)
     if study is None:
         return 0
     dead = (
         update(OutboxRow)
-        .where(OutboxRow.study_instance_uid == study_instance_uid, OutboxRow.state == DeliveryState.DEAD)
+        .where(
+            OutboxRow.study_instance_uid == study_instance_uid,
+            OutboxRow.state == DeliveryState.DEAD,
+            OutboxRow.id.not_in(superseded_rows(session, study_instance_uid)),
+        )
         .values(state=DeliveryState.PENDING, attempts=0, next_attempt_at=now)
         .execution_options(synchronize_session=False)
     )

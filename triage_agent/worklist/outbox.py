@@ -7,10 +7,11 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, insert, or_, sele
 from sqlalchemy.orm import Session, aliased
 
 from triage_agent.domain.decision import Artifact, Delivery, Shipment
-from triage_agent.domain.vocabulary import AuditAction, DeliveryState, Event, Status
+from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import delivery_failure
 from triage_agent.worklist.rows import advance, append_audit, locked_study
+from triage_agent.worklist.supersession import Place, superseded
 from triage_agent.worklist.tables import ArtifactRow, DecisionRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import changed
 
@@ -191,13 +192,15 @@ def delivery_failed(session: Session, delivery: Delivery, error: str, retry_at: 
 def settle(session: Session, study_instance_uid: str, now: datetime) -> None:
     """Bring a decided study in line with its outbox: delivered, or the reason why it is not.
 
-    DELIVERED when the revision has a shipment of the decision and every row of the revision, the flag's too, is sent.
+    DELIVERED when the revision has a shipment of the decision and every row of the revision, the flag's too, is sent
+    or superseded.
     """
     study = locked_study(session, study_instance_uid)
     if study is None or study.status is not Status.DECIDED:
         return
-    of_revision = (OutboxRow.study_instance_uid == study_instance_uid, OutboxRow.revision == study.revision)
-    rows = session.execute(select(OutboxRow.state, OutboxRow.of_decision).where(*of_revision)).all()
+    places = _places(session, study_instance_uid)
+    past = superseded(places)
+    rows = [place for place in places if place.revision == study.revision and place.number not in past]
     if any(row.of_decision for row in rows) and all(row.state is DeliveryState.SENT for row in rows):
         reason = _reason_of_decision(session, study)
         advance(
@@ -212,7 +215,7 @@ def settle(session: Session, study_instance_uid: str, now: datetime) -> None:
     dead = (
         select(ArtifactRow.kind, OutboxRow.destination, OutboxRow.last_error)
         .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
-        .where(*of_revision, OutboxRow.state == DeliveryState.DEAD)
+        .where(OutboxRow.id.in_([row.number for row in rows if row.state is DeliveryState.DEAD]))
         .order_by(OutboxRow.id)
         .limit(1)
     )
@@ -228,6 +231,33 @@ def settle(session: Session, study_instance_uid: str, now: datetime) -> None:
             .values(status_reason=reason)
             .execution_options(synchronize_session=False)
         )
+
+
+def superseded_rows(session: Session, study_instance_uid: str) -> frozenset[int]:
+    """The ids of a study's dead rows that a later result has taken the place of."""
+    return superseded(_places(session, study_instance_uid))
+
+
+def _places(session: Session, study_instance_uid: str) -> list[Place]:
+    statement = (
+        select(OutboxRow, ArtifactRow.kind)
+        .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
+        .where(OutboxRow.study_instance_uid == study_instance_uid)
+        .execution_options(populate_existing=True)
+    )
+    return [place_of(row, kind) for row, kind in session.execute(statement)]
+
+
+def place_of(row: OutboxRow, kind: ArtifactKind) -> Place:
+    """What `superseded` has to know of a row."""
+    return Place(
+        number=row.id,
+        revision=row.revision,
+        of_decision=row.of_decision,
+        kind=kind,
+        destination=row.destination,
+        state=row.state,
+    )
 
 
 def _reason_of_decision(session: Session, study: StudyRow) -> str | None:

@@ -10,6 +10,7 @@ from triage_agent.worklist import trail
 from triage_agent.worklist.limits import delivery_failure
 from triage_agent.worklist.memory.base import Rows
 from triage_agent.worklist.memory.rows import Lease, OutboxEntry, StudyEntry
+from triage_agent.worklist.supersession import superseded
 
 _OPEN = frozenset({DeliveryState.PENDING, DeliveryState.SENDING})
 
@@ -69,10 +70,18 @@ class Outbox(Rows):
         self._audit.append(trail.delivery_moved(action, delivery, now))
         self._settle(self._studies[delivery.study_instance_uid], now)
 
+    def _superseded(self, study: StudyEntry) -> frozenset[int]:
+        return superseded(entry.place for entry in self._outbox.values() if entry.study_instance_uid == study.uid)
+
     def _settle(self, study: StudyEntry, now: datetime) -> None:
         if study.item.status is not Status.DECIDED:
             return
-        entries = [entry for entry in self._outbox.values() if entry.key[:2] == (study.uid, study.item.revision)]
+        past = self._superseded(study)
+        entries = [
+            entry
+            for entry in self._outbox.values()
+            if entry.key[:2] == (study.uid, study.item.revision) and entry.number not in past
+        ]
         dead = next((entry for entry in entries if entry.state is DeliveryState.DEAD), None)
         reason = study.reason_of_decision or None
         if dead is not None:
