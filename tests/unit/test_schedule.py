@@ -124,7 +124,27 @@ def test_the_pacs_is_asked_and_a_study_that_is_whole_completes_early(ticking):
     story.receive()
     story.complete_due(ASKING.ask_after)
     assert pacs.asked == [STUDY]
+    assert (story.status(), story.woken) == (Status.RECEIVING, 0)
+    story.complete_due(ASKING.steady)
+    assert pacs.asked == [STUDY, STUDY]
     assert (story.status(), story.woken) == (Status.READY, 1)
+
+
+def test_a_pacs_that_forwards_each_view_as_it_is_shot_has_one_revision_of_the_study(ticking):
+    """Its own count grows with the views, 20 s apart, and is equal to ours at every question."""
+    pacs = FakePacs()
+    story = ticking(pacs, ASKING)
+    for shot in range(1, 5):
+        pacs.answer = shot
+        story.receive()
+        for _ in range(19):
+            story.complete_due(SECOND)
+        assert (story.status(), story.item().revision) == (Status.RECEIVING, 1)
+    for _ in range(5):
+        story.complete_due(SECOND)
+    assert (story.status(), story.item().instances, story.item().revision) == (Status.READY, 4, 1)
+    assert "all 4 images" in story.item().status_reason
+    assert len(pacs.asked) == 4 + 1
 
 
 @pytest.mark.parametrize("answer", [None, 3, 1, RuntimeError("the PACS crashed"), WorklistUnavailableError("away")])
