@@ -317,6 +317,8 @@ class _Start:
             give_up_after=timedelta(hours=settings.give_up_after_hours),
         )
         wanted = {route.to for route in self._settings.routes}
+        if buried := self.worklist.bury_unrouted(wanted, utc_now()):
+            log.warning("deliveries_without_a_route", dead=buried)
         for name, transport in build_transports(self._settings).items():
             if name not in wanted:
                 continue

@@ -230,3 +230,44 @@ def test_a_late_image_leaves_open_deliveries_open(story):
     story.receive()
     story.worklist.delivery_sent(delivery, story.now + SECOND)
     assert (story.status(), record(story).state) == (Status.RECEIVING, DeliveryState.SENT)
+
+
+# --- destinations that no route names any more ------------------------------------------------------------------------
+def test_what_waits_for_a_destination_without_a_route_is_dead_and_says_why(story):
+    story.decided(shipment("2.25.1", "pacs"), shipment("2.25.2", "old-ris"))
+    assert story.worklist.bury_unrouted({"pacs", "ris"}, story.tick()) == 1
+    kept, buried = story.worklist.study(STUDY).deliveries
+    assert (kept.state, kept.last_error) == (DeliveryState.PENDING, None)
+    assert (buried.state, buried.next_attempt_at) == (DeliveryState.DEAD, None)
+    assert "no route to old-ris any more" in buried.last_error
+    assert "no route to old-ris any more" in story.item().status_reason
+    assert story.actions()[-1] is AuditAction.DELIVERY_DEAD
+    story.send()
+    assert story.status() is Status.DECIDED
+    assert story.worklist.bury_unrouted({"pacs", "ris"}, story.tick()) == 0
+
+
+def test_a_retry_applies_once_the_route_is_back(story):
+    story.decided(shipment("2.25.1", "ris"))
+    story.worklist.bury_unrouted(set(), story.tick())
+    assert story.worklist.retry_failed("admin", story.tick()) == 1
+    assert story.worklist.bury_unrouted({"ris"}, story.tick()) == 0
+    assert story.send(destinations=["ris"]) == ["2.25.1"]
+    assert story.status() is Status.DELIVERED
+
+
+def test_what_a_killed_process_was_sending_to_it_is_dead_too_and_sent_is_still_a_fact(story):
+    story.decided(shipment("2.25.1", "ris"))
+    (delivery,) = story.deliveries()
+    assert story.worklist.bury_unrouted({"pacs"}, story.tick()) == 1
+    assert record(story).state is DeliveryState.DEAD
+    story.worklist.delivery_sent(delivery, story.tick())
+    assert (record(story).state, story.status()) == (DeliveryState.SENT, Status.DELIVERED)
+
+
+def test_every_study_that_waits_for_it_is_told(story):
+    for number in (1, 2, 3):
+        story.decided(shipment(f"2.25.{number}", "ris"), study=f"1.2.{number}")
+    story.send(destinations=["ris"], limit=1)
+    assert story.worklist.bury_unrouted(["pacs"], story.tick()) == 2
+    assert [story.status(f"1.2.{number}") for number in (1, 2, 3)] == [Status.DELIVERED, Status.DECIDED, Status.DECIDED]

@@ -151,3 +151,11 @@ def test_what_every_loop_holds_at_the_end_is_given_back(site, monkeypatch):
         may_decide.set()
     assert site.story.status() is Status.READY
     assert site.wires["pacs"].closed
+
+
+def test_what_waits_for_a_route_that_is_gone_is_dead_from_the_start_on(site):
+    site.story.decided(shipment("2.25.1", "pacs"), shipment("2.25.2", "ris-before-it-was-renamed"))
+    with site.running():
+        eventually(lambda: site.wires["pacs"].taken)
+        assert site.states()["ris-before-it-was-renamed"] is DeliveryState.DEAD
+    assert "no route" in site.story.item().status_reason

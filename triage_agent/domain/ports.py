@@ -3,7 +3,7 @@
 Times are aware UTC datetimes and always passed in. A worklist method that reads as an order is one transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -133,6 +133,13 @@ class Worklist(Protocol):
 
     def delivery_failed(self, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
         """Keep the error; try again at `retry_at`, or never (DEAD) when it is None."""
+
+    def bury_unrouted(self, destinations: Collection[str], now: datetime) -> int:
+        """DEAD, with the reason, for what waits to be sent to any other destination; returns how many.
+
+        Nobody claims rows of a destination that no route names: without this they would wait unseen. What somebody is
+        sending at this moment is marked too, and sent is a fact all the same.
+        """
 
     # --- people ---------------------------------------------------------------------------------------------------
     def items(

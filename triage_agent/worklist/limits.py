@@ -23,6 +23,11 @@ def delivery_failure(kind: ArtifactKind, destination: str, error: str) -> str:
     return f"delivery of {kind} to {destination} failed: {error}"
 
 
+def no_route(destination: str) -> str:
+    """Why a delivery to a destination that the configuration has no more is dead."""
+    return f"no route to {destination} any more; bring it back and retry"
+
+
 # Why a study waits for a worker, as the worklist says it.
 GIVEN_BACK = "given back by its worker"
 EXPIRED = "its worker did not finish in time"

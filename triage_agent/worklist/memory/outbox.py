@@ -1,13 +1,13 @@
 """The outbox, in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from triage_agent.domain.decision import Delivery, Shipment
 from triage_agent.domain.vocabulary import AuditAction, DeliveryState, Event, Status
 from triage_agent.worklist import trail
-from triage_agent.worklist.limits import delivery_failure
+from triage_agent.worklist.limits import delivery_failure, no_route
 from triage_agent.worklist.memory.base import Rows
 from triage_agent.worklist.memory.rows import Lease, OutboxEntry, StudyEntry
 from triage_agent.worklist.supersession import superseded
@@ -65,6 +65,31 @@ class Outbox(Rows):
             entry.failed(error, retry_at)
             action = AuditAction.DELIVERY_DEAD if retry_at is None else AuditAction.DELIVERY_FAILED
             self._delivery_moved(action, delivery, now)
+
+    def bury_unrouted(self, destinations: Collection[str], now: datetime) -> int:
+        """See `Worklist.bury_unrouted`."""
+        with self._lock:
+            waiting = [
+                entry
+                for entry in self._outbox.values()
+                if entry.state in _OPEN and entry.shipment.destination not in destinations
+            ]
+            for entry in sorted(waiting, key=lambda entry: (entry.study_instance_uid, entry.number)):
+                entry.failed(no_route(entry.shipment.destination), None)
+                self._audit.append(
+                    trail.delivery_unrouted(
+                        entry.study_instance_uid,
+                        kind=entry.shipment.artifact.kind,
+                        destination=entry.shipment.destination,
+                        uid=entry.shipment.artifact.uid,
+                        attempt=entry.attempts,
+                        revision=entry.revision,
+                        at=now,
+                    )
+                )
+            for uid in dict.fromkeys(entry.study_instance_uid for entry in waiting):
+                self._settle(self._studies[uid], now)
+            return len(waiting)
 
     def _delivery_moved(self, action: AuditAction, delivery: Delivery, now: datetime) -> None:
         self._audit.append(trail.delivery_moved(action, delivery, now))
