@@ -33,7 +33,8 @@ class Wire:
         self.asked = threading.Event()
         self.may_answer = threading.Event()
         self.may_answer.set()
-        self.closed = False
+        self.closing = lambda: None
+        self.seen_at_close = []
 
     def send(self, artifact):
         self.asked.set()
@@ -44,7 +45,7 @@ class Wire:
         return "there"
 
     def close(self):
-        self.closed = True
+        self.seen_at_close.append(self.closing())
 
 
 class Site:
@@ -129,7 +130,7 @@ def test_a_loop_that_fails_gives_back_what_it_held_and_nothing_of_the_others(sit
     assert site.wires["pacs"].taken == ["2.25.1"]
 
 
-def test_what_every_loop_holds_at_the_end_is_given_back(site, monkeypatch):
+def test_what_every_loop_holds_at_the_end_is_given_back_before_connections_are_cut(site, monkeypatch):
     deciding, may_decide = threading.Event(), threading.Event()
 
     def decide_study(self, claimed, owner):
@@ -139,6 +140,7 @@ def test_what_every_loop_holds_at_the_end_is_given_back(site, monkeypatch):
     monkeypatch.setattr(Pipeline, "decide_study", decide_study)
     monkeypatch.setattr(bootstrap, "_STOP_SECONDS", 0.1)
     site.wires["pacs"].may_answer.clear()
+    site.wires["pacs"].closing = lambda: site.states("1.2.9")["pacs"]
     site.story.decided(shipment("2.25.1"), study="1.2.9")
     site.story.receive(STUDY)
     site.story.complete(STUDY)
@@ -146,11 +148,10 @@ def test_what_every_loop_holds_at_the_end_is_given_back(site, monkeypatch):
         with site.running():
             assert deciding.wait(SOON)
             assert site.wires["pacs"].asked.wait(SOON)
-            site.wires["pacs"].may_answer.clear()
     finally:
         may_decide.set()
     assert site.story.status() is Status.READY
-    assert site.wires["pacs"].closed
+    assert site.wires["pacs"].seen_at_close == [DeliveryState.PENDING]
 
 
 def test_what_waits_for_a_route_that_is_gone_is_dead_from_the_start_on(site):

@@ -77,7 +77,10 @@ class Ticking(Story):
         raise AssertionError("a question was never answered")
 
     def end(self):
-        self.schedule._askers.shutdown(wait=True, cancel_futures=True)
+        self.schedule._askers.stop()
+        for thread in self.schedule._askers._threads:
+            if thread.ident is not None:
+                thread.join(SOON)
 
 
 @pytest.fixture

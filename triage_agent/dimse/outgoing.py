@@ -1,8 +1,10 @@
 """Associations that we ask for: made, used and ended without a wait that has no end."""
 
 import ssl
+import threading
 import time
 from collections.abc import Sequence
+from weakref import WeakSet
 
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
@@ -27,11 +29,26 @@ class BoundedEntity(ApplicationEntity):
 
     io_timeout = 30.0
 
+    def __init__(self, ae_title: str) -> None:
+        super().__init__(ae_title)
+        self._wires: WeakSet[BoundedSocket] = WeakSet()
+        self._guard = threading.Lock()
+
+    def cut(self) -> None:
+        """Hang up on everybody, also where the answer to an association request is waited for."""
+        with self._guard:
+            wires = list(self._wires)
+        for wire in wires:
+            wire.cut()
+
     def _create_socket(
         self, assoc: Association, address: AddressInformation, tls_args: tuple[ssl.SSLContext, str] | None
     ) -> BoundedSocket:
         wire = BoundedSocket(assoc, self.io_timeout, address=address)
         wire.tls_args = tls_args
+        assoc.dul.daemon = True  # it waits for the peer, and the end of the process must not
+        with self._guard:
+            self._wires.add(wire)
         return wire
 
 
@@ -58,6 +75,10 @@ class Caller:
 
     def __str__(self) -> str:
         return f"{self._peer.ae_title}@{self._peer.host}:{self._peer.port}"
+
+    def cut(self) -> None:
+        """Hang up on the peer at once, whatever is in flight."""
+        self._entity.cut()
 
     def associate(self, contexts: Sequence[Context]) -> Association:
         """An established association with at least one of `contexts` accepted.
@@ -130,9 +151,14 @@ def exchange(association: Association, request: C_STORE, context_id: int) -> C_S
     return answer if isinstance(answer, C_STORE) and answer.is_valid_response else None
 
 
-def end(association: Association) -> None:
-    """Release an association, or abort it when it does not let itself be released; the connection is closed then."""
+def end(association: Association, seconds: float | None = None) -> None:
+    """Release an association, or abort it when it does not let itself be released; the connection is closed then.
+
+    The peer has `seconds` to answer the release, or as long as for any other answer.
+    """
     if association.is_established:
+        if seconds is not None:
+            association.acse_timeout = seconds
         association.release()
     elif association.is_alive():
         association.abort()

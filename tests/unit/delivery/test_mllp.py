@@ -3,6 +3,8 @@
 import contextlib
 import socket
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -205,6 +207,25 @@ def test_closing_hangs_up_and_the_next_message_connects_again(receive):
     transport.close()
     transport.send(ARTIFACT)
     assert receiver.connections == 2
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_closing_waits_for_no_answer_and_the_message_can_be_sent_again(receive, kept):
+    receiver, transport = receive(*([framed(ack())] if kept else []), ..., framed(ack()))
+    if kept:
+        transport.send(ARTIFACT)
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(transport.send, ARTIFACT)
+        while len(receiver.messages) < 1 + kept:
+            time.sleep(0.001)
+        started = time.monotonic()
+        transport.close()
+        with pytest.raises(DeliveryError) as raised:
+            sending.result(5)
+        assert time.monotonic() - started < 5
+    assert not raised.value.permanent
+    assert receiver.connections == 1
+    transport.send(ARTIFACT)
 
 
 def test_checking_connects_and_sends_nothing(receive):
