@@ -153,6 +153,32 @@ def test_a_failure_is_kept_and_tried_again_when_its_time_comes(story):
     assert (again.delivery_id, again.attempt) == (delivery.delivery_id, 2)
 
 
+def test_the_first_failure_and_the_death_of_a_row_are_audited_and_not_each_attempt(story):
+    """A peer that is down for three days is tried thousands of times."""
+    story.decided(shipment())
+    for attempt in range(1, 5):
+        (delivery,) = story.deliveries()
+        story.worklist.delivery_failed(delivery, f"no {attempt}", story.now, story.tick())
+    assert (record(story).attempts, record(story).last_error) == (4, "no 4")
+    assert story.actions().count(AuditAction.DELIVERY_FAILED) == 1
+    story.lose()
+    assert story.actions()[-1] is AuditAction.DELIVERY_DEAD
+    story.worklist.retry_study(STUDY, "admin", story.tick())
+    (delivery,) = story.deliveries()
+    story.worklist.delivery_failed(delivery, "no again", story.now, story.tick())
+    assert story.actions().count(AuditAction.DELIVERY_FAILED) == 2
+
+
+def test_a_row_s_first_failure_is_audited_also_when_an_earlier_attempt_vanished(story):
+    story.decided(shipment())
+    story.deliveries()
+    story.tick(LEASE)
+    (delivery,) = story.deliveries()
+    story.worklist.delivery_failed(delivery, "no", story.now, story.tick())
+    assert delivery.attempt == 2
+    assert story.actions()[-1] is AuditAction.DELIVERY_FAILED
+
+
 def test_a_delivery_that_is_given_up_says_so_on_the_list(story):
     story.decided(shipment(), status_reason="one image was left out")
     story.lose("AE not recognized")

@@ -260,6 +260,7 @@ def test_a_peer_that_does_not_speak_dicom_is_given_up_in_time(part10, says):
     with rude_peer(says) as port, pytest.raises(DeliveryError) as raised:
         client(port, answer_seconds=1.0).store(part10)
     assert not raised.value.permanent
+    assert raised.value.away
     assert time.monotonic() - started < 10
 
 

@@ -104,7 +104,9 @@ class MllpTransport:
         try:
             return self._ask(self._connection, body)
         except EOFError:
-            raise DeliveryError(f"{self._endpoint} closed the connection without an answer", permanent=False) from None
+            raise DeliveryError(
+                f"{self._endpoint} closed the connection without an answer", permanent=False, away=True
+            ) from None
 
     def _ask(self, connection: socket.socket, body: bytes) -> Acknowledgement:
         deadline = time.monotonic() + self._endpoint.answer_seconds
@@ -152,7 +154,7 @@ class MllpTransport:
 
     def _away(self, error: OSError) -> DeliveryError:
         what = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be reached"
-        return DeliveryError(f"{self._endpoint} {what} ({type(error).__name__})", permanent=False)
+        return DeliveryError(f"{self._endpoint} {what} ({type(error).__name__})", permanent=False, away=True)
 
 
 def parse_acknowledgement(frame: bytes) -> Acknowledgement:

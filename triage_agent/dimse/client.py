@@ -171,7 +171,7 @@ class DicomClient:
         status = self._try(self._kept, outgoing)
         if status is None:
             self._let_go()
-            raise DeliveryError(f"{self._caller}: no answer to C-STORE", permanent=False)
+            raise DeliveryError(f"{self._caller}: no answer to C-STORE", permanent=False, away=True)
         return status
 
     def _refuse_when_closed_since(self, closings: int) -> None:

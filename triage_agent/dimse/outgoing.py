@@ -96,7 +96,10 @@ class Caller:
             )
         except OSError as error:
             raise DeliveryError(
-                f"{self}: the host's name is not known ({error})", permanent=False, remedy="check the peer's host"
+                f"{self}: the host's name is not known ({error})",
+                permanent=False,
+                remedy="check the peer's host",
+                away=True,
             ) from error
         if association.is_established:
             association.network_timeout_response = "A-RELEASE"
@@ -109,12 +112,15 @@ class Caller:
         """Why there is no association, and what to do."""
         answer, wire = association.acceptor.primitive, association.dul.socket
         if isinstance(wire, BoundedSocket) and not wire.connected:
-            return DeliveryError(f"{self}: no connection", permanent=False, remedy="check that the peer is running")
+            return DeliveryError(
+                f"{self}: no connection", permanent=False, remedy="check that the peer is running", away=True
+            )
         if association.is_rejected and isinstance(answer, A_ASSOCIATE):
             return DeliveryError(
                 f"{self}: association rejected ({answer.result_str}: {answer.reason_str})",
                 permanent=False,
                 remedy=f"make {self._entity.ae_title} known to the peer, or check the peer's AE title",
+                away=True,
             )
         if association.rejected_contexts and not association.accepted_contexts:
             return DeliveryError(
@@ -122,7 +128,7 @@ class Caller:
                 permanent=True,
                 remedy="let the peer take this SOP class, or send it another kind of result",
             )
-        return DeliveryError(f"{self}: no answer to the association request", permanent=False)
+        return DeliveryError(f"{self}: no answer to the association request", permanent=False, away=True)
 
 
 def accepted_contexts(association: Association) -> dict[Context, int]:

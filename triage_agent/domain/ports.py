@@ -132,7 +132,11 @@ class Worklist(Protocol):
         """Mark sent; DELIVERED when nothing of the revision's is left, but what is superseded (see `retry_study`)."""
 
     def delivery_failed(self, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
-        """Keep the error; try again at `retry_at`, or never (DEAD) when it is None."""
+        """Keep the error; try again at `retry_at`, or never (DEAD) when it is None.
+
+        A row's first failure and its death are audited. What lies between is in the row: a peer that is down for a day
+        would fill the trail.
+        """
 
     def bury_unrouted(self, destinations: Collection[str], now: datetime) -> int:
         """DEAD, with the reason, for what waits to be sent to any other destination; returns how many.

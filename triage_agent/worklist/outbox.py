@@ -167,6 +167,7 @@ def delivery_sent(session: Session, delivery: Delivery, now: datetime) -> None:
 def delivery_failed(session: Session, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
     """See `Worklist.delivery_failed`; the failure of an attempt that another has followed changes nothing."""
     locked_study(session, delivery.study_instance_uid)
+    before = session.scalar(select(OutboxRow.last_error).where(OutboxRow.id == delivery.delivery_id))
     statement = (
         update(OutboxRow)
         .where(
@@ -184,8 +185,10 @@ def delivery_failed(session: Session, delivery: Delivery, error: str, retry_at: 
         .execution_options(synchronize_session=False)
     )
     if changed(session, statement) == 1:
-        action = AuditAction.DELIVERY_DEAD if retry_at is None else AuditAction.DELIVERY_FAILED
-        append_audit(session, trail.delivery_moved(action, delivery, now))
+        if retry_at is None:
+            append_audit(session, trail.delivery_moved(AuditAction.DELIVERY_DEAD, delivery, now))
+        elif before is None or delivery.attempt == 1:
+            append_audit(session, trail.delivery_moved(AuditAction.DELIVERY_FAILED, delivery, now))
         settle(session, delivery.study_instance_uid, now)
 
 

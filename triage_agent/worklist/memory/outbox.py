@@ -54,7 +54,8 @@ class Outbox(Rows):
             if entry is None or entry.state is DeliveryState.SENT:
                 return
             entry.sent(now)
-            self._delivery_moved(AuditAction.DELIVERY_SENT, delivery, now)
+            self._audit.append(trail.delivery_moved(AuditAction.DELIVERY_SENT, delivery, now))
+            self._settle(self._studies[delivery.study_instance_uid], now)
 
     def delivery_failed(self, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
         """See `Worklist.delivery_failed`."""
@@ -62,9 +63,13 @@ class Outbox(Rows):
             entry = self._outbox.get(delivery.delivery_id)
             if entry is None or (entry.state, entry.attempts) != (DeliveryState.SENDING, delivery.attempt):
                 return
+            is_first = entry.last_error is None or delivery.attempt == 1
             entry.failed(error, retry_at)
-            action = AuditAction.DELIVERY_DEAD if retry_at is None else AuditAction.DELIVERY_FAILED
-            self._delivery_moved(action, delivery, now)
+            if retry_at is None:
+                self._audit.append(trail.delivery_moved(AuditAction.DELIVERY_DEAD, delivery, now))
+            elif is_first:
+                self._audit.append(trail.delivery_moved(AuditAction.DELIVERY_FAILED, delivery, now))
+            self._settle(self._studies[delivery.study_instance_uid], now)
 
     def bury_unrouted(self, destinations: Collection[str], now: datetime) -> int:
         """See `Worklist.bury_unrouted`."""
@@ -90,10 +95,6 @@ class Outbox(Rows):
             for uid in dict.fromkeys(entry.study_instance_uid for entry in waiting):
                 self._settle(self._studies[uid], now)
             return len(waiting)
-
-    def _delivery_moved(self, action: AuditAction, delivery: Delivery, now: datetime) -> None:
-        self._audit.append(trail.delivery_moved(action, delivery, now))
-        self._settle(self._studies[delivery.study_instance_uid], now)
 
     def _superseded(self, study: StudyEntry) -> frozenset[int]:
         return superseded(entry.place for entry in self._outbox.values() if entry.study_instance_uid == study.uid)
