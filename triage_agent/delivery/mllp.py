@@ -180,6 +180,13 @@ def _control_id(message: bytes) -> str:
 
 
 def _has_gone(connection: socket.socket) -> bool:
-    """Whether an idle connection was closed, or holds something that nobody asked for."""
-    readable, _, _ = select.select([connection], [], [], 0)
-    return bool(readable)
+    """Whether an idle connection was closed, or holds something that nobody asked for.
+
+    `poll`, since `select` fails beyond descriptor 1023.
+    """
+    poller = select.poll()
+    try:
+        poller.register(connection, select.POLLIN)
+    except ValueError:  # it is closed on our side too
+        return True
+    return bool(poller.poll(0))

@@ -1,6 +1,8 @@
 """MLLP against a receiver of the test's own: a socket, a script of answers, and nothing of the agent's."""
 
 import contextlib
+import os
+import resource
 import socket
 import threading
 import time
@@ -191,6 +193,29 @@ def test_a_connection_that_was_closed_while_idle_is_made_again(receive):
     receiver.open[0].shutdown(socket.SHUT_RDWR)
     transport.send(ARTIFACT)
     assert (receiver.connections, len(receiver.messages)) == (2, 2)
+
+
+@pytest.fixture
+def many_descriptors():
+    """As of a listener with a thousand associations: what is opened next has a number beyond 1023."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 1200:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1200, hard))
+    first = os.open(os.devnull, os.O_RDONLY)
+    others = [os.dup(first) for _ in range(1024 - first)]
+    yield
+    for descriptor in [first, *others]:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_a_kept_connection_is_looked_at_whatever_its_number(receive):
+    receiver, transport = receive(framed(ack()), framed(ack()))
+    transport.send(ARTIFACT)
+    assert transport._connection.fileno() > 1023
+    transport.send(ARTIFACT)
+    assert receiver.connections == 1
 
 
 def test_a_kept_connection_that_breaks_under_a_message_is_made_again_once(receive):
