@@ -2,7 +2,6 @@
 
 import os
 import socket
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,7 +22,7 @@ from triage_agent.domain.ports import ImageScorer, StudyCounter, Transport, Work
 from triage_agent.domain.vocabulary import AuditAction, Finding, Outcome
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
-from triage_agent.worker import Loop, Worker
+from triage_agent.worker import Loop, Loops, Worker
 
 if TYPE_CHECKING:
     from triage_agent.delivery.sender import Sender
@@ -33,8 +32,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_DRAIN_SECONDS = 8.0  # for associations, then
-_STOP_SECONDS = 15.0  # for images and deliveries in hand: with the rest below the 30 s that SIGTERM gives
+# From SIGTERM on, both at the same time; far below its 30 s, since a database may be slow to take things back.
+_DRAIN_SECONDS = 8.0  # for associations
+_STOP_SECONDS = 12.0  # for images and deliveries in hand
 
 
 def utc_now() -> datetime:
@@ -177,10 +177,12 @@ class _Start:
     def __init__(self, settings: Settings, stack: ExitStack) -> None:
         self._settings = settings
         self._stack = stack
-        self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._work = ExitStack()  # what ends after the listener: the loops finish what they have while it drains
+        self._process = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._owners: list[str] = []  # one a loop, so that a loop that failed frees what it held and nothing else
         self._checks: dict[str, Callable[[], None]] = {}
-        self._loops: list[Loop] = []
         self._stuck = False
+        self._loops = Loops(_STOP_SECONDS)
         self.metrics = Metrics()
         _migrate(settings)
         self.worklist = open_worklist(settings)
@@ -196,6 +198,7 @@ class _Start:
         server = WebServer(build_app(self._checks, self.metrics.exposition, __version__), web.host, web.port)
         server.start()
         self._stack.callback(server.stop)
+        self._stack.enter_context(self._work)
 
     def listener(self) -> None:
         """Bring spool and worklist to agree, then accept associations."""
@@ -211,7 +214,7 @@ class _Start:
         def receive(encoded: memoryview, **request: str) -> "Received":
             received = receiver.receive(encoded, **request)
             self.metrics.received_bytes.inc(len(encoded))
-            self._wake()
+            self._loops.wake()
             return received
 
         server = DicomServer(
@@ -254,11 +257,11 @@ class _Start:
 
         def decided(finding: Finding) -> None:
             metrics.decided.labels(finding.value).inc()
-            self._wake()
+            self._loops.wake()
 
         def flagged() -> None:
             metrics.flagged.inc()
-            self._wake()
+            self._loops.wake()
 
         pipeline = Pipeline(
             worklist=self.worklist,
@@ -273,38 +276,40 @@ class _Start:
         )
         self._checks["model"] = pipeline.check_model
         lease = timedelta(seconds=settings.worker.lease_seconds)
+        owner = self._owner_of("worker")
         worker = Worker(
             pipeline=pipeline,
             worklist=self.worklist,
-            owner=self._owner,
+            owner=owner,
             lease=lease,
             batch=settings.model.batch,
             clock=utc_now,
         )
-        self._stack.callback(self._give_back)
-        self._loops.append(Loop("worker", worker.step, self._free_held))
+        self._loops.add(Loop("worker", worker.step, partial(self._free_held, owner)))
         self._deliverers(lease)
-        self._stack.callback(self._stop_loops)
-        for loop in self._loops:
-            loop.start()
+        counter = self._counter()
+        self._work.callback(self._give_back)  # before connections are cut: what is in flight then is free already
         schedule = Schedule(
             worklist=self.worklist,
             rule=settings.study.rule(),
             clock=utc_now,
-            counter=self._counter(),
-            completed=self._wake,
-            owner=self._owner,
+            counter=counter,
+            completed=self._loops.wake,
+            owners=self._owners,
             lease=lease,
         )
         schedule.start()
-        self._stack.callback(schedule.stop)
+        self._work.callback(schedule.stop)  # it renews what loops hold until they have ended
+        self._work.callback(self._join_loops)
+        self._stack.callback(self._loops.stop)
+        self._loops.start()
 
     def finish(self, role: str) -> None:
         """Say that everything is up, here and in the audit trail."""
         self._audit(AuditAction.AGENT_STARTED, role)
         self._stack.callback(self._audit, AuditAction.AGENT_STOPPED, role)
         del self._checks["start"]
-        log.info("started", role=role, version=__version__, owner=self._owner)
+        log.info("started", role=role, version=__version__, owner=self._process)
 
     def _deliverers(self, lease: timedelta) -> None:
         """One loop a destination that some route names: a dead one blocks no other."""
@@ -312,26 +317,35 @@ class _Start:
         from triage_agent.delivery.sender import Sender
 
         settings = self._settings.delivery
-        wanted = {route.to for route in self._settings.routes}
-        transports = {name: each for name, each in build_transports(self._settings).items() if name in wanted}
-        sender = Sender(
-            worklist=self.worklist,
-            transports=transports,
-            clock=utc_now,
-            rng=SystemRandom(),
-            owner=self._owner,
-            lease=lease,
-            retry=RetryPolicy(
-                first=timedelta(seconds=settings.first_retry_seconds),
-                longest=timedelta(seconds=settings.longest_retry_seconds),
-                give_up_after=timedelta(hours=settings.give_up_after_hours),
-            ),
-            observed=lambda destination, outcome: self.metrics.deliveries.labels(destination, outcome.value).inc(),
+        retry = RetryPolicy(
+            first=timedelta(seconds=settings.first_retry_seconds),
+            longest=timedelta(seconds=settings.longest_retry_seconds),
+            give_up_after=timedelta(hours=settings.give_up_after_hours),
         )
-        self._stack.callback(sender.close)
-        self._loops += [
-            Loop(f"deliver-{name}", partial(_sent_any, sender, name), self._free_held) for name in transports
-        ]
+        wanted = {route.to for route in self._settings.routes}
+        if buried := self.worklist.bury_unrouted(wanted, utc_now()):
+            log.warning("deliveries_without_a_route", dead=buried)
+        for name, transport in build_transports(self._settings).items():
+            if name not in wanted:
+                continue
+            owner = self._owner_of(f"deliver-{name}")
+            sender = Sender(
+                worklist=self.worklist,
+                transports={name: transport},
+                clock=utc_now,
+                rng=SystemRandom(),
+                owner=owner,
+                lease=lease,
+                retry=retry,
+                observed=lambda destination, outcome: self.metrics.deliveries.labels(destination, outcome.value).inc(),
+            )
+            self._work.callback(sender.close)
+            self._loops.add(Loop(f"deliver-{name}", partial(_sent_any, sender, name), partial(self._free_held, owner)))
+
+    def _owner_of(self, loop: str) -> str:
+        """The name under which a loop holds what it works on."""
+        self._owners.append(f"{self._process}/{loop}")
+        return self._owners[-1]
 
     def _counter(self) -> StudyCounter | None:
         from triage_agent.dimse.client import DicomClient
@@ -340,36 +354,28 @@ class _Start:
             return None
         peer = build_peers(self._settings)[self._settings.study.ask_peer]
         client = DicomClient(peer, calling_ae_title=self._settings.dicom.ae_title)
-        self._stack.callback(client.close)
+        self._work.callback(client.close)
         return client
 
-    def _wake(self) -> None:
-        for loop in self._loops:
-            loop.wake()
-
-    def _stop_loops(self) -> None:
-        """Tell all, then wait for all: together they have `_STOP_SECONDS`."""
-        for loop in self._loops:
-            loop.stop()
-        deadline = time.monotonic() + _STOP_SECONDS
-        for loop in self._loops:
-            self._stuck |= not loop.join(max(0.0, deadline - time.monotonic()))
-
-    def _free_held(self, counted: bool) -> None:
+    def _free_held(self, owner: str, counted: bool) -> None:
         """What a failed step held would otherwise be renewed for as long as this process lives."""
-        self.worklist.give_back(self._owner, utc_now(), counted=counted)
+        self.worklist.give_back(owner, utc_now(), counted=counted)
+
+    def _join_loops(self) -> None:
+        self._stuck = not self._loops.join()
 
     def _give_back(self) -> None:
         """At the end; what could not be finished in time counts as tried, since it may never end."""
         try:
-            self._free_held(self._stuck)
+            for owner in self._owners:
+                self._free_held(owner, self._stuck)
         except WorklistUnavailableError as error:
             log.warning("not_given_back", error=error.message)
 
     def _audit(self, action: AuditAction, role: str) -> None:
         detail = {"role": role, "version": __version__}
         try:
-            self.worklist.record_audit(AuditEvent(at=utc_now(), action=action, actor=self._owner, detail=detail))
+            self.worklist.record_audit(AuditEvent(at=utc_now(), action=action, actor=self._process, detail=detail))
         except WorklistUnavailableError as error:
             log.warning("not_audited", action=action.value, error=error.message)
 

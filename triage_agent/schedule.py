@@ -2,9 +2,11 @@
 
 import threading
 import traceback
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
+from queue import Empty, SimpleQueue
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor as TickExecutor
@@ -34,19 +36,20 @@ class Schedule:
         clock: Clock,
         counter: StudyCounter | None,
         completed: Callable[[], None],
-        owner: str,
+        owners: Sequence[str],
         lease: timedelta,
     ) -> None:
+        """`owners` are the names under which this process holds work."""
         self._worklist = worklist
         self._rule = rule
         self._clock = clock
         self._counter = counter
         self._completed = completed
-        self._owner = owner
+        self._owners = tuple(owners)
         self._lease = lease
         self._asking: set[str] = set()
         self._lock = threading.Lock()
-        self._askers = ThreadPoolExecutor(_ASKERS, thread_name_prefix="ask-pacs")
+        self._askers = _Askers(_ASKERS)
         self._scheduler = BackgroundScheduler(
             executors={"default": TickExecutor(2)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -62,9 +65,9 @@ class Schedule:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Let the running tick end, start no other."""
+        """Let the running tick end, start no other; nobody waits for what the PACS was asked."""
         self._scheduler.shutdown(wait=True)
-        self._askers.shutdown(wait=False, cancel_futures=True)
+        self._askers.stop()
 
     def complete_due(self) -> None:
         """Look at every study whose next check is due; asks the PACS outside this tick."""
@@ -80,7 +83,8 @@ class Schedule:
 
     def leases(self) -> None:
         """Keep what this process holds, and free what a dead one held."""
-        self._worklist.renew_leases(self._owner, self._clock(), self._lease)
+        for owner in self._owners:
+            self._worklist.renew_leases(owner, self._clock(), self._lease)
         if freed := self._worklist.expire_leases(self._clock()):
             log.warning("leases_expired", studies=freed)
             self._completed()
@@ -95,7 +99,7 @@ class Schedule:
             if view.study_instance_uid in self._asking:
                 return
             self._asking.add(view.study_instance_uid)
-        self._askers.submit(self._asked, view, counter)
+        self._askers.submit(partial(self._asked, view, counter))
 
     def _asked(self, view: AssemblyView, counter: StudyCounter) -> None:
         try:
@@ -113,6 +117,33 @@ class Schedule:
         finally:
             with self._lock:
                 self._asking.discard(view.study_instance_uid)
+
+
+class _Askers:
+    """A few threads that ask; a ThreadPoolExecutor's would hold up the end of the process until the PACS answers."""
+
+    def __init__(self, threads: int) -> None:
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads = [threading.Thread(target=self._run, name=f"ask-pacs-{n}", daemon=True) for n in range(threads)]
+
+    def submit(self, task: Callable[[], None]) -> None:
+        """Do it when a thread is free; called by one thread at a time."""
+        for thread in self._threads:
+            if thread.ident is None:  # the first task starts them
+                thread.start()
+        self._tasks.put(task)
+
+    def stop(self) -> None:
+        """Begin no other task; the ones in hand are not waited for."""
+        with suppress(Empty):
+            while True:
+                self._tasks.get_nowait()
+        for _ in self._threads:
+            self._tasks.put(None)
+
+    def _run(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            task()
 
 
 def _guarded(tick: Callable[[], None]) -> None:

@@ -108,6 +108,7 @@ class StudySettings(_Section):
     max_wait_seconds: float = Field(default=900, gt=0)
     ask_peer: str | None = None
     ask_after_seconds: float = Field(default=2, gt=0)
+    ask_steady_seconds: float = Field(default=20, ge=0)
 
     def rule(self) -> CompletenessRule:
         """The same as a domain value."""
@@ -115,6 +116,7 @@ class StudySettings(_Section):
             quiet=timedelta(seconds=self.quiet_seconds),
             max_wait=timedelta(seconds=self.max_wait_seconds),
             ask_after=timedelta(seconds=self.ask_after_seconds) if self.ask_peer else None,
+            steady=timedelta(seconds=self.ask_steady_seconds),
         )
 
 

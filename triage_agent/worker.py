@@ -1,6 +1,7 @@
 """Work that goes on until it is told to stop: score images as they arrive, decide studies that are complete."""
 
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
@@ -120,3 +121,38 @@ class Loop:
             frames = [str(frame) for frame in traceback.extract_tb(error.__traceback__)]
             log.error("step_failed", loop=self.name, error=type(error).__name__, frames=frames)
         return _DATABASE_AWAY_SECONDS
+
+
+class Loops:
+    """The loops of one process, started and stopped together."""
+
+    def __init__(self, stop_seconds: float) -> None:
+        """`stop_seconds` is what all of them together have to end what is in hand, from `stop` on."""
+        self._stop_seconds = stop_seconds
+        self._stop_by = 0.0
+        self._loops: list[Loop] = []
+
+    def add(self, loop: Loop) -> None:
+        """Let it be one of them."""
+        self._loops.append(loop)
+
+    def start(self) -> None:
+        """Begin."""
+        for loop in self._loops:
+            loop.start()
+
+    def wake(self) -> None:
+        """There is work for one of them."""
+        for loop in self._loops:
+            loop.wake()
+
+    def stop(self) -> None:
+        """Begin no other step."""
+        self._stop_by = time.monotonic() + self._stop_seconds
+        for loop in self._loops:
+            loop.stop()
+
+    def join(self) -> bool:
+        """Wait until all have ended, or their time is over; False if one has not."""
+        ended = [loop.join(max(0.0, self._stop_by - time.monotonic())) for loop in self._loops]
+        return all(ended)

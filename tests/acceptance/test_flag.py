@@ -4,7 +4,7 @@ import pytest
 from support.agent import eventually
 from support.xrays import radiograph, send
 
-# The PACS can count the images of what it sent itself, and the agent asks it: those studies complete at once. Of what
+# The PACS can count the images of what it sent itself, and the agent asks it: those studies complete soon. Of what
 # `send` sends nobody knows how much there is, so those stay open for a minute.
 _QUIET = 60
 _TABLES = f"""
@@ -12,6 +12,7 @@ _TABLES = f"""
 quiet_seconds = {_QUIET}
 ask_peer = "pacs"
 ask_after_seconds = 0.5
+ask_steady_seconds = 0.5
 """
 
 

@@ -108,6 +108,7 @@ def test_nobody_there_may_be_mended_by_a_retry_and_is_said_at_once(make, free_po
         with pytest.raises(DeliveryError) as caught:
             call()
         assert not caught.value.permanent
+        assert caught.value.away
         assert str(free_port) in caught.value.message
     assert time.monotonic() - started < 5
 
@@ -129,6 +130,7 @@ def test_a_host_that_does_not_exist_is_a_failure_that_may_pass():
             with pytest.raises(DeliveryError) as caught:
                 call()
             assert not caught.value.permanent
+            assert caught.value.away
 
 
 def test_an_endpoint_is_printed_as_people_write_it():

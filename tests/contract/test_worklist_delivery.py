@@ -159,6 +159,32 @@ def test_a_failure_is_kept_and_tried_again_when_its_time_comes(story):
     assert (again.delivery_id, again.attempt) == (delivery.delivery_id, 2)
 
 
+def test_the_first_failure_and_the_death_of_a_row_are_audited_and_not_each_attempt(story):
+    """A peer that is down for three days is tried thousands of times."""
+    story.decided(shipment())
+    for attempt in range(1, 5):
+        (delivery,) = story.deliveries()
+        story.worklist.delivery_failed(delivery, f"no {attempt}", story.now, story.tick())
+    assert (record(story).attempts, record(story).last_error) == (4, "no 4")
+    assert story.actions().count(AuditAction.DELIVERY_FAILED) == 1
+    story.lose()
+    assert story.actions()[-1] is AuditAction.DELIVERY_DEAD
+    story.worklist.retry_study(STUDY, "admin", story.tick())
+    (delivery,) = story.deliveries()
+    story.worklist.delivery_failed(delivery, "no again", story.now, story.tick())
+    assert story.actions().count(AuditAction.DELIVERY_FAILED) == 2
+
+
+def test_a_row_s_first_failure_is_audited_also_when_an_earlier_attempt_vanished(story):
+    story.decided(shipment())
+    story.deliveries()
+    story.tick(LEASE)
+    (delivery,) = story.deliveries()
+    story.worklist.delivery_failed(delivery, "no", story.now, story.tick())
+    assert delivery.attempt == 2
+    assert story.actions()[-1] is AuditAction.DELIVERY_FAILED
+
+
 def test_a_delivery_that_is_given_up_says_so_on_the_list(story):
     story.decided(shipment(), status_reason="one image was left out")
     story.lose("AE not recognized")
@@ -261,3 +287,44 @@ def test_the_last_report_is_the_newest_of_the_kind_that_an_earlier_revision_sent
     assert last(3, ArtifactKind.HL7_ORU) == ("2.25.92", b"bytes")
     assert last(2, ArtifactKind.HL7_ORU) is None
     assert last(9, study="1.2.3") is None
+
+
+# --- destinations that no route names any more ------------------------------------------------------------------------
+def test_what_waits_for_a_destination_without_a_route_is_dead_and_says_why(story):
+    story.decided(shipment("2.25.1", "pacs"), shipment("2.25.2", "old-ris"))
+    assert story.worklist.bury_unrouted({"pacs", "ris"}, story.tick()) == 1
+    kept, buried = story.worklist.study(STUDY).deliveries
+    assert (kept.state, kept.last_error) == (DeliveryState.PENDING, None)
+    assert (buried.state, buried.next_attempt_at) == (DeliveryState.DEAD, None)
+    assert "no route to old-ris any more" in buried.last_error
+    assert "no route to old-ris any more" in story.item().status_reason
+    assert story.actions()[-1] is AuditAction.DELIVERY_DEAD
+    story.send()
+    assert story.status() is Status.DECIDED
+    assert story.worklist.bury_unrouted({"pacs", "ris"}, story.tick()) == 0
+
+
+def test_a_retry_applies_once_the_route_is_back(story):
+    story.decided(shipment("2.25.1", "ris"))
+    story.worklist.bury_unrouted(set(), story.tick())
+    assert story.worklist.retry_failed("admin", story.tick()) == 1
+    assert story.worklist.bury_unrouted({"ris"}, story.tick()) == 0
+    assert story.send(destinations=["ris"]) == ["2.25.1"]
+    assert story.status() is Status.DELIVERED
+
+
+def test_what_a_killed_process_was_sending_to_it_is_dead_too_and_sent_is_still_a_fact(story):
+    story.decided(shipment("2.25.1", "ris"))
+    (delivery,) = story.deliveries()
+    assert story.worklist.bury_unrouted({"pacs"}, story.tick()) == 1
+    assert record(story).state is DeliveryState.DEAD
+    story.worklist.delivery_sent(delivery, story.tick())
+    assert (record(story).state, story.status()) == (DeliveryState.SENT, Status.DELIVERED)
+
+
+def test_every_study_that_waits_for_it_is_told(story):
+    for number in (1, 2, 3):
+        story.decided(shipment(f"2.25.{number}", "ris"), study=f"1.2.{number}")
+    story.send(destinations=["ris"], limit=1)
+    assert story.worklist.bury_unrouted(["pacs"], story.tick()) == 2
+    assert [story.status(f"1.2.{number}") for number in (1, 2, 3)] == [Status.DELIVERED, Status.DECIDED, Status.DECIDED]

@@ -3,7 +3,7 @@
 import pytest
 from support.story import RULE, STUDY, failed, flag, received, scored, shipment
 
-from triage_agent.domain.vocabulary import AuditAction, DeliveryState, Event, Outcome, Priority, Status
+from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Outcome, Priority, Status
 
 
 def listed(story, **only):
@@ -163,3 +163,72 @@ def test_a_study_can_go_all_the_way_twice(story):
 def test_ping_is_silent_while_all_is_well(worklist):
     worklist.register(received(), RULE)
     worklist.ping()
+
+
+def oru(uid):
+    return shipment(uid, to="ris", kind=ArtifactKind.HL7_ORU)
+
+
+def next_revision(story, *shipments):
+    story.receive()
+    story.complete()
+    story.claim()
+    assert story.decide(*shipments)
+
+
+def deliveries(story):
+    return [(row.uid, row.state) for row in story.worklist.study(STUDY).deliveries]
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_retry_does_not_send_a_result_after_the_one_that_took_its_place(story, sent):
+    """Revision 1 said "normal" and died, revision 2 says "abnormal": the receiver must not end with "normal"."""
+    story.decided(oru("2.25.1"))
+    story.lose("the RIS was away")
+    next_revision(story, oru("2.25.2"))
+    if sent:
+        assert story.send() == ["2.25.2"]
+    assert story.worklist.retry_failed("admin", story.tick()) == 0
+    assert story.worklist.retry_study(STUDY, "admin", story.tick()) == 0
+    old = story.worklist.study(STUDY).deliveries[0]
+    assert (old.state, old.last_error) == (
+        DeliveryState.DEAD,
+        "superseded by a later result; before that: the RIS was away",
+    )
+    assert story.send() == ([] if sent else ["2.25.2"])
+    assert (story.status(), story.item().status_reason) == (Status.DELIVERED, None)
+
+
+def test_a_dead_flag_is_not_sent_after_its_decision_and_does_not_keep_the_study_from_being_delivered(story):
+    story.receive()
+    story.worklist.raise_flag(flag(), [oru("2.25.1")], story.tick())
+    story.lose("refused")
+    story.complete()
+    story.claim()
+    story.decide(oru("2.25.2"))
+    assert story.item().status_reason is None
+    assert story.send() == ["2.25.2"]
+    assert story.status() is Status.DELIVERED
+    assert story.worklist.retry_study(STUDY, "admin", story.tick()) == 0
+    assert story.deliveries() == []
+
+
+def test_what_took_the_place_of_another_and_died_too_goes_out_after_it(story):
+    story.decided(oru("2.25.1"))
+    story.lose("refused")
+    next_revision(story, oru("2.25.2"))
+    story.lose("refused again")
+    assert story.item().status_reason == "delivery of hl7-oru to ris failed: refused again"
+    assert [row.last_error for row in story.worklist.study(STUDY).deliveries] == ["refused", "refused again"]
+    assert story.worklist.retry_failed("admin", story.tick()) == 2
+    assert [story.send(), story.send()] == [["2.25.1"], ["2.25.2"]]
+    assert deliveries(story) == [("2.25.1", DeliveryState.SENT), ("2.25.2", DeliveryState.SENT)]
+
+
+def test_a_retry_sends_an_older_result_where_the_later_one_does_not_go(story):
+    story.decided(oru("2.25.1"))
+    story.lose("refused")
+    next_revision(story, shipment("2.25.2", to="ris"), shipment("2.25.3", to="pacs", kind=ArtifactKind.HL7_ORU))
+    story.send()
+    assert story.worklist.retry_study(STUDY, "admin", story.tick()) == 1
+    assert deliveries(story)[0] == ("2.25.1", DeliveryState.PENDING)

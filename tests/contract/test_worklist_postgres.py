@@ -1,10 +1,13 @@
 """What only a server can do: lose connections, be configured otherwise, fail over."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import create_engine, text
-from support.story import RULE, received
+from support.story import RULE, Story, received
 
 from triage_agent.domain.errors import WorklistUnavailableError
+from triage_agent.domain.vocabulary import Status
 from triage_agent.worklist import SqlWorklist, open_engine
 
 pytestmark = pytest.mark.external
@@ -98,3 +101,17 @@ def test_a_row_that_another_holds_for_too_long_is_a_worklist_that_is_away(postgr
         with pytest.raises(WorklistUnavailableError, match="lock timeout"):
             worklist.register(received(image="1.2.1.2"), RULE)
     engine.dispose()
+
+
+def test_an_owner_gives_back_also_what_another_transaction_looks_at(engine):
+    """It gives back once, at its end: what it skipped would be held until the lease runs out."""
+    story = Story(SqlWorklist(engine))
+    story.claimed(owner="w1")
+    with engine.begin() as other, ThreadPoolExecutor(1) as pool:
+        other.execute(text("SELECT * FROM studies FOR UPDATE"))
+        giving_back = pool.submit(story.worklist.give_back, "w1", story.now)
+        with pytest.raises(TimeoutError):
+            giving_back.result(0.3)
+        other.rollback()
+        assert giving_back.result(10) == 1
+    assert story.status() is Status.READY

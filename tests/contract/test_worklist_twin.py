@@ -174,6 +174,10 @@ class Twins(RuleBasedStateMachine):
         else:
             self.ask("give_back", owner, self.now, counted=counted)
 
+    @rule(kept=st.sampled_from([["pacs"], ["pacs", "ris"]]))
+    def a_worker_starts_with_these_routes(self, kept):
+        self.ask("bury_unrouted", kept, self.now)
+
     @rule(study=STUDIES, everything=st.booleans())
     def a_person_retries(self, study, everything):
         if everything:

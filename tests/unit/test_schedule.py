@@ -48,7 +48,7 @@ class Ticking(Story):
             clock=lambda: self.now,
             counter=counter,
             completed=self._wake,
-            owner="us",
+            owners=("us", "us-too"),
             lease=LEASE,
         )
 
@@ -77,7 +77,10 @@ class Ticking(Story):
         raise AssertionError("a question was never answered")
 
     def end(self):
-        self.schedule._askers.shutdown(wait=True, cancel_futures=True)
+        self.schedule._askers.stop()
+        for thread in self.schedule._askers._threads:
+            if thread.ident is not None:
+                thread.join(SOON)
 
 
 @pytest.fixture
@@ -124,7 +127,27 @@ def test_the_pacs_is_asked_and_a_study_that_is_whole_completes_early(ticking):
     story.receive()
     story.complete_due(ASKING.ask_after)
     assert pacs.asked == [STUDY]
+    assert (story.status(), story.woken) == (Status.RECEIVING, 0)
+    story.complete_due(ASKING.steady)
+    assert pacs.asked == [STUDY, STUDY]
     assert (story.status(), story.woken) == (Status.READY, 1)
+
+
+def test_a_pacs_that_forwards_each_view_as_it_is_shot_has_one_revision_of_the_study(ticking):
+    """Its own count grows with the views, 20 s apart, and is equal to ours at every question."""
+    pacs = FakePacs()
+    story = ticking(pacs, ASKING)
+    for shot in range(1, 5):
+        pacs.answer = shot
+        story.receive()
+        for _ in range(19):
+            story.complete_due(SECOND)
+        assert (story.status(), story.item().revision) == (Status.RECEIVING, 1)
+    for _ in range(5):
+        story.complete_due(SECOND)
+    assert (story.status(), story.item().instances, story.item().revision) == (Status.READY, 4, 1)
+    assert "all 4 images" in story.item().status_reason
+    assert len(pacs.asked) == 4 + 1
 
 
 @pytest.mark.parametrize("answer", [None, 3, 1, RuntimeError("the PACS crashed"), WorklistUnavailableError("away")])
@@ -207,9 +230,10 @@ def test_what_a_dead_process_held_goes_back_and_the_workers_are_woken(ticking):
     assert (story.status(), story.woken) == (Status.READY, 1)
 
 
-def test_what_we_hold_is_renewed(ticking):
+@pytest.mark.parametrize("owner", ["us", "us-too"])
+def test_what_we_hold_is_renewed(ticking, owner):
     story = ticking()
-    story.claimed(owner="us")
+    story.claimed(owner=owner)
     for _ in range(5):
         story.tick(LEASE / 2)
         story.schedule.leases()

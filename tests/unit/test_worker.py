@@ -282,13 +282,9 @@ def test_what_an_error_quotes_does_not_reach_the_log(looping, monkeypatch, capsy
 
 
 def test_the_lease_of_a_worker_is_what_it_was_given(story, pipeline):
-    Worker(
-        pipeline=pipeline,
-        worklist=story.worklist,
-        owner="w1",
-        lease=timedelta(seconds=3),
-        batch=1,
-        clock=story.tick,
-    ).step()
     story.receive(STUDY)
-    assert story.worklist.claim_images("w2", story.tick(), LEASE, 1)
+    lease = timedelta(seconds=3)
+    Worker(pipeline=pipeline, worklist=story.worklist, owner="w1", lease=lease, batch=1, clock=lambda: story.now).step()
+    assert pipeline.done == [("images", ["1.2.1.1"])]
+    assert not story.worklist.claim_images("w2", story.now + lease - timedelta(milliseconds=1), LEASE, 1)
+    assert story.worklist.claim_images("w2", story.now + lease, LEASE, 1)

@@ -152,7 +152,12 @@ def _settings(folder: Path, hospital: _Hospital, site: Mapping[str, object]) -> 
                 ],
             },
             "hl7": {"peers": [{"name": "ris", "host": "127.0.0.1", "port": hospital.ris.port}]},
-            "study": {"quiet_seconds": _QUIET_SECONDS, "ask_peer": "pacs", "ask_after_seconds": 1},
+            "study": {
+                "quiet_seconds": _QUIET_SECONDS,
+                "ask_peer": "pacs",
+                "ask_after_seconds": 1,
+                "ask_steady_seconds": 0,
+            },
             "routes": [
                 {"to": "pacs", "send": [ArtifactKind.SR]},
                 {"to": "ris", "send": [ArtifactKind.HL7_ORU]},

@@ -17,6 +17,7 @@ from triage_agent.domain.errors import DeliveryError
 from triage_agent.domain.vocabulary import ArtifactKind
 
 _START, _END = b"\x0b", b"\x1c\r"
+_FAREWELL_SECONDS = 1.0  # for a thread to notice that its connection was cut
 _LONGEST_ANSWER = 1 << 20  # bytes; an acknowledgement has some hundreds
 _ACCEPTED = frozenset({"AA", "CA"})  # table 0008
 _ERROR = frozenset({"AE", "CE"})
@@ -42,6 +43,7 @@ class MllpTransport:
         self._endpoint = endpoint
         self._connection: socket.socket | None = None
         self._lock = threading.Lock()  # an answer belongs to the one message that waits for it
+        self._closings = 0  # a message that was begun before the last one connects no more
 
     def send(self, artifact: Artifact) -> None:
         """Send one message; see `Transport.send`.
@@ -50,9 +52,10 @@ class MllpTransport:
             DeliveryError: permanent for AR and CR; AE, CE, silence, a lost connection or an answer to another message
                 may be mended by a retry.
         """
+        closings = self._closings
         with self._lock:
             try:
-                acknowledgement = self._exchange(artifact.body)
+                acknowledgement = self._exchange(artifact.body, closings)
                 self._judge(acknowledgement, _control_id(artifact.body))
             except OSError as error:
                 self._drop()
@@ -70,11 +73,22 @@ class MllpTransport:
         return f"connected to {self._endpoint}"
 
     def close(self) -> None:
-        """Hang up; the next message connects again."""
-        with self._lock:
-            self._drop()
+        """Hang up; the next message connects again.
 
-    def _exchange(self, body: bytes) -> Acknowledgement:
+        A message that waits for its answer is not waited for: it fails in a way that a retry may mend.
+        """
+        self._closings += 1
+        connection = self._connection
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)  # whoever waits on it wakes up, and lets go of the lock
+        if self._lock.acquire(timeout=_FAREWELL_SECONDS):
+            try:
+                self._drop()
+            finally:
+                self._lock.release()
+
+    def _exchange(self, body: bytes, closings: int) -> Acknowledgement:
         """One message and its answer; once more on a new connection if the kept one turns out to have been closed."""
         kept = self._connection
         if kept is not None and _has_gone(kept):
@@ -84,11 +98,15 @@ class MllpTransport:
                 return self._ask(self._connection, body)
             except (ConnectionError, EOFError):
                 self._drop()
+        if self._closings != closings:
+            raise DeliveryError(f"we hung up on {self._endpoint} before it answered", permanent=False)
         self._connection = self._connect()
         try:
             return self._ask(self._connection, body)
         except EOFError:
-            raise DeliveryError(f"{self._endpoint} closed the connection without an answer", permanent=False) from None
+            raise DeliveryError(
+                f"{self._endpoint} closed the connection without an answer", permanent=False, away=True
+            ) from None
 
     def _ask(self, connection: socket.socket, body: bytes) -> Acknowledgement:
         deadline = time.monotonic() + self._endpoint.answer_seconds
@@ -136,7 +154,7 @@ class MllpTransport:
 
     def _away(self, error: OSError) -> DeliveryError:
         what = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be reached"
-        return DeliveryError(f"{self._endpoint} {what} ({type(error).__name__})", permanent=False)
+        return DeliveryError(f"{self._endpoint} {what} ({type(error).__name__})", permanent=False, away=True)
 
 
 def parse_acknowledgement(frame: bytes) -> Acknowledgement:
@@ -162,6 +180,13 @@ def _control_id(message: bytes) -> str:
 
 
 def _has_gone(connection: socket.socket) -> bool:
-    """Whether an idle connection was closed, or holds something that nobody asked for."""
-    readable, _, _ = select.select([connection], [], [], 0)
-    return bool(readable)
+    """Whether an idle connection was closed, or holds something that nobody asked for.
+
+    `poll`, since `select` fails beyond descriptor 1023.
+    """
+    poller = select.poll()
+    try:
+        poller.register(connection, select.POLLIN)
+    except ValueError:  # it is closed on our side too
+        return True
+    return bool(poller.poll(0))

@@ -7,6 +7,8 @@ from random import Random
 
 from triage_agent.domain.errors import ConfigurationError
 
+_LONGEST_PAUSE = timedelta(seconds=30)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
@@ -18,7 +20,8 @@ class RetryPolicy:
     Attributes:
         first: longest wait after the first attempt.
         longest: longest wait after any attempt.
-        give_up_after: no attempt is made for longer than this, reckoned by the mean of the waits.
+        give_up_after: no attempt is made for longer than this, reckoned by the mean of the waits. Of many rows for a
+            destination that is away only one is tried at a time; they have fewer attempts, and live longer.
 
     Raises:
         ConfigurationError: the first wait is not above zero, or above the longest.
@@ -51,6 +54,13 @@ class RetryPolicy:
         if self.ceiling(attempts) < self.longest:
             return attempts
         return attempts + int(left / (self.longest / 2))
+
+    def pause(self, failures: int) -> timedelta:
+        """How long to leave a destination alone that was away `failures` times in a row.
+
+        Bounded, so that one that came back is soon found.
+        """
+        return min(self.ceiling(failures), _LONGEST_PAUSE)
 
     def next_attempt(self, attempt: int, now: datetime, rng: Random) -> datetime | None:
         """When to try again after attempt number `attempt` failed at `now`; None when it was the last."""

@@ -6,7 +6,8 @@ which is harmless (promise 5).
 
 import time
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from random import Random
 
@@ -28,6 +29,14 @@ class Sent(StrEnum):
     SENT = "sent"
     RETRY = "retry"  # tried again later
     DEAD = "dead"  # refused for good, or out of attempts
+
+
+@dataclass(frozen=True, slots=True)
+class _Away:
+    """A destination that could not be reached so often in a row, and when to look for it again."""
+
+    failures: int
+    until: datetime
 
 
 class Sender:
@@ -57,6 +66,7 @@ class Sender:
         self._lease = lease
         self._retry = retry or RetryPolicy()
         self._observed = observed
+        self._away: dict[str, _Away] = {}  # by destination; each is served by one thread
 
     @property
     def destinations(self) -> tuple[str, ...]:
@@ -68,7 +78,8 @@ class Sender:
 
         A run for a destination ends when nothing is due, after some dozens of deliveries, or when an attempt fails in a
         way that a retry may mend: the destination is probably away, and the others in its queue keep their attempts.
-        Zero therefore means: wait before the next run.
+        One that could not be reached is left alone for longer and longer, whatever else becomes due for it. Zero
+        therefore means: wait before the next run.
 
         Raises:
             WorklistUnavailableError: the database is away; what was sent and could not be marked is sent again.
@@ -82,6 +93,9 @@ class Sender:
             transport.close()
 
     def _drain(self, destination: str) -> int:
+        away = self._away.get(destination)
+        if away is not None and self._clock() < away.until:
+            return 0
         delivered = 0
         for _ in range(_LONGEST_RUN):
             claimed = self._worklist.claim_deliveries(
@@ -98,6 +112,7 @@ class Sender:
     def _deliver(self, delivery: Delivery) -> Sent:
         started = time.perf_counter()
         failure = self._attempt(delivery)
+        self._note_whether_away(delivery.destination, failure)
         if failure is None:
             self._worklist.delivery_sent(delivery, self._clock())
             outcome = Sent.SENT
@@ -118,6 +133,13 @@ class Sender:
         else:
             line.warning("delivery", error=str(failure))
         return outcome
+
+    def _note_whether_away(self, destination: str, failure: DeliveryError | None) -> None:
+        if failure is None or not failure.away:
+            self._away.pop(destination, None)  # whatever it said, it is there
+            return
+        failures = self._away[destination].failures + 1 if destination in self._away else 1
+        self._away[destination] = _Away(failures, self._clock() + self._retry.pause(failures))
 
     def _attempt(self, delivery: Delivery) -> DeliveryError | None:
         """The reason why it was not taken; None when it was."""

@@ -29,6 +29,7 @@ _PENDING = frozenset({0xFF00, 0xFF01})
 _LITTLE_ENDIAN = frozenset({str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian)})
 _MOST_MESSAGE_ID = 0xFFFF
 _MOST_CONTEXTS = 128  # PS3.8 table 9-18: odd ids up to 255
+_FAREWELL_SECONDS = 1.0  # for a peer to answer a release, and for a thread to notice that its connection was cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class DicomClient:
         self._kept: Association | None = None
         self._proposed: list[Context] = []
         self._message_id = 0
+        self._closings = 0  # an object that was begun before the last one makes no association any more
 
     def echo(self) -> str:
         """C-ECHO (PS3.4 annex A); returns what there is to say about it.
@@ -107,8 +109,9 @@ class DicomClient:
             DeliveryError: it was not accepted; `statuses` has the table of what can be tried again.
         """
         outgoing = _read(part10.read_bytes() if isinstance(part10, Path) else part10)
+        closings = self._closings
         with self._lock:
-            status = self._send(outgoing)
+            status = self._send(outgoing, closings)
         verdict = judge_store(status)
         if verdict is not Verdict.ACCEPTED:
             raise DeliveryError(
@@ -137,24 +140,43 @@ class DicomClient:
             end(association)
 
     def close(self) -> None:
-        """Release the association that is kept; the next object makes another."""
-        with self._lock:
-            self._let_go()
+        """Release the association that is kept; the next object makes another.
 
-    def _send(self, outgoing: _Outgoing) -> int:
+        An object or a question that waits for its answer is not waited for: its connection is cut, so that it fails in
+        a way that a retry may mend.
+        """
+        self._closings += 1
+        is_ours = self._lock.acquire(blocking=False)
+        if not is_ours:
+            self._caller.cut()
+            is_ours = self._lock.acquire(timeout=_FAREWELL_SECONDS)
+        if is_ours:
+            try:
+                self._let_go(_FAREWELL_SECONDS)
+            finally:
+                self._lock.release()
+        self._caller.cut()
+
+    def _send(self, outgoing: _Outgoing, closings: int) -> int:
         """The status of one C-STORE, on the kept association, or on a new one when that turns out to be dead."""
+        self._refuse_when_closed_since(closings)
         kept = self._usable(outgoing)
         if kept is not None:
             status = self._try(kept, outgoing)
             if status is not None:
                 return status
         self._let_go()
+        self._refuse_when_closed_since(closings)
         self._kept = self._caller.associate(self._to_propose(outgoing))
         status = self._try(self._kept, outgoing)
         if status is None:
             self._let_go()
-            raise DeliveryError(f"{self._caller}: no answer to C-STORE", permanent=False)
+            raise DeliveryError(f"{self._caller}: no answer to C-STORE", permanent=False, away=True)
         return status
+
+    def _refuse_when_closed_since(self, closings: int) -> None:
+        if self._closings != closings:
+            raise DeliveryError(f"{self._caller}: we hung up before it was sent", permanent=False)
 
     def _usable(self, outgoing: _Outgoing) -> Association | None:
         if self._kept is None or not self._kept.is_established:
@@ -192,10 +214,10 @@ class DicomClient:
         answer = exchange(association, request, accepted[context])
         return None if answer is None else answer.Status
 
-    def _let_go(self) -> None:
+    def _let_go(self, seconds: float | None = None) -> None:
         association, self._kept = self._kept, None
         if association is not None:
-            end(association)
+            end(association, seconds)
 
 
 def _read(part10: bytes) -> _Outgoing:

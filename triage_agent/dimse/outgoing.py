@@ -1,8 +1,10 @@
 """Associations that we ask for: made, used and ended without a wait that has no end."""
 
 import ssl
+import threading
 import time
 from collections.abc import Sequence
+from weakref import WeakSet
 
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
@@ -28,11 +30,26 @@ class BoundedEntity(ApplicationEntity):
 
     io_timeout = 30.0
 
+    def __init__(self, ae_title: str) -> None:
+        super().__init__(ae_title)
+        self._wires: WeakSet[BoundedSocket] = WeakSet()
+        self._guard = threading.Lock()
+
+    def cut(self) -> None:
+        """Hang up on everybody, also where the answer to an association request is waited for."""
+        with self._guard:
+            wires = list(self._wires)
+        for wire in wires:
+            wire.cut()
+
     def _create_socket(
         self, assoc: Association, address: AddressInformation, tls_args: tuple[ssl.SSLContext, str] | None
     ) -> BoundedSocket:
         wire = BoundedSocket(assoc, self.io_timeout, address=address)
         wire.tls_args = tls_args
+        assoc.dul.daemon = True  # it waits for the peer, and the end of the process must not
+        with self._guard:
+            self._wires.add(wire)
         return wire
 
 
@@ -60,6 +77,10 @@ class Caller:
     def __str__(self) -> str:
         return f"{self._peer.ae_title}@{self._peer.host}:{self._peer.port}"
 
+    def cut(self) -> None:
+        """Hang up on the peer at once, whatever is in flight."""
+        self._entity.cut()
+
     def associate(self, contexts: Sequence[Context]) -> Association:
         """An established association with at least one of `contexts` accepted.
 
@@ -76,7 +97,10 @@ class Caller:
             )
         except OSError as error:
             raise DeliveryError(
-                f"{self}: the host's name is not known ({error})", permanent=False, remedy="check the peer's host"
+                f"{self}: the host's name is not known ({error})",
+                permanent=False,
+                remedy="check the peer's host",
+                away=True,
             ) from error
         if association.is_established:
             association.network_timeout_response = "A-RELEASE"
@@ -89,12 +113,15 @@ class Caller:
         """Why there is no association, and what to do."""
         answer, wire = association.acceptor.primitive, association.dul.socket
         if isinstance(wire, BoundedSocket) and not wire.connected:
-            return DeliveryError(f"{self}: no connection", permanent=False, remedy="check that the peer is running")
+            return DeliveryError(
+                f"{self}: no connection", permanent=False, remedy="check that the peer is running", away=True
+            )
         if association.is_rejected and isinstance(answer, A_ASSOCIATE):
             return DeliveryError(
                 f"{self}: association rejected ({answer.result_str}: {answer.reason_str})",
                 permanent=False,
                 remedy=f"make {self._entity.ae_title} known to the peer, or check the peer's AE title",
+                away=True,
             )
         if association.rejected_contexts and not association.accepted_contexts:
             return DeliveryError(
@@ -102,7 +129,7 @@ class Caller:
                 permanent=True,
                 remedy="let the peer take this SOP class, or send it another kind of result",
             )
-        return DeliveryError(f"{self}: no answer to the association request", permanent=False)
+        return DeliveryError(f"{self}: no answer to the association request", permanent=False, away=True)
 
 
 def accepted_contexts(association: Association) -> dict[Context, int]:
@@ -131,9 +158,14 @@ def exchange(association: Association, request: C_STORE, context_id: int) -> C_S
     return answer if isinstance(answer, C_STORE) and answer.is_valid_response else None
 
 
-def end(association: Association) -> None:
-    """Release an association, or abort it when it does not let itself be released; the connection is closed then."""
+def end(association: Association, seconds: float | None = None) -> None:
+    """Release an association, or abort it when it does not let itself be released; the connection is closed then.
+
+    The peer has `seconds` to answer the release, or as long as for any other answer.
+    """
     if association.is_established:
+        if seconds is not None:
+            association.acse_timeout = seconds
         association.release()
     elif association.is_alive():
         association.abort()

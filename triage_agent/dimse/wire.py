@@ -65,6 +65,13 @@ class BoundedSocket(AssociationSocket):
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
 
+    def cut(self) -> None:
+        """Hang up from another thread: whoever waits on the connection finds it ended, and closes it."""
+        connection = self.socket
+        if connection is not None:
+            with suppress(OSError, ValueError):
+                connection.shutdown(socket.SHUT_RDWR)
+
     @property
     def ready(self) -> bool:
         """Whether there is something to read; `poll`, since `select` fails beyond descriptor 1023."""

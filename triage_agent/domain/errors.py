@@ -53,8 +53,10 @@ class DeliveryError(TriageError):
 
     Attributes:
         permanent: True when a retry of the same bytes cannot succeed.
+        away: True when the destination could not be reached or did not answer: no other artifact would fare better.
     """
 
-    def __init__(self, message: str, *, permanent: bool, remedy: str = "") -> None:
+    def __init__(self, message: str, *, permanent: bool, remedy: str = "", away: bool = False) -> None:
         super().__init__(message, remedy=remedy)
         self.permanent = permanent
+        self.away = away

@@ -3,7 +3,7 @@
 Times are aware UTC datetimes and always passed in. A worklist method that reads as an order is one transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -143,10 +143,21 @@ class Worklist(Protocol):
         """Lease due outbox rows, most urgent study first, then oldest; counts the attempt before it is made."""
 
     def delivery_sent(self, delivery: Delivery, now: datetime) -> None:
-        """Mark sent; when it was the revision's last open row the study becomes DELIVERED."""
+        """Mark sent; DELIVERED when nothing of the revision's is left, but what is superseded (see `retry_study`)."""
 
     def delivery_failed(self, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
-        """Keep the error; try again at `retry_at`, or never (DEAD) when it is None."""
+        """Keep the error; try again at `retry_at`, or never (DEAD) when it is None.
+
+        A row's first failure and its death are audited. What lies between is in the row: a peer that is down for a day
+        would fill the trail.
+        """
+
+    def bury_unrouted(self, destinations: Collection[str], now: datetime) -> int:
+        """DEAD, with the reason, for what waits to be sent to any other destination; returns how many.
+
+        Nobody claims rows of a destination that no route names: without this they would wait unseen. What somebody is
+        sending at this moment is marked too, and sent is a fact all the same.
+        """
 
     # --- people ---------------------------------------------------------------------------------------------------
     def items(
@@ -160,7 +171,9 @@ class Worklist(Protocol):
     def retry_study(self, study_instance_uid: str, actor: str, now: datetime) -> int:
         """Put its dead deliveries back to pending, and the study back to READY if it needs a human or is out of scope.
 
-        Returns how many things were put back; clears failed assessments so that they are tried again.
+        A dead delivery stays dead while a later result of its kind to its destination is sent or waits to be: it is
+        superseded, and its error says so. Returns how many things were put back; clears failed assessments so that
+        they are tried again.
         """
 
     def retry_failed(self, actor: str, now: datetime) -> int:

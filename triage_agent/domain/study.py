@@ -111,11 +111,14 @@ class CompletenessRule:
         quiet: complete when no image came for so long.
         max_wait: complete at the latest so long after the revision's first image.
         ask_after: ask the PACS for the number of images so long after an image; None when nobody is asked.
+        steady: believe the PACS's count when it is still the same so long after that, and no image came between. A PACS
+            that forwards each view as it is shot never counts more than it has sent.
     """
 
     quiet: timedelta
     max_wait: timedelta
     ask_after: timedelta | None = None
+    steady: timedelta = timedelta(seconds=20)
 
     def next_check(self, first_received_at: datetime, last_received_at: datetime) -> datetime:
         """When to look at a study whose last image has just come."""

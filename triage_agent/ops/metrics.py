@@ -6,6 +6,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from triage_agent.domain.errors import WorklistUnavailableError
+
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900)
 
 
@@ -41,13 +43,26 @@ class Metrics:
 
 
 class _WorklistCollector(Collector):
-    """Backlog gauges, asked for at each scrape so that they move when the database does."""
+    """Backlog gauges, asked for at each scrape so that they move when the database does.
+
+    While the database is away there is no backlog to tell, and `triage_worklist_up` is 0: what this process counts
+    itself is wanted just then.
+    """
 
     def __init__(self, counts: Callable[[], dict[str, dict[str, int]]]) -> None:
         self._counts = counts
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        for label, values in self._counts().items():
+        up = GaugeMetricFamily("triage_worklist_up", "Whether the worklist's database answers (1) or not (0)")
+        try:
+            counts = self._counts()
+        except WorklistUnavailableError:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        for label, values in counts.items():
             gauge = GaugeMetricFamily(f"triage_worklist_{label}", f"Rows by {label}", labels=[label])
             for value, number in sorted(values.items()):
                 gauge.add_metric([value], number)

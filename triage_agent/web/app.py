@@ -33,7 +33,7 @@ def build_app(checks: ReadinessChecks, metrics: Callable[[], bytes], version: st
 
 def _problems(checks: ReadinessChecks) -> dict[str, str]:
     problems = {}
-    for name, check in checks.items():
+    for name, check in dict(checks).items():  # a copy: parts that start and stop come and go meanwhile
         try:
             check()
         except TriageError as error:

@@ -9,7 +9,7 @@ from triage_agent.domain.states import sources_of
 from triage_agent.domain.vocabulary import DeliveryState, Event, Outcome, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import EXPIRED, GIVEN_BACK, PUT_BACK
-from triage_agent.worklist.outbox import settle
+from triage_agent.worklist.outbox import settle, superseded_rows
 from triage_agent.worklist.rows import advance, append_audit, locked_study, status_is
 from triage_agent.worklist.tables import InstanceRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import changed
@@ -18,7 +18,8 @@ from triage_agent.worklist.transactions import changed
 def give_back(session: Session, owner: str, now: datetime, *, counted: bool) -> int:
     """See `Worklist.give_back`."""
     taken_back = 0 if counted else 1
-    studies = _release_studies(session, StudyRow.lease_owner == owner, GIVEN_BACK, owner, now, taken_back)
+    whose = StudyRow.lease_owner == owner
+    studies = _release_studies(session, whose, GIVEN_BACK, owner, now, taken_back=taken_back, skip_locked=False)
     images = (
         update(InstanceRow)
         .where(InstanceRow.lease_owner == owner)
@@ -50,17 +51,25 @@ def renew(session: Session, owner: str, now: datetime, lease: timedelta) -> int:
 
 def expire_leases(session: Session, now: datetime) -> int:
     """See `Worklist.expire_leases`; images and deliveries whose lease has run out are claimed again as they are."""
-    return _release_studies(session, StudyRow.lease_until <= now, EXPIRED, trail.AGENT, now)
+    return _release_studies(session, StudyRow.lease_until <= now, EXPIRED, trail.AGENT, now, skip_locked=True)
 
 
 def _release_studies(
-    session: Session, which: ColumnElement[bool], reason: str, actor: str, now: datetime, taken_back: int = 0
+    session: Session,
+    which: ColumnElement[bool],
+    reason: str,
+    actor: str,
+    now: datetime,
+    *,
+    taken_back: int = 0,
+    skip_locked: bool,
 ) -> int:
+    """Studies that another transaction holds may be skipped only by who comes again: an owner gives back once."""
     held = (
         select(StudyRow)
         .where(status_is(Status.SCORING), which)
         .order_by(StudyRow.study_instance_uid)
-        .with_for_update(skip_locked=True, key_share=True)
+        .with_for_update(skip_locked=skip_locked, key_share=True)
     )
     released = 0
     for study in session.scalars(held).all():
@@ -84,13 +93,18 @@ def retry_study(session: Session, study_instance_uid: str, actor: str, now: date
     """See `Worklist.retry_study`.
 
     A study that goes back to READY does so as its next revision, so that what is sent of it gets UIDs of its own.
+    What a later result has taken the place of stays dead: sent now it would stand in the place of that one.
     """
     study = locked_study(session, study_instance_uid)
     if study is None:
         return 0
     dead = (
         update(OutboxRow)
-        .where(OutboxRow.study_instance_uid == study_instance_uid, OutboxRow.state == DeliveryState.DEAD)
+        .where(
+            OutboxRow.study_instance_uid == study_instance_uid,
+            OutboxRow.state == DeliveryState.DEAD,
+            OutboxRow.id.not_in(superseded_rows(session, study_instance_uid)),
+        )
         .values(state=DeliveryState.PENDING, attempts=0, next_attempt_at=now)
         .execution_options(synchronize_session=False)
     )

@@ -47,9 +47,13 @@ def delivery_failure(kind: ArtifactKind, destination: str, error: str) -> str:
     return f"delivery of {kind} to {destination} failed: {error}"
 
 
-_LATE = "not a radiograph, by its SOP class; it came when its study had been scored"
+def no_route(destination: str) -> str:
+    """Why a delivery to a destination that the configuration has no more is dead."""
+    return f"no route to {destination} any more; bring it back and retry"
 
-# Why a study waits for a worker, as the worklist says it.
+
+# Why an object is not assessed, and why a study waits for a worker, as the worklist says it.
+_LATE = "not a radiograph, by its SOP class; it came when its study had been scored"
 GIVEN_BACK = "given back by its worker"
 EXPIRED = "its worker did not finish in time"
 PUT_BACK = "put back to work by a person"

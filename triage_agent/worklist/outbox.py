@@ -11,6 +11,7 @@ from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliverySt
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import delivery_failure
 from triage_agent.worklist.rows import advance, append_audit, locked_study
+from triage_agent.worklist.supersession import Place, superseded
 from triage_agent.worklist.tables import ArtifactRow, DecisionRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import changed
 
@@ -188,6 +189,7 @@ def delivery_sent(session: Session, delivery: Delivery, now: datetime) -> None:
 def delivery_failed(session: Session, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
     """See `Worklist.delivery_failed`; the failure of an attempt that another has followed changes nothing."""
     locked_study(session, delivery.study_instance_uid)
+    before = session.scalar(select(OutboxRow.last_error).where(OutboxRow.id == delivery.delivery_id))
     statement = (
         update(OutboxRow)
         .where(
@@ -205,21 +207,25 @@ def delivery_failed(session: Session, delivery: Delivery, error: str, retry_at: 
         .execution_options(synchronize_session=False)
     )
     if changed(session, statement) == 1:
-        action = AuditAction.DELIVERY_DEAD if retry_at is None else AuditAction.DELIVERY_FAILED
-        append_audit(session, trail.delivery_moved(action, delivery, now))
+        if retry_at is None:
+            append_audit(session, trail.delivery_moved(AuditAction.DELIVERY_DEAD, delivery, now))
+        elif before is None or delivery.attempt == 1:
+            append_audit(session, trail.delivery_moved(AuditAction.DELIVERY_FAILED, delivery, now))
         settle(session, delivery.study_instance_uid, now)
 
 
 def settle(session: Session, study_instance_uid: str, now: datetime) -> None:
     """Bring a decided study in line with its outbox: delivered, or the reason why it is not.
 
-    DELIVERED when the revision has a shipment of the decision and every row of the revision, the flag's too, is sent.
+    DELIVERED when the revision has a shipment of the decision and every row of the revision, the flag's too, is sent
+    or superseded.
     """
     study = locked_study(session, study_instance_uid)
     if study is None or study.status is not Status.DECIDED:
         return
-    of_revision = (OutboxRow.study_instance_uid == study_instance_uid, OutboxRow.revision == study.revision)
-    rows = session.execute(select(OutboxRow.state, OutboxRow.of_decision).where(*of_revision)).all()
+    places = _places(session, study_instance_uid)
+    past = superseded(places)
+    rows = [place for place in places if place.revision == study.revision and place.number not in past]
     if any(row.of_decision for row in rows) and all(row.state is DeliveryState.SENT for row in rows):
         reason = _reason_of_decision(session, study)
         advance(
@@ -234,7 +240,7 @@ def settle(session: Session, study_instance_uid: str, now: datetime) -> None:
     dead = (
         select(ArtifactRow.kind, OutboxRow.destination, OutboxRow.last_error)
         .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
-        .where(*of_revision, OutboxRow.state == DeliveryState.DEAD)
+        .where(OutboxRow.id.in_([row.number for row in rows if row.state is DeliveryState.DEAD]))
         .order_by(OutboxRow.id)
         .limit(1)
     )
@@ -250,6 +256,33 @@ def settle(session: Session, study_instance_uid: str, now: datetime) -> None:
             .values(status_reason=reason)
             .execution_options(synchronize_session=False)
         )
+
+
+def superseded_rows(session: Session, study_instance_uid: str) -> frozenset[int]:
+    """The ids of a study's dead rows that a later result has taken the place of."""
+    return superseded(_places(session, study_instance_uid))
+
+
+def _places(session: Session, study_instance_uid: str) -> list[Place]:
+    statement = (
+        select(OutboxRow, ArtifactRow.kind)
+        .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
+        .where(OutboxRow.study_instance_uid == study_instance_uid)
+        .execution_options(populate_existing=True)
+    )
+    return [place_of(row, kind) for row, kind in session.execute(statement)]
+
+
+def place_of(row: OutboxRow, kind: ArtifactKind) -> Place:
+    """What `superseded` has to know of a row."""
+    return Place(
+        number=row.id,
+        revision=row.revision,
+        of_decision=row.of_decision,
+        kind=kind,
+        destination=row.destination,
+        state=row.state,
+    )
 
 
 def _reason_of_decision(session: Session, study: StudyRow) -> str | None:

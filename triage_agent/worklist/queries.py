@@ -11,7 +11,9 @@ from triage_agent.domain.decision import DeliveryRecord
 from triage_agent.domain.ports import StudyDetail
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.vocabulary import DeliveryState, Priority, Status
+from triage_agent.worklist.outbox import place_of
 from triage_agent.worklist.rows import instances_of, status_is
+from triage_agent.worklist.supersession import superseded, superseded_error
 from triage_agent.worklist.tables import ArtifactRow, AuditRow, OutboxRow, StudyRow
 
 
@@ -101,6 +103,8 @@ def _deliveries(session: Session, study_instance_uid: str) -> tuple[DeliveryReco
         .where(OutboxRow.study_instance_uid == study_instance_uid)
         .order_by(OutboxRow.id)
     )
+    rows = session.execute(statement).all()
+    past = superseded(place_of(row, kind) for row, kind, _, _ in rows)
     return tuple(
         DeliveryRecord(
             delivery_id=row.id,
@@ -114,9 +118,9 @@ def _deliveries(session: Session, study_instance_uid: str) -> tuple[DeliveryReco
             attempts=row.attempts,
             next_attempt_at=row.next_attempt_at,
             sent_at=row.sent_at,
-            last_error=row.last_error,
+            last_error=superseded_error(row.last_error) if row.id in past else row.last_error,
         )
-        for row, kind, uid, summary in session.execute(statement)
+        for row, kind, uid, summary in rows
     )
 
 

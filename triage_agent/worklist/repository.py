@@ -1,6 +1,6 @@
 """The worklist in a database: each method of the port is one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
@@ -19,7 +19,7 @@ from triage_agent.domain.study import (
     WorklistItem,
 )
 from triage_agent.domain.vocabulary import ArtifactKind, Priority, Status
-from triage_agent.worklist import leases, outbox, queries, registration, scoring
+from triage_agent.worklist import leases, outbox, queries, registration, scoring, unrouted
 from triage_agent.worklist.migrate import is_current
 from triage_agent.worklist.rows import append_audit
 from triage_agent.worklist.transactions import Database
@@ -117,6 +117,14 @@ class SqlWorklist:
     def delivery_failed(self, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
         """See `Worklist.delivery_failed`."""
         self._database.write(lambda session: outbox.delivery_failed(session, delivery, error, retry_at, now))
+
+    def bury_unrouted(self, destinations: Collection[str], now: datetime) -> int:
+        """See `Worklist.bury_unrouted`; a transaction a study."""
+
+        def bury(uid: str) -> int:
+            return self._database.write(lambda session: unrouted.bury(session, uid, destinations, now))
+
+        return sum(bury(uid) for uid in self._database.read(lambda session: unrouted.studies(session, destinations)))
 
     def items(
         self, *, status: Status | None = None, priority: Priority | None = None, limit: int = 100

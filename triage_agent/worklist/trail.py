@@ -6,7 +6,7 @@ from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.decision import Decision, Delivery, Flag
 from triage_agent.domain.ports import Registered
 from triage_agent.domain.study import ReceivedInstance
-from triage_agent.domain.vocabulary import AuditAction, Event, Priority, Status
+from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, Event, Priority, Status
 
 AGENT = "triage-agent"
 """The actor where nobody in particular acted: a rule did."""
@@ -132,6 +132,33 @@ def delivery_moved(action: AuditAction, delivery: Delivery, at: datetime) -> Aud
             "uid": delivery.artifact.uid,
             "attempt": delivery.attempt,
             "revision": delivery.revision,
+        },
+    )
+
+
+def delivery_unrouted(
+    study_instance_uid: str,
+    *,
+    kind: ArtifactKind,
+    destination: str,
+    uid: str,
+    attempt: int,
+    revision: int,
+    at: datetime,
+) -> AuditEvent:
+    """A delivery is dead because no route leads to its destination any more."""
+    return AuditEvent(
+        at=at,
+        action=AuditAction.DELIVERY_DEAD,
+        actor=AGENT,
+        study_instance_uid=study_instance_uid,
+        detail={
+            "kind": kind.value,
+            "destination": destination,
+            "uid": uid,
+            "attempt": attempt,
+            "revision": revision,
+            "reason": "no route",
         },
     )
 

@@ -1,8 +1,12 @@
 """MLLP against a receiver of the test's own: a socket, a script of answers, and nothing of the agent's."""
 
 import contextlib
+import os
+import resource
 import socket
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -191,6 +195,29 @@ def test_a_connection_that_was_closed_while_idle_is_made_again(receive):
     assert (receiver.connections, len(receiver.messages)) == (2, 2)
 
 
+@pytest.fixture
+def many_descriptors():
+    """As of a listener with a thousand associations: what is opened next has a number beyond 1023."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 1200:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1200, hard))
+    first = os.open(os.devnull, os.O_RDONLY)
+    others = [os.dup(first) for _ in range(1024 - first)]
+    yield
+    for descriptor in [first, *others]:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_a_kept_connection_is_looked_at_whatever_its_number(receive):
+    receiver, transport = receive(framed(ack()), framed(ack()))
+    transport.send(ARTIFACT)
+    assert transport._connection.fileno() > 1023
+    transport.send(ARTIFACT)
+    assert receiver.connections == 1
+
+
 def test_a_kept_connection_that_breaks_under_a_message_is_made_again_once(receive):
     receiver, transport = receive(framed(ack()), None, framed(ack()))
     transport.send(ARTIFACT)
@@ -205,6 +232,25 @@ def test_closing_hangs_up_and_the_next_message_connects_again(receive):
     transport.close()
     transport.send(ARTIFACT)
     assert receiver.connections == 2
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_closing_waits_for_no_answer_and_the_message_can_be_sent_again(receive, kept):
+    receiver, transport = receive(*([framed(ack())] if kept else []), ..., framed(ack()))
+    if kept:
+        transport.send(ARTIFACT)
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(transport.send, ARTIFACT)
+        while len(receiver.messages) < 1 + kept:
+            time.sleep(0.001)
+        started = time.monotonic()
+        transport.close()
+        with pytest.raises(DeliveryError) as raised:
+            sending.result(5)
+        assert time.monotonic() - started < 5
+    assert not raised.value.permanent
+    assert receiver.connections == 1
+    transport.send(ARTIFACT)
 
 
 def test_checking_connects_and_sends_nothing(receive):

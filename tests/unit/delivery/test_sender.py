@@ -1,5 +1,6 @@
 import threading
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -84,11 +85,11 @@ def lines(monkeypatch):
     return capture.entries
 
 
-def sender_of(outbox, observed=None, **transports):
+def sender_of(outbox, observed=None, clock=lambda: NOW, **transports):
     return Sender(
         worklist=outbox,
         transports=transports,
-        clock=lambda: NOW,
+        clock=clock,
         rng=Random(1),
         owner="me",
         lease=timedelta(minutes=5),
@@ -122,6 +123,49 @@ def test_a_failure_that_may_pass_is_tried_later_and_ends_the_run():
     assert (what, number, error) == ("failed", 1, "it is busy")
     assert NOW <= retry_at <= NOW + timedelta(seconds=2)
     assert [left.delivery_id for left in outbox.due] == [2]
+
+
+class Clocked:
+    """A sender of one destination whose clock is moved by hand."""
+
+    def __init__(self, wire, outbox):
+        self.now = NOW
+        self.wire, self.outbox = wire, outbox
+        self.sender = sender_of(outbox, clock=lambda: self.now, pacs=wire)
+
+    def run(self, after=0.0):
+        """How often the destination was tried."""
+        before = len([done for done in self.outbox.done if done[0] == "send"])
+        self.now += timedelta(seconds=after)
+        self.sender.run_once("pacs")
+        return len([done for done in self.outbox.done if done[0] == "send"]) - before
+
+
+AWAY = DeliveryError("no connection", permanent=False, away=True)
+
+
+def test_a_destination_that_is_away_is_left_alone_for_longer_and_longer_whatever_else_becomes_due():
+    outbox = Outbox(*(row(number) for number in range(1000)))
+    clocked = Clocked(Wire(outbox, *[AWAY] * 1000), outbox)
+    tries = [n / 4 for n in range(4 * 600) if clocked.run(0.25 if n else 0)]  # four looks a second, ten minutes long
+    assert tries[:5] == [0, 2, 6, 14, 30]
+    assert {later - earlier for earlier, later in pairwise(tries[5:])} == {30}
+
+
+def test_a_destination_that_is_back_gets_everything_at_once():
+    outbox = Outbox(*(row(number) for number in range(10)))
+    clocked = Clocked(Wire(outbox, AWAY, AWAY, None, None, None, None, AWAY), outbox)
+    assert clocked.run() == 1
+    assert clocked.run(2) == 1
+    assert clocked.run(3.9) == 0
+    assert clocked.run(0.1) == 5
+    assert clocked.run(2) == 3  # it was away once in a row, not three times
+
+
+def test_a_destination_that_says_no_is_there():
+    outbox = Outbox(*(row(number) for number in range(3)))
+    clocked = Clocked(Wire(outbox, *[DeliveryError("it is busy", permanent=False)] * 3), outbox)
+    assert [clocked.run(), clocked.run(), clocked.run()] == [1, 1, 1]
 
 
 def test_a_permanent_failure_is_dead_and_the_next_one_is_sent():

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -49,7 +50,11 @@ def test_a_study_is_complete_when_it_was_quiet_or_at_the_latest(now, last, step)
         (0, 0, None, Wait(at(2), ask=False)),
         (1.9, 0, None, Wait(at(2), ask=False)),
         (2, 0, None, Wait(at(4), ask=True)),
-        (2, 0, 2, Complete("all 2 images that the peer counts are here")),
+        (2, 0, 2, Wait(at(22), ask=False)),  # all are here, as far as the peer knows: ask once more
+        (21, 1, 2, Wait(at(22), ask=False)),
+        (22, 1, None, Wait(at(26), ask=True)),
+        (22, 1, 2, Complete("all 2 images that the peer counts are here, and none came for 22 s")),
+        (22, 1, 3, Wait(at(26), ask=False)),
         (2, 0, 3, Wait(at(4), ask=False)),  # more are on their way
         (2, 0, 1, Wait(at(4), ask=False)),  # the peer has not filed them yet
         (4, 1, 3, Wait(at(8), ask=False)),
@@ -61,6 +66,19 @@ def test_a_study_is_complete_when_it_was_quiet_or_at_the_latest(now, last, step)
 )
 def test_a_peer_is_asked_after_longer_and_longer_pauses_until_the_quiet_period_ends(now, asked, answer, step):
     assert assess(view(asked=asked), ASKING, at(now), images_at_peer=answer) == step
+
+
+def test_an_equal_count_is_waited_upon_no_longer_than_the_quiet_period():
+    hasty = replace(ASKING, quiet=timedelta(seconds=5))
+    assert assess(view(), hasty, at(2), images_at_peer=2) == Wait(at(5), ask=False)
+    assert assess(view(), hasty, at(5), images_at_peer=2) == Complete("no image came for 5 s")
+
+
+def test_a_site_whose_peer_sends_whole_studies_may_believe_the_first_answer():
+    trusting = replace(ASKING, steady=timedelta(0))
+    assert assess(view(), trusting, at(2), images_at_peer=2) == Complete(
+        "all 2 images that the peer counts are here, and none came for 2 s"
+    )
 
 
 def test_questions_are_at_most_a_minute_apart():

@@ -1,3 +1,4 @@
+from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.ops.metrics import Metrics
 
 
@@ -8,6 +9,24 @@ def test_the_backlog_gauge_moves_when_the_worklist_does():
     assert b'triage_worklist_status{status="ready"} 2.0' in metrics.exposition()
     counts["status"]["ready"] = 5
     assert b'triage_worklist_status{status="ready"} 5.0' in metrics.exposition()
+
+
+def test_while_the_database_is_away_the_metrics_say_so_and_the_process_s_own_go_on():
+    away, metrics = [], Metrics()
+
+    def counts():
+        if away:
+            raise away[0]
+        return {"status": {"ready": 2}}
+
+    metrics.watch(counts)
+    metrics.flagged.inc()
+    assert b"triage_worklist_up 1.0" in metrics.exposition()
+    away.append(WorklistUnavailableError("away"))
+    exposition = metrics.exposition()
+    assert b"triage_worklist_up 0.0" in exposition
+    assert b"triage_flagged_studies_total 1.0" in exposition
+    assert b"triage_worklist_status" not in exposition
 
 
 def test_two_agents_in_one_process_do_not_share_counters():

@@ -50,6 +50,13 @@ def test_readiness_is_503_and_names_the_part_and_the_remedy_when_a_check_fails(s
     assert json.loads(body)["problems"] == {"disk": "no room; free some disk"}
 
 
+def test_a_part_that_comes_while_readiness_is_asked_breaks_nothing(served):
+    checks = {}
+    checks["start"] = lambda: checks.update(disk=fails)
+    get = served(checks)
+    assert [get("/readyz")[0], get("/readyz")[0]] == [200, 503]
+
+
 def test_metrics_are_served_as_text(served):
     assert served({})("/metrics") == (200, b"metric 1\n")
 

@@ -60,6 +60,7 @@ def test_what_loops_ask_is_read_off_a_partial_index(worklist, plans, ask, index)
         lambda worklist: worklist.study("1.2"),
         lambda worklist: worklist.retry_study("1.2", "admin", T0),
         lambda worklist: worklist.give_back("w", T0),
+        lambda worklist: worklist.bury_unrouted(["pacs"], T0),
         lambda worklist: worklist.counts(),
     ],
 )

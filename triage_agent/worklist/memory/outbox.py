@@ -1,15 +1,16 @@
 """The outbox, in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from triage_agent.domain.decision import Artifact, Delivery, Shipment
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Status
 from triage_agent.worklist import trail
-from triage_agent.worklist.limits import delivery_failure
+from triage_agent.worklist.limits import delivery_failure, no_route
 from triage_agent.worklist.memory.base import Rows
 from triage_agent.worklist.memory.rows import Lease, OutboxEntry, StudyEntry
+from triage_agent.worklist.supersession import superseded
 
 _OPEN = frozenset({DeliveryState.PENDING, DeliveryState.SENDING})
 
@@ -66,7 +67,8 @@ class Outbox(Rows):
             if entry is None or entry.state is DeliveryState.SENT:
                 return
             entry.sent(now)
-            self._delivery_moved(AuditAction.DELIVERY_SENT, delivery, now)
+            self._audit.append(trail.delivery_moved(AuditAction.DELIVERY_SENT, delivery, now))
+            self._settle(self._studies[delivery.study_instance_uid], now)
 
     def delivery_failed(self, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
         """See `Worklist.delivery_failed`."""
@@ -74,18 +76,51 @@ class Outbox(Rows):
             entry = self._outbox.get(delivery.delivery_id)
             if entry is None or (entry.state, entry.attempts) != (DeliveryState.SENDING, delivery.attempt):
                 return
+            is_first = entry.last_error is None or delivery.attempt == 1
             entry.failed(error, retry_at)
-            action = AuditAction.DELIVERY_DEAD if retry_at is None else AuditAction.DELIVERY_FAILED
-            self._delivery_moved(action, delivery, now)
+            if retry_at is None:
+                self._audit.append(trail.delivery_moved(AuditAction.DELIVERY_DEAD, delivery, now))
+            elif is_first:
+                self._audit.append(trail.delivery_moved(AuditAction.DELIVERY_FAILED, delivery, now))
+            self._settle(self._studies[delivery.study_instance_uid], now)
 
-    def _delivery_moved(self, action: AuditAction, delivery: Delivery, now: datetime) -> None:
-        self._audit.append(trail.delivery_moved(action, delivery, now))
-        self._settle(self._studies[delivery.study_instance_uid], now)
+    def bury_unrouted(self, destinations: Collection[str], now: datetime) -> int:
+        """See `Worklist.bury_unrouted`."""
+        with self._lock:
+            waiting = [
+                entry
+                for entry in self._outbox.values()
+                if entry.state in _OPEN and entry.shipment.destination not in destinations
+            ]
+            for entry in sorted(waiting, key=lambda entry: (entry.study_instance_uid, entry.number)):
+                entry.failed(no_route(entry.shipment.destination), None)
+                self._audit.append(
+                    trail.delivery_unrouted(
+                        entry.study_instance_uid,
+                        kind=entry.shipment.artifact.kind,
+                        destination=entry.shipment.destination,
+                        uid=entry.shipment.artifact.uid,
+                        attempt=entry.attempts,
+                        revision=entry.revision,
+                        at=now,
+                    )
+                )
+            for uid in dict.fromkeys(entry.study_instance_uid for entry in waiting):
+                self._settle(self._studies[uid], now)
+            return len(waiting)
+
+    def _superseded(self, study: StudyEntry) -> frozenset[int]:
+        return superseded(entry.place for entry in self._outbox.values() if entry.study_instance_uid == study.uid)
 
     def _settle(self, study: StudyEntry, now: datetime) -> None:
         if study.item.status is not Status.DECIDED:
             return
-        entries = [entry for entry in self._outbox.values() if entry.key[:2] == (study.uid, study.item.revision)]
+        past = self._superseded(study)
+        entries = [
+            entry
+            for entry in self._outbox.values()
+            if entry.key[:2] == (study.uid, study.item.revision) and entry.number not in past
+        ]
         dead = next((entry for entry in entries if entry.state is DeliveryState.DEAD), None)
         reason = study.reason_of_decision or None
         if dead is not None:

@@ -1,5 +1,6 @@
 """The mutable counterparts of the tables' rows."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -14,6 +15,7 @@ from triage_agent.domain.study import (
 )
 from triage_agent.domain.vocabulary import DeliveryState, Status
 from triage_agent.worklist.limits import patient_with
+from triage_agent.worklist.supersession import Place, superseded_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,8 +267,20 @@ class OutboxEntry:
         self.state = DeliveryState.DEAD if retry_at is None else DeliveryState.PENDING
         self.lease, self.next_attempt_at, self.last_error = Lease(), retry_at, error
 
-    def record(self) -> DeliveryRecord:
-        """As people see it."""
+    @property
+    def place(self) -> Place:
+        """Where it stands among the study's others."""
+        return Place(
+            number=self.number,
+            revision=self.revision,
+            of_decision=self.of_decision,
+            kind=self.shipment.artifact.kind,
+            destination=self.shipment.destination,
+            state=self.state,
+        )
+
+    def record(self, past: Collection[int]) -> DeliveryRecord:
+        """As people see it; `past` has the numbers of what is superseded."""
         return DeliveryRecord(
             delivery_id=self.number,
             study_instance_uid=self.study_instance_uid,
@@ -279,5 +293,5 @@ class OutboxEntry:
             attempts=self.attempts,
             next_attempt_at=self.next_attempt_at,
             sent_at=self.sent_at,
-            last_error=self.last_error,
+            last_error=superseded_error(self.last_error) if self.number in past else self.last_error,
         )

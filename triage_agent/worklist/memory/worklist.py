@@ -77,11 +77,12 @@ class MemoryWorklist(Intake, Scoring):
             study = self._studies.get(study_instance_uid)
             if study is None:
                 return None
+            past = self._superseded(study)
             return StudyDetail(
                 item=study.item,
                 reasons=study.reasons,
                 instances=tuple(image.stored() for image in self._images_of(study.uid)),
-                deliveries=tuple(e.record() for e in self._outbox.values() if e.study_instance_uid == study.uid),
+                deliveries=tuple(e.record(past) for e in self._outbox.values() if e.study_instance_uid == study.uid),
                 audit=tuple(event for event in self._audit if event.study_instance_uid == study.uid),
             )
 
@@ -91,7 +92,8 @@ class MemoryWorklist(Intake, Scoring):
             study = self._studies.get(study_instance_uid)
             if study is None:
                 return 0
-            dead = [entry for entry in self._dead() if entry.study_instance_uid == study.uid]
+            past = self._superseded(study)
+            dead = [e for e in self._dead() if e.study_instance_uid == study.uid and e.number not in past]
             for entry in dead:
                 entry.wait(now)
                 entry.attempts = 0

@@ -1,0 +1,162 @@
+"""What the parts of one process do to each other: loops that fail, an end while something is in hand."""
+
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+from support.story import MODEL, STUDY, Story, shipment
+
+from triage_agent import bootstrap, worker
+from triage_agent.domain.errors import WorklistUnavailableError
+from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Status
+from triage_agent.pipeline import Pipeline
+from triage_agent.settings import Settings
+from triage_agent.worklist import SqlWorklist, open_engine, upgrade
+
+SOON = 10.0  # seconds; everything here takes milliseconds
+
+
+class FakeScorer:
+    """Is never asked: no study here has an image file."""
+
+    identity = MODEL
+
+
+class Wire:
+    """A destination that takes what it is sent when it may."""
+
+    kinds = frozenset(ArtifactKind)
+
+    def __init__(self):
+        self.taken = []
+        self.asked = threading.Event()
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        self.closing = lambda: None
+        self.seen_at_close = []
+
+    def send(self, artifact):
+        self.asked.set()
+        self.may_answer.wait(SOON)
+        self.taken.append(artifact.uid)
+
+    def check(self):
+        return "there"
+
+    def close(self):
+        self.seen_at_close.append(self.closing())
+
+
+class Site:
+    """A worker process with two destinations, inside this one."""
+
+    def __init__(self, folder, web_port):
+        self.wires = {"pacs": Wire(), "ris": Wire()}
+        self.settings = Settings.model_validate(
+            {
+                "data_dir": folder,
+                "dicom": {"peers": [{"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 104}]},
+                "hl7": {"peers": [{"name": "ris", "host": "127.0.0.1", "port": 2575}]},
+                "routes": [{"to": "pacs", "send": ["sr"]}, {"to": "ris", "send": ["hl7-oru"]}],
+                "web": {"port": web_port},
+            }
+        )
+        upgrade(self.settings.database_url)
+        self.engine = open_engine(self.settings.database_url)
+        self.story = Story(SqlWorklist(self.engine))
+
+    @contextmanager
+    def running(self):
+        try:
+            with bootstrap.build_agent(self.settings, "worker") as agent:
+                yield agent
+        finally:
+            for wire in self.wires.values():
+                wire.may_answer.set()
+
+    def states(self, study=STUDY):
+        return {row.destination: row.state for row in self.story.worklist.study(study).deliveries}
+
+
+@pytest.fixture
+def site(tmp_path, free_port, monkeypatch):
+    made = Site(tmp_path, free_port)
+    monkeypatch.setattr(bootstrap, "build_scorer", lambda settings: FakeScorer())
+    monkeypatch.setattr(bootstrap, "build_transports", lambda settings: made.wires)
+    monkeypatch.setattr(worker, "_DATABASE_AWAY_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "_IDLE_SECONDS", 0.01)
+    yield made
+    made.engine.dispose()
+
+
+def eventually(look):
+    deadline = time.monotonic() + SOON
+    while not look():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_loop_that_fails_gives_back_what_it_held_and_nothing_of_the_others(site, monkeypatch):
+    """A study is being scored and a report being sent while the loop of another destination loses the database."""
+    deciding, may_decide, recovered = threading.Event(), threading.Event(), threading.Event()
+    claim, hiccups = SqlWorklist.claim_deliveries, [WorklistUnavailableError("away")]
+
+    def decide_study(self, claimed, owner):
+        deciding.set()
+        may_decide.wait(SOON)
+
+    def claim_deliveries(self, owner, now, lease, limit, destinations=None):
+        if destinations == ["ris"] and deciding.is_set() and site.wires["pacs"].asked.is_set():
+            if hiccups:
+                raise hiccups.pop()
+            recovered.set()  # the loop comes here again after it has given back what it held
+        return claim(self, owner, now, lease, limit, destinations)
+
+    monkeypatch.setattr(Pipeline, "decide_study", decide_study)
+    monkeypatch.setattr(SqlWorklist, "claim_deliveries", claim_deliveries)
+    site.wires["pacs"].may_answer.clear()
+    site.story.decided(shipment("2.25.1"), study="1.2.9")
+    site.story.receive(STUDY)
+    site.story.complete(STUDY)
+    with site.running():
+        try:
+            assert recovered.wait(SOON)
+            assert site.story.status() is Status.SCORING
+            assert site.states("1.2.9") == {"pacs": DeliveryState.SENDING}
+        finally:
+            may_decide.set()
+            site.wires["pacs"].may_answer.set()
+    assert site.wires["pacs"].taken == ["2.25.1"]
+
+
+def test_what_every_loop_holds_at_the_end_is_given_back_before_connections_are_cut(site, monkeypatch):
+    deciding, may_decide = threading.Event(), threading.Event()
+
+    def decide_study(self, claimed, owner):
+        deciding.set()
+        may_decide.wait(SOON)
+
+    monkeypatch.setattr(Pipeline, "decide_study", decide_study)
+    monkeypatch.setattr(bootstrap, "_STOP_SECONDS", 0.1)
+    site.wires["pacs"].may_answer.clear()
+    site.wires["pacs"].closing = lambda: site.states("1.2.9")["pacs"]
+    site.story.decided(shipment("2.25.1"), study="1.2.9")
+    site.story.receive(STUDY)
+    site.story.complete(STUDY)
+    try:
+        with site.running():
+            assert deciding.wait(SOON)
+            assert site.wires["pacs"].asked.wait(SOON)
+    finally:
+        may_decide.set()
+    assert site.story.status() is Status.READY
+    assert site.wires["pacs"].seen_at_close == [DeliveryState.PENDING]
+
+
+def test_what_waits_for_a_route_that_is_gone_is_dead_from_the_start_on(site):
+    site.story.decided(shipment("2.25.1", "pacs"), shipment("2.25.2", "ris-before-it-was-renamed"))
+    with site.running():
+        eventually(lambda: site.wires["pacs"].taken)
+        assert site.states()["ris-before-it-was-renamed"] is DeliveryState.DEAD
+    assert "no route" in site.story.item().status_reason

@@ -1,0 +1,52 @@
+"""Which dead deliveries stay dead: a later result of the same kind has been sent or waits, and would be overwritten.
+
+Pure; the SQL worklist and its in-memory twin share it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState
+
+_GOES_OUT = frozenset({DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.SENT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a row of a study's outbox stands among the others; `number` is the order in which they were queued."""
+
+    number: int
+    revision: int
+    of_decision: bool
+    kind: ArtifactKind
+    destination: str
+    state: DeliveryState
+
+    @property
+    def slot(self) -> tuple[str, ArtifactKind]:
+        """What a receiver keeps one of: a flag's message and the decision's are of one kind."""
+        return (self.destination, self.kind)
+
+    @property
+    def age(self) -> tuple[int, bool, int]:
+        """Sorts the older result first: a decision is newer than its revision's flags, whenever they were queued."""
+        return (self.revision, self.of_decision, self.number)
+
+
+def superseded(places: Iterable[Place]) -> frozenset[int]:
+    """The numbers of one study's dead rows that must not be sent after all."""
+    rows = list(places)
+    newest: dict[tuple[str, ArtifactKind], tuple[int, bool, int]] = {}
+    for row in rows:
+        if row.state in _GOES_OUT:
+            newest[row.slot] = max(row.age, newest.get(row.slot, row.age))
+    return frozenset(
+        row.number
+        for row in rows
+        if row.state is DeliveryState.DEAD and row.slot in newest and newest[row.slot] > row.age
+    )
+
+
+def superseded_error(last_error: str | None) -> str:
+    """What people read beside a row that is superseded."""
+    return f"superseded by a later result; before that: {last_error or 'nothing'}"
