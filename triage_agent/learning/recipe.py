@@ -95,10 +95,12 @@ class Recipe(BaseModel):
 
 
 COMPACT = Recipe(
-    stages=(Stage(size=128, epochs=27),),
+    encoder={"unshuffle": 2, "widths": [24, 48, 96, 128, 192], "pooling": "mean-max"},
+    stages=(Stage(size=256, crop=80, epochs=4), Stage(size=192, epochs=6), Stage(size=256, epochs=8)),
     learning_rate=2e-3,
     encoder_learning_rate=2e-3,
     weight_decay=0.05,
+    average=0.995,
     clip=2.0,
     label_smoothing=0.02,
     grade_weight=0.5,
@@ -106,29 +108,20 @@ COMPACT = Recipe(
     hidden=(),
     dropout=0.25,
     balance=False,
-    extra_share=0.3,
+    extra_share=1.0,
     augmentation=Augmentation(
         rotation=10.0,
-        zoom=0.12,
-        stretch=0.08,
-        shift=0.06,
-        gamma=0.3,
-        contrast=0.25,
-        brightness=0.1,
-        noise=0.08,
-        erase=0.25,
-        mix=0.2,
+        zoom=0.1,
+        stretch=0.06,
+        shift=0.05,
+        gamma=0.25,
+        contrast=0.2,
+        brightness=0.08,
+        noise=0.03,
+        erase=0.1,
     ),
 )
-CONTINUED = COMPACT.model_copy(
-    update={
-        "stages": (Stage(size=128, epochs=11), Stage(size=144, epochs=6)),
-        "augmentation": Augmentation(
-            rotation=8.0, zoom=0.1, shift=0.05, gamma=0.25, contrast=0.2, brightness=0.08, erase=0.15
-        ),
-        "extra_share": 0.25,
-    }
-)
+CONTINUED = COMPACT.model_copy(update={"stages": (Stage(size=192, epochs=3), Stage(size=256, epochs=6))})
 FROZEN = Recipe(epochs=25, learning_rate=1e-4, dropout=0.1, average=0.9, patience=8, bfloat16=False)
 FINE_TUNED = Recipe(epochs=8, learning_rate=1e-4, encoder_learning_rate=2e-5, grade_weight=0.5, patience=3)
 
