@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -48,13 +47,6 @@ def join(options: TrainOptions, material: Material, progress: Callable[[str], No
     for bundle, share in zip(bundles, shares, strict=True):
         progress(f"share of {bundle.spec.name}: {share:.3f}")
     return _side_by_side(bundles, shares)
-
-
-def pooled(material: Material) -> Material:
-    """The material with every held-back image as reference: joined networks answer for all data sets alike."""
-    return replace(
-        material, reference=torch.cat([material.reference, material.spare]), spare=material.spare.new_zeros(0)
-    )
 
 
 def fit_shares(logits: Tensor, labels: Tensor, homes: Sequence[str]) -> list[float]:

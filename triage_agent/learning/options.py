@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import torch
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -84,3 +86,9 @@ class Material:
     extra: Tensor
     reference: Tensor
     spare: Tensor
+
+
+def pooled(material: Material) -> Material:
+    """The material with the held-back images of every data set as reference: for a model that answers for all alike."""
+    reference = torch.cat([material.reference, material.spare])
+    return replace(material, reference=reference, spare=material.spare.new_zeros(0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
@@ -48,6 +48,7 @@ class Recipe(BaseModel):
         extra_share: most images of the further data sets an epoch draws, as a share of the first one's.
         held_back: share of the patients of `train` kept for early stopping, calibration and thresholds.
         patience: epochs without a better AUROC on the held-back patients before stopping; 0 never stops early.
+        calibrate_on: whose held-back images calibration and thresholds are set on: the first data set's, or all.
         alert_specificity: share of the normal held-back images that must stay below the alert threshold.
         balance: weigh abnormal images so that both classes count alike.
         stop_after: end after so many epochs, wherever the schedule is, to go on in another run; 0 runs to the end.
@@ -76,6 +77,7 @@ class Recipe(BaseModel):
     held_back: float = Field(default=0.1, gt=0, lt=1)
     patience: int = Field(default=0, ge=0)
     stop_after: int = Field(default=0, ge=0)
+    calibrate_on: Literal["first", "all"] = "first"
     alert_specificity: float = Field(default=0.95, gt=0, lt=1)
     balance: bool = True
     bfloat16: bool = True
@@ -109,6 +111,7 @@ COMPACT = Recipe(
     dropout=0.25,
     balance=False,
     extra_share=1.0,
+    calibrate_on="all",
     augmentation=Augmentation(
         rotation=10.0,
         zoom=0.1,

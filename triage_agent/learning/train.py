@@ -11,11 +11,11 @@ import torch
 
 from triage_agent.learning.finish import Trained, finish
 from triage_agent.learning.frozen import embed, fit_head
-from triage_agent.learning.join import join, pooled
+from triage_agent.learning.join import join
 from triage_agent.learning.members import describe, device_of, head_spec, train_network
 from triage_agent.learning.mura import read_roots
 from triage_agent.learning.network import targets_of
-from triage_agent.learning.options import Material, TrainOptions
+from triage_agent.learning.options import Material, TrainOptions, pooled
 from triage_agent.learning.recipe import recipe_for
 from triage_agent.learning.split import split_patients
 from triage_agent.models.registry import encoder_from_source
@@ -42,13 +42,16 @@ def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
     held_back = len(material.reference) + len(material.spare)
     progress(f"{count} images, {held_back} of them held back")
     work = options.out.with_name(f".{options.out.name}.work")
+    everywhere = pooled(material)
     if options.join:
-        material = pooled(material)
+        material = everywhere
         trained = join(options, material, progress)
     elif not options.compact and not options.unfreeze:
         trained = _train_head(options, recipe, material, progress)
     else:
         trained = train_network(options, recipe, material, work, progress)
+    if recipe.calibrate_on == "all":
+        material = everywhere
     out = finish(options, recipe, material, trained, work, progress)
     shutil.rmtree(work, ignore_errors=True)
     return out
