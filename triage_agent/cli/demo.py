@@ -66,7 +66,8 @@ def demo(
     keep: Annotated[Path | None, typer.Option(help="Keep the worklist and the images in this folder.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed sends the same studies.")] = 0,
     config: Annotated[
-        Path | None, typer.Option("--config", help="Take institution, [model] and [policy] from this configuration.")
+        Path | None,
+        typer.Option("--config", help="Take the institution, the model and the rules from this configuration."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -5,6 +5,7 @@ from triage_agent.domain.vocabulary import Finding
 
 DISCLAIMER = "Preliminary. Made by a machine. Not a diagnosis."
 
+_NOT_CLINICAL = "not for clinical use"
 FINDINGS = {
     Finding.ABNORMAL: "Abnormal",
     Finding.NORMAL: "Normal",
@@ -15,10 +16,9 @@ FINDINGS = {
 
 def warnings_of(model: ModelIdentity) -> tuple[str, ...]:
     """What a bundle obliges every output to say."""
-    said = [] if model.clinical_use else [_not_for_clinical_use(model)]
-    if model.notice:
-        said.append(model.notice)
-    return tuple(said)
+    says_so = _NOT_CLINICAL in model.notice.lower()
+    said = [] if model.clinical_use or says_so else [_not_for_clinical_use(model)]
+    return (*said, model.notice) if model.notice else tuple(said)
 
 
 def consequence(result: Decision | Flag) -> str:
