@@ -36,6 +36,21 @@ def test_an_unknown_study_is_none(worklist):
     assert worklist.study("1.2.9") is None
 
 
+def test_a_study_is_called_by_its_uid_or_its_accession_number(story):
+    story.receive("1.2.3", accession_number="A2")
+    story.receive("1.2.2", accession_number="A2")
+    story.receive("1.2.1", accession_number="A1")
+    story.receive("1.2.4")
+    called = {name: list(story.worklist.studies_called(name)) for name in ("1.2.4", "A1", "A2", "A", "a1", "")}
+    assert called == {"1.2.4": ["1.2.4"], "A1": ["1.2.1"], "A2": ["1.2.2", "1.2.3"], "A": [], "a1": [], "": []}
+
+
+def test_a_uid_means_its_own_study_also_where_it_is_another_s_accession_number(story):
+    story.receive("1.2.1")
+    story.receive("1.2.2", accession_number="1.2.1")
+    assert list(story.worklist.studies_called("1.2.1")) == ["1.2.1"]
+
+
 def test_a_study_s_page_has_everything(story):
     story.decided(shipment("2.25.1", "pacs"), shipment("2.25.2", "ris"))
     detail = story.worklist.study(STUDY)

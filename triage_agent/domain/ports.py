@@ -168,6 +168,12 @@ class Worklist(Protocol):
     def study(self, study_instance_uid: str) -> StudyDetail | None:
         """Everything about one study; None when it is not on the worklist."""
 
+    def studies_called(self, name: str) -> Sequence[str]:
+        """UIDs of the studies that a person means by a Study Instance UID or an accession number, in their order.
+
+        A UID means one study at most; several may share an accession number.
+        """
+
     def retry_study(self, study_instance_uid: str, actor: str, now: datetime) -> int:
         """Put its dead deliveries back to pending, and the study back to READY if it needs a human or is out of scope.
 

@@ -50,6 +50,13 @@ def study(session: Session, study_instance_uid: str) -> StudyDetail | None:
     )
 
 
+def studies_called(session: Session, name: str) -> Sequence[str]:
+    """See `Worklist.studies_called`; accession numbers have no index: it is asked by hand, now and then."""
+    uid = StudyRow.study_instance_uid
+    by_uid = session.scalars(select(uid).where(uid == name)).all()
+    return by_uid or sorted(session.scalars(select(uid).where(StudyRow.accession_number == name)))
+
+
 def counts(session: Session) -> dict[str, dict[str, int]]:
     """See `Worklist.counts`; every word is there, also with none."""
     numbers = {

@@ -136,6 +136,10 @@ class SqlWorklist:
         """See `Worklist.study`."""
         return self._database.read(lambda session: queries.study(session, study_instance_uid))
 
+    def studies_called(self, name: str) -> Sequence[str]:
+        """See `Worklist.studies_called`."""
+        return self._database.read(lambda session: queries.studies_called(session, name))
+
     def retry_study(self, study_instance_uid: str, actor: str, now: datetime) -> int:
         """See `Worklist.retry_study`."""
         return self._database.write(lambda session: leases.retry_study(session, study_instance_uid, actor, now))

@@ -86,6 +86,13 @@ class MemoryWorklist(Intake, Scoring):
                 audit=tuple(event for event in self._audit if event.study_instance_uid == study.uid),
             )
 
+    def studies_called(self, name: str) -> Sequence[str]:
+        """See `Worklist.studies_called`."""
+        with self._lock:
+            if name in self._studies:
+                return [name]
+            return sorted(uid for uid, study in self._studies.items() if study.item.accession_number == name)
+
     def retry_study(self, study_instance_uid: str, actor: str, now: datetime) -> int:
         """See `Worklist.retry_study`."""
         with self._lock:
