@@ -289,6 +289,23 @@ def test_the_last_report_is_the_newest_of_the_kind_that_an_earlier_revision_sent
     assert last(9, study="1.2.3") is None
 
 
+def test_a_destination_s_trouble_is_the_latest_error_of_what_still_waits_for_it(story):
+    for number in (1, 2, 3):
+        story.decided(shipment(f"2.25.{number}", "ris"), shipment(f"2.25.9{number}", "pacs"), study=f"1.2.{number}")
+    assert story.worklist.trouble_at("ris") is None
+    first, second, third = story.deliveries(destinations=["ris"])
+    story.worklist.delivery_failed(first, "no connection", story.now + LEASE, story.tick())
+    story.worklist.delivery_failed(second, "timed out", story.now + LEASE, story.tick())
+    story.worklist.delivery_failed(third, "refused", None, story.tick())
+    assert (story.worklist.trouble_at("ris"), story.worklist.trouble_at("pacs")) == ("timed out", None)
+    story.tick(LEASE)
+    (one,) = story.deliveries(destinations=["ris"], limit=1)
+    assert story.worklist.trouble_at("ris") == "timed out"
+    story.worklist.delivery_sent(one, story.tick())
+    story.send(destinations=["ris"])
+    assert story.worklist.trouble_at("ris") is None
+
+
 # --- destinations that no route names any more ------------------------------------------------------------------------
 def test_what_waits_for_a_destination_without_a_route_is_dead_and_says_why(story):
     story.decided(shipment("2.25.1", "pacs"), shipment("2.25.2", "old-ris"))

@@ -191,6 +191,7 @@ class Twins(RuleBasedStateMachine):
         for item in listed:
             self.ask("last_artifact", item.study_instance_uid, ArtifactKind.SR, item.revision)
         self.ask("counts")
+        self.ask("trouble_at", "ris")
         for item in listed:
             uid = item.study_instance_uid
             of_sql, of_memory = (worklist.study(uid) for worklist in self.both)

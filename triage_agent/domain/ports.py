@@ -152,6 +152,12 @@ class Worklist(Protocol):
         would fill the trail.
         """
 
+    def trouble_at(self, destination: str) -> str | None:
+        """The latest error of what still waits to be sent there; None when all of it is untried.
+
+        A destination that is away is tried with one delivery at a time: this is why the others wait.
+        """
+
     def bury_unrouted(self, destinations: Collection[str], now: datetime) -> int:
         """DEAD, with the reason, for what waits to be sent to any other destination; returns how many.
 

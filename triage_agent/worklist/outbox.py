@@ -15,7 +15,7 @@ from triage_agent.worklist.supersession import Place, superseded
 from triage_agent.worklist.tables import ArtifactRow, DecisionRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import changed
 
-_OPEN = (DeliveryState.PENDING, DeliveryState.SENDING)
+OPEN = (DeliveryState.PENDING, DeliveryState.SENDING)
 
 
 def enqueue(
@@ -158,7 +158,7 @@ def _has_earlier_open_row() -> ColumnElement[bool]:
         earlier.study_instance_uid == OutboxRow.study_instance_uid,
         earlier.destination == OutboxRow.destination,
         earlier.id < OutboxRow.id,
-        earlier.state.in_(_OPEN),
+        earlier.state.in_(OPEN),
     )
 
 

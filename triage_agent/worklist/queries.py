@@ -11,7 +11,7 @@ from triage_agent.domain.decision import DeliveryRecord
 from triage_agent.domain.ports import StudyDetail
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.vocabulary import DeliveryState, Priority, Status
-from triage_agent.worklist.outbox import place_of
+from triage_agent.worklist.outbox import OPEN, place_of
 from triage_agent.worklist.rows import instances_of, status_is
 from triage_agent.worklist.supersession import superseded, superseded_error
 from triage_agent.worklist.tables import ArtifactRow, AuditRow, OutboxRow, StudyRow
@@ -55,6 +55,21 @@ def studies_called(session: Session, name: str) -> Sequence[str]:
     uid = StudyRow.study_instance_uid
     by_uid = session.scalars(select(uid).where(uid == name)).all()
     return by_uid or sorted(session.scalars(select(uid).where(StudyRow.accession_number == name)))
+
+
+def trouble_at(session: Session, destination: str) -> str | None:
+    """See `Worklist.trouble_at`."""
+    statement = (
+        select(OutboxRow.last_error)
+        .where(
+            OutboxRow.destination == destination,
+            OutboxRow.state.in_(OPEN),
+            OutboxRow.last_error.is_not(None),
+        )
+        .order_by(OutboxRow.next_attempt_at.desc(), OutboxRow.id.desc())
+        .limit(1)
+    )
+    return session.scalar(statement)
 
 
 def counts(session: Session) -> dict[str, dict[str, int]]:

@@ -118,6 +118,10 @@ class SqlWorklist:
         """See `Worklist.delivery_failed`."""
         self._database.write(lambda session: outbox.delivery_failed(session, delivery, error, retry_at, now))
 
+    def trouble_at(self, destination: str) -> str | None:
+        """See `Worklist.trouble_at`."""
+        return self._database.read(lambda session: queries.trouble_at(session, destination))
+
     def bury_unrouted(self, destinations: Collection[str], now: datetime) -> int:
         """See `Worklist.bury_unrouted`; a transaction a study."""
 

@@ -84,6 +84,19 @@ class Outbox(Rows):
                 self._audit.append(trail.delivery_moved(AuditAction.DELIVERY_FAILED, delivery, now))
             self._settle(self._studies[delivery.study_instance_uid], now)
 
+    def trouble_at(self, destination: str) -> str | None:
+        """See `Worklist.trouble_at`."""
+        with self._lock:
+            failed = [
+                (entry.next_attempt_at, entry.number, entry.last_error)
+                for entry in self._outbox.values()
+                if entry.shipment.destination == destination
+                and entry.state in _OPEN
+                and entry.last_error is not None
+                and entry.next_attempt_at is not None
+            ]
+            return max(failed)[2] if failed else None
+
     def bury_unrouted(self, destinations: Collection[str], now: datetime) -> int:
         """See `Worklist.bury_unrouted`."""
         with self._lock:
