@@ -177,12 +177,13 @@ def test_triage_scores_files_and_writes_a_report_a_study(tmp_path, alarming_bund
     done = triage_agent("triage", tmp_path, "--bundle", alarming_bundle, "--sr", tmp_path / "reports", "--json")
     assert done.returncode == 0, done.stderr
     (study,) = json.loads(done.stdout)
-    assert list(study) == ["study_instance_uid", "finding", "probability", "priority", "reasons", "instances"]
+    assert list(study) == ["study_instance_uid", "finding", "probability", "priority", "reasons", "instances", "report"]
     assert (study["study_instance_uid"], study["finding"]) == (image.StudyInstanceUID, "abnormal")
     (instance,) = study["instances"]
     assert list(instance) == ["sop_instance_uid", "path", "scored", "probability", "reason"]
     assert (instance["path"], instance["scored"]) == (str(tmp_path / "image.dcm"), True)
     (report,) = (tmp_path / "reports").iterdir()
+    assert study["report"] == str(report)
     assert dcmread(report).StudyInstanceUID == image.StudyInstanceUID
 
 

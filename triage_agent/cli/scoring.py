@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydicom import Dataset
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from triage_agent.domain.ports import ImageScorer
 
 _BATCH = 8
+_SHORT = 60  # characters
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,16 @@ class _File:
     @property
     def instance_uid(self) -> str:
         return str(self.header.get("SOPInstanceUID", "")) or str(self.path)
+
+
+@dataclass(frozen=True)
+class _Result:
+    """A study's decision, what it was made of, and where its report lies."""
+
+    decision: Decision
+    members: Sequence[_File]
+    assessments: Sequence[Assessment]
+    report: Path | None
 
 
 def triage(
@@ -74,13 +87,15 @@ def triage(
             decision = decide(_as_claimed(uid, members), assessments, scorer.identity, policy, datetime.now(UTC))
             if name_several_patients([file.header for file in members]):
                 decision = of_several_patients(decision)
-            results.append((decision, members, assessments))
+            report = None
             if sr is not None and decision.event is Event.DECIDED:
-                reported &= _write_sr(sr, decision, members, assessments, settings.institution)
+                report = _write_sr(sr, decision, members, assessments, settings.institution)
+                reported &= report is not None
+            results.append(_Result(decision, members, assessments, report))
     if as_json:
-        print_json([_as_json(*result) for result in results])
+        print_json([_as_json(result) for result in results])
     else:
-        stdout.print(_table([decision for decision, _, _ in results]))
+        stdout.print(_table(results))
     if not reported:
         raise typer.Exit(1)
 
@@ -146,8 +161,8 @@ def _write_sr(
     members: Sequence[_File],
     assessments: Sequence[Assessment],
     institution: str,
-) -> bool:
-    """Write a study's report; where there can be none, say why on stderr and return False."""
+) -> Path | None:
+    """Write a study's report and return its path; where there can be none, say why on stderr and return None."""
     from triage_agent.pipeline import build_each
     from triage_agent.results.context import ResultContext
 
@@ -161,13 +176,17 @@ def _write_sr(
     artifacts, problems = build_each({ArtifactKind.SR: context})
     for problem in problems:
         tell(f"{decision.study_instance_uid}: {problem}")
+    artifact = artifacts.get(ArtifactKind.SR)
+    if artifact is None:
+        return None
     folder.mkdir(parents=True, exist_ok=True)
-    for artifact in artifacts.values():
-        (folder / f"{artifact.uid}.dcm").write_bytes(artifact.body)
-    return not problems
+    path = folder / f"{artifact.uid}.dcm"
+    path.write_bytes(artifact.body)
+    return path
 
 
-def _as_json(decision: Decision, members: Sequence[_File], assessments: Sequence[Assessment]) -> dict[str, object]:
+def _as_json(result: _Result) -> dict[str, object]:
+    decision = result.decision
     return {
         "study_instance_uid": decision.study_instance_uid,
         "finding": decision.finding,
@@ -182,23 +201,41 @@ def _as_json(decision: Decision, members: Sequence[_File], assessments: Sequence
                 "probability": assessment.probability,
                 "reason": assessment.reason or None,
             }
-            for file, assessment in zip(members, assessments, strict=True)
+            for file, assessment in zip(result.members, result.assessments, strict=True)
         ],
+        "report": result.report,
     }
 
 
-def _table(decisions: Sequence[Decision]) -> Table:
-    table = Table("Priority", "Finding", "Prob.", "Region", "Study", "Why")
-    for decision in sorted(decisions, key=lambda one: (-one.priority.rank, -(one.probability or 0.0))):
+def _table(results: Sequence[_Result]) -> Table:
+    """A line a study; a report's path stands under the UID of the study it is about."""
+    study = "Study" if all(result.report is None for result in results) else "Study, report"
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for name in ("Priority", "Finding", "Prob.", "Region", study, "Why"):
+        table.add_column(name, no_wrap=name not in {study, "Why"}, overflow="fold")
+    for result in sorted(results, key=lambda one: (-one.decision.priority.rank, -(one.decision.probability or 0.0))):
+        decision = result.decision
         table.add_row(
             decision.priority.value.upper(),
             decision.finding.value.replace("_", " "),
             "" if decision.probability is None else f"{decision.probability:.2f}",
             (decision.anatomy or "").removeprefix("XR_").lower(),
-            Text(decision.study_instance_uid),
-            Text(decision.reasons[0] if decision.reasons else ""),
+            Text("\n".join(str(part) for part in (decision.study_instance_uid, result.report) if part)),
+            Text(_why(result)),
         )
     return table
+
+
+def _why(result: _Result) -> str:
+    """The reason in a short line; `--json` has all of them whole."""
+    from triage_agent.decision.reasons import in_short
+    from triage_agent.decision.tally import Tally
+
+    decision = result.decision
+    if decision.probability is None:
+        return shorten(decision.reasons[0] if decision.reasons else "", _SHORT, placeholder=" ...")
+    stored = _as_claimed(decision.study_instance_uid, result.members).instances
+    return in_short(Tally.of(stored, result.assessments, decision.model), decision.model)
 
 
 def phantom(

@@ -20,6 +20,13 @@ def mean_and_threshold(tally: Tally, model: ModelIdentity) -> str:
     )
 
 
+def in_short(tally: Tally, model: ModelIdentity) -> str:
+    """`mean_and_threshold` for a column of a table; there must be a counted image."""
+    mean, threshold = _figures(tally.mean, model.threshold)
+    side = ">=" if tally.mean >= model.threshold else "<"
+    return f"{len(tally.counted)} of {tally.considered} scored, mean {mean} {side} {threshold}"
+
+
 def views_disagree(alerting: Sequence[Scored], model: ModelIdentity) -> str:
     """Why a study whose mean is low is not called normal."""
     highest, alert = _figures(max(one.probability for one in alerting), model.alert)

@@ -1,14 +1,17 @@
 """`triage`: files in, a line a study out."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from structlog.testing import capture_logs
 from support.instances import dx, write_part10
 from support.story import MODEL
 
 from triage_agent import bootstrap
+from triage_agent.cli import options
 
 
 class FakeScorer:
@@ -24,7 +27,7 @@ def _scorer(monkeypatch):
 
 
 def write(folder, name, *, columns=64, **elements):
-    data_set = dx(BodyPartExamined="KNEE", **elements)
+    data_set = dx(**{"BodyPartExamined": "KNEE"} | elements)
     data_set.SamplesPerPixel, data_set.PhotometricInterpretation = 1, "MONOCHROME2"
     data_set.Rows, data_set.Columns, data_set.PixelRepresentation = 64, columns, 0
     data_set.BitsAllocated, data_set.BitsStored, data_set.HighBit = 16, 12, 11
@@ -80,6 +83,34 @@ def test_a_report_is_written_of_what_was_decided_only(run, tmp_path):
     write(tmp_path, "b.dcm", Modality="MG")
     assert run("triage", tmp_path, "--sr", tmp_path / "out" / "reports").code == 0
     assert len(list((tmp_path / "out" / "reports").glob("*.dcm"))) == 1
+
+
+def test_a_report_is_named_beside_the_study_it_is_about(run, tmp_path):
+    knee = write(tmp_path, "a.dcm")
+    other = write(tmp_path, "b.dcm", Modality="MG")
+    studies = {
+        one["study_instance_uid"]: one
+        for one in json.loads(run("triage", tmp_path, "--json", "--sr", tmp_path / "out").out)
+    }
+    report = Path(studies[knee.StudyInstanceUID]["report"])
+    assert dcmread(report).CurrentRequestedProcedureEvidenceSequence[0].StudyInstanceUID == knee.StudyInstanceUID
+    assert studies[other.StudyInstanceUID]["report"] is None
+    shown = run("triage", tmp_path / "a.dcm", "--sr", tmp_path / "out").out
+    assert report.name in "".join(shown.split())
+    assert json.loads(run("triage", tmp_path / "a.dcm", "--json").out)[0]["report"] is None
+
+
+def test_why_is_one_short_line_and_whole_as_json(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(options.stdout, "_width", 80)
+    write(tmp_path, "a.dcm")
+    write(tmp_path, "b.dcm", BodyPartExamined="HIP")
+    shown = run("triage", tmp_path).out
+    assert "threshold" not in shown
+    for word in ("1 of 1", "scored,", ">= 0.50", "URGENT", "abnormal", "0.75", "ROUTINE", "not assessed"):
+        assert word in shown
+    assert len(shown.splitlines()) <= 12
+    reasons = [study["reasons"][0] for study in json.loads(run("triage", tmp_path, "--json").out)]
+    assert "1 of 1 image scored; mean probability 0.75 is at or above the threshold 0.50." in reasons
 
 
 def test_a_file_that_names_no_study_is_still_told_of(run, tmp_path):
