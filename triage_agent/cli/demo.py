@@ -22,7 +22,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from triage_agent.cli.options import JsonOption, print_json, stdout
-from triage_agent.cli.worklist import worklist_table
+from triage_agent.cli.tables import WorklistTable
 from triage_agent.domain.vocabulary import ArtifactKind, Status
 from triage_agent.settings import Settings, build_settings, load_settings
 
@@ -252,7 +252,7 @@ def _screen(items: "list[WorklistItem]", hospital: _Hospital, settings: Settings
         ("All delivered. Ctrl-C ends." if done else "Ctrl-C ends.", "bold green" if done else "dim"),
     )
     reports = [_report_panel(report) for report in hospital.reports[-_SHOWN_REPORTS:]]
-    return Group(head, worklist_table(items, datetime.now(UTC)), *reports)
+    return Group(head, WorklistTable(items, datetime.now(UTC)), *reports)
 
 
 def _report_panel(report: Dataset) -> Panel:
@@ -288,7 +288,7 @@ def _print_result(
         print_json(facts)
         return
     if not sys.stdout.isatty():
-        stdout.print(worklist_table(items, datetime.now(UTC)))
+        stdout.print(WorklistTable(items, datetime.now(UTC)))
         for report in hospital.reports[-_SHOWN_REPORTS:]:
             stdout.print(_report_panel(report))
     stdout.print(

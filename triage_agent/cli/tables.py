@@ -1,0 +1,191 @@
+"""The worklist and a study's page as tables that fit the screen: what identifies and ranks a study is never cut."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group
+from rich.table import Table
+from rich.text import Text
+
+from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.decision import DeliveryRecord
+from triage_agent.domain.ports import StudyDetail
+from triage_agent.domain.study import StoredInstance, WorklistItem
+from triage_agent.domain.vocabulary import DeliveryState, Priority
+
+_PRIORITY_STYLE = {Priority.STAT: "bold white on red", Priority.URGENT: "bold black on yellow", Priority.ROUTINE: ""}
+_PRIORITY_SHAPE = {Priority.STAT: "▲▲", Priority.URGENT: "▲", Priority.ROUTINE: "·"}
+
+_WIDE = 110  # columns of screen from which a table has room for every column and for its lines
+_RIGHT = frozenset({"Prob.", "Images", "Age"})
+# Widths of the columns that give way, (least, most): in this order they take what the others leave.
+_ELASTIC = {"Region": (8, 10), "Patient": (8, 20), "Status": (len("out of scope:"), 1000)}
+_LONGEST_ACCESSION = 16  # DICOM's SH; a longer one goes on in a second line
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistTable:
+    """The list as a person reads it: word and shape beside the colour, never colour alone."""
+
+    items: Sequence[WorklistItem]
+    now: datetime
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        """The table for this width."""
+        yield self._table(options.max_width)
+
+    def _table(self, width: int) -> Table:
+        rows = [_cells(item, self.now) for item in self.items]
+        if width < _WIDE:
+            table = Table(expand=True, header_style="bold", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+            rows = [{name: cell for name, cell in row.items() if name != "Images"} for row in rows]
+            names = [name for name in _NAMES if name != "Images"]
+            room = width - (len(names) - 1)
+        else:
+            table = Table(expand=True, header_style="bold")
+            names = list(_NAMES)
+            room = width - (3 * len(names) + 1)
+        widths = _widths(names, rows, room)
+        for name in names:
+            right = name in _RIGHT
+            table.add_column(name, justify="right" if right else "left", width=widths[name], overflow="fold")
+        for row in rows:
+            table.add_row(*row.values())
+        return table
+
+
+def worklist_page(items: Sequence[WorklistItem], now: datetime) -> Group:
+    """The list; then, of studies without an accession number, what else `study` and `retry` take."""
+    nameless = [
+        Text(f"  {item.study_instance_uid}  {item.patient_name or ''}".rstrip())
+        for item in items
+        if not item.accession_number
+    ]
+    title = [Text("Without an accession number, by Study Instance UID:")] if nameless else []
+    return Group(WorklistTable(items, now), *title, *nameless)
+
+
+def _widths(names: Sequence[str], rows: Sequence[Mapping[str, Text]], room: int) -> dict[str, int]:
+    """How wide each column is in `room` cells: the elastic ones share what the others, which are whole, leave."""
+    wanted = {name: max([len(name), *(row[name].cell_len for row in rows)]) for name in names}
+    wanted["Accession"] = min(wanted["Accession"], _LONGEST_ACCESSION)
+    if room < sum(wanted[name] for name in names if name not in _ELASTIC) + sum(
+        least for least, _ in _ELASTIC.values()
+    ):
+        wanted["Finding"] = min(wanted["Finding"], len("uncertain"))  # "not assessed" takes two lines
+    widths = wanted | {name: min(wanted[name], least) for name, (least, _) in _ELASTIC.items()}
+    spare = room - sum(widths.values())
+    for name, (_, most) in _ELASTIC.items():
+        more = max(0, min(spare, min(wanted[name], most) - widths[name]))
+        widths[name] += more
+        spare -= more
+    return widths
+
+
+_NAMES = ("Priority", "Finding", "Prob.", "Region", "Patient", "Accession", "Images", "Age", "Status")
+
+
+def _cells(item: WorklistItem, now: datetime) -> dict[str, Text]:
+    word = f"{_PRIORITY_SHAPE[item.priority]} {item.priority.value.upper()}"
+    status = item.status.value.replace("_", " ") + (f": {item.status_reason}" if item.status_reason else "")
+    cells = (
+        Text(word, style=_PRIORITY_STYLE[item.priority]),
+        Text((item.finding or "").replace("_", " ")),
+        Text("" if item.probability is None else f"{item.probability:.2f}"),
+        Text((item.anatomy or "").removeprefix("XR_").lower()),
+        Text(item.patient_name or ""),
+        Text(item.accession_number or ""),
+        Text(str(item.instances)),
+        Text(_age(int((now - item.received_at).total_seconds()))),
+        Text(status),
+    )
+    return dict(zip(_NAMES, cells, strict=True))
+
+
+def _age(seconds: int) -> str:
+    """Minutes and seconds, from an hour on hours and minutes, from two days on days: never more than some letters."""
+    minutes, rest = divmod(max(0, seconds), 60)
+    hours, days = minutes // 60, minutes // (60 * 24)
+    if not hours:
+        return f"{minutes}:{rest:02d}"
+    return f"{days}d" if days > 1 else f"{hours}h{minutes % 60:02d}"
+
+
+def study_page(detail: StudyDetail, now: datetime, trouble: Mapping[str, str | None]) -> Group:
+    """One study: its line, reasons, instances, deliveries and audit trail; times are UTC.
+
+    `trouble` is what destinations said last to others' deliveries: why those that nobody has tried yet wait.
+    """
+    return Group(
+        WorklistTable([detail.item], now),
+        Text(f"Study Instance UID {detail.item.study_instance_uid}"),
+        *(Text(f"  - {reason}") for reason in detail.reasons),
+        _instances(detail.instances),
+        _deliveries(detail.deliveries, now, trouble),
+        _trail(detail.audit),
+    )
+
+
+def _titled(title: str, whole: Mapping[str, bool]) -> Table:
+    """A table of a study's page: a column is shown whole, or goes on in a second line; neither is cut."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for name, is_whole in whole.items():
+        table.add_column(name, no_wrap=is_whole, overflow="fold")
+    return table
+
+
+def _instances(instances: Sequence[StoredInstance]) -> Table:
+    table = _titled("Instances", {"Instance": False, "Outcome": True, "Prob.": True, "Reason": False})
+    for instance in instances:
+        known = instance.assessment
+        table.add_row(
+            Text(instance.sop_instance_uid),
+            known.outcome.value if known else "not yet",
+            "" if known is None or known.probability is None else f"{known.probability:.4f}",
+            Text(known.reason if known else ""),
+        )
+    return table
+
+
+def _deliveries(deliveries: Sequence[DeliveryRecord], now: datetime, trouble: Mapping[str, str | None]) -> Table:
+    table = _titled(
+        "Deliveries", {"What": True, "To": True, "State": True, "Tries": True, "Says": False, "Trouble": False}
+    )
+    for row in deliveries:
+        table.add_row(
+            row.kind.value,
+            Text(row.destination),
+            row.state.value,
+            str(row.attempts),
+            Text(row.summary),
+            Text(_trouble(row, now, trouble.get(row.destination))),
+        )
+    return table
+
+
+def _trouble(row: DeliveryRecord, now: datetime, before: str | None) -> str:
+    """What the last attempt met; of what still waits also when it is tried, and what it waits behind."""
+    said = [row.last_error] if row.last_error else []
+    if row.state is DeliveryState.PENDING and row.next_attempt_at is not None:
+        at = row.next_attempt_at
+        if not row.attempts and not said and before is not None:
+            said.append(f"not tried yet, since one before it failed: {before}")
+        clock = at.strftime("%H:%M:%S" if at.date() == now.date() else "%Y-%m-%d %H:%M:%S")
+        said.append(f"next attempt {clock} UTC" if at > now else f"due since {clock} UTC")
+    return "; ".join(said)
+
+
+def _trail(events: Sequence[AuditEvent]) -> Table:
+    """Each day is named once, at its first event, so that the seconds have room."""
+    table = _titled("Audit trail (UTC)", {"When": True, "What": True, "Who": False, "Detail": False})
+    day = None
+    for event in events:
+        when = event.at.strftime("%H:%M:%S")
+        if event.at.date() != day:
+            day = event.at.date()
+            when = f"{day.isoformat()}\n{when}"
+        facts = ", ".join(f"{key}={value}" for key, value in event.detail.items())
+        table.add_row(when, event.action.value, Text(event.actor), Text(facts))
+    return table
