@@ -97,6 +97,7 @@ def build_scorer(settings: Settings, bundle: str | None = None) -> ImageScorer:
         BundleError: the bundle cannot be loaded.
         ConfigurationError: the packages that score are not installed.
     """
+    from triage_agent.domain.errors import MissingPackageError
     from triage_agent.models import runner
     from triage_agent.models.bundle import EMBEDDED
 
@@ -107,7 +108,7 @@ def build_scorer(settings: Settings, bundle: str | None = None) -> ImageScorer:
     try:
         return runner.start(model.runner, ref, placement)
     except ModuleNotFoundError as error:
-        raise ConfigurationError(f"{error.name} is not installed", remedy="pip install 'triage-agent[gpu]'") from None
+        raise MissingPackageError(error.name or "a package", extra="gpu") from None
 
 
 def build_peers(settings: Settings) -> "dict[str, Peer]":

@@ -1,22 +1,24 @@
 """`train`, `evaluate`, `bundle`: making models and telling what they are."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich import box
+from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from triage_agent.cli.options import ConfigOption, JsonOption, check_config, print_json, stderr, stdout
-from triage_agent.domain.errors import ConfigurationError
+from triage_agent.cli.options import ConfigOption, JsonOption, check_config, extra_installed, print_json, stderr, stdout
 from triage_agent.settings import load_settings
 
 bundle_app = typer.Typer(help="Model bundles: what they are, and whether they are whole.", no_args_is_help=True)
 
 _METRICS = ("auroc", "accuracy", "macro_f1", "sensitivity", "specificity", "kappa", "brier", "ece")
+_ENDLESS = 1000  # columns: a table says how wide it would be only where it has room
+_SHORT = ("auroc", "acc.", "F1", "sens.", "spec.", "kappa", "brier", "ece")
 
 BundleArgument = Annotated[str, typer.Argument(help='"embedded" or a bundle\'s folder.')]
 
@@ -31,8 +33,12 @@ def show(bundle: BundleArgument, config: ConfigOption = None, as_json: JsonOptio
     if as_json:
         print_json({"digest": loaded.digest, "folder": str(loaded.folder), **loaded.spec.model_dump(mode="json")})
     else:
-        stdout.print(Text(loaded.model_card))
-        stdout.print(Text(f"digest {loaded.digest}"))
+        # A file or a pipe gets the card as it is written, whose lines are wrapped already.
+        stdout.print(
+            Markdown(loaded.model_card) if stdout.is_terminal else Text(loaded.model_card),
+            soft_wrap=not stdout.is_terminal,
+        )
+        stdout.print(Text(f"digest {loaded.digest}"), soft_wrap=True)
 
 
 @bundle_app.command()
@@ -79,7 +85,7 @@ def train(
 ) -> None:
     """Train a head, the encoder's last blocks, or the compact encoder; writes a bundle."""
     check_config(config)
-    with _learning_installed():
+    with extra_installed("train"):
         from triage_agent.learning.options import TrainOptions
         from triage_agent.learning.train import train as run
 
@@ -116,11 +122,14 @@ def evaluate(
 ) -> None:
     """Measure a bundle by study, with patient-level bootstrap intervals, per region and overall.
 
-    Where the encoder's weights lie is taken from the configuration ([model] encoder), as it is by `serve`.
+    Where the encoder's weights lie is taken from the configuration (`model.encoder`), as it is by `serve`.
     """
     settings = load_settings(config)
-    with _learning_installed():
+    with extra_installed("train"):
         from triage_agent.learning.evaluate import evaluate as run
+
+        if out is not None:  # what draws the page is asked for now, not after an hour of scoring
+            import triage_agent.learning.report  # noqa: F401 - see above
 
     with progress_bar() as progress:
         task = progress.add_task("scoring", total=None)
@@ -136,25 +145,30 @@ def evaluate(
     if as_json:
         print_json(report)
         return
-    table = Table("", *_METRICS, title=f"{bundle} on {split}: value (95 % interval)", title_justify="left")
+    wide = _figures(report, f"{bundle} on {split}: value (95 % interval)", wide=True)
+    if stdout.measure(wide, options=stdout.options.update_width(_ENDLESS)).maximum <= stdout.width:
+        stdout.print(wide)
+    else:  # what is broken over lines cannot be read
+        stdout.print(_figures(report, f"{bundle} on {split} (intervals: --json, or a wider terminal)", wide=False))
+
+
+def _figures(report: Mapping[str, Any], title: str, *, wide: bool) -> Table:
+    """The figures by region: with their intervals, or values alone that 80 columns have room for."""
+    headers = _METRICS if wide else _SHORT
+    table = Table("", *headers, title=title, title_justify="left")
+    if not wide:
+        table.box, table.padding, table.pad_edge = box.SIMPLE, (0, 1, 0, 0), False
     for region, figures in [*report["anatomies"].items(), ("overall", report["overall"])]:
-        table.add_row(f"{region} (n {figures['n']})", *(_estimate(figures[metric]) for metric in _METRICS))
-    stdout.print(table)
+        estimates = (_estimate(figures[metric], wide=wide) for metric in _METRICS)
+        table.add_row(f"{region.removeprefix('XR_').lower()} (n {figures['n']})", *estimates)
+    return table
 
 
-def _estimate(figure: Mapping[str, float | None]) -> str:
+def _estimate(figure: Mapping[str, float | None], *, wide: bool) -> str:
     if figure["value"] is None:
         return "-"
-    interval = "" if figure["low"] is None else f" ({figure['low']:.3f}-{figure['high']:.3f})"
+    interval = f" ({figure['low']:.3f}-{figure['high']:.3f})" if wide and figure["low"] is not None else ""
     return f"{figure['value']:.3f}{interval}"
-
-
-@contextmanager
-def _learning_installed() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(f"{error.name} is not installed", remedy="pip install 'triage-agent[train]'") from None
 
 
 def progress_bar() -> Progress:

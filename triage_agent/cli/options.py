@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from triage_agent.domain.errors import MissingPackageError
 from triage_agent.settings import load_settings
 
 stdout = Console()
@@ -46,6 +48,19 @@ def check_config(config: Path | None) -> None:
     """
     if config is not None:
         load_settings(config)
+
+
+@contextmanager
+def extra_installed(extra: str) -> Iterator[None]:
+    """Around the imports of what needs an extra of this distribution: without it, one line that says how to get it.
+
+    Raises:
+        MissingPackageError: one of its packages is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(error.name or "a package", extra=extra) from None
 
 
 def tell(line: str) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from triage_agent.cli.learning import progress_bar
-from triage_agent.cli.options import ConfigOption, JsonOption, check_config, print_json, stdout, tell
+from triage_agent.cli.options import ConfigOption, JsonOption, check_config, extra_installed, print_json, stdout, tell
 from triage_agent.domain.decision import Decision
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.study import Assessment, ClaimedStudy, StoredInstance
@@ -248,9 +248,10 @@ def phantom(
     as_json: JsonOption = False,
 ) -> None:
     """Write simulated radiographs as DICOM studies, with their truth in truth.csv."""
-    from triage_agent.simulation.phantom import ANATOMIES, write_studies
-
     check_config(config)
+    with extra_installed("train"):
+        from triage_agent.simulation.phantom import ANATOMIES, write_studies
+
     if anatomy is not None and anatomy not in ANATOMIES:
         raise typer.BadParameter(f"unknown anatomy {anatomy!r}; known are {', '.join(ANATOMIES)}")
     with progress_bar() as progress:

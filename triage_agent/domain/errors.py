@@ -17,6 +17,18 @@ class ConfigurationError(TriageError):
     """The configuration is wrong: commands exit with 2."""
 
 
+class MissingPackageError(ConfigurationError):
+    """A package that only an extra of this distribution brings is not installed."""
+
+    def __init__(self, module: str, *, extra: str) -> None:
+        super().__init__(f"{module.partition('.')[0]} is not installed", remedy=how_to_install(extra))
+
+
+def how_to_install(extra: str) -> str:
+    """The remedy that names an extra: from the clone, since PyPI's `triage-agent` is another project."""
+    return f"`pip install --constraint constraints.txt '.[{extra}]'` in the agent's clone"
+
+
 class IllegalTransitionError(TriageError):
     """A status change that the table does not allow: a bug, or two writers."""
 

@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from triage_agent.domain.errors import ConfigurationError, WorklistUnavailableError
+from triage_agent.domain.errors import ConfigurationError, WorklistUnavailableError, how_to_install
 
 READ_ONLY = {"triage_read_only": True}
 """Execution options of a transaction that only reads: on SQLite it takes no write lock."""
@@ -121,7 +121,7 @@ def _open_postgres(url: URL) -> Engine:
     except ImportError as error:
         raise ConfigurationError(
             f"[database] url names Postgres, whose driver is not installed: {error}",
-            remedy="pip install 'triage-agent[postgres]'",
+            remedy=how_to_install("postgres"),
         ) from error
     event.listen(engine, "connect", _prepare_postgres)
     return engine

@@ -5,8 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from triage_agent.cli import learning as commands
+from triage_agent.cli.options import stdout
 from triage_agent.domain.errors import BundleError
 from triage_agent.learning import evaluate as learning
+from triage_agent.models.bundle import load_bundle
 
 
 @pytest.fixture
@@ -52,3 +55,28 @@ def test_the_place_of_the_encoder_reaches_the_scorer(monkeypatch, tmp_path):
     monkeypatch.setattr(learning, "Scorer", scorer)
     with pytest.raises(BundleError, match="/srv/medgemma on cpu"):
         learning.evaluate(tmp_path, "embedded", device="cpu", encoder_source="/srv/medgemma")
+
+
+def test_a_model_card_goes_into_a_pipe_as_it_is_written(run, monkeypatch):
+    monkeypatch.setattr(stdout, "_width", 40)
+    card = load_bundle("embedded").model_card
+    assert run("bundle", "show", "embedded").out.startswith(card)
+
+
+def test_a_model_card_is_a_page_on_a_terminal(run, monkeypatch):
+    monkeypatch.setattr(stdout, "_force_terminal", True)
+    shown = run("bundle", "show", "embedded").out
+    assert not any(line.startswith("# ") for line in shown.splitlines())
+
+
+@pytest.mark.parametrize(("width", "interval"), [(80, False), (160, False), (220, True)])
+def test_figures_have_their_intervals_where_a_line_holds_them(run, monkeypatch, tmp_path, width, interval):
+    monkeypatch.setattr(stdout, "_width", width)
+    figure = {"value": 0.913, "low": 0.871, "high": 0.942}
+    block = {"n": 500} | dict.fromkeys(commands._METRICS, figure)
+    report = SimpleNamespace(to_json=lambda: {"anatomies": {"XR_SHOULDER": block}, "overall": block | {"n": 1500}})
+    monkeypatch.setattr(learning, "evaluate", lambda *_args, **_options: report)
+    shown = run("evaluate", tmp_path).out
+    (line,) = [line for line in shown.splitlines() if "overall (n 1500)" in line]
+    assert line.count("0.913") == len(commands._METRICS)
+    assert line.count("0.913 (0.871-0.942)") == (len(commands._METRICS) if interval else 0)
