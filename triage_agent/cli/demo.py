@@ -21,7 +21,7 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
-from triage_agent.cli.options import JsonOption, print_json, stdout
+from triage_agent.cli.options import JsonOption, extra_installed, print_json, stdout
 from triage_agent.cli.tables import WorklistTable
 from triage_agent.domain.vocabulary import ArtifactKind, Status
 from triage_agent.settings import Settings, build_settings, load_settings
@@ -36,6 +36,7 @@ _INSTITUTION = "Demonstration Hospital"
 _QUIET_SECONDS = 3
 _ABNORMAL_RATE = 0.35
 _STAT_RATE = 0.15
+_SEED = 1  # of the twelve studies it draws four are abnormal and three are ordered STAT
 _PAUSE_SECONDS = 1.0
 _REFRESH_SECONDS = 0.5
 _GIVE_UP_SECONDS = 300
@@ -64,7 +65,7 @@ def demo(
         bool, typer.Option("--exit-when-done", help="End when every report is delivered.")
     ] = False,
     keep: Annotated[Path | None, typer.Option(help="Keep the worklist and the images in this folder.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed sends the same studies.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed sends the same studies.")] = _SEED,
     config: Annotated[
         Path | None,
         typer.Option("--config", help="Take the institution, the model and the rules from this configuration."),
@@ -75,6 +76,9 @@ def demo(
     from triage_agent.ops.logging import configure_logging
 
     site = _site(config)
+    with extra_installed("train"):
+        import triage_agent.simulation.phantom  # noqa: F401 - what is missing is told before anything starts
+
     configure_logging("console", "error")  # the picture is the log; every study's whole story is in `study UID`
     started = time.monotonic()
     ends_by_itself = exit_when_done or as_json or not sys.stdout.isatty()
@@ -178,18 +182,22 @@ def _free_port() -> int:
         return port
 
 
+def _drawn(studies: int, seed: int) -> list[tuple[bool, bool]]:
+    """Whether each study is abnormal, and whether it is ordered STAT."""
+    chance = random.Random(seed)  # noqa: S311 - a demonstration
+    return [(chance.random() < _ABNORMAL_RATE, chance.random() < _STAT_RATE) for _ in range(studies)]
+
+
 def _send_all(hospital: _Hospital, settings: Settings, studies: int, seed: int) -> None:
     """The PACS's side: one study after another, of every region, some of them ordered STAT."""
-    from triage_agent.simulation.phantom import ANATOMIES, simulate_study, study_datasets
-
-    chance = random.Random(seed)  # noqa: S311 - a demonstration
     try:
-        for number in range(studies):
-            abnormal = chance.random() < _ABNORMAL_RATE
+        from triage_agent.simulation.phantom import ANATOMIES, simulate_study, study_datasets
+
+        for number, (abnormal, stat) in enumerate(_drawn(studies, seed)):
             anatomy = ANATOMIES[number % len(ANATOMIES)]
             study = simulate_study(anatomy, abnormal, seed * 1000 + number, long_side=_IMAGE_LONG_SIDE)
             datasets = study_datasets(study, seed * 1000 + number, now=datetime.now(UTC))
-            if chance.random() < _STAT_RATE:
+            if stat:
                 for dataset in datasets:
                     dataset.RequestedProcedurePriority = "STAT"
             hospital.truth[str(datasets[0].StudyInstanceUID)] = abnormal
@@ -243,16 +251,31 @@ def _is_done(items: "list[WorklistItem]", hospital: _Hospital, studies: int) -> 
 
 
 def _screen(items: "list[WorklistItem]", hospital: _Hospital, settings: Settings, studies: int) -> Group:
-    done = _is_done(items, hospital, studies)
     web = f"http://{settings.web.host}:{settings.web.port}"
     head = Text.assemble(
         ("triage-agent demo  ", "bold"),
         f"{hospital.sent} of {studies} studies sent by the PACS, {len(hospital.reports)} reports back at the PACS, ",
-        f"{len(hospital.ris.messages)} HL7 messages at the RIS. Health: {web}/readyz  Metrics: {web}/metrics  ",
-        ("All delivered. Ctrl-C ends." if done else "Ctrl-C ends.", "bold green" if done else "dim"),
+        f"{len(hospital.ris.messages)} HL7 messages at the RIS. Health: {web}/readyz  Metrics: {web}/metrics",
     )
-    reports = [_report_panel(report) for report in hospital.reports[-_SHOWN_REPORTS:]]
-    return Group(head, WorklistTable(items, datetime.now(UTC)), *reports)
+    done = _is_done(items, hospital, studies)
+    end = Text("Ctrl-C ends it; the reports are printed then", style="bold green" if done else "dim")
+    if done:
+        end = Text.assemble("All delivered. ", end)
+    above = Group(head, end, WorklistTable(items, datetime.now(UTC)))
+    room = stdout.height - len(stdout.render_lines(above)) - 1
+    known = {item.study_instance_uid: item for item in items}
+    return Group(above, *(_report_line(report, known) for report in hospital.reports[-max(1, room) :]))
+
+
+def _report_line(report: Dataset, known: "Mapping[str, WorklistItem]") -> Text:
+    """A report on a screen that has no room for it: what came, and what the list says of its study."""
+    item = known.get(str(report.StudyInstanceUID))
+    facts = []
+    if item is not None and item.finding is not None:
+        probability = [] if item.probability is None else [f"{item.probability:.2f}"]
+        facts = [item.finding.replace("_", " "), *probability, item.priority.value]
+    line = f"SR for {report.get('AccessionNumber', '')}"
+    return Text(f"{line}: {', '.join(facts)}" if facts else line, no_wrap=True, overflow="ellipsis")
 
 
 def _report_panel(report: Dataset) -> Panel:
@@ -289,8 +312,8 @@ def _print_result(
         return
     if not sys.stdout.isatty():
         stdout.print(WorklistTable(items, datetime.now(UTC)))
-        for report in hospital.reports[-_SHOWN_REPORTS:]:
-            stdout.print(_report_panel(report))
+    for report in hospital.reports[-_SHOWN_REPORTS:]:
+        stdout.print(_report_panel(report))
     stdout.print(
         f"{hospital.sent} studies sent, {len(hospital.reports)} reports back at the PACS, "
         f"{len(hospital.ris.messages)} HL7 messages at the RIS, "
