@@ -203,12 +203,14 @@ class _Start:
 
     def listener(self) -> None:
         """Bring spool and worklist to agree, then accept associations."""
-        from triage_agent.dimse.peers import AccessPolicy
+        from triage_agent.dimse.peers import AccessPolicy, ourselves
         from triage_agent.dimse.server import DicomServer, ServerSettings
         from triage_agent.intake.receiver import Receiver
         from triage_agent.intake.reconcile import reconcile
 
         dicom, rule, spool = self._settings.dicom, self._settings.study.rule(), build_spool(self._settings)
+        peers = build_peers(self._settings).values()
+        own = ourselves(dicom.ae_title, dicom.host, dicom.port)
         reconcile(spool, self.worklist, rule, utc_now)
         receiver = Receiver(spool, self.worklist, rule, utc_now)
 
@@ -228,7 +230,7 @@ class _Start:
                 warn_on_conflict=dicom.warn_on_conflict,
             ),
             receive=receive,
-            policy=AccessPolicy(build_peers(self._settings).values(), accept_unknown=dicom.accept_unknown_peers),
+            policy=AccessPolicy(peers, accept_unknown=dicom.accept_unknown_peers, own=own),
             audit=self.worklist.record_audit,
             clock=utc_now,
             answered=lambda status: self.metrics.stores.labels(f"0x{status:04X}").inc(),

@@ -238,8 +238,18 @@ def test_check_looks_at_every_part_of_a_running_agent(hospital):
     done = hospital.cli("check", "--json")
     assert done.returncode == 0, done.stdout
     findings = {finding["part"]: finding for finding in json.loads(done.stdout)}
-    assert findings.keys() == {"configuration", "database", "disk", "model", "clock", "peer pacs"}
+    assert findings.keys() == {
+        "configuration",
+        "database",
+        "disk",
+        "model",
+        "clock",
+        "DICOM port",
+        "web port",
+        "peer pacs",
+    }
     assert all(finding["ok"] and finding["says"] for finding in findings.values())
+    assert "runs already" in findings["DICOM port"]["says"]
 
 
 def test_check_names_the_peer_that_does_not_answer_and_what_to_do(tmp_path, tiny_bundle):

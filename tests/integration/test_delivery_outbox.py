@@ -102,7 +102,7 @@ def test_a_dead_destination_is_tried_again_and_blocks_no_other(story, free_port)
         assert states(story) == {"dead": DeliveryState.PENDING, "alive": DeliveryState.SENT}
         (waiting,) = [row for row in story.worklist.study(STUDY).deliveries if row.destination == "dead"]
         assert waiting.attempts == 1
-        assert "cannot be reached" in waiting.last_error
+        assert "no connection (refused)" in waiting.last_error
         assert story.now - timedelta(seconds=5) < waiting.next_attempt_at <= story.now + RETRY.first
 
 

@@ -89,6 +89,21 @@ def test_echo(listening):
     assert client(listening.port).echo() == f"TRIAGE@127.0.0.1:{listening.port} answers C-ECHO"
 
 
+def test_a_peer_that_takes_questions_is_told_from_one_that_does_not():
+    with scp([(evt.EVT_C_FIND, lambda _event: iter([(0x0000, None)]))], [(STUDY_ROOT, IMPLICIT)]) as port:
+        assert "takes C-FIND" in client(port, "PEER").check_find()
+    refusing = scp([(evt.EVT_C_FIND, lambda _event: iter([(0xA900, None)]))], [(STUDY_ROOT, IMPLICIT)])
+    with refusing as port, pytest.raises(DeliveryError, match="C-FIND answered 0xA900; the PACS must allow C-FIND"):
+        client(port, "PEER").check_find()
+    with scp() as port, pytest.raises(DeliveryError, match=r"C-FIND is not accepted; .* from our AE title PACS"):
+        client(port, "PEER").check_find()
+
+
+def test_whom_nobody_answers_is_not_told_to_allow_questions(free_port):
+    with pytest.raises(DeliveryError, match="no connection; check that the peer is running"):
+        client(free_port).check_find()
+
+
 @pytest.mark.parametrize("transfer_syntax_uid", [EXPLICIT, IMPLICIT, BIG_ENDIAN, "1.2.840.10008.1.2.4.70"])
 def test_an_object_is_sent_as_it_is_encoded(listening, tmp_path, transfer_syntax_uid):
     data_set = dx()

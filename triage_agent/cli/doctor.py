@@ -1,5 +1,6 @@
 """What `check` looks at: everything that would stop the first study, a finding each, with the remedy."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,10 +8,14 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from triage_agent.bootstrap import build_policy, build_scorer, build_spool, build_transports, open_worklist
+from triage_agent.bootstrap import build_peers, build_policy, build_scorer, build_transports, open_worklist
+from triage_agent.cli import ports
+from triage_agent.dimse.client import DicomClient
 from triage_agent.domain.errors import TriageError
+from triage_agent.intake.spool import check_room, free_percent
 from triage_agent.settings import Settings
 
+_AS_SERVE = "run `check` as the user that `serve` runs as, and give that user the folder"
 _EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)  # a clock before this agent was written is wrong
 
 
@@ -35,8 +40,13 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "disk", lambda: _disk(settings)
     yield "model", lambda: _model(settings)
     yield "clock", _clock
+    yield "DICOM port", lambda: ports.look_at_dicom(settings)
+    yield "web port", lambda: ports.look_at_web(settings)
     for name, transport in build_transports(settings).items():
         yield f"peer {name}", transport.check
+    if settings.study.ask_peer is not None:
+        peer = build_peers(settings)[settings.study.ask_peer]
+        yield f"asking {peer.name}", DicomClient(peer, calling_ae_title=settings.dicom.ae_title).check_find
 
 
 def _examine(part: str, look: Callable[[], str]) -> Finding:
@@ -54,7 +64,8 @@ def _configuration(settings: Settings) -> str:
         raise TriageError("no [[routes]]: results go nowhere", remedy='add one, such as to = "pacs", send = ["sr"]')
     if not settings.dicom.peers and not settings.dicom.accept_unknown_peers:
         raise TriageError("no [[dicom.peers]]: nobody may send studies", remedy="add the PACS")
-    return f"{len(settings.dicom.peers)} DICOM peers, {len(settings.routes)} routes, {len(rules)} rules"
+    counts = [(len(settings.dicom.peers), "DICOM peer"), (len(settings.routes), "route"), (len(rules), "rule")]
+    return ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in counts)
 
 
 def _database(settings: Settings) -> str:
@@ -68,9 +79,20 @@ def _database(settings: Settings) -> str:
 
 
 def _disk(settings: Settings) -> str:
-    spool = build_spool(settings)
-    spool.check_room()
-    return f"{spool.free_percent():.0f} % free at {settings.data_dir.absolute()}"
+    """Look at what is there, and make nothing: it would belong to whoever looks, and `serve` may be another user."""
+    data_dir = settings.data_dir.absolute()
+    spool = data_dir / "spool"
+    try:
+        there = next(folder for folder in (spool, *spool.parents) if folder.exists())
+    except PermissionError as error:
+        raise TriageError(f"{error.filename} cannot be looked into", remedy=_AS_SERVE) from None
+    if not there.is_dir():
+        raise TriageError(f"{there} is not a folder", remedy="set data_dir to a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise TriageError(f"this user may not write to {there}", remedy=_AS_SERVE)
+    check_room(there, settings.storage.low_water_percent)
+    new = "" if there == spool else "; `serve` makes the folders"
+    return f"{free_percent(there):.0f} % free at {data_dir}{new}"
 
 
 def _model(settings: Settings) -> str:

@@ -153,8 +153,22 @@ class MllpTransport:
             self._connection = None
 
     def _away(self, error: OSError) -> DeliveryError:
-        what = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be reached"
-        return DeliveryError(f"{self._endpoint} {what} ({type(error).__name__})", permanent=False, away=True)
+        what, remedy = _trouble(error)
+        return DeliveryError(f"{self._endpoint}: {what}", permanent=False, remedy=remedy, away=True)
+
+
+def _trouble(error: OSError) -> tuple[str, str]:
+    """What the network says in a reader's words, and what to look at."""
+    running = "check that the peer is running, and its host and port"
+    match error:
+        case TimeoutError():
+            return "did not answer in time", running
+        case ConnectionRefusedError():
+            return "no connection (refused)", running
+        case socket.gaierror():
+            return "the host's name is not known", "check the peer's host"
+        case _:
+            return f"no connection ({error.strerror or type(error).__name__})".lower(), running
 
 
 def parse_acknowledgement(frame: bytes) -> Acknowledgement:

@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 _SUCCESS = 0x0000
 _PENDING = frozenset({0xFF00, 0xFF01})
 _LITTLE_ENDIAN = frozenset({str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian)})
+_NOBODYS_STUDY = "2.25.1"  # a UUID that nobody draws
 _MOST_MESSAGE_ID = 0xFFFF
 _MOST_CONTEXTS = 128  # PS3.8 table 9-18: odd ids up to 255
 _FAREWELL_SECONDS = 1.0  # for a peer to answer a release, and for a thread to notice that its connection was cut
@@ -74,6 +75,7 @@ class DicomClient:
         idle_seconds: float = 10.0,
     ) -> None:
         self.peer = peer
+        self._calling_ae_title = calling_ae_title
         self._caller = Caller(
             peer,
             calling_ae_title=calling_ae_title,
@@ -102,6 +104,31 @@ class DicomClient:
             raise DeliveryError(f"{self._caller}: C-ECHO answered {_name(status)}", permanent=False)
         return f"{self._caller} answers C-ECHO"
 
+    def check_find(self) -> str:
+        """Whether the peer would count a study for us (`count_instances`): asks for one that nobody has.
+
+        Raises:
+            DeliveryError: it cannot be reached, or takes no Study Root C-FIND from us.
+        """
+        try:
+            association = self._caller.associate([(StudyRootQueryRetrieveInformationModelFind, ImplicitVRLittleEndian)])
+        except DeliveryError as error:
+            if not error.permanent:
+                raise
+            raise self._no_find("is not accepted") from error
+        try:
+            answers = association.send_c_find(_question(_NOBODYS_STUDY), StudyRootQueryRetrieveInformationModelFind)
+            *_, (status, _match) = answers
+        finally:
+            end(association)
+        if status.get("Status") != _SUCCESS:
+            raise self._no_find(f"answered {_name(status.get('Status'))}")
+        return f"{self._caller} takes C-FIND"
+
+    def _no_find(self, what: str) -> DeliveryError:
+        remedy = f"the PACS must allow C-FIND from our AE title {self._calling_ae_title}"
+        return DeliveryError(f"{self._caller}: C-FIND {what}", permanent=True, remedy=remedy)
+
     def store(self, part10: bytes | Path) -> None:
         """Send a Part 10 file by C-STORE (PS3.4 annex B); returns when the peer has accepted it.
 
@@ -122,17 +149,13 @@ class DicomClient:
 
     def count_instances(self, study_instance_uid: str) -> int | None:
         """Number of Study Related Instances by Study Root C-FIND (PS3.4 C.6.2.1.2); None when the peer does not say."""
-        question = Dataset()
-        question.QueryRetrieveLevel = "STUDY"
-        question.StudyInstanceUID = study_instance_uid
-        question.NumberOfStudyRelatedInstances = None
         try:
             association = self._caller.associate([(StudyRootQueryRetrieveInformationModelFind, ImplicitVRLittleEndian)])
         except DeliveryError as error:
             log.warning("peer_not_asked", peer=self.peer.name, why=error.message)
             return None
         try:
-            return _counted(association, question)
+            return _counted(association, _question(study_instance_uid))
         except Exception as error:  # noqa: BLE001 - whatever a peer answers, the quiet period decides then
             log.warning("peer_answer_unreadable", peer=self.peer.name, error=type(error).__name__)
             return None
@@ -243,6 +266,14 @@ def _read(part10: bytes) -> _Outgoing:
 
 def _after_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
     return tag.group != 2  # noqa: PLR2004 - file meta information
+
+
+def _question(study_instance_uid: str) -> Dataset:
+    question = Dataset()
+    question.QueryRetrieveLevel = "STUDY"
+    question.StudyInstanceUID = study_instance_uid
+    question.NumberOfStudyRelatedInstances = None
+    return question
 
 
 def _counted(association: Association, question: Dataset) -> int | None:

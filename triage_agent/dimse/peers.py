@@ -34,19 +34,35 @@ class Peer:
     may: frozenset[str]
 
 
+def ourselves(ae_title: str, host: str, port: int) -> Peer:
+    """The agent that listens there as a caller of its own: from its own address it may ask whether it is there."""
+    return Peer(name="ourselves", ae_title=ae_title, host=own_address(host), port=port, may=frozenset())
+
+
+def own_address(host: str) -> str:
+    """Where this machine reaches what listens at `host`: every address is loopback too."""
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing is bound
+
+
 class AccessPolicy:
-    """Says what a calling AE title at an address may do; safe to call from many threads."""
+    """Says what a calling AE title at an address may do; safe to call from many threads.
+
+    Args:
+        own: who may come in and store nothing, without being a peer.
+    """
 
     def __init__(
         self,
         peers: Iterable[Peer],
         *,
         accept_unknown: bool = False,
+        own: Peer | None = None,
         resolve: Callable[[str], frozenset[str]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._peers = tuple(peers)
         self._accept_unknown = accept_unknown
+        self._own = own
         self._resolve = resolve or resolve_host
         self._monotonic = monotonic
         self._resolved: dict[str, tuple[float, frozenset[str]]] = {}
@@ -57,12 +73,15 @@ class AccessPolicy:
         Where unknown peers are accepted they may store, and nothing else.
         """
         title, where = calling_ae_title.strip(), normal_address(address)
-        granted = [
-            peer.may for peer in self._peers if peer.ae_title.strip() == title and where in self._addresses(peer.host)
-        ]
+        granted = [peer.may for peer in self._peers if self._is(peer, title, where)]
         if granted:
             return frozenset[str]().union(*granted)
-        return frozenset({STORE}) if self._accept_unknown else None
+        if self._accept_unknown:
+            return frozenset({STORE})
+        return frozenset() if self._own is not None and self._is(self._own, title, where) else None
+
+    def _is(self, peer: Peer, title: str, where: str) -> bool:
+        return peer.ae_title.strip() == title and where in self._addresses(peer.host)
 
     def _addresses(self, host: str) -> frozenset[str]:
         """A host's addresses, looked up at most once a minute; the last ones known while the name service is away."""

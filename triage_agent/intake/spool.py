@@ -80,20 +80,12 @@ class Spool:
         return kept
 
     def free_percent(self) -> float:
-        """Free disk space that the agent may use, in percent of the file system."""
-        with refusing():
-            disk = os.statvfs(self.root)
-        return 100.0 * disk.f_bavail / disk.f_blocks if disk.f_blocks else 100.0
+        """See `free_percent`."""
+        return free_percent(self.root)
 
     def check_room(self, size: int = 0) -> None:
         """Raise `StorageExhaustedError` if `size` more bytes would leave less than the low-water mark."""
-        with refusing():
-            disk = os.statvfs(self.root)
-        left = disk.f_bavail * disk.f_frsize - size
-        if left < disk.f_blocks * disk.f_frsize * self._low_water_percent / 100:
-            raise StorageExhaustedError(
-                f"less than {self._low_water_percent:g} % of the spool's disk would be free", remedy="free disk space"
-            )
+        check_room(self.root, self._low_water_percent, size)
 
     def instances(self) -> Iterator[str]:
         """Paths of every kept instance, one at a time, in no order."""
@@ -111,6 +103,24 @@ class Spool:
     def _write_note(self, file: Path, note: Mapping[str, object]) -> None:
         text = json.dumps(note, sort_keys=True, indent=1, default=str)
         self._store.put(file.with_suffix(".json"), [text.encode()])
+
+
+def free_percent(folder: Path) -> float:
+    """Free disk space that the agent may use at a folder, in percent of its file system."""
+    with refusing():
+        disk = os.statvfs(folder)
+    return 100.0 * disk.f_bavail / disk.f_blocks if disk.f_blocks else 100.0
+
+
+def check_room(folder: Path, low_water_percent: float, size: int = 0) -> None:
+    """Raise `StorageExhaustedError` if `size` more bytes in a folder would leave less than the low-water mark."""
+    with refusing():
+        disk = os.statvfs(folder)
+    left = disk.f_bavail * disk.f_frsize - size
+    if left < disk.f_blocks * disk.f_frsize * low_water_percent / 100:
+        raise StorageExhaustedError(
+            f"less than {low_water_percent:g} % of the spool's disk would be free", remedy="free disk space"
+        )
 
 
 def _instance_path(header: InstanceHeader, digest: str) -> str:

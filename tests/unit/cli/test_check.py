@@ -1,6 +1,10 @@
 """`check`: every part is looked at, and one that is not well does not hide the others."""
 
 import json
+import os
+import socket
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from support.story import MODEL
@@ -10,6 +14,12 @@ from triage_agent.domain.errors import BundleError, DeliveryError
 
 PEER = '[[dicom.peers]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 1\nmay = ["store"]\n'
 ROUTE = '[[routes]]\nto = "pacs"\nsend = ["sr"]\n'
+
+
+def unused_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class FakeScorer:
@@ -40,7 +50,8 @@ def peer(monkeypatch):
 def check(run, tmp_path, peer):
     def call(*options, toml=PEER + ROUTE):
         config = tmp_path / "agent.toml"
-        config.write_text(f'data_dir = "{tmp_path}"\n[storage]\nlow_water_percent = 0\n{toml}')
+        listening = f"[dicom]\nport = {unused_port()}\n[web]\nport = {unused_port()}\n"
+        config.write_text(f'data_dir = "{tmp_path}/var"\n[storage]\nlow_water_percent = 0\n{listening}{toml}')
         return run("check", "--config", config, *options)
 
     return call
@@ -54,7 +65,7 @@ def test_a_machine_that_is_well_passes(check):
     done = check("--json")
     assert done.code == 0
     assert {part: finding["ok"] for part, finding in findings(done).items()} == dict.fromkeys(
-        ["configuration", "database", "disk", "model", "clock", "peer pacs"], True
+        ["configuration", "database", "disk", "model", "clock", "DICOM port", "web port", "peer pacs"], True
     )
     assert "0.25" in findings(done)["model"]["says"]
     assert "not for clinical use" in findings(done)["model"]["says"]
@@ -65,7 +76,7 @@ def test_a_line_a_part_for_people(check, peer):
     done = check()
     assert done.code == 1
     lines = done.out.splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 8
     assert lines[-1] == "FAIL  peer pacs: PACS@127.0.0.1:1: no connection; check that it is running"
     assert all(line.startswith("ok    ") for line in lines[:-1])
 
@@ -90,7 +101,7 @@ def test_a_bundle_that_cannot_be_loaded_hides_no_other_part(check, monkeypatch):
         "no bundle there",
         "name another",
     )
-    assert sum(finding["ok"] for finding in found.values()) == 5
+    assert sum(finding["ok"] for finding in found.values()) == 7
 
 
 def test_what_nobody_thought_of_is_named_as_a_bug(check, peer):
@@ -99,6 +110,33 @@ def test_what_nobody_thought_of_is_named_as_a_bug(check, peer):
     assert (found["says"], found["remedy"]) == ("ZeroDivisionError: oops", "report this as a bug")
 
 
-def test_looking_makes_no_database(check, tmp_path):
-    check()
-    assert not (tmp_path / "triage.db").exists()
+def test_looking_makes_nothing(check, tmp_path):
+    assert "`serve` makes the folders" in findings(check("--json"))["disk"]["says"]
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "agent.toml"]
+
+
+def test_a_folder_that_this_user_may_not_write_to_is_told(check, monkeypatch):
+    monkeypatch.setattr(
+        doctor.os, "access", lambda _, mode: not mode & os.W_OK
+    )  # tests may run as root, who may everything
+    found = findings(check("--json"))["disk"]
+    assert not found["ok"]
+    assert "as the user that `serve` runs as" in found["remedy"]
+
+
+def test_a_data_dir_that_is_a_file_is_told(check, tmp_path):
+    (tmp_path / "var").write_text("")
+    assert "is not a folder" in findings(check("--json"))["disk"]["says"]
+
+
+def test_counts_are_words(check):
+    assert findings(check("--json"))["configuration"]["says"].startswith("1 DICOM peer, 1 route, ")
+
+
+def test_whether_the_pacs_may_be_asked_is_looked_at_where_it_is_to_be_asked(check, monkeypatch):
+    asked = '[study]\nask_peer = "pacs"\n' + PEER + ROUTE
+    refused = DeliveryError("PACS: C-FIND is not accepted", permanent=True, remedy="the PACS must allow C-FIND")
+    counter = SimpleNamespace(check_find=Mock(side_effect=refused))
+    monkeypatch.setattr(doctor, "DicomClient", lambda _peer, **_options: counter)
+    found = findings(check("--json", toml=asked))["asking pacs"]
+    assert (found["ok"], found["remedy"]) == (False, "the PACS must allow C-FIND")

@@ -262,9 +262,15 @@ def test_checking_connects_and_sends_nothing(receive):
 def test_nobody_there_is_a_failure_that_may_pass(free_port):
     transport = MllpTransport(Endpoint(host="127.0.0.1", port=free_port, connect_seconds=1))
     for call in (transport.check, lambda: transport.send(ARTIFACT)):
-        with pytest.raises(DeliveryError, match=r"cannot be reached \(ConnectionRefusedError\)") as caught:
+        with pytest.raises(DeliveryError, match=r": no connection \(refused\); ") as caught:
             call()
         assert not caught.value.permanent
+        assert "running" in caught.value.remedy
+
+
+def test_a_host_without_an_address_is_told_as_such():
+    with pytest.raises(DeliveryError, match="name is not known; check the peer's host"):
+        MllpTransport(Endpoint(host="no-such-host.invalid", port=1, connect_seconds=1)).check()
 
 
 @pytest.mark.parametrize(

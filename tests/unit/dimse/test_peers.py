@@ -1,6 +1,6 @@
 import pytest
 
-from triage_agent.dimse.peers import AccessPolicy, Peer, normal_address, resolve_host
+from triage_agent.dimse.peers import STORE, AccessPolicy, Peer, normal_address, ourselves, resolve_host
 
 HOSTS = {"pacs.hospital": {"10.0.0.1", "10.0.0.2"}, "10.0.0.9": {"10.0.0.9"}}
 
@@ -91,3 +91,16 @@ def test_every_loopback_address_stands_for_all(host, address):
 @pytest.mark.parametrize(("address", "normal"), [("fe80::1%eth0", "fe80::1"), ("0:0::1", "::1"), ("name", "name")])
 def test_an_address_has_one_spelling(address, normal):
     assert normal_address(address) == normal
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "127.0.0.1"])  # noqa: S104 - nothing is bound
+def test_the_agent_itself_comes_in_from_its_own_address_and_may_store_nothing(host):
+    access = AccessPolicy([], own=ourselves("TRIAGE", host, 104))
+    assert access.permissions("TRIAGE", "127.0.0.1") == frozenset()
+    assert access.permissions("OTHER", "127.0.0.1") is None
+    assert access.permissions("TRIAGE", "192.0.2.1") is None
+
+
+def test_where_anybody_may_store_the_agent_s_own_title_may_too():
+    access = AccessPolicy([], accept_unknown=True, own=ourselves("TRIAGE", "127.0.0.1", 104))
+    assert access.permissions("TRIAGE", "127.0.0.1") == {STORE}

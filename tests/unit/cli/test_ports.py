@@ -1,0 +1,63 @@
+"""Ports that `check` looks at: free, taken by our own agent, or taken by somebody else."""
+
+import socket
+
+import pytest
+from support.listener import listen
+
+from triage_agent.cli import ports
+from triage_agent.dimse.peers import ourselves
+from triage_agent.domain.errors import TriageError
+from triage_agent.settings import Settings
+from triage_agent.web.app import build_app
+from triage_agent.web.server import WebServer
+
+
+def settings(port, **dicom):
+    return Settings(dicom={"port": port, **dicom}, web={"port": port})
+
+
+@pytest.fixture
+def stranger():
+    """The port of something that says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    monkeypatch.setattr(ports, "_ANSWER_SECONDS", 0.5)
+
+
+@pytest.mark.parametrize("look", [ports.look_at_dicom, ports.look_at_web])
+def test_a_free_port_is_well_and_a_stranger_s_is_not(look, free_port, stranger):
+    assert look(settings(free_port)) == f"127.0.0.1:{free_port} is free"
+    with pytest.raises(TriageError, match="Address already in use; stop what listens there"):
+        look(settings(stranger))
+
+
+@pytest.mark.parametrize("look", [ports.look_at_dicom, ports.look_at_web])
+def test_an_address_that_is_not_this_machine_s_is_told(look, free_port):
+    elsewhere = {"host": "192.0.2.1", "port": free_port}
+    with pytest.raises(TriageError, match=r"cannot listen on 192\.0\.2\.1"):
+        look(Settings(dicom=elsewhere, web=elsewhere))
+
+
+def test_our_own_listener_on_the_port_is_well(tmp_path):
+    running = listen(tmp_path, peers=[], own=ourselves("TRIAGE", "0.0.0.0", 1))  # noqa: S104 - nothing is bound
+    try:
+        assert "runs already" in ports.look_at_dicom(settings(running.port))
+        assert running.audit == []
+        with pytest.raises(TriageError):
+            ports.look_at_dicom(settings(running.port, ae_title="OTHER"))
+    finally:
+        running.server.stop(1)
+
+
+def test_our_own_probes_on_the_port_are_well(free_port):
+    server = WebServer(build_app({}, bytes, "1"), "127.0.0.1", free_port)
+    server.start()
+    try:
+        assert "answers already" in ports.look_at_web(settings(free_port))
+    finally:
+        server.stop()

@@ -1,0 +1,73 @@
+"""Whether the agent could listen: its ports are free, or the agent that runs already is who listens there."""
+
+import http.client
+import json
+import socket
+from contextlib import closing
+
+from triage_agent.dimse.client import DicomClient
+from triage_agent.dimse.peers import ourselves, own_address
+from triage_agent.domain.errors import DeliveryError, TriageError
+from triage_agent.settings import Settings
+
+_ANSWER_SECONDS = 3.0
+
+
+def look_at_dicom(settings: Settings) -> str:
+    """Where C-STORE would be listened for; an agent that answers C-ECHO by our AE title there is ours.
+
+    Raises:
+        TriageError: somebody else listens, or nobody can.
+    """
+    dicom = settings.dicom
+    problem = _problem(dicom.host, dicom.port)
+    if problem is None:
+        return f"{dicom.host}:{dicom.port} is free"
+    client = DicomClient(
+        ourselves(dicom.ae_title, dicom.host, dicom.port),
+        calling_ae_title=dicom.ae_title,
+        connect_seconds=_ANSWER_SECONDS,
+        answer_seconds=_ANSWER_SECONDS,
+    )
+    try:
+        client.echo()
+    except DeliveryError:
+        raise TriageError(problem, remedy="stop what listens there, or set [dicom] host and port") from None
+    return f"{dicom.ae_title} runs already at {dicom.host}:{dicom.port}"
+
+
+def look_at_web(settings: Settings) -> str:
+    """Where probes would be answered; who answers /healthz as an agent does is ours.
+
+    Raises:
+        TriageError: somebody else listens, or nobody can.
+    """
+    web = settings.web
+    problem = _problem(web.host, web.port)
+    if problem is None:
+        return f"{web.host}:{web.port} is free"
+    if not _answers_as_agent(web.host, web.port):
+        raise TriageError(problem, remedy="stop what listens there, or set [web] host and port")
+    return f"an agent answers already at {web.host}:{web.port}"
+
+
+def _problem(host: str, port: int) -> str | None:
+    """Why nobody can listen there, by trying it the way the servers do; None when they could."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        return f"cannot listen on {host}:{port}: {error.strerror or error}"
+    return None
+
+
+def _answers_as_agent(host: str, port: int) -> bool:
+    """Asked straight, past any proxy of the environment."""
+    try:
+        with closing(http.client.HTTPConnection(own_address(host), port, timeout=_ANSWER_SECONDS)) as connection:
+            connection.request("GET", "/healthz")
+            said = json.loads(connection.getresponse().read(1000))
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    return isinstance(said, dict) and {"status", "version"} <= said.keys()
