@@ -186,12 +186,14 @@ def test_the_last_blocks_of_a_siglip_encoder_can_be_tuned_and_resumed(mini, tmp_
     assert same(tensors(whole), tensors(resumed))
 
 
-def test_thresholds_and_calibration_come_from_the_first_root(mini, tmp_path, recipe):
+@pytest.mark.parametrize(("whose", "images"), [("first", 12), ("all", 36)])
+def test_thresholds_and_calibration_come_from_the_first_root_or_from_all(mini, tmp_path, recipe, whose, images):
+    recipe.write_text(f'calibrate_on = "{whose}"\n' + recipe.read_text())
     hands = write_mura(tmp_path / "hands", anatomies=("XR_HAND", "XR_WRIST"), seed=4, grades=False)
     both = TrainOptions(data=(mini, hands), out=tmp_path / "bundle", recipe=recipe, device="cpu")
     spec = load_bundle(train(both, lambda line: None)).spec
     assert spec.anatomies == ("XR_HAND", "XR_KNEE", "XR_WRIST")
-    assert spec.training_data["reference_images"] == 12
+    assert spec.training_data["reference_images"] == images
     assert set(spec.metrics["valid"]) == {"mini", "hands"}
     assert set(spec.metrics["valid"]["hands"]["anatomies"]) == {"XR_HAND", "XR_WRIST"}
 
