@@ -17,6 +17,7 @@ from triage_agent.domain.vocabulary import ArtifactKind, Finding, Priority
 
 CONFIG_VARIABLE = "TRIAGE_AGENT_CONFIG"
 _ENV_PREFIX = "TRIAGE_AGENT__"
+_YEAR = 365 * 86400.0  # seconds; no wait is longer, and dates can be reckoned with it
 _FILE_SUFFIX = "_file"  # any secret `x` can be given as `x_file`, a path whose content it is
 
 
@@ -35,15 +36,19 @@ class _Section(BaseModel):
         for key in values:
             name = str(key).removesuffix(_FILE_SUFFIX)
             if key not in cls.model_fields and name in cls.model_fields and name != key:
-                read[name] = _file_content(Path(read.pop(key)))
+                read[name] = _file_content(read.pop(key))
         return read
 
 
-def _file_content(path: Path) -> str:
+def _file_content(path: object) -> str:
+    if not isinstance(path, str | Path):
+        raise ValueError(f"{path!r} is not the name of a file")  # noqa: TRY004 - what pydantic takes for a wrong value
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}; name a readable file") from None
+    except ValueError:
+        raise ValueError(f"{path!r} does not name a text file") from None
 
 
 class DatabaseSettings(_Section):
@@ -81,7 +86,7 @@ class DicomSettings(_Section):
     port: int = Field(default=11112, ge=1, le=65535)
     accept_unknown_peers: bool = False
     max_associations: int = Field(default=100, ge=1)
-    timeout_seconds: float = Field(default=30, gt=0)
+    timeout_seconds: float = Field(default=30, gt=0, le=_YEAR)
     warn_on_conflict: bool = False
     peers: tuple[PeerSettings, ...] = ()
 
@@ -92,7 +97,7 @@ class Hl7PeerSettings(_Section):
     name: str = Field(min_length=1)
     host: str = Field(min_length=1)
     port: int = Field(ge=1, le=65535)
-    timeout_seconds: float = Field(default=10, gt=0)
+    timeout_seconds: float = Field(default=10, gt=0, le=_YEAR)
 
 
 class Hl7Settings(_Section):
@@ -104,11 +109,11 @@ class Hl7Settings(_Section):
 class StudySettings(_Section):
     """When a study counts as complete."""
 
-    quiet_seconds: float = Field(default=30, gt=0)
-    max_wait_seconds: float = Field(default=900, gt=0)
+    quiet_seconds: float = Field(default=30, gt=0, le=_YEAR)
+    max_wait_seconds: float = Field(default=900, gt=0, le=_YEAR)
     ask_peer: str | None = None
-    ask_after_seconds: float = Field(default=2, gt=0)
-    ask_steady_seconds: float = Field(default=20, ge=0)
+    ask_after_seconds: float = Field(default=2, gt=0, le=_YEAR)
+    ask_steady_seconds: float = Field(default=20, ge=0, le=_YEAR)
 
     def rule(self) -> CompletenessRule:
         """The same as a domain value."""
@@ -128,7 +133,7 @@ class ModelSettings(_Section):
     runner: Literal["local"] = "local"
     device: Literal["auto", "cuda", "cpu"] = "auto"
     batch: int = Field(default=8, ge=1)
-    threads: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1, le=1024)
 
 
 class RuleConditions(_Section):
@@ -185,15 +190,15 @@ class StorageSettings(_Section):
 class WorkerSettings(_Section):
     """How work is held."""
 
-    lease_seconds: float = Field(default=15, gt=0)
+    lease_seconds: float = Field(default=15, gt=0, le=_YEAR)
 
 
 class DeliverySettings(_Section):
     """How results are sent again when a destination does not take them."""
 
-    first_retry_seconds: float = Field(default=2, gt=0)
-    longest_retry_seconds: float = Field(default=300, gt=0)
-    give_up_after_hours: float = Field(default=72, gt=0)
+    first_retry_seconds: float = Field(default=2, gt=0, le=_YEAR)
+    longest_retry_seconds: float = Field(default=300, gt=0, le=_YEAR)
+    give_up_after_hours: float = Field(default=72, gt=0, le=_YEAR / 3600)
 
 
 class LoggingSettings(_Section):

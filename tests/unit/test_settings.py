@@ -80,6 +80,14 @@ def test_any_value_can_be_given_as_a_file(config, tmp_path):
         (PEER + PEER, "two peers are named 'pacs'; give each its own name"),
         ("[[policy.rules]]\nname = 'a'", "policy.rules.0.when: Field required"),
         ("[dicom", "not TOML"),
+        ("[study]\nquiet_seconds = inf", "study.quiet_seconds: Input should be less than or equal to"),
+        ("[worker]\nlease_seconds = nan", "worker.lease_seconds: Input should be"),
+        (
+            "[delivery]\ngive_up_after_hours = 1e12",
+            "delivery.give_up_after_hours: Input should be less than or equal to",
+        ),
+        ("[model]\nthreads = 100000", "model.threads: Input should be less than or equal to 1024"),
+        ("[database]\nurl_file = 5", "5 is not the name of a file"),
     ],
 )
 def test_a_wrong_configuration_is_one_line_that_says_where_and_how_to_mend_it(config, text, says):

@@ -2,7 +2,7 @@
 
 import typer
 
-from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stdout
+from triage_agent.cli.options import ConfigOption, JsonOption, keep_private, print_json, stdout
 from triage_agent.settings import load_settings
 
 app = typer.Typer(help="The worklist's database.", no_args_is_help=True)
@@ -13,6 +13,7 @@ def upgrade(config: ConfigOption = None) -> None:
     """Bring the database to the current migration; `serve` does so by itself on SQLite."""
     from triage_agent.worklist import migrate
 
+    keep_private()
     migrate.upgrade(load_settings(config).database_url)
     stdout.print("database is current")
 

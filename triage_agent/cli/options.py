@@ -1,6 +1,7 @@
 """What commands share: options, the two consoles, JSON."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -66,6 +67,11 @@ def extra_installed(extra: str) -> Iterator[None]:
 def tell(line: str) -> None:
     """A remark on stderr, as it is."""
     stderr.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def keep_private() -> None:
+    """What this process makes from now on, the world cannot read: it holds patients' data."""
+    os.umask(os.umask(0o077) | 0o027)
 
 
 def print_json(value: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stdout
+from triage_agent.cli.options import ConfigOption, JsonOption, keep_private, print_json, stdout
 from triage_agent.settings import load_settings
 
 
@@ -29,6 +29,7 @@ def serve(
     from triage_agent.ops.logging import configure_logging
 
     settings = load_settings(config)
+    keep_private()
     configure_logging(settings.logging.format, settings.logging.level)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

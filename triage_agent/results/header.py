@@ -68,11 +68,25 @@ def patient_of(headers: Sequence[Dataset]) -> Dataset:
 
 
 def name_several_patients(headers: Sequence[Dataset]) -> bool:
-    """Whether headers of one study state different Patient IDs, or the same one of different issuers."""
+    """Whether headers of one study speak of different people.
+
+    That is so where they state different Patient IDs, or one ID of different issuers; where birth dates differ, or one
+    says male and another female (an ID may be "UNKNOWN" on all of them); and, where some header states no ID, where
+    family names differ.
+    """
     stated = [(_identifier(header, "PatientID"), _identifier(header, "IssuerOfPatientID")) for header in headers]
     patients = {patient for patient, _ in stated if patient}
     issuers = {issuer for patient, issuer in stated if patient and issuer}
-    return len(patients) > 1 or len(issuers) > 1
+    births = {date(text_of(header, "PatientBirthDate")) for header in headers} - {""}
+    sexes = {text_of(header, "PatientSex").upper() for header in headers} & {"M", "F"}
+    names = set() if all(patient for patient, _ in stated) else {_family_name(header) for header in headers} - {""}
+    return any(len(different) > 1 for different in (patients, issuers, births, sexes, names))
+
+
+def _family_name(header: Dataset) -> str:
+    """As far as two spellings of it are alike: letters only, of one case."""
+    family = text_of(header, "PatientName").split("=")[0].split("^")[0]
+    return "".join(filter(str.isalpha, family)).casefold()
 
 
 def _identifier(header: Dataset, keyword: str) -> str:

@@ -34,7 +34,7 @@ def open_engine(url: str, *, create: bool = True) -> Engine:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, TypeError, ValueError) as error:
         raise ConfigurationError(
             "[database] url is not a database address", remedy="use sqlite:///FILE or postgresql+psycopg://user@host/db"
         ) from error

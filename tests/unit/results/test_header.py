@@ -215,3 +215,27 @@ def test_several_patients_are_different_ids_or_different_issuers_of_one(patients
         warnings.simplefilter("ignore")
         headers = [header(PatientID=patient, IssuerOfPatientID=issuer) for patient, issuer in patients]
     assert facts.name_several_patients(headers) is several
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "several"),
+    [
+        (
+            {"PatientID": "UNKNOWN", "PatientBirthDate": "19500101"},
+            {"PatientID": "UNKNOWN", "PatientBirthDate": "20010202"},
+            True,
+        ),
+        ({"PatientID": "UNKNOWN", "PatientBirthDate": "19500101"}, {"PatientID": "UNKNOWN"}, False),
+        ({"PatientID": "1", "PatientSex": "F"}, {"PatientID": "1", "PatientSex": "M"}, True),
+        ({"PatientID": "1", "PatientSex": "F"}, {"PatientID": "1", "PatientSex": "O"}, False),
+        ({"PatientName": "DOE^JANE"}, {"PatientName": "ROE^RICHARD", "PatientID": "B2"}, True),
+        ({"PatientName": "DOE^JANE"}, {"PatientName": "ROE^RICHARD"}, True),
+        ({"PatientName": "Doe^Jane^M"}, {"PatientName": "DOE ^JANE", "PatientID": "B2"}, False),
+        ({"PatientName": "DOE^JANE", "PatientID": "1"}, {"PatientName": "MILLER^JANE", "PatientID": "1"}, False),
+        ({"PatientName": "DOE^JANE", "PatientID": "1"}, {}, False),
+    ],
+)
+def test_people_are_told_apart_by_what_else_is_stated_where_an_id_does_not_settle_it(one, other, several, header):
+    empty = dict.fromkeys(("PatientID", "PatientName", "PatientBirthDate", "PatientSex"), "")
+    headers = [header(**{**empty, **stated}) for stated in (one, other)]
+    assert facts.name_several_patients(headers) is several
