@@ -276,6 +276,7 @@ class _Start:
             clock=utc_now,
             observer=Observer(assessed=assessed, flagged=flagged, decided=decided),
             batch=settings.model.batch,
+            secondary_captures=settings.study.score_secondary_captures,
         )
         self._checks["model"] = pipeline.check_model
         lease = timedelta(seconds=settings.worker.lease_seconds)

@@ -6,6 +6,7 @@ Intake has put it on the worklist before, delivery takes it from the outbox afte
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +55,12 @@ class Pipeline:
         clock: Clock,
         observer: Observer,
         batch: int,
+        secondary_captures: bool = False,
     ) -> None:
-        """`batch` is how many images are decoded and held in memory at once."""
+        """`batch` is how many images are decoded and held in memory at once.
+
+        `secondary_captures`: score those of a radiographic modality too (a site that digitises film).
+        """
         self._worklist = worklist
         self._spool = spool
         self._scorer = scorer
@@ -65,6 +70,7 @@ class Pipeline:
         self._clock = clock
         self._observer = observer
         self._batch = batch
+        self._load = partial(load_instance, secondary_captures=secondary_captures)
         self._model_failure: ModelUnavailableError | None = None
 
     def check_model(self) -> None:
@@ -145,7 +151,7 @@ class Pipeline:
     def _assess_batch(self, instances: Sequence[StoredInstance]) -> list[Assessment]:
         """Decodes all, then asks the model once."""
         started = time.perf_counter()
-        loaded = [load_instance(self._spool / instance.path) for instance in instances]
+        loaded = [self._load(self._spool / instance.path) for instance in instances]
         named = [(instance.sop_instance_uid, what) for instance, what in zip(instances, loaded, strict=True)]
         try:
             assessments = score_loaded(named, self._scorer)
@@ -292,10 +298,10 @@ def _given_up(instances: Sequence[StoredInstance]) -> list[Assessment]:
     ]
 
 
-def load_instance(path: Path) -> Displayable | Skipped | UnreadableImageError:
+def load_instance(path: Path, *, secondary_captures: bool = False) -> Displayable | Skipped | UnreadableImageError:
     """`load_for_scoring` with its error as a value, so that one bad image does not stop a batch."""
     try:
-        return load_for_scoring(path)
+        return load_for_scoring(path, secondary_captures=secondary_captures)
     except UnreadableImageError as error:
         return error
     except Exception as error:  # noqa: BLE001 - promise 2: whatever a file does, its study has a reason

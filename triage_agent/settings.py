@@ -107,13 +107,14 @@ class Hl7Settings(_Section):
 
 
 class StudySettings(_Section):
-    """When a study counts as complete."""
+    """When a study counts as complete, and what of it is scored."""
 
     quiet_seconds: float = Field(default=30, gt=0, le=_YEAR)
     max_wait_seconds: float = Field(default=900, gt=0, le=_YEAR)
     ask_peer: str | None = None
     ask_after_seconds: float = Field(default=2, gt=0, le=_YEAR)
     ask_steady_seconds: float = Field(default=20, ge=0, le=_YEAR)
+    score_secondary_captures: bool = False
 
     def rule(self) -> CompletenessRule:
         """The same as a domain value."""

@@ -72,6 +72,7 @@ class Ward:
         self.spool = spool
         self.now = T0
         self.told = Told()
+        self.secondary_captures = False
         self.scorer = FakeScorer({64: 0.1, 65: 0.95, 66: 0.4})
         self.routes = [Route(to="pacs", send=(ArtifactKind.SR,)), Route(to="ris", send=(ArtifactKind.HL7_ORU,))]
 
@@ -91,6 +92,7 @@ class Ward:
             clock=self.clock,
             observer=self.told.as_observer(),
             batch=BATCH,
+            secondary_captures=self.secondary_captures,
         )
 
     def receive(self, *, columns=64, study=STUDY, broken=False, **elements):

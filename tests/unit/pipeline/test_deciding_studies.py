@@ -35,10 +35,22 @@ def test_what_was_scored_on_arrival_is_not_scored_again(ward):
     assert ward.told.decided == [Finding.NORMAL]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "modality", "scored"), [(True, "CR", True), (True, "OT", False), (False, "CR", False)]
+)
+def test_a_secondary_capture_is_scored_where_the_site_says_so_and_it_is_a_radiograph(ward, wanted, modality, scored):
+    ward.secondary_captures = wanted
+    ward.receive(SOPClassUID="1.2.840.10008.5.1.4.1.1.7", Modality=modality)
+    ward.decide()
+    assert (ward.scorer.batches == [[64]]) is scored
+    assert ward.item().status is (Status.DECIDED if scored else Status.OUT_OF_SCOPE)
+
+
 def test_a_large_study_is_decoded_batch_by_batch(ward, monkeypatch):
     steps, score = [], ward.scorer.score
     monkeypatch.setattr(
-        "triage_agent.pipeline.load_instance", lambda path: (steps.append("load"), load_instance(path))[1]
+        "triage_agent.pipeline.load_instance",
+        lambda path, **rule: (steps.append("load"), load_instance(path, **rule))[1],
     )
     ward.scorer.score = lambda images: (steps.append("score"), score(images))[1]
     for _ in range(7):

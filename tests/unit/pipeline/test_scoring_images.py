@@ -49,7 +49,7 @@ def test_a_file_that_has_gone_is_a_failed_image_and_no_crash(ward):
 
 
 def test_whatever_decoding_raises_the_image_has_a_reason(ward, monkeypatch):
-    def crash(_path):
+    def crash(_path, **_rule):
         raise ZeroDivisionError("Doe^Jane")
 
     monkeypatch.setattr("triage_agent.pipeline.load_for_scoring", crash)
