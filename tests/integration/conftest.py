@@ -1,5 +1,6 @@
 import pytest
 from support.associations import threads
+from support.instances import dx, write_part10
 from support.listener import listen
 
 
@@ -18,3 +19,9 @@ def impatient(tmp_path):
     yield running
     running.server.stop(1)
     assert threads() == []
+
+
+@pytest.fixture
+def part10(tmp_path):
+    """A file to send."""
+    return write_part10(tmp_path / "sent.dcm", dx())

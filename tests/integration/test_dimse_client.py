@@ -1,7 +1,5 @@
 """The client against dcmtk, against our own listener, and against peers that misbehave."""
 
-import contextlib
-import signal
 import socket
 import subprocess
 import threading
@@ -10,7 +8,8 @@ import time
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pynetdicom import AE, evt
+from pynetdicom import evt
+from support.callees import Accepting, client, scp, until_it_answers
 from support.instances import BIG_ENDIAN, DX, EXPLICIT, IMPLICIT, dx, encode, write_part10
 from support.listener import listen
 from support.programs import require_program
@@ -22,67 +21,11 @@ from triage_agent.domain.errors import DeliveryError
 STUDY_ROOT = "1.2.840.10008.5.1.4.1.2.2.1"
 
 
-def client(port, ae_title="TRIAGE", calling="PACS", **waits):
-    peer = Peer(name="peer", ae_title=ae_title, host="127.0.0.1", port=port, may=frozenset())
-    waits = {"connect_seconds": 2.0, "answer_seconds": 2.0, "idle_seconds": 5.0} | waits
-    return DicomClient(peer, calling_ae_title=calling, **waits)
-
-
 @pytest.fixture
 def listening(tmp_path):
     running = listen(tmp_path / "spool")
     yield running
     running.server.stop(1)
-
-
-def close_for_sure(event):
-    """pynetdicom leaves a socket open, and Python complains later and elsewhere, when its peer hung up first."""
-    wire = event.assoc.dul.socket
-
-    def shut():
-        with contextlib.suppress(OSError, AttributeError):
-            wire.socket.shutdown(socket.SHUT_RDWR)
-        with contextlib.suppress(AttributeError):
-            wire.socket.close()
-
-    wire._shutdown_socket = shut
-
-
-@contextlib.contextmanager
-def scp(handlers=(), contexts=((DX, EXPLICIT),)):
-    """A peer made of pynetdicom, to answer as a test wants."""
-    entity = AE(ae_title="PEER")
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 5
-    for abstract, transfer in contexts:
-        entity.add_supported_context(abstract, transfer)
-    handlers = [*handlers, (evt.EVT_CONN_OPEN, close_for_sure)]
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-    try:
-        yield server.server_address[1]
-    finally:
-        entity.shutdown()
-
-
-@pytest.fixture
-def part10(tmp_path):
-    return write_part10(tmp_path / "sent.dcm", dx())
-
-
-class Accepting:
-    """Counts associations and keeps what is stored; answers each object with the next of `statuses`."""
-
-    def __init__(self, *statuses):
-        self.associations, self.statuses, self.kept = 0, list(statuses), []
-
-    def handlers(self):
-        return [(evt.EVT_C_STORE, self.on_store), (evt.EVT_ACCEPTED, self.on_accepted)]
-
-    def on_accepted(self, event):
-        self.associations += 1
-
-    def on_store(self, event):
-        self.kept.append((event.context.transfer_syntax, event.encoded_dataset(include_meta=False)))
-        return self.statuses.pop(0) if self.statuses else 0
 
 
 def test_echo(listening):
@@ -241,135 +184,6 @@ def test_what_is_no_part_10_file_is_refused_for_good(free_port, body):
     assert raised.value.permanent
 
 
-@contextlib.contextmanager
-def rude_peer(says):
-    """A TCP peer that answers the first bytes with `says` and then keeps silent, or hangs up when that is None."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        done = threading.Event()
-
-        def serve():
-            server.settimeout(0.2)
-            while not done.is_set():
-                try:
-                    connection, _ = server.accept()
-                except TimeoutError:
-                    continue
-                with connection:
-                    connection.recv(1 << 16)
-                    if says is not None:
-                        connection.sendall(says)
-                        done.wait(20)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield server.getsockname()[1]
-        finally:
-            done.set()
-            thread.join()
-
-
-@pytest.mark.parametrize("says", [None, b"", b"\2", b"\2\0\0\0\0\x50half", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
-def test_a_peer_that_does_not_speak_dicom_is_given_up_in_time(part10, says):
-    started = time.monotonic()
-    with rude_peer(says) as port, pytest.raises(DeliveryError) as raised:
-        client(port, answer_seconds=1.0).store(part10)
-    assert not raised.value.permanent
-    assert raised.value.away
-    assert time.monotonic() - started < 10
-
-
-@pytest.mark.parametrize("silence", [True, False])
-def test_a_peer_that_does_not_answer_a_store_is_given_up_in_time(part10, silence):
-    def on_store(event):
-        if silence:
-            time.sleep(3)
-        event.assoc.abort()
-        return 0
-
-    with scp([(evt.EVT_C_STORE, on_store)]) as port:
-        started = time.monotonic()
-        with pytest.raises(DeliveryError, match="no answer to C-STORE") as raised:
-            client(port, answer_seconds=1.0).store(part10)
-        assert not raised.value.permanent
-        assert time.monotonic() - started < 8
-
-
-class InFlight(threading.Thread):
-    """Something that waits for a peer; `ended` is what came of it."""
-
-    def __init__(self, call, *args):
-        super().__init__(daemon=True)
-        self.call, self.args, self.ended = call, args, None
-        self.start()
-
-    def run(self):
-        try:
-            self.ended = self.call(*self.args)
-        except DeliveryError as error:
-            self.ended = error
-
-    def ended_within(self, seconds):
-        self.join(seconds)
-        assert not self.is_alive()
-        return self.ended
-
-
-def closed_within(client, seconds):
-    started = time.monotonic()
-    client.close()
-    assert time.monotonic() - started < seconds
-
-
-def test_closing_waits_for_no_peer_that_does_not_answer_an_association(part10):
-    with rude_peer(b"") as port:
-        sending = client(port, answer_seconds=30.0)
-        storing = InFlight(sending.store, part10)
-        asking = InFlight(sending.count_instances, "1.2.3")
-        time.sleep(0.5)
-        assert storing.is_alive()
-        assert asking.is_alive()
-        closed_within(sending, 4)
-        assert not storing.ended_within(4).permanent
-        assert asking.ended_within(4) is None
-
-
-def test_closing_waits_for_no_answer_to_an_object_and_the_next_object_is_sent_all_the_same(part10):
-    asked, may_answer, peer = threading.Event(), threading.Event(), Accepting()
-
-    def on_store(event):
-        if not asked.is_set():
-            asked.set()
-            may_answer.wait(20)
-        return peer.on_store(event)
-
-    with scp([(evt.EVT_C_STORE, on_store)]) as port:
-        sending = client(port, answer_seconds=30.0)
-        storing, waiting = InFlight(sending.store, part10), InFlight(sending.store, part10)
-        assert asked.wait(5)
-        time.sleep(0.2)  # until the second one waits for its turn
-        closed_within(sending, 4)
-        assert not storing.ended_within(4).permanent
-        assert not waiting.ended_within(4).permanent
-        may_answer.set()
-        sending.store(part10)
-        sending.close()
-
-
-@pytest.mark.external
-def test_closing_waits_for_no_peer_that_stopped_after_it_had_answered(part10, free_port, tmp_path):
-    command = [require_program("/usr/bin/storescp"), "-od", str(tmp_path), str(free_port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as peer:
-        try:
-            sending = client(free_port, ae_title="STORESCP", answer_seconds=30.0)
-            until_it_answers(sending)
-            sending.store(part10)
-            peer.send_signal(signal.SIGSTOP)
-            closed_within(sending, 5)
-        finally:
-            peer.kill()
-
-
 def test_many_threads_share_a_client(part10):
     peer = Accepting()
     with scp(peer.handlers()) as port:
@@ -415,17 +229,6 @@ class TestCounting:
     def test_a_peer_that_takes_no_questions_does_not_say(self, free_port):
         assert self.ask([], [("1.2.840.10008.1.1", IMPLICIT)])[0] is None
         assert client(free_port).count_instances("1.2.3") is None
-
-
-def until_it_answers(sending):
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            sending.echo()
-            break
-        except DeliveryError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
 
 
 @pytest.mark.external

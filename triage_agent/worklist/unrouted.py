@@ -9,11 +9,9 @@ from sqlalchemy.orm import Session
 from triage_agent.domain.vocabulary import DeliveryState
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import no_route
-from triage_agent.worklist.outbox import settle
+from triage_agent.worklist.outbox import OPEN, settle
 from triage_agent.worklist.rows import append_audit, locked_study
 from triage_agent.worklist.tables import ArtifactRow, OutboxRow
-
-_OPEN = (DeliveryState.PENDING, DeliveryState.SENDING)
 
 
 def studies(session: Session, destinations: Collection[str]) -> list[str]:
@@ -60,4 +58,4 @@ def bury(session: Session, study_instance_uid: str, destinations: Collection[str
 
 
 def _waits_elsewhere(destinations: Collection[str]) -> ColumnElement[bool]:
-    return and_(OutboxRow.state.in_(_OPEN), OutboxRow.destination.not_in(list(destinations)))
+    return and_(OutboxRow.state.in_(OPEN), OutboxRow.destination.not_in(list(destinations)))

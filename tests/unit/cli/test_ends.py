@@ -1,5 +1,7 @@
 """How commands end: 0 done, 1 failed, 2 wrong usage or configuration; the agent's errors are one line."""
 
+import os
+
 import pytest
 from typer.main import get_command
 
@@ -134,3 +136,16 @@ def test_every_command_is_tried_above():
 
     tried = {tuple(command[: 2 if command[0] in {"db", "bundle"} else 1]) for command in COMMANDS}
     assert set(names(get_command(app))) == tried
+
+
+def test_what_is_made_the_world_cannot_read(run, tmp_path):
+    config = tmp_path / "agent.toml"
+    config.write_text(f'data_dir = "{tmp_path}/var"')
+    before = os.umask(0o022)
+    try:
+        assert run("db", "upgrade", "--config", config).code == 0
+    finally:
+        os.umask(before)
+    made = [tmp_path / "var", *(tmp_path / "var").iterdir()]
+    assert len(made) > 1
+    assert [path.name for path in made if path.stat().st_mode & 0o007] == []

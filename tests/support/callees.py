@@ -1,0 +1,74 @@
+"""Peers for our client to call, and the client that calls them."""
+
+import contextlib
+import socket
+import time
+
+from pynetdicom import AE, evt
+from support.instances import DX, EXPLICIT
+
+from triage_agent.dimse.client import DicomClient
+from triage_agent.dimse.peers import Peer
+from triage_agent.domain.errors import DeliveryError
+
+
+def client(port, ae_title="TRIAGE", calling="PACS", **waits):
+    peer = Peer(name="peer", ae_title=ae_title, host="127.0.0.1", port=port, may=frozenset())
+    waits = {"connect_seconds": 2.0, "answer_seconds": 2.0, "idle_seconds": 5.0} | waits
+    return DicomClient(peer, calling_ae_title=calling, **waits)
+
+
+def close_for_sure(event):
+    """pynetdicom leaves a socket open, and Python complains later and elsewhere, when its peer hung up first."""
+    wire = event.assoc.dul.socket
+
+    def shut():
+        with contextlib.suppress(OSError, AttributeError):
+            wire.socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(AttributeError):
+            wire.socket.close()
+
+    wire._shutdown_socket = shut
+
+
+@contextlib.contextmanager
+def scp(handlers=(), contexts=((DX, EXPLICIT),)):
+    """A peer made of pynetdicom, to answer as a test wants."""
+    entity = AE(ae_title="PEER")
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 5
+    for abstract, transfer in contexts:
+        entity.add_supported_context(abstract, transfer)
+    handlers = [*handlers, (evt.EVT_CONN_OPEN, close_for_sure)]
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    try:
+        yield server.server_address[1]
+    finally:
+        entity.shutdown()
+
+
+class Accepting:
+    """Counts associations and keeps what is stored; answers each object with the next of `statuses`."""
+
+    def __init__(self, *statuses):
+        self.associations, self.statuses, self.kept = 0, list(statuses), []
+
+    def handlers(self):
+        return [(evt.EVT_C_STORE, self.on_store), (evt.EVT_ACCEPTED, self.on_accepted)]
+
+    def on_accepted(self, event):
+        self.associations += 1
+
+    def on_store(self, event):
+        self.kept.append((event.context.transfer_syntax, event.encoded_dataset(include_meta=False)))
+        return self.statuses.pop(0) if self.statuses else 0
+
+
+def until_it_answers(sending):
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            sending.echo()
+            break
+        except DeliveryError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
