@@ -17,7 +17,7 @@ from triage_agent.decision.policy import Policy, decide, flag_for, flag_of_faile
 from triage_agent.domain.decision import Artifact, Decision, Flag, ModelIdentity, Route, Shipment
 from triage_agent.domain.errors import ModelUnavailableError, TriageError, UnreadableImageError
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
-from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, StoredInstance
+from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, ImageScore, StoredInstance
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome
 from triage_agent.imaging.load import Displayable, Skipped, load_for_scoring, read_headers
 from triage_agent.results.context import DECISION, FLAG
@@ -318,41 +318,47 @@ def score_loaded(
         ModelUnavailableError: the model scores nothing at all, not even a built-in image.
     """
     displayable = [(uid, what) for uid, what in loaded if isinstance(what, Displayable)]
-    probabilities = dict(
-        zip([uid for uid, _ in displayable], _score([what for _, what in displayable], scorer), strict=True)
-    )
-    return [_assessment(uid, what, probabilities.get(uid), scorer.identity) for uid, what in loaded]
+    scores = dict(zip([uid for uid, _ in displayable], _score([what for _, what in displayable], scorer), strict=True))
+    return [_assessment(uid, what, scores.get(uid), scorer.identity) for uid, what in loaded]
 
 
 def _assessment(
     uid: str,
     what: Displayable | Skipped | UnreadableImageError,
-    probability: float | str | None,
+    score: ImageScore | str | None,
     model: ModelIdentity,
 ) -> Assessment:
     if isinstance(what, UnreadableImageError):
         return Assessment(sop_instance_uid=uid, outcome=Outcome.FAILED, reason=what.message)
-    anatomy = what.region.code
+    stated = what.region.code
     if isinstance(what, Skipped):
-        return Assessment(sop_instance_uid=uid, outcome=Outcome.SKIPPED, reason=what.reason, anatomy=anatomy)
-    if isinstance(probability, float):
-        return Assessment(
-            sop_instance_uid=uid,
-            outcome=Outcome.SCORED,
-            probability=probability,
-            anatomy=anatomy,
-            bundle_digest=model.digest,
-        )
-    return Assessment(sop_instance_uid=uid, outcome=Outcome.FAILED, reason=str(probability), anatomy=anatomy)
+        return Assessment(sop_instance_uid=uid, outcome=Outcome.SKIPPED, reason=what.reason, anatomy=stated)
+    if not isinstance(score, ImageScore):
+        return Assessment(sop_instance_uid=uid, outcome=Outcome.FAILED, reason=str(score), anatomy=stated)
+    strange = score.strangeness > 1
+    return Assessment(
+        sop_instance_uid=uid,
+        outcome=Outcome.FAILED if strange else Outcome.SCORED,
+        probability=None if strange else score.probability,
+        reason=_unlike(score.strangeness) if strange else "",
+        anatomy=stated or score.seen_anatomy,
+        seen_anatomy=score.seen_anatomy,
+        anatomy_from_image=stated is None and score.seen_anatomy is not None,
+        bundle_digest=model.digest,
+    )
 
 
-def _score(images: Sequence[Displayable], scorer: ImageScorer) -> list[float | str]:
-    """Probabilities; where the model fails on a batch, image by image, with the reason for the one that crashed it."""
+def _unlike(strangeness: float) -> str:
+    return f"the image is unlike those that the model learnt from ({strangeness:.1f} times the limit)"
+
+
+def _score(images: Sequence[Displayable], scorer: ImageScorer) -> list[ImageScore | str]:
+    """Scores; where the model fails on a batch, image by image, with the reason for the one that crashed it."""
     if not images:
         return []
     try:
-        scored = scorer.score([image.image for image in images])
-        return [probability for _, probability in zip(images, scored, strict=True)]
+        scored = scorer.score([image.image for image in images], [image.region.code for image in images])
+        return [score for _, score in zip(images, scored, strict=True)]
     except Exception as error:  # noqa: BLE001 - promise 2: a crash of the model costs one study its score
         log.error("model_failed", images=len(images), error=type(error).__name__)  # noqa: TRY400
         if len(images) == 1:
@@ -369,8 +375,8 @@ def check_model(scorer: ImageScorer) -> None:
     """
     remedy = "see `triage-agent check`; a device that failed may need a restart of the worker"
     try:
-        (probability,) = scorer.score([_TEST_IMAGE])
+        (score,) = scorer.score([_TEST_IMAGE])
     except Exception as error:
         raise ModelUnavailableError(f"the model scores nothing ({type(error).__name__})", remedy=remedy) from error
-    if not 0.0 <= probability <= 1.0:
+    if not 0.0 <= score.probability <= 1.0:
         raise ModelUnavailableError("the model gives no probabilities", remedy=remedy)

@@ -13,6 +13,7 @@ from support.instances import dx, write_part10
 from support.story import MODEL, RULE, received
 
 from triage_agent import bootstrap, worker
+from triage_agent.domain.study import ImageScore
 from triage_agent.domain.vocabulary import Outcome
 from triage_agent.settings import Settings
 
@@ -26,11 +27,11 @@ class Breakable:
         self.broken = True
         self.asked = 0
 
-    def score(self, images):
+    def score(self, images, anatomies=()):
         self.asked += 1
         if self.broken:
             raise RuntimeError("CUDA error: Doe^Jane")
-        return [0.25] * len(images)
+        return [ImageScore(probability=0.25) for _ in images]
 
 
 @pytest.fixture

@@ -98,10 +98,10 @@ def _disk(settings: Settings) -> str:
 def _model(settings: Settings) -> str:
     scorer = build_scorer(settings)
     started = time.perf_counter()
-    (probability,) = scorer.score([np.random.default_rng(0).random((512, 512), dtype=np.float32)])
+    (score,) = scorer.score([np.random.default_rng(0).random((512, 512), dtype=np.float32)])
     model = scorer.identity
     use = "" if model.clinical_use else ", not for clinical use"
-    return f"{model.label}: test image scored {probability:.2f} in {time.perf_counter() - started:.2f} s{use}"
+    return f"{model.label}: test image scored {score.probability:.2f} in {time.perf_counter() - started:.2f} s{use}"
 
 
 def _clock() -> str:

@@ -1,9 +1,27 @@
 """Scores' consequence: decisions, flags, and the artifacts that carry them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Event, Finding, Priority
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UncertaintyBand:
+    """Probabilities that do not settle the finding at the error rate that the site allows.
+
+    Attributes:
+        abnormal_from: below it, abnormal is ruled out.
+        normal_to: above it, normal is ruled out.
+    """
+
+    abnormal_from: float
+    normal_to: float
+
+    def holds(self, probability: float) -> bool:
+        """Whether both findings are possible; where neither is, the model is surer than it has to be."""
+        return self.abnormal_from <= probability <= self.normal_to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +34,8 @@ class ModelIdentity:
         threshold: study probability at or above which the finding is abnormal.
         alert: instance probability at or above which the priority is raised at once.
         clinical_use: False for bundles that must not be used on patients; outputs say so.
+        error_rate: the share of wrong findings that the site allows in each class; None where nobody asks.
+        bands: what that leaves uncertain, by region; the one under "" is for every other region, and unknown ones.
     """
 
     name: str
@@ -26,11 +46,36 @@ class ModelIdentity:
     alert: float
     clinical_use: bool
     notice: str = ""
+    error_rate: float | None = None
+    bands: Mapping[str, UncertaintyBand] = field(default_factory=dict, hash=False)
+
+    def band(self, anatomy: str | None) -> UncertaintyBand | None:
+        """The uncertain probabilities of a region; None where the threshold alone decides."""
+        return self.bands.get(anatomy or "", self.bands.get(""))
 
     @property
     def label(self) -> str:
         """Name, version and short digest, for people."""
         return f"{self.name} {self.version} ({self.digest[:12]})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowResult:
+    """What a second bundle says of a study, kept for comparison; nothing follows from it.
+
+    Attributes:
+        bundle: its name, version and short digest.
+        digest: its digest.
+        probability: mean over the images that both bundles scored.
+        finding: abnormal or normal, at its own threshold.
+        agrees: whether the deciding bundle's mean lies on the same side of that bundle's threshold.
+    """
+
+    bundle: str
+    digest: str
+    probability: float
+    finding: Finding
+    agrees: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +105,7 @@ class Decision:
     anatomy: str | None
     model: ModelIdentity
     decided_at: datetime
+    shadow: ShadowResult | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

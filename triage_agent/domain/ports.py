@@ -20,6 +20,7 @@ from triage_agent.domain.study import (
     ClaimedImage,
     ClaimedStudy,
     CompletenessRule,
+    ImageScore,
     ReceivedInstance,
     StoredInstance,
     WorklistItem,
@@ -205,8 +206,13 @@ class ImageScorer(Protocol):
     def identity(self) -> ModelIdentity:
         """The bundle behind the scores."""
 
-    def score(self, images: Sequence[NDArray[np.float32]]) -> Sequence[float]:
-        """Probability of abnormality in [0, 1] for each image (height x width, values in [0, 1], bone bright)."""
+    def score(
+        self, images: Sequence[NDArray[np.float32]], anatomies: Sequence[str | None] = ()
+    ) -> Sequence[ImageScore]:
+        """What the model says of each image (height x width, values in [0, 1], bone bright).
+
+        `anatomies` are the regions that the headers state, None where they state none; empty where nobody knows any.
+        """
 
 
 class StudyCounter(Protocol):

@@ -51,6 +51,22 @@ class ReceivedInstance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageScore:
+    """What a model says of one image.
+
+    Attributes:
+        probability: calibrated probability of abnormality in [0, 1].
+        seen_anatomy: the region that the image looks like (`XR_KNEE`, ...); None where the model cannot tell.
+        strangeness: how unlike the training images it is, as a share of the bundle's limit: above 1 the probability
+            means nothing. 0 for a bundle without a limit.
+    """
+
+    probability: float
+    seen_anatomy: str | None = None
+    strangeness: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
     """What scoring one instance gave.
 
@@ -58,7 +74,11 @@ class Assessment:
         probability: calibrated probability of abnormality in [0, 1]; None unless scored.
         reason: why it was not scored; empty when it was.
         anatomy: the region it shows (`XR_KNEE`, ...), None where nothing says so.
+        seen_anatomy: the region that the image looks like to the model; None where it cannot tell or was not asked.
+        anatomy_from_image: the header states no region, and `anatomy` is what the image looks like.
         bundle_digest: the bundle that made the probability; empty where no model was asked.
+        shadow_probability: what the shadow bundle says; None where there is none, or it failed.
+        shadow_digest: that bundle; empty where there is none.
     """
 
     sop_instance_uid: str
@@ -66,7 +86,11 @@ class Assessment:
     probability: float | None = None
     reason: str = ""
     anatomy: str | None = None
+    seen_anatomy: str | None = None
+    anatomy_from_image: bool = False
     bundle_digest: str = ""
+    shadow_probability: float | None = None
+    shadow_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

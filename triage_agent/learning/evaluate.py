@@ -92,7 +92,9 @@ def evaluate(
     loaded = load_bundle(bundle)
     scorer = Scorer(loaded, device, encoder_source=encoder_source)
     with few_threads(loaded.spec.encoder.kind):
-        probabilities = in_windows(images, scorer.score, progress or _silent)
+        probabilities = in_windows(
+            images, lambda displays: [score.probability for score in scorer.score(displays)], progress or _silent
+        )
     report = summarise(
         images,
         probabilities,

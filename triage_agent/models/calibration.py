@@ -9,6 +9,8 @@ import numpy as np
 from triage_agent.models.spec import CalibrationSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
 MIN_SLOPE = 1e-3  # a score that carries no information still must not turn the order around
@@ -22,9 +24,18 @@ def sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(values >= 0, 1.0, small) / (1.0 + small)
 
 
-def apply_platt(logits: ArrayLike, calibration: CalibrationSpec) -> NDArray[np.float64]:
-    """Probabilities in [0, 1] of logits of any shape: sigmoid(a * logit + b)."""
-    return sigmoid(calibration.a * np.asarray(logits, dtype=np.float64) + calibration.b)
+def apply_platt(
+    logits: ArrayLike, calibration: CalibrationSpec, anatomies: Sequence[str | None] = ()
+) -> NDArray[np.float64]:
+    """Probabilities in [0, 1] of logits [N]: sigmoid(a * logit + b), with each region's own a and b.
+
+    Without `anatomies`, the common line is taken for logits of any shape.
+    """
+    values = np.asarray(logits, dtype=np.float64)
+    if not anatomies:
+        return sigmoid(calibration.a * values + calibration.b)
+    lines = [calibration.of(anatomy) for anatomy in anatomies]
+    return sigmoid(np.array([line.a for line in lines]) * values + np.array([line.b for line in lines]))
 
 
 def fit_platt(logits: ArrayLike, labels: ArrayLike, *, ridge: float = 1.0) -> CalibrationSpec:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from triage_agent.domain.errors import BundleError, TriageError, UnreadableImageError
+from triage_agent.domain.study import ImageScore
 from triage_agent.models.bundle import Bundle, load_bundle
 from triage_agent.models.calibration import apply_platt
 from triage_agent.models.checkpoint import read_file
@@ -86,17 +87,22 @@ class Scorer:
         """Where the model runs: "cpu", "cuda:0"."""
         return str(self._device)
 
-    def score(self, images: Sequence[NDArray[np.float32]]) -> list[float]:
-        """Calibrated probability of abnormality in [0, 1] for each image.
+    def score(self, images: Sequence[NDArray[np.float32]], anatomies: Sequence[str | None] = ()) -> list[ImageScore]:
+        """What the bundle says of each image.
 
         Args:
             images: float32 [H, W] each, values in [0, 1], bone bright; sizes may differ.
+            anatomies: the region that each image's header states, None where it states none; empty where nobody knows.
 
         Raises:
             UnreadableImageError: an image is empty, not two-dimensional, or has values that are not finite in [0, 1].
             ScoringError: the model gave a number that is not finite.
         """
-        return [float(value) for value in apply_platt(self.logits(images), self._bundle.spec.calibration)]
+        stated = list(anatomies) or [None] * len(images)
+        return [
+            ImageScore(probability=float(apply_platt([logit], self._bundle.spec.calibration, [anatomy])[0]))
+            for logit, anatomy in zip(self.logits(images), stated, strict=True)
+        ]
 
     def logits(self, images: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
         """Uncalibrated logits [N]; arguments and errors as `score`."""

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, Str
 
 HEAD_FILE = "head.safetensors"
 ENCODER_FILE = "encoder.safetensors"
+REFERENCE_FILE = "reference.safetensors"  # what the outlier score and the region head are made of
 CARD_FILE = "MODEL_CARD.md"
 IN_BUNDLE = "bundle"  # the encoder source that means "its weights are in this bundle"
 
@@ -62,26 +63,98 @@ class HeadSpec(_Strict):
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
-class CalibrationSpec(_Strict):
-    """Platt scaling: probability = sigmoid(a * logit + b), rising with the logit (Platt 1999)."""
+class Line(_Strict):
+    """The two numbers of Platt scaling: probability = sigmoid(a * logit + b), rising with the logit."""
 
-    kind: Literal["platt"] = "platt"
     a: float = Field(default=1.0, gt=0.0)
     b: float = 0.0
 
 
+class CalibrationSpec(Line):
+    """Platt scaling (Platt 1999): one line for everything, and one for each region that has its own.
+
+    An image of a region without a line of its own, or of no known region, is given the common one.
+    """
+
+    kind: Literal["platt"] = "platt"
+    regions: dict[Name, Line] = Field(default_factory=dict)
+
+    def of(self, anatomy: str | None) -> Line:
+        """The line for a region."""
+        return self.regions.get(anatomy or "", self)
+
+
 class Thresholds(_Strict):
-    """Probabilities at or above which a study is abnormal, and at or above which one image raises it at once."""
+    """Probabilities at or above which a study is abnormal, and at or above which one image raises it at once.
+
+    The rules say in words what each was chosen for, and on which images.
+    """
 
     abnormal: Probability = 0.5
     alert: Probability = 0.9
+    abnormal_rule: str = ""
+    alert_rule: str = ""
+
+
+class ConformalGroup(_Strict):
+    """What one region's calibration studies say, at each error rate of the `ConformalSpec` that holds it.
+
+    Attributes:
+        n_normal, n_abnormal: calibration studies of each class.
+        normal, abnormal: quantiles of 1 - p(true class) of each class's studies; 1 where there are too few to tell.
+    """
+
+    n_normal: int = Field(ge=0)
+    n_abnormal: int = Field(ge=0)
+    normal: tuple[Probability, ...]
+    abnormal: tuple[Probability, ...]
 
 
 class ConformalSpec(_Strict):
-    """Split-conformal quantiles of 1 - p(true class), by class ("normal", "abnormal"), at error rate `alpha`."""
+    """Mondrian split-conformal prediction by region and class (Vovk 2012), for the error rate that a site chooses.
+
+    Attributes:
+        alpha: the error rate that holds where the site chooses none.
+        alphas: the error rates that can be chosen, rising.
+        groups: by region; `everywhere` is for regions without enough studies of their own, and unknown ones.
+    """
 
     alpha: float = Field(gt=0.0, lt=1.0)
-    quantiles: dict[str, float]
+    alphas: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...]
+    everywhere: ConformalGroup
+    groups: dict[Name, ConformalGroup] = Field(default_factory=dict)
+
+
+class OutlierSpec(_Strict):
+    """When an image is too unlike the training images to be scored: Mahalanobis distance of its embedding.
+
+    The mean and the whitening matrix are in `reference.safetensors`.
+
+    Attributes:
+        limit: distances above it are outliers.
+        held_back: the largest distance of the held-back images, for comparison.
+        rule: how the limit was set, in words.
+    """
+
+    limit: float = Field(gt=0.0)
+    held_back: float = Field(gt=0.0)
+    rule: str = ""
+
+
+class RegionSpec(_Strict):
+    """The region head: a linear softmax on the embedding; its weights are in `reference.safetensors`.
+
+    Attributes:
+        anatomies: what it can tell apart, in the order of its outputs.
+        sure: the softmax probability from which it is believed.
+        accuracy: share of the held-back images that it names right, of those that it is sure of.
+        told: share of the held-back images that it is sure of.
+    """
+
+    anatomies: tuple[Name, ...] = Field(min_length=2)
+    sure: Probability
+    accuracy: Probability
+    told: Probability
 
 
 class BundleSpec(_Strict):
@@ -100,6 +173,8 @@ class BundleSpec(_Strict):
     calibration: CalibrationSpec = CalibrationSpec()
     thresholds: Thresholds = Thresholds()
     conformal: ConformalSpec | None = None
+    outlier: OutlierSpec | None = None
+    region: RegionSpec | None = None
     anatomies: tuple[Name, ...] = ()
     training_data: dict[str, JsonValue] = Field(default_factory=dict)
     metrics: dict[str, JsonValue] = Field(default_factory=dict)

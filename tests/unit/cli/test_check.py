@@ -11,6 +11,7 @@ from support.story import MODEL
 
 from triage_agent.cli import doctor
 from triage_agent.domain.errors import BundleError, DeliveryError
+from triage_agent.domain.study import ImageScore
 
 PEER = '[[dicom.peers]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 1\nmay = ["store"]\n'
 ROUTE = '[[routes]]\nto = "pacs"\nsend = ["sr"]\n'
@@ -25,8 +26,8 @@ def unused_port():
 class FakeScorer:
     identity = MODEL
 
-    def score(self, images):
-        return [0.25] * len(images)
+    def score(self, images, anatomies=()):
+        return [ImageScore(probability=0.25) for _ in images]
 
 
 class FakePeer:

@@ -12,13 +12,14 @@ from support.story import MODEL
 
 from triage_agent import bootstrap
 from triage_agent.cli import options
+from triage_agent.domain.study import ImageScore
 
 
 class FakeScorer:
     identity = MODEL
 
-    def score(self, images):
-        return [0.75] * len(images)
+    def score(self, images, anatomies=()):
+        return [ImageScore(probability=0.75) for _ in images]
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,9 @@ def test_a_score_is_the_calibrated_logit_of_head_and_encoder(scorer, spec, encod
         head = build_head(spec.head, head_state)
         logit = head(encoder.eval()(encoder.preprocess(picture)[None])).item()
 
-    assert scorer.score([picture]) == pytest.approx([float(apply_platt(logit, spec.calibration))], abs=1e-7)
+    assert scorer.score([picture])[0].probability == pytest.approx(
+        float(apply_platt(logit, spec.calibration)), abs=1e-7
+    )
 
 
 def test_an_image_scores_the_same_alone_in_company_and_again(scorer):
@@ -101,7 +103,7 @@ def test_a_bundle_stored_as_float16_scores_in_float32(tmp_path, spec, head_state
     scorer = load_scorer(write_bundle(tmp_path / "half", loose, head_state, halves, ""), "cpu")
 
     assert {parameter.dtype for parameter in scorer._encoder.parameters()} == {torch.float32}
-    assert np.isfinite(scorer.score(images(1))).all()
+    assert np.isfinite(scorer.score(images(1))[0].probability)
 
 
 def test_encoder_weights_that_are_not_the_recorded_ones_are_refused(tmp_path, spec, head_state, encoder):

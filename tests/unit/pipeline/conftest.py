@@ -9,7 +9,7 @@ from support.story import LEASE, MODEL, RULE, T0
 
 from triage_agent.decision.rules import DEFAULT_POLICY
 from triage_agent.domain.decision import Route
-from triage_agent.domain.study import ReceivedInstance
+from triage_agent.domain.study import ImageScore, ReceivedInstance
 from triage_agent.domain.vocabulary import ArtifactKind
 from triage_agent.intake.header import read_header
 from triage_agent.pipeline import Observer, Pipeline
@@ -34,15 +34,15 @@ class FakeScorer:
         self.checks = 0
         self.broken = False
 
-    def score(self, images):
+    def score(self, images, anatomies=()):
         widths = [image.shape[1] for image in images]
         if widths == [BUILT_IN]:
             self.checks += 1
-            return [float("nan") if self.broken else 0.5]
+            return [ImageScore(probability=float("nan") if self.broken else 0.5)]
         self.batches.append(widths)
         if missing := set(widths) - self.probabilities.keys():
             raise RuntimeError(f"Doe^Jane crashed it: {missing}")
-        return [self.probabilities[width] for width in widths]
+        return [ImageScore(probability=self.probabilities[width]) for width in widths]
 
 
 class Told:

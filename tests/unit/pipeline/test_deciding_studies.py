@@ -52,7 +52,7 @@ def test_a_large_study_is_decoded_batch_by_batch(ward, monkeypatch):
         "triage_agent.pipeline.load_instance",
         lambda path, **rule: (steps.append("load"), load_instance(path, **rule))[1],
     )
-    ward.scorer.score = lambda images: (steps.append("score"), score(images))[1]
+    ward.scorer.score = lambda images, anatomies=(): (steps.append("score"), score(images))[1]
     for _ in range(7):
         ward.receive(columns=64)
     ward.decide()
@@ -356,7 +356,7 @@ def test_a_model_that_returns_nonsense_costs_the_image_its_score(ward):
 
 def test_a_model_that_answers_for_fewer_images_than_it_was_asked_costs_them_their_score(ward):
     score = ward.scorer.score
-    ward.scorer.score = lambda images: score(images)[
+    ward.scorer.score = lambda images, anatomies=(): score(images)[
         : len(images) if images[0].shape == (224, 224) else len(images) - 1
     ]
     ward.receive(columns=64)

@@ -157,7 +157,7 @@ def test_a_model_that_works_is_not_asked_again(ward):
 
 
 def test_whatever_a_broken_model_raises_is_told_without_its_words(ward):
-    ward.scorer.score = lambda images: {}["Doe^Jane"]
+    ward.scorer.score = lambda images, anatomies=(): {}["Doe^Jane"]
     ward.receive(columns=64)
     with pytest.raises(ModelUnavailableError) as told:
         ward.score_images()
@@ -166,7 +166,7 @@ def test_whatever_a_broken_model_raises_is_told_without_its_words(ward):
 
 def test_a_study_that_a_broken_model_could_not_score_is_ready_again_and_no_attempt_is_counted(ward):
     ward.receive(columns=64)
-    good, ward.scorer.score = ward.scorer.score, lambda images: []
+    good, ward.scorer.score = ward.scorer.score, lambda images, anatomies=(): []
     for _ in range(MAX_ATTEMPTS + 1):
         claimed = ward.claimed() if ward.item().status is Status.RECEIVING else claim_again(ward)
         with pytest.raises(ModelUnavailableError):
