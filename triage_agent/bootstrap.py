@@ -81,6 +81,7 @@ def build_policy(settings: Settings) -> Policy:
                     min_probability=rule.when.min_probability,
                     max_probability=rule.when.max_probability,
                     anatomies=rule.when.anatomies,
+                    above_threshold=rule.when.above_threshold,
                 ),
                 priority=rule.priority,
                 acr_category=rule.acr_category,
@@ -104,7 +105,13 @@ def build_scorer(settings: Settings, bundle: str | None = None) -> ImageScorer:
     model, ref = settings.model, bundle or settings.model.bundle
     # The embedded network takes 30 ms an image with one thread; that leaves the other cores to whoever receives.
     threads = model.threads or (1 if ref == EMBEDDED else None)
-    placement = runner.Placement(device=model.device, threads=threads, batch=model.batch, encoder_source=model.encoder)
+    placement = runner.Placement(
+        device=model.device,
+        threads=threads,
+        batch=model.batch,
+        encoder_source=model.encoder,
+        error_rate=model.error_rate,
+    )
     try:
         return runner.start(model.runner, ref, placement)
     except ModuleNotFoundError as error:

@@ -335,7 +335,8 @@ def _assessment(
         return Assessment(sop_instance_uid=uid, outcome=Outcome.SKIPPED, reason=what.reason, anatomy=stated)
     if not isinstance(score, ImageScore):
         return Assessment(sop_instance_uid=uid, outcome=Outcome.FAILED, reason=str(score), anatomy=stated)
-    strange = score.strangeness > 1
+    # What is of a region that the bundle does not know is kept and not counted, whatever it looks like.
+    strange = score.strangeness > 1 and (stated is None or stated in model.anatomies)
     return Assessment(
         sop_instance_uid=uid,
         outcome=Outcome.FAILED if strange else Outcome.SCORED,

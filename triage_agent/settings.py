@@ -135,6 +135,7 @@ class ModelSettings(_Section):
     device: Literal["auto", "cuda", "cpu"] = "auto"
     batch: int = Field(default=8, ge=1)
     threads: int | None = Field(default=None, ge=1, le=1024)
+    error_rate: float | None = Field(default=None, ge=0, le=0.3)
 
 
 class RuleConditions(_Section):
@@ -144,6 +145,7 @@ class RuleConditions(_Section):
     min_probability: float = Field(default=0, ge=0, le=1)
     max_probability: float = Field(default=1, ge=0, le=1)
     anatomies: tuple[str, ...] = ()
+    above_threshold: bool | None = None
 
 
 class RuleSettings(_Section):

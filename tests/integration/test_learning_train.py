@@ -273,7 +273,8 @@ def test_lesions_are_learnt_from_crops_first_and_bundles_can_be_joined(mini, tmp
         data=(mini, boxed), join=(other, lesions.out), out=tmp_path / "joint", recipe=recipe, device="cpu"
     )
     bundle = load_bundle(train(joint, lines.append))
-    shares = [float(line.rpartition(" ")[2]) for line in lines if line.startswith("share of")]
+    told = next(line for line in lines if line.startswith("shares for XR_HAND: "))
+    shares = [float(part.rpartition(" ")[2]) for part in told.split(", ")]
     displays = [read_display(image.path) for image in read_split(boxed, "valid")]
     parts = [load_scorer(folder, "cpu").logits(displays) for folder in (other, lesions.out)]
     expected = sum(share * part for share, part in zip(shares, parts, strict=True))

@@ -182,12 +182,22 @@ def _scored(study: ClaimedStudy, tally: Tally, model: ModelIdentity, policy: Pol
     """What the scored instances say, as if there were no others."""
     mean = tally.mean
     alerting = [one for one in tally.counted if one.probability >= model.alert]
-    low = Finding.UNCERTAIN if alerting else Finding.NORMAL
-    finding = Finding.ABNORMAL if mean >= model.threshold else low
+    above = mean >= model.threshold
+    finding = Finding.ABNORMAL if above else Finding.NORMAL
     reasons = [say.mean_and_threshold(tally, model)]
-    if finding is Finding.UNCERTAIN:
+    band = model.band(tally.anatomy)
+    if band is not None and band.holds(mean):
+        finding = Finding.UNCERTAIN
+        reasons.append(say.cannot_tell(model))
+    if not above and alerting:
+        finding = Finding.UNCERTAIN
         reasons.append(say.views_disagree(alerting, model))
-    rule = policy.match(finding, mean, tally.anatomy)
+    elif spread := say.views_spread(tally, model):
+        reasons.append(spread)
+    why = reasons[1] if finding is Finding.UNCERTAIN else ""
+    rule = policy.match(finding, mean, tally.anatomy, above_threshold=above)
+    if rule is None and finding is Finding.UNCERTAIN and above:  # a policy that knows no uncertain studies
+        rule = policy.match(Finding.ABNORMAL, mean, tally.anatomy)
     alerts = (policy.match(Finding.ABNORMAL, one.probability, one.anatomy) for one in alerting)
     alert = max((a for a in alerts if a is not None), key=lambda a: a.priority.rank, default=None)
     fired, name = (alert, ALERT) if _outranks(alert, rule) else (rule, rule.name if rule else NO_RULE)
@@ -200,7 +210,7 @@ def _scored(study: ClaimedStudy, tally: Tally, model: ModelIdentity, policy: Pol
         acr_category=fired.acr_category if fired else None,
         rule=name,
         reasons=tuple(reasons),
-        status_reason=reasons[1] if finding is Finding.UNCERTAIN else "",
+        status_reason=why,
     )
 
 

@@ -1,5 +1,6 @@
 """The sentences that decisions carry, for people: what was seen, against which figure, and which rule it fired."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from triage_agent.decision.rules import Rule
@@ -36,6 +37,24 @@ def views_disagree(alerting: Sequence[Scored], model: ModelIdentity) -> str:
     )
 
 
+def cannot_tell(model: ModelIdentity) -> str:
+    """Why a finding is left open although the mean is on one side of the threshold."""
+    return f"At the error rate of {model.error_rate:.0%} that is allowed here, the probability does not settle this."
+
+
+def views_spread(tally: Tally, model: ModelIdentity) -> str:
+    """A remark where the views of a study lie on both sides of the threshold; empty where they agree."""
+    above = sum(one.probability >= model.threshold for one in tally.counted)
+    if above in {0, len(tally.counted)}:
+        return ""
+    lowest = min(one.probability for one in tally.counted)
+    highest = max(one.probability for one in tally.counted)
+    return (
+        f"The views differ: {above} of {_count(len(tally.counted), 'image')} at or above the threshold "
+        f"(probabilities {lowest:.2f} to {highest:.2f})."
+    )
+
+
 def one_image_alerts(probability: float, model: ModelIdentity) -> str:
     """Why a study was raised before it was complete."""
     figure, alert = _figures(probability, model.alert)
@@ -68,6 +87,8 @@ def remarks(tally: Tally, model: ModelIdentity) -> tuple[str, ...]:
     said: list[str] = []
     if tally.counted:
         said += region(tally.anatomy)
+    said += _looks_like(tally)
+    if tally.counted:
         if tally.outside:
             said.append(f"Not counted: {_count(len(tally.outside), 'image')} of {_regions(tally)}, outside the bundle.")
         if any(one.bundle_digest not in {"", model.digest} for one in tally.counted):
@@ -75,6 +96,30 @@ def remarks(tally: Tally, model: ModelIdentity) -> tuple[str, ...]:
     if tally.skipped and tally.considered:
         said.append(f"Skipped: {_count(len(tally.skipped), 'object')} ({_distinct(tally.skipped)}).")
     return tuple(said)
+
+
+def _looks_like(tally: Tally) -> list[str]:
+    """Where the region was taken from the images, and where they look like another than the header states."""
+    everything = (*tally.counted, *tally.outside)
+    taken = Counter(one.anatomy for one in everything if one.anatomy_from_image)
+    other = Counter(
+        (one.seen_anatomy, one.anatomy)
+        for one in everything
+        if one.seen_anatomy is not None and one.seen_anatomy != one.anatomy and not one.anatomy_from_image
+    )
+    said = [
+        f"The header states no region; {_count(count, 'image')} {_look(count)} like {anatomy}."
+        for anatomy, count in sorted(taken.items(), key=str)
+    ]
+    said += [
+        f"{_count(count, 'image')} {_look(count)} like {seen}, the header says {stated}."
+        for (seen, stated), count in sorted(other.items(), key=str)
+    ]
+    return said
+
+
+def _look(count: int) -> str:
+    return "looks" if count == 1 else "look"
 
 
 def anatomy_not_in_bundle(tally: Tally, model: ModelIdentity) -> str:

@@ -27,20 +27,24 @@ class Condition:
         min_probability: the study probability must be at or above this, in [0, 1].
         max_probability: ... and at or below this, in [0, 1].
         anatomies: the study's region must be one of these; empty for any region, also one that is not stated.
+        above_threshold: the probability must be at or above the bundle's threshold, or must not; None for either. It
+            tells uncertain studies apart.
     """
 
     finding: Finding | None = None
     min_probability: float | None = None
     max_probability: float | None = None
     anatomies: tuple[str, ...] = ()
+    above_threshold: bool | None = None
 
-    def holds(self, finding: Finding, probability: float, anatomy: str | None) -> bool:
+    def holds(self, finding: Finding, probability: float, anatomy: str | None, *, above_threshold: bool = True) -> bool:
         """Whether a result is what this condition asks for."""
         return (
             (self.finding is None or finding is self.finding)
             and (self.min_probability is None or probability >= self.min_probability)
             and (self.max_probability is None or probability <= self.max_probability)
             and (not self.anatomies or anatomy in self.anatomies)
+            and (self.above_threshold is None or above_threshold is self.above_threshold)
         )
 
 
@@ -62,6 +66,13 @@ class Rule:
 
 _DEFAULT_RULES = (
     Rule(name="abnormal", when=Condition(finding=Finding.ABNORMAL), priority=Priority.URGENT, acr_category="2"),
+    # What cannot be told is not read later than it would be if nobody had asked how sure the model is.
+    Rule(
+        name="uncertain_above_threshold",
+        when=Condition(finding=Finding.UNCERTAIN, above_threshold=True),
+        priority=Priority.URGENT,
+        acr_category="2",
+    ),
     Rule(name="uncertain", when=Condition(finding=Finding.UNCERTAIN), priority=Priority.ROUTINE),
     Rule(name="normal", when=Condition(finding=Finding.NORMAL), priority=Priority.ROUTINE),
 )
@@ -85,9 +96,16 @@ class Policy:
         for rule in self.rules:
             _check(rule)
 
-    def match(self, finding: Finding, probability: float, anatomy: str | None) -> Rule | None:
+    def match(
+        self, finding: Finding, probability: float, anatomy: str | None, *, above_threshold: bool = True
+    ) -> Rule | None:
         """The first rule that holds; None when none does, which changes nothing."""
-        return next((rule for rule in self.rules if rule.when.holds(finding, probability, anatomy)), None)
+        holding = (
+            rule
+            for rule in self.rules
+            if rule.when.holds(finding, probability, anatomy, above_threshold=above_threshold)
+        )
+        return next(holding, None)
 
 
 def _check(rule: Rule) -> None:

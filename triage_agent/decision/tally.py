@@ -16,6 +16,8 @@ class Scored:
 
     probability: float
     anatomy: str | None
+    seen_anatomy: str | None
+    anatomy_from_image: bool
     bundle_digest: str
 
 
@@ -54,7 +56,11 @@ class Tally:
                 failed.append("no result")
             elif found.outcome is Outcome.SCORED and _usable(found.probability):
                 one = Scored(
-                    probability=found.probability or 0.0, anatomy=found.anatomy, bundle_digest=found.bundle_digest
+                    probability=found.probability or 0.0,
+                    anatomy=found.anatomy,
+                    seen_anatomy=found.seen_anatomy,
+                    anatomy_from_image=found.anatomy_from_image,
+                    bundle_digest=found.bundle_digest,
                 )
                 inside = one.anatomy is None or one.anatomy in model.anatomies
                 (counted if inside else outside).append(one)

@@ -34,6 +34,7 @@ def model_card(
         _data(spec),
         _joined(spec) if options.join else _recipe_lines(recipe, histories, compact=options.compact),
         _thresholds(spec, held_back),
+        _doubt(spec),
         *(_figures(name, report) for name, report in reports.items()),
         options.notes.read_text(encoding="utf-8").strip() if options.notes else "",
         _repeat(options),
@@ -45,13 +46,16 @@ def _what(spec: BundleSpec, options: TrainOptions) -> str:
     encoder = spec.encoder
     tuned = "every weight trained here" if options.compact else f"last {options.unfreeze} blocks tuned"
     learned = tuned if encoder.source == "bundle" else "frozen"
-    head = "logistic regression" if spec.head.kind == "linear" else f"MLP {', '.join(map(str, spec.head.hidden))}"
+    heads = {"linear": "logistic regression", "mixture": "a logistic regression for each region, and a gate"}
+    head = heads.get(spec.head.kind, f"MLP {', '.join(map(str, spec.head.hidden))}")
+    own = len(spec.calibration.regions)
     return (
         "## What it is\n\n"
         "A classifier of musculoskeletal radiographs: one display image in, a calibrated probability of abnormality "
         "out.\n\n"
         f"- encoder: `{encoder.kind}` ({learned}), {encoder.image_size} px, embedding of {spec.head.input_dim}\n"
-        f"- head: {head}; calibration: Platt, a = {spec.calibration.a:.4f}, b = {spec.calibration.b:.4f}\n"
+        f"- head: {head}; calibration: Platt, a = {spec.calibration.a:.4f}, b = {spec.calibration.b:.4f}"
+        f"{f', and a line of their own for {own} regions' if own else ''}\n"
         f"- regions seen in training: {', '.join(spec.anatomies)}\n"
         f"- licence of the weights: {spec.licence or 'not stated'}"
     )
@@ -150,16 +154,39 @@ def _thresholds(spec: BundleSpec, held_back: HeldBack) -> str:
         ),
         "",
         (
-            f"- abnormal {spec.thresholds.abnormal:.4f}: {spec.training_data['abnormal_rule']}; sensitivity "
+            f"- abnormal {spec.thresholds.abnormal:.4f}: {spec.thresholds.abnormal_rule}; sensitivity "
             f"{held_back.sensitivity_at_abnormal:.3f}, specificity {held_back.specificity_at_abnormal:.3f}"
         ),
         (
-            f"- alert {spec.thresholds.alert:.4f}: {spec.training_data['alert_rule']}; sensitivity "
+            f"- alert {spec.thresholds.alert:.4f}: {spec.thresholds.alert_rule}; sensitivity "
             f"{held_back.sensitivity_at_alert:.3f}, specificity {held_back.specificity_at_alert:.3f}"
         ),
     ]
     if severe is not None:
         lines.append(f"- of images of grade 3 and more, {severe:.3f} are at or above the alert threshold")
+    return "\n".join(lines)
+
+
+def _doubt(spec: BundleSpec) -> str:
+    """When the bundle says that it does not know."""
+    lines = ["## When it does not know", ""]
+    if (conformal := spec.conformal) is not None:
+        own = ", ".join(conformal.groups) or "none"
+        lines.append(
+            f"- uncertain findings: split-conformal by region and class, error rate {conformal.alpha:g} where a site "
+            f"chooses none; regions with quantiles of their own: {own}"
+        )
+    if (outlier := spec.outlier) is not None:
+        lines.append(
+            f"- outliers: an image whose embedding is farther than {outlier.limit:.2f} from the training images' is "
+            f"not scored, and its study needs a human ({outlier.rule}, which is {outlier.held_back:.2f}; an ordinary "
+            "image is at about 1)"
+        )
+    if (region := spec.region) is not None:
+        lines.append(
+            f"- region head: names {region.told:.1%} of the held-back images with a probability of at least "
+            f"{region.sure:g}, {region.accuracy:.1%} of them right"
+        )
     return "\n".join(lines)
 
 

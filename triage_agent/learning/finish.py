@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from triage_agent.learning.card import model_card
 from triage_agent.learning.evaluate import EvaluationReport, few_threads, in_windows, summarise
 from triage_agent.learning.metrics import auroc
 from triage_agent.learning.mura import read_roots
 from triage_agent.learning.options import COMPACT
-from triage_agent.learning.thresholds import ABNORMAL_RULE, ALERT_RULE, calibrate
+from triage_agent.learning.reference import FittedReference, fit_reference, sample
+from triage_agent.learning.thresholds import calibrate
 from triage_agent.models.bundle import Bundle, BundleSpec, Thresholds, load_bundle, write_bundle
 from triage_agent.models.calibration import apply_platt
 from triage_agent.models.registry import REGISTRY
@@ -85,12 +87,20 @@ def finish(
     scorer = Scorer(draft, options.device)
     held = [material.images[int(index)] for index in material.reference]
     progress(f"calibrating on {len(held)} held-back images")
-    with few_threads(trained.encoder_spec.kind):
-        logits = np.array(in_windows(held, lambda displays: scorer.logits(displays).tolist(), _silent))
-    labels = np.array([float(image.label) for image in held])
-    calibration, thresholds = calibrate(logits, labels, recipe.alert_specificity)
-    judged = judge(held, apply_platt(logits, calibration), thresholds)
-    spec = spec.model_copy(update={"calibration": calibration, "thresholds": thresholds})
+    logits, embeddings = _examine(scorer, held)
+    found = calibrate(held, logits, recipe.targets)
+    regions = [image.anatomy for image in held]
+    judged = judge(held, apply_platt(logits, found.calibration, regions), found.thresholds)
+    reference = _reference(options, material, scorer, embeddings, progress)
+    spec = spec.model_copy(
+        update={
+            "calibration": found.calibration,
+            "thresholds": found.thresholds,
+            "conformal": found.conformal,
+            "outlier": reference.outlier,
+            "region": reference.region,
+        }
+    )
     reports = _measure(options, scorer, Bundle(draft.folder, spec), progress)
     metrics: dict[str, Any] = {
         "held_back": asdict(judged),
@@ -98,7 +108,45 @@ def finish(
     }
     spec = spec.model_copy(update={"metrics": metrics})
     card = model_card(spec, options, recipe, judged, reports, trained.histories)
-    return write_bundle(options.out, spec, trained.head_state, trained.encoder_state, card)
+    return write_bundle(options.out, spec, trained.head_state, trained.encoder_state, card, reference.state)
+
+
+def _examine(scorer: Scorer, images: Sequence[LabeledImage]) -> tuple[NDArray[np.float64], Tensor]:
+    """Logits [N] and embeddings [N, D] of images, a window at a time."""
+    logits, embeddings = [], []
+
+    def look(displays: list[NDArray[np.float32]]) -> list[float]:
+        one, other = scorer.examine(displays)
+        logits.append(one)
+        embeddings.append(other.float())
+        return [float(logit) for logit in one]
+
+    with few_threads(scorer.encoder_kind):
+        in_windows(images, look, _silent)
+    return np.concatenate(logits), torch.cat(embeddings)
+
+
+def _reference(
+    options: TrainOptions,
+    material: Material,
+    scorer: Scorer,
+    held_embeddings: Tensor,
+    progress: Callable[[str], None],
+) -> FittedReference:
+    """What the training images look like; every held-back image counts, also those that nothing is calibrated on."""
+    learnt = torch.cat([material.learn, material.extra])
+    chosen = [material.images[index] for index in sample(material.images, learnt, options.seed)]
+    progress(f"fitting the region head and the outlier limit on {len(chosen)} images")
+    held = [material.images[index] for index in material.reference.tolist()]
+    spare = [material.images[index] for index in material.spare.tolist()]
+    if spare:
+        held_embeddings = torch.cat([held_embeddings, _examine(scorer, spare)[1]])
+    return fit_reference(
+        _examine(scorer, chosen)[1],
+        [image.anatomy for image in chosen],
+        held_embeddings,
+        [image.anatomy for image in [*held, *spare]],
+    )
 
 
 def judge(images: Sequence[LabeledImage], probabilities: NDArray[np.float64], thresholds: Thresholds) -> HeldBack:
@@ -130,9 +178,9 @@ def _measure(
             continue
         images = read_roots([root], "valid")
         progress(f"measuring on {len(images)} valid images of {root.name}")
-        with few_threads(bundle.spec.encoder.kind):
-            logits = in_windows(images, lambda displays: scorer.logits(displays).tolist(), _silent)
-        probabilities = apply_platt(logits, bundle.spec.calibration).tolist()
+        logits, _ = _examine(scorer, images)
+        regions = [image.anatomy for image in images]
+        probabilities = apply_platt(logits, bundle.spec.calibration, regions).tolist()
         reports[root.name] = summarise(images, probabilities, bundle, data={"roots": [root.name], "split": "valid"})
     return reports
 
@@ -175,8 +223,6 @@ def _training_data(options: TrainOptions, recipe: Recipe, material: Material) ->
         "seed": options.seed,
         "unfreeze": options.unfreeze,
         "recipe": recipe.model_dump(mode="json"),
-        "abnormal_rule": ABNORMAL_RULE,
-        "alert_rule": ALERT_RULE.format(share=recipe.alert_specificity),
     }
 
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.learning.augment import Augmentation
+from triage_agent.learning.thresholds import Targets
+from triage_agent.models.conformal import ALPHAS, DEFAULT_ALPHA
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +52,8 @@ class Recipe(BaseModel):
         patience: epochs without a better AUROC on the held-back patients before stopping; 0 never stops early.
         calibrate_on: whose held-back images calibration and thresholds are set on: the first data set's, or all.
         alert_specificity: share of the normal held-back images that must stay below the alert threshold.
+        sensitivity, specificity: what the abnormal threshold must reach there; with neither, Youden's index sets it.
+        error_rate: of the conformal findings, where a site chooses none.
         balance: weigh abnormal images so that both classes count alike.
         stop_after: end after so many epochs, wherever the schedule is, to go on in another run; 0 runs to the end.
         bfloat16: run the forward pass in bfloat16.
@@ -79,9 +83,28 @@ class Recipe(BaseModel):
     stop_after: int = Field(default=0, ge=0)
     calibrate_on: Literal["first", "all"] = "first"
     alert_specificity: float = Field(default=0.95, gt=0, lt=1)
+    sensitivity: float | None = Field(default=None, gt=0, lt=1)
+    specificity: float | None = Field(default=None, gt=0, lt=1)
+    error_rate: float = Field(default=DEFAULT_ALPHA, ge=ALPHAS[0], le=ALPHAS[-1])
     balance: bool = True
     bfloat16: bool = True
     augmentation: Augmentation = Augmentation()
+
+    @property
+    def targets(self) -> Targets:
+        """What the thresholds and findings are asked for."""
+        return Targets(
+            sensitivity=self.sensitivity,
+            specificity=self.specificity,
+            alert_specificity=self.alert_specificity,
+            error_rate=self.error_rate,
+        )
+
+    @model_validator(mode="after")
+    def _asks_for_one_threshold(self) -> Self:
+        if self.sensitivity is not None and self.specificity is not None:
+            raise ValueError("give a sensitivity or a specificity: one threshold cannot be set by both")
+        return self
 
     @model_validator(mode="after")
     def _ends_with_whole_images(self) -> Self:

@@ -1,36 +1,112 @@
-"""From held-back logits to probabilities and thresholds."""
+"""From held-back logits to probabilities, thresholds and conformal quantiles."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from triage_agent.models.bundle import CalibrationSpec, Thresholds
+from triage_agent.learning.metrics import study_scores
+from triage_agent.models.bundle import CalibrationSpec, ConformalSpec, Thresholds
 from triage_agent.models.calibration import apply_platt, fit_platt
+from triage_agent.models.conformal import fit_conformal
+from triage_agent.models.spec import Line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-ABNORMAL_RULE = "the probability with the highest sensitivity + specificity (Youden) on the held-back images"
-ALERT_RULE = "the lowest probability that at least {share:.0%} of the normal held-back images stay below"
+    from triage_agent.learning.mura import LabeledImage
+
+YOUDEN_RULE = "the probability with the highest sensitivity + specificity (Youden) on the held-back images"
+SENSITIVITY_RULE = "the highest probability that at least {share:.0%} of the abnormal held-back images reach"
+SPECIFICITY_RULE = "the lowest probability that at least {share:.0%} of the normal held-back images stay below"
+LEAST = 20  # images of each class that a region must have for a line of its own
 
 
-def calibrate(
-    logits: NDArray[np.float64], labels: NDArray[np.float64], alert_specificity: float
-) -> tuple[CalibrationSpec, Thresholds]:
-    """Platt scaling and both thresholds from held-back images of the reference data.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """What a site asks of the thresholds.
+
+    Attributes:
+        sensitivity: share of abnormal images that must reach the abnormal threshold; None for no such wish.
+        specificity: share of normal images that must stay below it; with neither, Youden's index decides.
+        alert_specificity: share of normal images that must stay below the alert threshold.
+        error_rate: of the conformal findings.
+    """
+
+    sensitivity: float | None = None
+    specificity: float | None = None
+    alert_specificity: float = 0.95
+    error_rate: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """How a bundle turns logits into findings, all of it from held-back images."""
+
+    calibration: CalibrationSpec
+    thresholds: Thresholds
+    conformal: ConformalSpec
+
+
+def calibrate(images: Sequence[LabeledImage], logits: NDArray[np.float64], targets: Targets) -> Calibrated:
+    """Platt scaling by region, both thresholds, and conformal quantiles of studies, from held-back images.
 
     Args:
-        logits: [N], uncalibrated.
-        labels: [N] of 0 and 1, both present.
-        alert_specificity: share of normal images that must stay below the alert threshold.
+        images: held back from training, both classes present.
+        logits: one each, uncalibrated.
+        targets: what the site asks for.
     """
-    calibration = fit_platt(logits, labels)
-    probabilities = apply_platt(logits, calibration)
-    abnormal = youden_threshold(probabilities, labels)
-    alert = specificity_threshold(probabilities, labels, alert_specificity)
-    return calibration, Thresholds(abnormal=round(abnormal, 4), alert=round(max(alert, abnormal), 4))
+    labels = np.array([float(image.label) for image in images])
+    regions = [image.anatomy for image in images]
+    calibration = fit_by_region(logits, labels, regions)
+    probabilities = apply_platt(logits, calibration, regions)
+    rows = ((image.study, image.patient, image.anatomy, image.label) for image in images)
+    studies = study_scores(rows, probabilities.tolist())
+    conformal = fit_conformal(
+        np.array([study.probability for study in studies]),
+        np.array([float(study.label) for study in studies]),
+        [study.anatomy for study in studies],
+        targets.error_rate,
+    )
+    return Calibrated(calibration, set_thresholds(probabilities, labels, targets), conformal)
+
+
+def fit_by_region(logits: NDArray[np.float64], labels: NDArray[np.float64], regions: Sequence[str]) -> CalibrationSpec:
+    """One Platt line for all, and one for each region with enough images, pulled towards the common one."""
+    common = fit_platt(logits, labels)
+    homes = np.array(regions)
+    lines = {}
+    for region in sorted(set(regions)):
+        mine = homes == region
+        positives = labels[mine].sum()
+        if min(positives, mine.sum() - positives) < LEAST:
+            continue
+        own = fit_platt(common.a * logits[mine] + common.b, labels[mine])
+        lines[region] = Line(a=own.a * common.a, b=own.a * common.b + own.b)
+    return common.model_copy(update={"regions": lines if len(set(regions)) > 1 else {}})
+
+
+def set_thresholds(probabilities: NDArray[np.float64], labels: NDArray[np.float64], targets: Targets) -> Thresholds:
+    """Both thresholds and what they were chosen for; the alert threshold is never below the other."""
+    if targets.sensitivity is not None:
+        abnormal = sensitivity_threshold(probabilities, labels, targets.sensitivity)
+        rule = SENSITIVITY_RULE.format(share=targets.sensitivity)
+    elif targets.specificity is not None:
+        abnormal = specificity_threshold(probabilities, labels, targets.specificity)
+        rule = SPECIFICITY_RULE.format(share=targets.specificity)
+    else:
+        abnormal, rule = youden_threshold(probabilities, labels), YOUDEN_RULE
+    alert = specificity_threshold(probabilities, labels, targets.alert_specificity)
+    return Thresholds(
+        abnormal=round(abnormal, 4),
+        alert=round(max(alert, abnormal), 4),
+        abnormal_rule=rule,
+        alert_rule=SPECIFICITY_RULE.format(share=targets.alert_specificity),
+    )
 
 
 def youden_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
@@ -55,3 +131,8 @@ def specificity_threshold(probabilities: NDArray[np.float64], labels: NDArray[np
     above = normal[normal > normal[place]]
     upper = float(above[0]) if len(above) else 1.0
     return (float(normal[place]) + upper) / 2
+
+
+def sensitivity_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.float64], share: float) -> float:
+    """The highest cut that at least `share` of the abnormal images reach; at least 0."""
+    return 1 - specificity_threshold(1 - probabilities, 1 - labels, share)

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from triage_agent.domain.decision import ModelIdentity
-from triage_agent.domain.errors import BundleError
+from triage_agent.domain.errors import BundleError, ConfigurationError
+from triage_agent.models.conformal import bands
 from triage_agent.models.spec import (
     CARD_FILE,
     ENCODER_FILE,
     HEAD_FILE,
     IN_BUNDLE,
+    REFERENCE_FILE,
     BaseWeights,
     BundleSpec,
     CalibrationSpec,
@@ -82,9 +84,30 @@ class Bundle:
         return (self.folder / CARD_FILE).read_text(encoding="utf-8")
 
     @property
+    def reference_path(self) -> Path:
+        """The tensors of the outlier score and the region head."""
+        return self.folder / REFERENCE_FILE
+
+    @property
     def identity(self) -> ModelIdentity:
-        """What outputs say about the model."""
+        """What outputs say about the model, at the bundle's own error rate."""
+        return self.identity_at(None)
+
+    def identity_at(self, error_rate: float | None) -> ModelIdentity:
+        """The identity at the error rate that a site chose; None for the bundle's own, 0 for the threshold alone.
+
+        Raises:
+            ConfigurationError: the bundle has no such error rate.
+        """
+        conformal = self.spec.conformal
+        rate = (conformal.alpha if conformal else 0.0) if error_rate is None else error_rate
+        if rate and conformal is None:
+            raise ConfigurationError(
+                f"the bundle {self.spec.name} has no error rates", remedy="set model.error_rate to 0"
+            )
         return ModelIdentity(
+            error_rate=rate or None,
+            bands=bands(conformal, rate) if conformal and rate else {},
             name=self.spec.name,
             version=self.spec.version,
             digest=self.spec.digest,
@@ -127,6 +150,7 @@ def write_bundle(
     head_state: Mapping[str, Tensor],
     encoder_state: Mapping[str, Tensor] | None,
     model_card: str,
+    reference_state: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write a bundle under its final name only when it is whole; returns `out`.
 
@@ -138,6 +162,7 @@ def write_bundle(
         head_state: `Head.state_dict()`.
         encoder_state: `Encoder.state_dict()` where `spec.encoder.source` is "bundle", else None.
         model_card: Markdown.
+        reference_state: `learning.reference.fit_reference`'s, where the spec has an outlier limit or a region head.
 
     Raises:
         BundleError: the encoder's weights and its source contradict each other, or `out` is something else.
@@ -149,6 +174,8 @@ def write_bundle(
         _write_tensors(temporary / HEAD_FILE, head_state)
         if encoder_state is not None:
             _write_tensors(temporary / ENCODER_FILE, encoder_state)
+        if reference_state is not None:
+            _write_tensors(temporary / REFERENCE_FILE, reference_state)
         (temporary / CARD_FILE).write_text(model_card, encoding="utf-8")
         files = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
         _write_spec(temporary / SPEC_FILE, spec.model_copy(update={"files": files, "digest": ""}))
@@ -176,6 +203,7 @@ def _inspect(folder: Path) -> tuple[BundleSpec | None, list[str]]:
         return None, [f"{SPEC_FILE} is not a bundle description: {_one_line(error)}"]
     problems = [f"{SPEC_FILE} was changed: it does not match its own digest"] * (_digest(content) != spec.digest)
     required = {HEAD_FILE, CARD_FILE} | ({ENCODER_FILE} if spec.encoder.source == IN_BUNDLE else set())
+    required |= {REFERENCE_FILE} if spec.outlier or spec.region else set()
     problems += [f"{name} is not listed in {SPEC_FILE}" for name in sorted(required - set(spec.files))]
     problems += [problem for name, digest in spec.files.items() if (problem := _check_file(folder / name, digest))]
     present = {path.name for path in folder.iterdir()} - {SPEC_FILE}

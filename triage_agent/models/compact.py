@@ -27,11 +27,16 @@ DEFAULTS: dict[str, Any] = {
     "depths": [1, 1, 2, 2, 1],
     "pooling": "mean",
     "unshuffle": 1,
+    "window": None,
+    "unfold": False,
     "towers": 1,
     "mirror": True,
     "mean": 0.5,
     "std": 0.25,
 }
+
+
+_SHAPE = ("widths", "depths", "pooling", "unshuffle", "window", "unfold")  # what a tower may have of its own
 
 
 def fit_square(display: NDArray[np.float32], size: int) -> Tensor:
@@ -61,9 +66,14 @@ class Tower(nn.Module):
     image networks have, learnt more slowly on the same data. `unshuffle` folds squares of pixels into channels instead,
     which loses nothing and makes large images affordable (Shi et al. 2016).
 
+    A joint is nearly its own mirror image, and both its sides can be worn in the same way. Where `unfold` is set, the
+    network sees the left half and the mirrored right half one after the other, with the same weights, so that margins
+    always lie on the same side; means and maxima are taken over both (siamese halves, Tiulpin et al. 2018).
+
     Args:
-        config: `widths`, `depths`, `pooling`, `unshuffle`, and `size`: the side that inputs are resized to; None takes
-            them as they come.
+        config: `widths`, `depths`, `pooling`, `unshuffle`, `unfold`; `size`: the side that inputs are resized to, None
+            takes them as they come; and `window`: what part of the input is looked at, stretched over the whole
+            side, as left, top, right, bottom in shares of it; None for all.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -71,6 +81,8 @@ class Tower(nn.Module):
         widths, depths = [int(width) for width in config["widths"]], [int(depth) for depth in config["depths"]]
         folded = int(config["unshuffle"])
         self.size = config["size"]
+        self.window = tuple(map(float, config["window"])) if config["window"] else None
+        self.unfold = bool(config["unfold"])
         self.fold = nn.PixelUnshuffle(folded)
         self.max_pooled = config["pooling"] == "mean-max"
         self.embedding_dim = widths[-1] * (2 if self.max_pooled else 1)
@@ -83,16 +95,26 @@ class Tower(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map [B, 1, size, size] to [B, embedding_dim]."""
-        if self.size is not None and batch.shape[-1] != self.size:
-            sides = (int(self.size), int(self.size))
-            batch = functional.interpolate(batch, size=sides, mode="bilinear", antialias=True)
-        features = self.fold(batch).contiguous(memory_format=torch.channels_last)
-        for stage in self.stages:
-            features = stage(features)
+        features = self.features(batch)
         pooled: Tensor = features.mean((2, 3))
         if self.max_pooled:
             pooled = torch.cat([pooled, features.amax((2, 3))], dim=1)
         return pooled
+
+    def features(self, batch: Tensor) -> Tensor:
+        """Map [B, 1, size, size] to the last stage's [B, width, h, w]; unfolded halves lie side by side."""
+        side = int(self.size or batch.shape[-1])
+        if self.window is not None:
+            left, top, right, bottom = (round(share * batch.shape[-1]) for share in self.window)
+            batch = batch[:, :, top:bottom, left:right]
+        if batch.shape[-2:] != (side, side):
+            batch = functional.interpolate(batch, size=(side, side), mode="bilinear", antialias=True)
+        if self.unfold:
+            batch = torch.cat([batch[..., : side // 2], batch.flip(3)[..., : side // 2]])
+        features = self.fold(batch).contiguous(memory_format=torch.channels_last)
+        for stage in self.stages:
+            features = stage(features)
+        return torch.cat(features.chunk(2), dim=3) if self.unfold else features
 
 
 class CompactEncoder(Encoder):
@@ -101,8 +123,8 @@ class CompactEncoder(Encoder):
     Its configuration (`DEFAULTS` fills what is left out): `image_size`, `widths` and `depths` (channels and
     convolutions a stage), `pooling` ("mean", or "mean-max" for both side by side), `unshuffle` (see `Tower`), `towers`
     (how many networks of this shape stand side by side, or a list of what each has otherwise, its `size` among it),
-    `mirror` (in evaluation the embedding is the mean of the image's and its mirror image's), `mean` and `std` of the
-    input.
+    `window` and `unfold` (see `Tower`), `mirror` (in evaluation the embedding is the mean of the image's and its mirror
+    image's; an unfolded tower has seen both already), `mean` and `std` of the input.
     """
 
     kind: ClassVar[str] = "compact"
@@ -126,12 +148,14 @@ class CompactEncoder(Encoder):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map [B, 1, size, size] to [B, embedding_dim]."""
-        if self.training or not self.config["mirror"]:
-            return self._embed(batch)
-        return (self._embed(batch) + self._embed(batch.flip(3))) / 2
+        return torch.cat([self._embed(tower, batch) for tower in self._towers()], dim=1)
 
-    def _embed(self, images: Tensor) -> Tensor:
-        return torch.cat([tower(images) for tower in self.towers], dim=1)
+    def _embed(self, tower: Tower, images: Tensor) -> Tensor:
+        embedding: Tensor = tower(images)
+        if self.training or tower.unfold or not self.config["mirror"]:
+            return embedding
+        mirrored: Tensor = tower(images.flip(3))
+        return (embedding + mirrored) / 2
 
     def _towers(self) -> list[Tower]:
         return [tower for tower in self.towers if isinstance(tower, Tower)]
@@ -139,7 +163,7 @@ class CompactEncoder(Encoder):
 
 def tower_configs(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What each tower of a configuration is built from."""
-    base = {"size": None} | {name: config[name] for name in ("widths", "depths", "pooling", "unshuffle")}
+    base = {"size": None} | {name: config[name] for name in _SHAPE}
     towers = config["towers"]
     return [dict(base) for _ in range(towers)] if isinstance(towers, int) else [{**base, **tower} for tower in towers]
 

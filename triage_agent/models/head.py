@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from torch import Tensor, nn
 
 from triage_agent.domain.errors import BundleError
+from triage_agent.models.mixture import RegionMixture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +45,10 @@ def build_head(spec: HeadSpec, state: Mapping[str, Tensor] | None = None) -> Hea
     """
     if (spec.kind == "mlp") != bool(spec.hidden):
         raise BundleError(f"a {spec.kind} head with hidden widths {list(spec.hidden)}", remedy="mend the head's spec")
-    head = Head(spec)
+    if (spec.kind == "mixture") != bool(spec.regions):
+        raise BundleError(f"a {spec.kind} head with regions {list(spec.regions)}", remedy="mend the head's spec")
+    # A mixture is called like any head; it is only ever made by joining bundles, never trained as one.
+    head = cast("Head", RegionMixture(spec)) if spec.kind == "mixture" else Head(spec)
     if state is not None:
         try:
             head.load_state_dict({name: tensor.float() for name, tensor in state.items()})

@@ -21,12 +21,15 @@ class Placement:
     threads: int | None = None
     batch: int = 8
     encoder_source: str | None = None
+    error_rate: float | None = None
 
 
 def _local(ref: str, placement: Placement) -> ImageScorer:
     from triage_agent.models.scorer import load_scorer  # noqa: PLC0415 - brings torch
 
-    return load_scorer(ref, placement.device, placement.threads, placement.batch, placement.encoder_source)
+    return load_scorer(
+        ref, placement.device, placement.threads, placement.batch, placement.encoder_source, placement.error_rate
+    )
 
 
 REGISTRY: Mapping[str, Callable[[str, Placement], ImageScorer]] = MappingProxyType({"local": _local})

@@ -14,6 +14,7 @@ from triage_agent.models.bundle import Bundle, load_bundle
 from triage_agent.models.calibration import apply_platt
 from triage_agent.models.checkpoint import read_file
 from triage_agent.models.head import build_head
+from triage_agent.models.reference import Reference
 from triage_agent.models.registry import build_encoder
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Scorer:
         threads: int | None = None,
         batch: int = 8,
         encoder_source: str | None = None,
+        error_rate: float | None = None,
     ) -> None:
         """Build the model and move it to its device.
 
@@ -57,8 +59,10 @@ class Scorer:
             threads: for the CPU's arithmetic, in the whole process; None leaves them as they are.
             batch: images that go through a GPU together.
             encoder_source: where this site keeps the encoder's base weights, instead of where training found them.
+            error_rate: the share of wrong findings that the site allows; see `Bundle.identity_at`.
 
         Raises:
+            ConfigurationError: the bundle has no such error rate.
             BundleError: the weights are not there, do not fit, or the device is not there.
         """
         if threads is not None:
@@ -74,13 +78,20 @@ class Scorer:
         self._encoder = encoder.for_inference(self._device)
         head = build_head(bundle.spec.head, read_file(bundle.head_path))
         self._head = head.to(self._device).eval().requires_grad_(requires_grad=False)
+        self._reference = _reference(bundle)
+        self._identity = bundle.identity_at(error_rate)
         self._batch = batch if self._device.type == "cuda" else 1
         self._lock = threading.Lock()
 
     @property
     def identity(self) -> ModelIdentity:
         """The bundle behind the scores."""
-        return self._bundle.identity
+        return self._identity
+
+    @property
+    def encoder_kind(self) -> str:
+        """A key of `registry.REGISTRY`."""
+        return self._bundle.spec.encoder.kind
 
     @property
     def device(self) -> str:
@@ -98,28 +109,49 @@ class Scorer:
             UnreadableImageError: an image is empty, not two-dimensional, or has values that are not finite in [0, 1].
             ScoringError: the model gave a number that is not finite.
         """
-        stated = list(anatomies) or [None] * len(images)
+        logits, embeddings = self.examine(images)
+        seen: list[str | None] = [None] * len(logits)
+        strange = [0.0] * len(logits)
+        if self._reference is not None:
+            seen, strange = self._reference.regions(embeddings), self._reference.strangeness(embeddings).tolist()
+        stated = list(anatomies) or [None] * len(logits)
+        regions = [said or shown for said, shown in zip(stated, seen, strict=True)]
+        found = apply_platt(logits, self._bundle.spec.calibration, regions)
         return [
-            ImageScore(probability=float(apply_platt([logit], self._bundle.spec.calibration, [anatomy])[0]))
-            for logit, anatomy in zip(self.logits(images), stated, strict=True)
+            ImageScore(probability=float(probability), seen_anatomy=region, strangeness=distance)
+            for probability, region, distance in zip(found, seen, strange, strict=True)
         ]
 
     def logits(self, images: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
         """Uncalibrated logits [N]; arguments and errors as `score`."""
+        return self.examine(images)[0]
+
+    def examine(self, images: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float64], Tensor]:
+        """Uncalibrated logits [N] and embeddings [N, D], float64 on the CPU; arguments and errors as `score`."""
         checked = [_checked(image, position) for position, image in enumerate(images)]
         with self._lock, torch.inference_mode():
             parts = [self._run(checked[start : start + self._batch]) for start in range(0, len(checked), self._batch)]
-        logits = torch.cat(parts).numpy() if parts else np.zeros(0)
+        logits = torch.cat([part[0] for part in parts]).numpy() if parts else np.zeros(0)
         if not np.isfinite(logits).all():
             raise ScoringError("the model's output is not a finite number", remedy="verify the bundle and its encoder")
-        return logits
+        width = self._bundle.spec.head.input_dim
+        return logits, torch.cat([part[1] for part in parts]) if parts else torch.zeros(0, width)
 
-    def _run(self, images: Sequence[NDArray[np.float32]]) -> Tensor:
+    def _run(self, images: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
         tensors = [self._encoder.preprocess(image) for image in images]
         filled = tensors + tensors[-1:] * (self._batch - len(tensors))
         embedding = self._encoder(torch.stack(filled).to(self._device))
-        logits: Tensor = self._head(embedding)[: len(tensors)]
-        return logits.to("cpu", torch.float64)
+        logits: Tensor = self._head(embedding)
+        count = len(tensors)
+        return logits[:count].to("cpu", torch.float64), embedding[:count].to("cpu", torch.float64)
+
+
+def _reference(bundle: Bundle) -> Reference | None:
+    spec = bundle.spec
+    if spec.outlier is None and spec.region is None:
+        return None
+    state = read_file(bundle.reference_path)
+    return Reference(state, input_dim=spec.head.input_dim, outlier=spec.outlier, region=spec.region)
 
 
 def load_scorer(
@@ -128,9 +160,10 @@ def load_scorer(
     threads: int | None = None,
     batch: int = 8,
     encoder_source: str | None = None,
+    error_rate: float | None = None,
 ) -> Scorer:
     """A scorer for a bundle's folder or "embedded"; arguments and errors as `load_bundle` and `Scorer`."""
-    return Scorer(load_bundle(ref), device, threads, batch, encoder_source)
+    return Scorer(load_bundle(ref), device, threads, batch, encoder_source, error_rate)
 
 
 def _device(name: str) -> torch.device:

@@ -55,11 +55,15 @@ class EncoderSpec(_Strict):
 
 
 class HeadSpec(_Strict):
-    """The classifier on the embedding: `hidden` widths from first to last, none for a linear head."""
+    """The classifier on the embedding: `hidden` widths from first to last, none for a linear head.
 
-    kind: Literal["mlp", "linear"]
+    `regions` are those of a "mixture" head, which has a line for each.
+    """
+
+    kind: Literal["mlp", "linear", "mixture"]
     input_dim: int = Field(gt=0)
     hidden: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    regions: tuple[Name, ...] = ()
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 

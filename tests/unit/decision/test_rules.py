@@ -74,6 +74,11 @@ def test_a_condition_holds_when_every_part_that_is_given_holds(condition, findin
     ("finding", "priority", "category"),
     [(ABNORMAL, Priority.URGENT, "2"), (UNCERTAIN, Priority.ROUTINE, None), (NORMAL, Priority.ROUTINE, None)],
 )
-def test_the_default_policy_raises_abnormal_studies_only(finding, priority, category):
-    fired = DEFAULT_POLICY.match(finding, 0.5, None)
+def test_the_default_policy_raises_no_study_below_the_threshold_that_is_not_abnormal(finding, priority, category):
+    fired = DEFAULT_POLICY.match(finding, 0.5, None, above_threshold=finding is ABNORMAL)
     assert (fired.name, fired.priority, fired.acr_category) == (finding.value, priority, category)
+
+
+def test_the_default_policy_raises_an_uncertain_study_that_would_else_be_called_abnormal():
+    fired = DEFAULT_POLICY.match(UNCERTAIN, 0.6, None, above_threshold=True)
+    assert (fired.name, fired.priority) == ("uncertain_above_threshold", Priority.URGENT)

@@ -13,8 +13,9 @@ from triage_agent.learning.network import UNKNOWN, MovingAverage, Network, loss_
 from triage_agent.learning.pixels import at_size, input_scale, load_pixels
 from triage_agent.learning.recipe import COMPACT, CONTINUED, FINE_TUNED, FROZEN, recipe_for
 from triage_agent.learning.split import split_patients
-from triage_agent.learning.thresholds import calibrate, specificity_threshold, youden_threshold
+from triage_agent.learning.thresholds import Targets, set_thresholds, specificity_threshold, youden_threshold
 from triage_agent.models.bundle import HeadSpec
+from triage_agent.models.calibration import sigmoid
 from triage_agent.models.compact import CompactEncoder, fit_square, joined
 
 TINY = {"image_size": 32, "widths": [4, 8], "depths": [1, 1]}
@@ -208,7 +209,8 @@ def test_the_alert_cut_leaves_the_asked_share_of_normals_below():
 def test_alert_is_never_below_abnormal():
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, 200).astype(float)
-    thresholds = calibrate(labels * 4 + generator.normal(size=200), labels, 0.5)[1]
+    probabilities = sigmoid(labels * 4 + generator.normal(size=200))
+    thresholds = set_thresholds(probabilities, labels, Targets(alert_specificity=0.5))
     assert thresholds.alert >= thresholds.abnormal
 
 

@@ -42,7 +42,8 @@ class FakeScorer:
         self.batches.append(widths)
         if missing := set(widths) - self.probabilities.keys():
             raise RuntimeError(f"Doe^Jane crashed it: {missing}")
-        return [ImageScore(probability=self.probabilities[width]) for width in widths]
+        known = [self.probabilities[width] for width in widths]
+        return [one if isinstance(one, ImageScore) else ImageScore(probability=one) for one in known]
 
 
 class Told:
@@ -97,7 +98,7 @@ class Ward:
 
     def receive(self, *, columns=64, study=STUDY, broken=False, **elements):
         """An image of so many columns comes; returns its SOP Instance UID."""
-        data_set = dx(StudyInstanceUID=study, BodyPartExamined="KNEE", **elements)
+        data_set = dx(**{"StudyInstanceUID": study, "BodyPartExamined": "KNEE"} | elements)
         pixels = np.linspace(0, 4095, SIDE * columns).reshape(SIDE, columns).astype(np.uint16)
         data_set.SamplesPerPixel, data_set.PhotometricInterpretation = 1, "MONOCHROME2"
         data_set.Rows, data_set.Columns, data_set.PixelRepresentation = SIDE, columns, 0
