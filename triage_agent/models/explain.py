@@ -158,8 +158,13 @@ def feature_stages(encoder: Encoder) -> list[tuple[nn.Module, nn.Module]]:
     """The networks that look at the image, each with the last stage of it whose output still has places.
 
     A new convolutional encoder needs no entry: the last of its `blocks()` is taken.
+
+    Raises:
+        ExplanationError: a tower sees the image in another geometry; a map in the wrong place is worse than none.
     """
     if isinstance(encoder, CompactEncoder):
+        if any(tower.window is not None or tower.unfold for tower in encoder._towers()):  # noqa: SLF001
+            raise ExplanationError("a tower looks at a window or unfolds it, and its places are not mapped back")
         return [(tower, tower.get_submodule(f"stages.{len(tower.stages) - 1}")) for tower in encoder._towers()]  # noqa: SLF001
     tower = getattr(encoder, "tower", None)
     stage = getattr(tower, "post_layernorm", None) or encoder.blocks()[-1]

@@ -281,3 +281,10 @@ def test_a_bundle_s_explainer_gives_the_bundle_s_logit_and_probability():
     scorer, display = load_scorer("embedded", "cpu"), noise(96, 80)
     assert explainer.logit(display) == pytest.approx(float(scorer.logits([display])[0]), rel=1e-5)
     assert explainer.probability(display) == pytest.approx(scorer.score([display])[0].probability, rel=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{"unfold": True}, {"window": [0.2, 0.2, 0.8, 0.8]}])
+def test_a_tower_that_sees_another_geometry_has_no_map_rather_than_a_misplaced_one(changes):
+    encoder = compact(**changes)
+    with pytest.raises(ExplanationError, match="window"):
+        gradient_map(encoder, head_of(encoder), noise())
