@@ -6,7 +6,7 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 
 from triage_agent import __version__
-from triage_agent.cli import database, demo, learning, scoring, serving, worklist
+from triage_agent.cli import database, demo, explaining, learning, scoring, serving, worklist
 from triage_agent.cli.options import stderr
 from triage_agent.domain.errors import ConfigurationError, TriageError
 
@@ -44,6 +44,7 @@ app.command()(demo.demo)
 app.command()(serving.serve)
 app.command()(serving.check)
 app.command()(scoring.triage)
+app.command()(explaining.explain)
 app.command("worklist")(worklist.worklist)
 app.command()(worklist.study)
 app.command()(worklist.retry)

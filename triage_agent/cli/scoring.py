@@ -31,7 +31,7 @@ _SHORT = 60  # characters
 
 
 @dataclass(frozen=True)
-class _File:
+class DicomFile:
     """A DICOM file named on the command line, with what its header says."""
 
     path: Path
@@ -39,10 +39,12 @@ class _File:
 
     @property
     def study_uid(self) -> str:
+        """The study's UID, or a stand-in that says where it is missing."""
         return str(self.header.get("StudyInstanceUID", "")) or f"unknown ({self.path.name})"
 
     @property
     def instance_uid(self) -> str:
+        """The SOP Instance UID, or the path where it is missing."""
         return str(self.header.get("SOPInstanceUID", "")) or str(self.path)
 
 
@@ -51,7 +53,7 @@ class _Result:
     """A study's decision, what it was made of, and where its report lies."""
 
     decision: Decision
-    members: Sequence[_File]
+    members: Sequence[DicomFile]
     assessments: Sequence[Assessment]
     report: Path | None
 
@@ -71,12 +73,12 @@ def triage(
     from triage_agent.results.header import name_several_patients
 
     settings = load_settings(config)
-    files = list(_dicom_files(paths))
+    files = list(dicom_files(paths))
     if not files:
         raise TriageError("no DICOM file there", remedy="name DICOM files (Part 10) or folders that hold some")
     scorer = build_scorer(settings, bundle)
     policy = build_policy(settings)
-    studies: dict[str, list[_File]] = defaultdict(list)
+    studies: dict[str, list[DicomFile]] = defaultdict(list)
     for file in files:
         studies[file.study_uid].append(file)
     results, reported = [], True
@@ -100,7 +102,7 @@ def triage(
         raise typer.Exit(1)
 
 
-def _dicom_files(paths: Sequence[Path]) -> Iterator[_File]:
+def dicom_files(paths: Sequence[Path]) -> Iterator[DicomFile]:
     """Every readable DICOM file; what is none is named on stderr, and skipped silently only inside folders."""
     from triage_agent.imaging.load import read_headers
 
@@ -113,10 +115,10 @@ def _dicom_files(paths: Sequence[Path]) -> Iterator[_File]:
                     tell(f"{path}: {error}")
                 continue
             if "SOPClassUID" in header and path.name != "DICOMDIR":
-                yield _File(path, header)
+                yield DicomFile(path, header)
 
 
-def _assess(members: Sequence[_File], scorer: "ImageScorer", advance: Callable[[int], None]) -> list[Assessment]:
+def _assess(members: Sequence[DicomFile], scorer: "ImageScorer", advance: Callable[[int], None]) -> list[Assessment]:
     from triage_agent.pipeline import load_instance, score_loaded
 
     assessments: list[Assessment] = []
@@ -128,7 +130,7 @@ def _assess(members: Sequence[_File], scorer: "ImageScorer", advance: Callable[[
     return assessments
 
 
-def _as_claimed(uid: str, members: Sequence[_File]) -> ClaimedStudy:
+def _as_claimed(uid: str, members: Sequence[DicomFile]) -> ClaimedStudy:
     """The files of a study as the worklist would hand them to a worker."""
     now = datetime.now(UTC)
     return ClaimedStudy(
@@ -158,7 +160,7 @@ def _series_uid(study_uid: str, header: Dataset) -> str:
 def _write_sr(
     folder: Path,
     decision: Decision,
-    members: Sequence[_File],
+    members: Sequence[DicomFile],
     assessments: Sequence[Assessment],
     institution: str,
 ) -> Path | None:
