@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from math import isqrt
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torch.nn import functional
 from triage_agent.domain.errors import TriageError
 from triage_agent.models.calibration import apply_platt
 from triage_agent.models.checkpoint import read_file
-from triage_agent.models.compact import CompactEncoder
+from triage_agent.models.compact import CompactEncoder, Tower
 from triage_agent.models.head import build_head
 from triage_agent.models.registry import build_encoder
 from triage_agent.models.rollout import attention_layers, last_block_relevance, rolled_out
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from triage_agent.models.bundle import Bundle
     from triage_agent.models.encoder import Encoder
 
+_CANVAS = 64  # cells a side on which the map of a tower with a window is laid out
 _MAP_NDIM = 4  # [B, C, H, W], against [B, T, D] of tokens
 
 
@@ -158,13 +159,8 @@ def feature_stages(encoder: Encoder) -> list[tuple[nn.Module, nn.Module]]:
     """The networks that look at the image, each with the last stage of it whose output still has places.
 
     A new convolutional encoder needs no entry: the last of its `blocks()` is taken.
-
-    Raises:
-        ExplanationError: a tower sees the image in another geometry; a map in the wrong place is worse than none.
     """
     if isinstance(encoder, CompactEncoder):
-        if any(tower.window is not None or tower.unfold for tower in encoder._towers()):  # noqa: SLF001
-            raise ExplanationError("a tower looks at a window or unfolds it, and its places are not mapped back")
         return [(tower, tower.get_submodule(f"stages.{len(tower.stages) - 1}")) for tower in encoder._towers()]  # noqa: SLF001
     tower = getattr(encoder, "tower", None)
     stage = getattr(tower, "post_layernorm", None) or encoder.blocks()[-1]
@@ -173,20 +169,55 @@ def feature_stages(encoder: Encoder) -> list[tuple[nn.Module, nn.Module]]:
 
 def gradient_cells(encoder: Encoder, head: nn.Module, batch: Tensor) -> Tensor:
     """Signed shares of the logit of one image by place, [h, w] over the encoder's square input; see `gradient_map`."""
-    seen: list[tuple[Tensor, bool]] = []
+    seen: list[_Seen] = []
     with ExitStack() as hooks, torch.enable_grad():
         for network, stage in feature_stages(encoder):
             for handle in _watch(network, stage, batch, seen):
                 hooks.callback(handle.remove)
         logit = head(encoder(batch)).sum()
-        gradients = torch.autograd.grad(logit, [features for features, _ in seen])
-    parts = [_shares(features.detach(), slope) for (features, _), slope in zip(seen, gradients, strict=True)]
+        gradients = torch.autograd.grad(logit, [one.features for one in seen])
+    parts = [_laid_out(one, slope) for one, slope in zip(seen, gradients, strict=True)]
     side = max(part.shape[-1] for part in parts)
     whole = torch.zeros(side, side)
-    for part, (_, mirrored) in zip(parts, seen, strict=True):
-        sized = functional.interpolate(part[None, None], size=(side, side), mode="bilinear")[0, 0]
-        whole += sized.flip(1) if mirrored else sized
+    for part, one in zip(parts, seen, strict=True):
+        sized = _sized(part, side, side)
+        whole += sized.flip(1) if one.mirrored else sized
     return whole
+
+
+class _Seen(NamedTuple):
+    """What a network's last stage gave for an image, as a leaf; and whether it was shown the mirror image."""
+
+    network: nn.Module
+    features: Tensor
+    mirrored: bool
+
+
+def _laid_out(seen: _Seen, gradient: Tensor) -> Tensor:
+    """Shares of the logit over the network's square input, [s, s], where a tower may have looked at a part of it.
+
+    An unfolded tower's second half is mirrored back to its side; a window's shares go to its place, zeros around it.
+    """
+    features, tower = seen.features.detach(), seen.network
+    if not isinstance(tower, Tower):
+        return _shares(features, gradient)
+    if tower.unfold:
+        halves = [_shares(features[half : half + 1], gradient[half : half + 1]) for half in range(2)]
+        part = torch.cat([halves[0], halves[1].flip(1)], dim=1)
+    else:
+        part = _shares(features, gradient)
+    if tower.window is None:
+        return part if part.shape[0] == part.shape[1] else _sized(part, part.shape[0], part.shape[0])
+    left, top, right, bottom = (round(share * _CANVAS) for share in tower.window)
+    square = torch.zeros(_CANVAS, _CANVAS)
+    square[top:bottom, left:right] = _sized(part, bottom - top, right - left)
+    return square
+
+
+def _sized(part: Tensor, height: int, width: int) -> Tensor:
+    """Resized so that the sum stays: shares of a coarse map are spread over more cells."""
+    sized = functional.interpolate(part[None, None], size=(height, width), mode="bilinear")[0, 0]
+    return sized * (part.numel() / sized.numel())
 
 
 @contextmanager
@@ -204,7 +235,7 @@ def undisturbed(*modules: nn.Module) -> Iterator[None]:
 
 
 def _watch(
-    network: nn.Module, stage: nn.Module, batch: Tensor, seen: list[tuple[Tensor, bool]]
+    network: nn.Module, stage: nn.Module, batch: Tensor, seen: list[_Seen]
 ) -> list[torch.utils.hooks.RemovableHandle]:
     """Hooks that put each of the stage's outputs into `seen` as a leaf, and whether it is of the mirror image.
 
@@ -218,7 +249,7 @@ def _watch(
 
     def leave(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         leaf = output.detach().requires_grad_()
-        seen.append((leaf, mirrored))
+        seen.append(_Seen(network, leaf, mirrored))
         return leaf
 
     return [network.register_forward_pre_hook(enter), stage.register_forward_hook(leave)]

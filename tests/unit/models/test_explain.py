@@ -283,8 +283,20 @@ def test_a_bundle_s_explainer_gives_the_bundle_s_logit_and_probability():
     assert explainer.probability(display) == pytest.approx(scorer.score([display])[0].probability, rel=1e-5)
 
 
-@pytest.mark.parametrize("changes", [{"unfold": True}, {"window": [0.2, 0.2, 0.8, 0.8]}])
-def test_a_tower_that_sees_another_geometry_has_no_map_rather_than_a_misplaced_one(changes):
-    encoder = compact(**changes)
-    with pytest.raises(ExplanationError, match="window"):
-        gradient_map(encoder, head_of(encoder), noise())
+def test_the_map_of_a_window_lies_in_the_window():
+    encoder = compact(window=[0.25, 0.5, 0.75, 0.75])
+    found = gradient_map(encoder, head_of(encoder), noise(128, 128))
+    assert found.max() == 1
+    assert not found[:62].any()
+    assert not found[98:].any()
+    assert not found[:, :30].any()
+    assert not found[:, 98:].any()
+
+
+def test_an_unfolded_tower_explains_each_half_where_it_lies():
+    encoder = compact(unfold=True)
+    head, display = head_of(encoder), noise(64, 64)
+    found = gradient_map(encoder, head, display)
+    mirrored = gradient_map(encoder, head, np.ascontiguousarray(display[:, ::-1]))
+    assert mirrored[:, ::-1] == pytest.approx(found, abs=1e-5)
+    assert found[:, ::-1] != pytest.approx(found, abs=0.1)
