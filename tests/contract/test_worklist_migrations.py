@@ -5,6 +5,7 @@ import json
 import pytest
 from alembic import command
 from sqlalchemy import bindparam, inspect, text
+from sqlalchemy.exc import IntegrityError
 from support.story import MODEL, SHADOW, STUDY, T0, in_shadow, scored, shadow_result
 
 from triage_agent.domain.study import Assessment
@@ -16,22 +17,64 @@ pytestmark = pytest.mark.parametrize(
     "empty_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.external)], indirect=True
 )
 
+_AT = {"received_at", "first_received_at", "last_received_at", "decided_at", "assessed_at"}
 _MODEL = {"name": "knees", "version": "1.2", "digest": "d" * 64, "anatomies": ["XR_KNEE"], "threshold": 0.5}
-_ROWS_OF_0001 = (
-    "INSERT INTO studies (study_instance_uid, status, revision, priority, priority_at_arrival, instances, received_at, "
-    "first_received_at, last_received_at, asked, attempts, finding, probability, reasons, decided_at) "
-    f"VALUES ('{STUDY}', 'decided', 1, 1, 0, 2, :at, :at, :at, 0, 1, 'abnormal', 0.8, '[\"why\"]', :at)",
-    *(
-        "INSERT INTO instances (sop_instance_uid, study_instance_uid, revision, series_instance_uid, sop_class_uid, "
-        "transfer_syntax_uid, path, sha256, size, source, received_at, attempts, outcome, probability, reason, "
-        "anatomy, bundle_digest, assessed_at) "
-        f"VALUES ('{STUDY}.{number}', '{STUDY}', 1, '1.2.9', '1.2.8', '1.2.7', 'a.dcm', 'a', 9, 'PACS', :at, 0, {end}, :at)"
-        for number, end in ((1, f"'scored', 0.8, '', 'XR_KNEE', '{'d' * 64}'"), (2, "'failed', NULL, 'torn', NULL, ''"))
-    ),
-    "INSERT INTO decisions (study_instance_uid, revision, event, finding, probability, priority, rule, reasons, "
-    "status_reason, anatomy, model, decided_by, decided_at) "
-    f"VALUES ('{STUDY}', 1, 'decided', 'abnormal', 0.8, 1, 'abnormal', '[]', '', 'XR_KNEE', :model, 'w1', :at)",
-)
+_STUDY_OF_0001 = {
+    "study_instance_uid": STUDY,
+    "status": "decided",
+    "revision": 1,
+    "priority": 1,
+    "priority_at_arrival": 0,
+    "instances": 2,
+    "received_at": T0,
+    "first_received_at": T0,
+    "last_received_at": T0,
+    "asked": 0,
+    "attempts": 1,
+    "finding": "abnormal",
+    "probability": 0.8,
+    "reasons": '["why"]',
+    "decided_at": T0,
+}
+_IMAGE_OF_0001 = {
+    "study_instance_uid": STUDY,
+    "revision": 1,
+    "series_instance_uid": "1.2.9",
+    "sop_class_uid": "1.2.8",
+    "transfer_syntax_uid": "1.2.7",
+    "path": "a.dcm",
+    "sha256": "a",
+    "size": 9,
+    "source": "PACS",
+    "received_at": T0,
+    "attempts": 0,
+    "assessed_at": T0,
+}
+_SCORED = {"outcome": "scored", "probability": 0.8, "reason": "", "anatomy": "XR_KNEE", "bundle_digest": "d" * 64}
+_FAILED = {"outcome": "failed", "reason": "torn", "bundle_digest": ""}
+_DECISION_OF_0001 = {
+    "study_instance_uid": STUDY,
+    "revision": 1,
+    "event": "decided",
+    "finding": "abnormal",
+    "probability": 0.8,
+    "priority": 1,
+    "rule": "abnormal",
+    "reasons": "[]",
+    "status_reason": "",
+    "anatomy": "XR_KNEE",
+    "model": json.dumps(_MODEL),
+    "decided_by": "w1",
+    "decided_at": T0,
+}
+
+
+def insert(connection, table, values):
+    """A row as the first version wrote it; the tables of this one have columns that it did not know."""
+    names = ", ".join(f":{name}" for name in values)
+    statement = f"INSERT INTO {table} ({names.replace(':', '')}) VALUES ({names})"  # noqa: S608, literal
+    times = [bindparam(name, type_=UtcDateTime()) for name in values if name in _AT]
+    connection.execute(text(statement).bindparams(*times), values)
 
 
 def at_revision(url, revision, move=command.upgrade):
@@ -62,10 +105,10 @@ def old_url(empty_url):
     at_revision(empty_url, "0001")
     engine = open_engine(empty_url)
     with engine.begin() as connection:
-        for statement in _ROWS_OF_0001:
-            as_kept = text(statement).bindparams(bindparam("at", type_=UtcDateTime()))
-            given = {"at": T0, "model": json.dumps(_MODEL)}
-            connection.execute(as_kept, {name: given[name] for name in as_kept.compile().params})
+        insert(connection, "studies", _STUDY_OF_0001)
+        insert(connection, "instances", {"sop_instance_uid": f"{STUDY}.1", **_IMAGE_OF_0001, **_SCORED})
+        insert(connection, "instances", {"sop_instance_uid": f"{STUDY}.2", **_IMAGE_OF_0001, **_FAILED})
+        insert(connection, "decisions", _DECISION_OF_0001)
     engine.dispose()
     return empty_url
 
@@ -103,7 +146,7 @@ def test_a_decision_of_the_first_version_can_be_compared(upgraded):
 
 def test_the_database_still_refuses_to_lower_a_priority(upgraded, old_url):
     engine = open_engine(old_url)
-    with pytest.raises(Exception, match="never lowered"), engine.begin() as connection:
+    with pytest.raises(IntegrityError, match="never lowered"), engine.begin() as connection:
         connection.execute(text("UPDATE studies SET priority = 0"))
     engine.dispose()
 

@@ -10,7 +10,20 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from support.story import LEASE, REPORT, RULE, T0, decision, failed, flag, in_shadow, received, scored, shadow_result, shipment
+from support.story import (
+    LEASE,
+    REPORT,
+    RULE,
+    T0,
+    decision,
+    failed,
+    flag,
+    in_shadow,
+    received,
+    scored,
+    shadow_result,
+    shipment,
+)
 
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Priority
 from triage_agent.worklist import MemoryWorklist, SqlWorklist, open_engine

@@ -52,7 +52,9 @@ def comparisons(session: Session, since: datetime) -> Sequence[Comparison]:
     """See `Worklist.comparisons`; the index `ix_decisions_shadow` has this order."""
     row = DecisionRow
     statement = (
-        select(row.study_instance_uid, row.revision, row.anatomy, row.decided_at, row.probability, row.model, row.shadow)
+        select(
+            row.study_instance_uid, row.revision, row.anatomy, row.decided_at, row.probability, row.model, row.shadow
+        )
         .where(row.shadow.is_not(None), row.decided_at >= since)
         .order_by(row.decided_at, row.study_instance_uid, row.revision)
     )

@@ -215,7 +215,6 @@ class StudyEntry:
             delivered_at=None,
         )
 
-
     @property
     def last_shadow(self) -> ShadowResult | None:
         """What the shadow bundle says of the last decision."""
