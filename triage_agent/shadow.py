@@ -83,9 +83,9 @@ class Shadow:
         with structlog.contextvars.bound_contextvars(study_instance_uid=claimed.study_instance_uid):
             try:
                 agrees = self._compare(claimed, decision, assessments)
-            except (WorklistUnavailableError, _StoppedError) as error:
-                if isinstance(error, _StoppedError):
-                    return False
+            except _StoppedError:
+                return False
+            except WorklistUnavailableError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever the shadow does, it costs its own opinion only
                 log.warning("shadow_failed", error=type(error).__name__)  # its words may quote a patient's
