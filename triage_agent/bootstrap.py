@@ -1,4 +1,4 @@
-"""The one place that reads settings and wires ports to adapters."""
+"""A running agent: its parts, started in order and ended in reverse; `builders` makes them from the settings."""
 
 import os
 import socket
@@ -14,11 +14,19 @@ from typing import TYPE_CHECKING
 import structlog
 
 from triage_agent import __version__
-from triage_agent.decision.rules import DEFAULT_POLICY, Condition, Policy, Rule
+from triage_agent.builders import (
+    build_peers,
+    build_policy,
+    build_scorer,
+    build_shadow,
+    build_spool,
+    build_transports,
+    open_worklist,
+)
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.decision import Route
 from triage_agent.domain.errors import BundleError, ConfigurationError, TriageError, WorklistUnavailableError
-from triage_agent.domain.ports import ImageScorer, StudyCounter, Transport, Worklist
+from triage_agent.domain.ports import ImageScorer, StudyCounter, Worklist
 from triage_agent.domain.vocabulary import AuditAction, Finding, Outcome
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
@@ -26,9 +34,21 @@ from triage_agent.worker import Loop, Loops, Worker
 
 if TYPE_CHECKING:
     from triage_agent.delivery.sender import Sender
-    from triage_agent.dimse.peers import Peer
     from triage_agent.intake.receiver import Received
-    from triage_agent.intake.spool import Spool
+    from triage_agent.shadow import Shadow
+
+__all__ = [
+    "Agent",
+    "build_agent",
+    "build_peers",
+    "build_policy",
+    "build_scorer",
+    "build_shadow",
+    "build_spool",
+    "build_transports",
+    "open_worklist",
+    "utc_now",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -50,115 +70,6 @@ class Agent:
     metrics: Metrics
 
 
-def open_worklist(settings: Settings) -> Worklist:
-    """The worklist as it is; nothing is migrated.
-
-    Raises:
-        WorklistUnavailableError: the database is away, was not made yet, or has other tables than this version needs.
-    """
-    from triage_agent.worklist.engine import open_engine
-    from triage_agent.worklist.repository import SqlWorklist
-
-    worklist = SqlWorklist(open_engine(settings.database_url, create=False))
-    worklist.ping()
-    return worklist
-
-
-def build_policy(settings: Settings) -> Policy:
-    """The site's rules, or the built-in ones where it has none.
-
-    Raises:
-        ConfigurationError: a rule cannot be used.
-    """
-    if not settings.policy.rules:
-        return DEFAULT_POLICY
-    return Policy(
-        rules=tuple(
-            Rule(
-                name=rule.name,
-                when=Condition(
-                    finding=rule.when.finding,
-                    min_probability=rule.when.min_probability,
-                    max_probability=rule.when.max_probability,
-                    anatomies=rule.when.anatomies,
-                    above_threshold=rule.when.above_threshold,
-                ),
-                priority=rule.priority,
-                acr_category=rule.acr_category,
-            )
-            for rule in settings.policy.rules
-        )
-    )
-
-
-def build_scorer(settings: Settings, bundle: str | None = None) -> ImageScorer:
-    """The scorer of `bundle`, else of the configured one, on the configured runner and device.
-
-    Raises:
-        BundleError: the bundle cannot be loaded.
-        ConfigurationError: the packages that score are not installed.
-    """
-    from triage_agent.domain.errors import MissingPackageError
-    from triage_agent.models import runner
-    from triage_agent.models.bundle import EMBEDDED
-
-    model, ref = settings.model, bundle or settings.model.bundle
-    # The embedded network takes 30 ms an image with one thread; that leaves the other cores to whoever receives.
-    threads = model.threads or (1 if ref == EMBEDDED else None)
-    placement = runner.Placement(
-        device=model.device,
-        threads=threads,
-        batch=model.batch,
-        encoder_source=model.encoder,
-        error_rate=model.error_rate,
-    )
-    try:
-        return runner.start(model.runner, ref, placement)
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(error.name or "a package", extra="gpu") from None
-
-
-def build_peers(settings: Settings) -> "dict[str, Peer]":
-    """The DICOM peers by name."""
-    from triage_agent.dimse.peers import Peer
-
-    return {
-        peer.name: Peer(name=peer.name, ae_title=peer.ae_title, host=peer.host, port=peer.port, may=frozenset(peer.may))
-        for peer in settings.dicom.peers
-    }
-
-
-def build_transports(settings: Settings) -> dict[str, Transport]:
-    """A way to each peer, by its name: DIMSE for DICOM peers, MLLP for HL7 ones."""
-    from triage_agent.delivery.endpoint import Endpoint
-    from triage_agent.delivery.registry import REGISTRY
-
-    transports = {
-        peer.name: REGISTRY["dimse"](
-            Endpoint(
-                host=peer.host,
-                port=peer.port,
-                ae_title=peer.ae_title,
-                calling_ae_title=settings.dicom.ae_title,
-                answer_seconds=settings.dicom.timeout_seconds,
-            )
-        )
-        for peer in settings.dicom.peers
-    }
-    for peer in settings.hl7.peers:
-        transports[peer.name] = REGISTRY["mllp"](
-            Endpoint(host=peer.host, port=peer.port, answer_seconds=peer.timeout_seconds)
-        )
-    return transports
-
-
-def build_spool(settings: Settings) -> "Spool":
-    """The folder that received instances are kept in."""
-    from triage_agent.intake.spool import Spool
-
-    return Spool(settings.data_dir / "spool", settings.storage.low_water_percent)
-
-
 @contextmanager
 def build_agent(settings: Settings, role: str) -> Iterator[Agent]:
     """Start the agent in a role (all, listener, worker, web); its parts stop in reverse order at the end of the block.
@@ -170,11 +81,11 @@ def build_agent(settings: Settings, role: str) -> Iterator[Agent]:
         start = _Start(settings, stack)
         start.probes()
         works = role in {"all", "worker"}
-        scorer = start.model() if works else None  # before anything is received that could then not be scored
+        models = start.models() if works else None  # before anything is received that could then not be scored
         if role in {"all", "listener"}:
             start.listener()
-        if scorer is not None:
-            start.worker(scorer)
+        if models is not None:
+            start.worker(*models)
         start.finish(role)
         yield Agent(start.worklist, start.metrics)
 
@@ -247,15 +158,19 @@ class _Start:
         self._stack.callback(server.stop, _DRAIN_SECONDS)
         self._checks["disk"] = spool.check_room
 
-    def model(self) -> ImageScorer:
-        """Load the bundle; one that cannot be loaded is a wrong configuration."""
+    def models(self) -> tuple[ImageScorer, ImageScorer | None]:
+        """Load the bundle, and the shadow bundle where there is one; one that cannot be is a wrong configuration."""
         try:
-            return build_scorer(self._settings)
+            scorer = build_scorer(self._settings)
         except BundleError as error:
             raise ConfigurationError(error.message, remedy=error.remedy) from error
+        try:
+            return scorer, build_shadow(self._settings)
+        except BundleError as error:
+            raise ConfigurationError(f"[model] shadow: {error.message}", remedy=error.remedy) from error
 
-    def worker(self, scorer: ImageScorer) -> None:
-        """Score, decide, deliver, and tick."""
+    def worker(self, scorer: ImageScorer, second: ImageScorer | None) -> None:
+        """Score, decide, compare with the second model, deliver, and tick."""
         from triage_agent.pipeline import Observer, Pipeline
         from triage_agent.schedule import Schedule
 
@@ -273,6 +188,7 @@ class _Start:
             metrics.flagged.inc()
             self._loops.wake()
 
+        shadow = None if second is None else self._shadow(second)
         pipeline = Pipeline(
             worklist=self.worklist,
             spool=settings.data_dir / "spool",
@@ -284,6 +200,7 @@ class _Start:
             observer=Observer(assessed=assessed, flagged=flagged, decided=decided),
             batch=settings.model.batch,
             secondary_captures=settings.study.score_secondary_captures,
+            compare=None if shadow is None else shadow.offer,
         )
         self._checks["model"] = pipeline.check_model
         lease = timedelta(seconds=settings.worker.lease_seconds)
@@ -321,6 +238,28 @@ class _Start:
         self._stack.callback(self._audit, AuditAction.AGENT_STOPPED, role)
         del self._checks["start"]
         log.info("started", role=role, version=__version__, owner=self._process)
+
+    def _shadow(self, scorer: ImageScorer) -> "Shadow":
+        """The second model, in a loop of its own: nothing that is received, raised or decided waits for it."""
+        from triage_agent.shadow import Shadow
+
+        metrics = self.metrics
+
+        def compared(agrees: bool | None) -> None:
+            metrics.shadow.labels("failed" if agrees is None else str(agrees).lower()).inc()
+
+        shadow = Shadow(
+            worklist=self.worklist,
+            spool=self._settings.data_dir / "spool",
+            scorer=scorer,
+            clock=utc_now,
+            compared=compared,
+            batch=self._settings.model.batch,
+            secondary_captures=self._settings.study.score_secondary_captures,
+        )
+        self._loops.add(Loop("shadow", shadow.step))
+        self._stack.callback(shadow.stop)
+        return shadow
 
     def _deliverers(self, lease: timedelta) -> None:
         """One loop a destination that some route names: a dead one blocks no other."""

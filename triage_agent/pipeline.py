@@ -56,9 +56,11 @@ class Pipeline:
         observer: Observer,
         batch: int,
         secondary_captures: bool = False,
+        compare: Callable[[ClaimedStudy, Decision, Sequence[Assessment]], None] | None = None,
     ) -> None:
         """`batch` is how many images are decoded and held in memory at once.
 
+        `compare` is told of every decision that was written, with its assessments; it must return at once.
         `secondary_captures`: score those of a radiographic modality too (a site that digitises film).
         """
         self._worklist = worklist
@@ -71,6 +73,7 @@ class Pipeline:
         self._observer = observer
         self._batch = batch
         self._load = partial(load_instance, secondary_captures=secondary_captures)
+        self._compare = compare
         self._model_failure: ModelUnavailableError | None = None
 
     def check_model(self) -> None:
@@ -123,6 +126,8 @@ class Pipeline:
             decision, shipments = self._results_of(claimed, decision, complete)
             written = self._worklist.decide(decision, fresh, shipments, owner)
             if written:
+                if self._compare is not None:
+                    self._compare(claimed, decision, complete)
                 self._observer.decided(decision.finding)
             elif claimed.attempt <= MAX_ATTEMPTS:
                 for instance, assessment in zip(missing, fresh, strict=True):

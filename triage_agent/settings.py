@@ -131,6 +131,8 @@ class ModelSettings(_Section):
 
     bundle: str = "embedded"
     encoder: str | None = None
+    shadow: str = ""
+    shadow_encoder: str | None = None
     runner: Literal["local"] = "local"
     device: Literal["auto", "cuda", "cpu"] = "auto"
     batch: int = Field(default=8, ge=1)

@@ -10,7 +10,20 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from support.story import LEASE, REPORT, RULE, T0, decision, failed, flag, received, scored, shipment
+from support.story import (
+    LEASE,
+    REPORT,
+    RULE,
+    T0,
+    decision,
+    failed,
+    flag,
+    in_shadow,
+    received,
+    scored,
+    shadow_result,
+    shipment,
+)
 
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Priority
 from triage_agent.worklist import MemoryWorklist, SqlWorklist, open_engine
@@ -136,6 +149,11 @@ class Twins(RuleBasedStateMachine):
         )
         self.ask("decide", made, scores, [shipment(f"2.25.9{claimed.revision}", each) for each in to], owner)
 
+    @rule(study=STUDIES, revision=st.integers(1, 3), probability=PROBABILITIES)
+    def a_decision_is_compared(self, study, revision, probability):
+        images = [in_shadow(f"{study}.{number}", probability) for number in (2, 1)]
+        self.ask("record_shadow", study, revision, shadow_result(probability=probability), images, self.now)
+
     @rule(owner=OWNERS, limit=st.integers(1, 3), destinations=st.sampled_from([None, None, ["ris"]]))
     def some_deliveries_are_claimed(self, owner, limit, destinations):
         self.deliveries_are_claimed(owner, limit, destinations)
@@ -192,6 +210,7 @@ class Twins(RuleBasedStateMachine):
             self.ask("last_artifact", item.study_instance_uid, ArtifactKind.SR, item.revision)
         self.ask("counts")
         self.ask("trouble_at", "ris")
+        self.ask("comparisons", T0 + RULE.max_wait)
         for item in listed:
             uid = item.study_instance_uid
             of_sql, of_memory = (worklist.study(uid) for worklist in self.both)

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from triage_agent.domain.decision import Artifact, Decision, Flag, ModelIdentity, Shipment
+from triage_agent.domain.decision import Artifact, Decision, Flag, ModelIdentity, ShadowResult, Shipment
 from triage_agent.domain.study import Assessment, CompletenessRule, InstanceHeader, ReceivedInstance
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome, Priority
 
@@ -44,13 +44,10 @@ def received(study=STUDY, image="1.2.1.1", at=T0, digest="a" * 64, sop_class_uid
     )
 
 
-def scored(image, probability=0.7, digest=MODEL.digest):
+def scored(image, probability=0.7, digest=MODEL.digest, **changes):
+    values = {"anatomy": "XR_KNEE", **changes}
     return Assessment(
-        sop_instance_uid=image,
-        outcome=Outcome.SCORED,
-        probability=probability,
-        anatomy="XR_KNEE",
-        bundle_digest=digest,
+        sop_instance_uid=image, outcome=Outcome.SCORED, probability=probability, bundle_digest=digest, **values
     )
 
 
@@ -60,6 +57,26 @@ def failed(image, outcome=Outcome.FAILED):
 
 def shipment(uid="2.25.1", to="pacs", kind=ArtifactKind.SR, body=b"bytes"):
     return Shipment(artifact=Artifact(kind=kind, uid=uid, body=body, summary=f"{kind} {uid}"), destination=to)
+
+
+SHADOW = "s" * 64
+
+
+def in_shadow(image, shadow_probability=0.2, **changes):
+    """A scored image with what the shadow bundle says of it."""
+    return scored(image, shadow_probability=shadow_probability, shadow_digest=SHADOW, **changes)
+
+
+def shadow_result(**changes):
+    values = {
+        "bundle": "other 1.0 (ssssssssssss)",
+        "digest": SHADOW,
+        "probability": 0.2,
+        "finding": Finding.NORMAL,
+        "agrees": False,
+        **changes,
+    }
+    return ShadowResult(**values)
 
 
 def decision(study=STUDY, revision=1, at=T0, **changes):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 
 from triage_agent import __version__
-from triage_agent.cli import database, demo, explaining, learning, scoring, serving, worklist
+from triage_agent.cli import database, demo, explaining, learning, scoring, serving, shadow, worklist
 from triage_agent.cli.options import stderr
 from triage_agent.domain.errors import ConfigurationError, TriageError
 
@@ -48,6 +48,7 @@ app.command()(explaining.explain)
 app.command("worklist")(worklist.worklist)
 app.command()(worklist.study)
 app.command()(worklist.retry)
+app.command("shadow")(shadow.shadow)
 app.command()(scoring.phantom)
 app.command()(learning.train)
 app.command()(learning.evaluate)

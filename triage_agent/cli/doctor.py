@@ -8,10 +8,18 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from triage_agent.bootstrap import build_peers, build_policy, build_scorer, build_transports, open_worklist
+from triage_agent.bootstrap import (
+    build_peers,
+    build_policy,
+    build_scorer,
+    build_shadow,
+    build_transports,
+    open_worklist,
+)
 from triage_agent.cli import ports
 from triage_agent.dimse.client import DicomClient
 from triage_agent.domain.errors import TriageError
+from triage_agent.domain.ports import ImageScorer
 from triage_agent.intake.spool import check_room, free_percent
 from triage_agent.settings import Settings
 
@@ -38,7 +46,9 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "configuration", lambda: _configuration(settings)
     yield "database", lambda: _database(settings)
     yield "disk", lambda: _disk(settings)
-    yield "model", lambda: _model(settings)
+    yield "model", lambda: _model(build_scorer(settings))
+    if settings.model.shadow:
+        yield "shadow model", lambda: _shadow(settings)
     yield "clock", _clock
     yield "DICOM port", lambda: ports.look_at_dicom(settings)
     yield "web port", lambda: ports.look_at_web(settings)
@@ -95,8 +105,12 @@ def _disk(settings: Settings) -> str:
     return f"{free_percent(there):.0f} % free at {data_dir}{new}"
 
 
-def _model(settings: Settings) -> str:
-    scorer = build_scorer(settings)
+def _shadow(settings: Settings) -> str:
+    scorer = build_shadow(settings)
+    return "none" if scorer is None else f"{_model(scorer)}; it has no effect on any priority"
+
+
+def _model(scorer: ImageScorer) -> str:
     started = time.perf_counter()
     (score,) = scorer.score([np.random.default_rng(0).random((512, 512), dtype=np.float32)])
     model = scorer.identity

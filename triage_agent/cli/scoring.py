@@ -202,6 +202,8 @@ def _as_json(result: _Result) -> dict[str, object]:
                 "scored": assessment.outcome is Outcome.SCORED,
                 "probability": assessment.probability,
                 "reason": assessment.reason or None,
+                "anatomy": assessment.anatomy,
+                "seen_anatomy": assessment.seen_anatomy,
             }
             for file, assessment in zip(result.members, result.assessments, strict=True)
         ],

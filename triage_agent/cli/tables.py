@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from triage_agent.domain.audit import AuditEvent
-from triage_agent.domain.decision import DeliveryRecord
+from triage_agent.domain.decision import DeliveryRecord, ShadowResult
 from triage_agent.domain.ports import StudyDetail
-from triage_agent.domain.study import StoredInstance, WorklistItem
+from triage_agent.domain.study import Assessment, StoredInstance, WorklistItem
 from triage_agent.domain.vocabulary import DeliveryState, Priority
 
 _PRIORITY_STYLE = {Priority.STAT: "bold white on red", Priority.URGENT: "bold black on yellow", Priority.ROUTINE: ""}
@@ -122,10 +122,16 @@ def study_page(detail: StudyDetail, now: datetime, trouble: Mapping[str, str | N
         WorklistTable([detail.item], now),
         Text(f"Study Instance UID {detail.item.study_instance_uid}"),
         *(Text(f"  - {reason}") for reason in detail.reasons),
+        *([_shadow(detail.shadow)] if detail.shadow else []),
         _instances(detail.instances),
         _deliveries(detail.deliveries, now, trouble),
         _trail(detail.audit),
     )
+
+
+def _shadow(result: ShadowResult) -> Text:
+    agrees = "agrees" if result.agrees else "disagrees"
+    return Text(f"  Shadow bundle {result.bundle}: {result.finding.value}, {result.probability:.2f}; it {agrees}.")
 
 
 def _titled(title: str, whole: Mapping[str, bool]) -> Table:
@@ -137,16 +143,28 @@ def _titled(title: str, whole: Mapping[str, bool]) -> Table:
 
 
 def _instances(instances: Sequence[StoredInstance]) -> Table:
-    table = _titled("Instances", {"Instance": False, "Outcome": True, "Prob.": True, "Reason": False})
+    """The shadow bundle's probabilities have a column only where there are any."""
+    shadowed = any(one.assessment and one.assessment.shadow_probability is not None for one in instances)
+    columns = {"Instance": False, "Outcome": True, "Prob.": True, "Shadow": True, "Reason": False}
+    table = _titled("Instances", {name: whole for name, whole in columns.items() if shadowed or name != "Shadow"})
     for instance in instances:
         known = instance.assessment
+        figures = [known.probability, known.shadow_probability] if known else [None, None]
         table.add_row(
             Text(instance.sop_instance_uid),
             known.outcome.value if known else "not yet",
-            "" if known is None or known.probability is None else f"{known.probability:.4f}",
-            Text(known.reason if known else ""),
+            *("" if figure is None else f"{figure:.4f}" for figure in figures[: 1 + shadowed]),
+            Text(_remark(known)),
         )
     return table
+
+
+def _remark(known: Assessment | None) -> str:
+    """Why it was not scored; else which region it looks like, where the header states another or none."""
+    if known is None or known.reason or known.seen_anatomy is None:
+        return known.reason if known else ""
+    differs = known.anatomy_from_image or known.seen_anatomy != known.anatomy
+    return f"looks like {known.seen_anatomy}" if differs else ""
 
 
 def _deliveries(deliveries: Sequence[DeliveryRecord], now: datetime, trouble: Mapping[str, str | None]) -> Table:

@@ -79,6 +79,25 @@ class ShadowResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A decision beside what the shadow bundle says of the same study.
+
+    Attributes:
+        anatomy: the region that the decision names.
+        bundle: name, version and short digest of the bundle that decided.
+        probability: the decision's.
+    """
+
+    study_instance_uid: str
+    revision: int
+    anatomy: str | None
+    decided_at: datetime
+    bundle: str
+    probability: float
+    shadow: ShadowResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """One study revision's result.
 
@@ -105,7 +124,6 @@ class Decision:
     anatomy: str | None
     model: ModelIdentity
     decided_at: datetime
-    shadow: ShadowResult | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage_agent.domain.audit import AuditEvent
-from triage_agent.domain.decision import Artifact, Decision, Delivery, DeliveryRecord, Flag, ModelIdentity, Shipment
+from triage_agent.domain.decision import (
+    Artifact,
+    Comparison,
+    Decision,
+    Delivery,
+    DeliveryRecord,
+    Flag,
+    ModelIdentity,
+    ShadowResult,
+    Shipment,
+)
 from triage_agent.domain.study import (
     AssemblyView,
     Assessment,
@@ -45,13 +55,14 @@ class Registered(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyDetail:
-    """Everything about one study, for `study` and the study page."""
+    """Everything about one study, for `study` and the study page; `shadow` is of its last decision."""
 
     item: WorklistItem
     reasons: tuple[str, ...]
     instances: tuple[StoredInstance, ...]
     deliveries: tuple[DeliveryRecord, ...]
     audit: tuple[AuditEvent, ...]
+    shadow: ShadowResult | None = None
 
 
 class Worklist(Protocol):
@@ -120,6 +131,23 @@ class Worklist(Protocol):
         False, and nothing written, unless `owner` still holds the study in SCORING at that revision. The priority
         becomes the higher of the study's and the decision's.
         """
+
+    def record_shadow(
+        self,
+        study_instance_uid: str,
+        revision: int,
+        result: ShadowResult,
+        assessments: Sequence[Assessment],
+        now: datetime,
+    ) -> bool:
+        """Keep what the shadow bundle says of a decided revision and of its images, with an audit event.
+
+        Of `assessments` only the shadow's part is written, to images that are scored as they say. False, and nothing
+        written, where that revision was not decided, has no probability, or has its comparison already.
+        """
+
+    def comparisons(self, since: datetime) -> Sequence[Comparison]:
+        """Decisions since then that a shadow bundle has scored too, oldest first; a study's last one only."""
 
     def give_back(self, owner: str, now: datetime, *, counted: bool = True) -> int:
         """Release everything that `owner` holds (studies to READY, images and deliveries free); returns how many.

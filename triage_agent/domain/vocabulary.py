@@ -94,6 +94,7 @@ class AuditAction(StrEnum):
     STATUS_CHANGED = "status_changed"
     PRIORITY_RAISED = "priority_raised"
     DECISION_MADE = "decision_made"
+    SHADOW_COMPARED = "shadow_compared"
     DELIVERY_SENT = "delivery_sent"
     DELIVERY_FAILED = "delivery_failed"
     DELIVERY_DEAD = "delivery_dead"

@@ -26,6 +26,9 @@ class Metrics:
         self.flagged = Counter(
             "triage_flagged_studies", "Priorities raised before completeness", registry=self.registry
         )
+        self.shadow = Counter(
+            "triage_shadow", "Decided studies compared with the shadow bundle", ["agrees"], registry=self.registry
+        )
         self.deliveries = Counter(
             "triage_deliveries", "Attempts to send a result", ["destination", "outcome"], registry=self.registry
         )

@@ -6,7 +6,15 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine
 
 from triage_agent.domain.audit import AuditEvent
-from triage_agent.domain.decision import Artifact, Decision, Delivery, Flag, Shipment
+from triage_agent.domain.decision import (
+    Artifact,
+    Comparison,
+    Decision,
+    Delivery,
+    Flag,
+    ShadowResult,
+    Shipment,
+)
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.ports import Registered, StudyDetail
 from triage_agent.domain.study import (
@@ -19,7 +27,7 @@ from triage_agent.domain.study import (
     WorklistItem,
 )
 from triage_agent.domain.vocabulary import ArtifactKind, Priority, Status
-from triage_agent.worklist import leases, outbox, queries, registration, scoring, unrouted
+from triage_agent.worklist import leases, outbox, queries, registration, scoring, shadow, unrouted
 from triage_agent.worklist.migrate import is_current
 from triage_agent.worklist.rows import append_audit
 from triage_agent.worklist.transactions import Database
@@ -28,7 +36,7 @@ from triage_agent.worklist.transactions import Database
 class SqlWorklist:
     """The `Worklist` port on SQLite or Postgres; safe to share between threads.
 
-    The functions behind it stand in `registration`, `scoring`, `outbox`, `leases` and `queries`.
+    The functions behind it stand in `registration`, `scoring`, `shadow`, `outbox`, `leases` and `queries`.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -89,6 +97,23 @@ class SqlWorklist:
     ) -> bool:
         """See `Worklist.decide`."""
         return self._database.write(lambda session: scoring.decide(session, decision, assessments, shipments, owner))
+
+    def record_shadow(
+        self,
+        study_instance_uid: str,
+        revision: int,
+        result: ShadowResult,
+        assessments: Sequence[Assessment],
+        now: datetime,
+    ) -> bool:
+        """See `Worklist.record_shadow`."""
+        return self._database.write(
+            lambda session: shadow.record_shadow(session, study_instance_uid, revision, result, assessments, now)
+        )
+
+    def comparisons(self, since: datetime) -> Sequence[Comparison]:
+        """See `Worklist.comparisons`."""
+        return self._database.read(lambda session: shadow.comparisons(session, since))
 
     def give_back(self, owner: str, now: datetime, *, counted: bool = True) -> int:
         """See `Worklist.give_back`."""

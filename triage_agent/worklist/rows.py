@@ -125,7 +125,11 @@ def stored(row: InstanceRow) -> StoredInstance:
             probability=row.probability,
             reason=row.reason or "",
             anatomy=row.anatomy,
+            seen_anatomy=row.seen_anatomy,
+            anatomy_from_image=bool(row.anatomy_from_image),
             bundle_digest=row.bundle_digest or "",
+            shadow_probability=row.shadow_probability,
+            shadow_digest=row.shadow_digest or "",
         )
     return StoredInstance(
         sop_instance_uid=row.sop_instance_uid,

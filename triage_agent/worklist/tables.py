@@ -126,6 +126,11 @@ class InstanceRow(Base):
     anatomy: Mapped[str | None] = mapped_column(FittedText(64))
     bundle_digest: Mapped[str | None] = mapped_column(FittedText(128))
     assessed_at: Mapped[datetime | None]
+    # From here on null also in rows that are older than the column.
+    seen_anatomy: Mapped[str | None] = mapped_column(FittedText(64))
+    anatomy_from_image: Mapped[bool | None] = mapped_column(Boolean)
+    shadow_probability: Mapped[float | None] = mapped_column(Float(53))
+    shadow_digest: Mapped[str | None] = mapped_column(FittedText(128))
 
 
 class DecisionRow(Base):
@@ -149,6 +154,7 @@ class DecisionRow(Base):
     model: Mapped[dict[str, Any]]
     decided_by: Mapped[str] = mapped_column(FittedText(200))
     decided_at: Mapped[datetime]
+    shadow: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class ArtifactRow(Base):
@@ -237,6 +243,7 @@ _partial("ix_studies_receiving", StudyRow.status, StudyRow.next_check_at, where=
 _partial("ix_studies_scoring", StudyRow.status, StudyRow.lease_until, where="status = 'scoring'")  # expire_leases()
 _partial("ix_instances_unassessed", InstanceRow.study_instance_uid, where="outcome IS NULL")  # claim_images()
 _partial("ix_instances_lease_owner", InstanceRow.lease_owner, where="lease_owner IS NOT NULL")  # give_back()
+_partial("ix_decisions_shadow", DecisionRow.decided_at, where="shadow IS NOT NULL")  # comparisons()
 Index("ix_instances_study", InstanceRow.study_instance_uid, InstanceRow.received_at)  # study(), claim_study()
 Index("ix_outbox_due", OutboxRow.state, OutboxRow.next_attempt_at)  # claim_deliveries(), counts()
 Index("ix_outbox_study", OutboxRow.study_instance_uid, OutboxRow.id)  # order a destination, study(), delivered?

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from triage_agent.domain.audit import AuditEvent
-from triage_agent.domain.decision import Decision, Delivery, Flag
+from triage_agent.domain.decision import Decision, Delivery, Flag, ShadowResult
 from triage_agent.domain.ports import Registered
 from triage_agent.domain.study import ReceivedInstance
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, Event, Priority, Status
@@ -116,6 +116,17 @@ def decision_made(decision: Decision, owner: str) -> AuditEvent:
             "bundle": decision.model.label,
             "bundle_digest": decision.model.digest,
         },
+    )
+
+
+def shadow_compared(study_instance_uid: str, revision: int, result: ShadowResult, at: datetime) -> AuditEvent:
+    """A decision was compared with the shadow bundle; nothing follows from it."""
+    return AuditEvent(
+        at=at,
+        action=AuditAction.SHADOW_COMPARED,
+        actor=AGENT,
+        study_instance_uid=study_instance_uid,
+        detail={"revision": revision, "bundle": result.bundle, "agrees": result.agrees},
     )
 
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 from support.story import Story
 
-from triage_agent.cli import app, options, worklist
+from triage_agent.cli import app, options, shadow, worklist
 from triage_agent.settings import Settings
 from triage_agent.worklist import MemoryWorklist
 
@@ -44,6 +44,7 @@ def run(monkeypatch, capsys):
 def story(monkeypatch):
     """A worklist that the commands find, whatever the configuration says."""
     told = Story(MemoryWorklist())
-    monkeypatch.setattr(worklist, "load_settings", lambda _config: Settings())
-    monkeypatch.setattr(worklist, "open_worklist", lambda _settings: told.worklist)
+    for module in (worklist, shadow):
+        monkeypatch.setattr(module, "load_settings", lambda _config: Settings())
+        monkeypatch.setattr(module, "open_worklist", lambda _settings: told.worklist)
     return told

@@ -105,6 +105,27 @@ def test_a_bundle_that_cannot_be_loaded_hides_no_other_part(check, monkeypatch):
     assert sum(finding["ok"] for finding in found.values()) == 7
 
 
+SHADOW = '[model]\nshadow = "/models/next"\n'
+
+
+def test_the_shadow_bundle_is_looked_at_where_there_is_one(check, monkeypatch):
+    built = []
+    monkeypatch.setattr(doctor, "build_shadow", lambda settings: built.append(settings.model.shadow) or FakeScorer())
+    found = findings(check("--json", toml=PEER + ROUTE + SHADOW))["shadow model"]
+    assert built == ["/models/next"]
+    assert found["ok"]
+    assert "test image scored 0.25" in found["says"]
+    assert "no effect on any priority" in found["says"]
+
+
+def test_a_shadow_bundle_that_cannot_be_loaded_fails_its_line_alone(check, monkeypatch):
+    monkeypatch.setattr(doctor, "build_shadow", Mock(side_effect=BundleError("no bundle there", remedy="name another")))
+    done = check("--json", toml=PEER + ROUTE + SHADOW)
+    assert done.code == 1
+    assert [part for part, finding in findings(done).items() if not finding["ok"]] == ["shadow model"]
+    assert findings(done)["shadow model"]["remedy"] == "name another"
+
+
 def test_what_nobody_thought_of_is_named_as_a_bug(check, peer):
     peer.error = ZeroDivisionError("oops")
     found = findings(check("--json"))["peer pacs"]

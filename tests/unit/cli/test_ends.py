@@ -16,6 +16,7 @@ COMMANDS = [
         ["worklist"],
         ["study", "1.2"],
         ["retry", "--failed"],
+        ["shadow"],
         ["db", "current"],
         ["db", "upgrade"],
     ),
@@ -93,7 +94,9 @@ def test_no_command_at_all_shows_the_help(run, group):
     assert "Usage:" in done.out
 
 
-@pytest.mark.parametrize("command", [["worklist"], ["study", "1.2.3"], ["retry", "1.2.3"], ["retry", "--failed"]])
+@pytest.mark.parametrize(
+    "command", [["worklist"], ["study", "1.2.3"], ["retry", "1.2.3"], ["retry", "--failed"], ["shadow"]]
+)
 def test_who_looks_on_a_machine_without_a_worklist_is_told_so_and_makes_none(run, tmp_path, command):
     config = tmp_path / "agent.toml"
     config.write_text(f'data_dir = "{tmp_path}/var"\n')

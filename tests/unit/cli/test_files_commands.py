@@ -49,6 +49,7 @@ def test_files_are_grouped_into_studies_and_each_is_decided(run, tmp_path):
     assert studies.keys() == {first.StudyInstanceUID, other.StudyInstanceUID}
     knee = studies[first.StudyInstanceUID]
     assert (knee["finding"], knee["probability"], knee["priority"]) == ("abnormal", 0.75, "urgent")
+    assert [(one["anatomy"], one["seen_anatomy"]) for one in knee["instances"]] == [("XR_KNEE", None)] * 2
     assert [one["path"] for one in knee["instances"]] == [str(tmp_path / "a.dcm"), str(tmp_path / "b.dcm")]
     (skipped,) = studies[other.StudyInstanceUID]["instances"]
     assert (skipped["scored"], skipped["probability"]) == (False, None)

@@ -74,6 +74,7 @@ class Ward:
         self.now = T0
         self.told = Told()
         self.secondary_captures = False
+        self.compare = None
         self.scorer = FakeScorer({64: 0.1, 65: 0.95, 66: 0.4})
         self.routes = [Route(to="pacs", send=(ArtifactKind.SR,)), Route(to="ris", send=(ArtifactKind.HL7_ORU,))]
 
@@ -94,6 +95,7 @@ class Ward:
             observer=self.told.as_observer(),
             batch=BATCH,
             secondary_captures=self.secondary_captures,
+            compare=self.compare,
         )
 
     def receive(self, *, columns=64, study=STUDY, broken=False, **elements):

@@ -2,7 +2,7 @@
 
 import pytest
 from sqlalchemy import event
-from support.story import LEASE, T0
+from support.story import LEASE, T0, shadow_result
 
 from triage_agent.domain.vocabulary import Priority, Status
 
@@ -62,6 +62,8 @@ def test_what_loops_ask_is_read_off_a_partial_index(worklist, plans, ask, index)
         lambda worklist: worklist.give_back("w", T0),
         lambda worklist: worklist.bury_unrouted(["pacs"], T0),
         lambda worklist: worklist.counts(),
+        lambda worklist: worklist.comparisons(T0),
+        lambda worklist: worklist.record_shadow("1.2", 1, shadow_result(), (), T0),
     ],
 )
 def test_nothing_walks_through_a_whole_table(worklist, plans, ask):

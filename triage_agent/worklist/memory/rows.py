@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from triage_agent.domain.decision import Decision, Delivery, DeliveryRecord, Flag, Shipment
+from triage_agent.domain.decision import Comparison, Decision, Delivery, DeliveryRecord, Flag, ShadowResult, Shipment
 from triage_agent.domain.study import (
     AssemblyView,
     Assessment,
@@ -87,6 +87,8 @@ class StudyEntry:
     lease: Lease = field(default_factory=Lease)
     reasons: tuple[str, ...] = ()
     reason_of_decision: str = ""
+    decisions: dict[int, Decision] = field(default_factory=dict)  # by revision
+    shadows: dict[int, ShadowResult] = field(default_factory=dict)  # of them
 
     @classmethod
     def of(cls, received: ReceivedInstance, rule: CompletenessRule) -> "StudyEntry":
@@ -196,6 +198,7 @@ class StudyEntry:
         priority = self.item.priority.raised_to(decision.priority)
         raised_at = None if priority is self.item.priority else decision.decided_at
         self.reasons = decision.reasons
+        self.decisions[decision.revision] = decision
         self.reason_of_decision = decision.status_reason
         self.item = replace(
             self.item,
@@ -211,6 +214,27 @@ class StudyEntry:
             decided_at=decision.decided_at,
             delivered_at=None,
         )
+
+    @property
+    def last_shadow(self) -> ShadowResult | None:
+        """What the shadow bundle says of the last decision."""
+        return self.shadows.get(max(self.decisions, default=0))
+
+    def comparison(self, since: datetime) -> Comparison | None:
+        """Its last decision since then that has been compared."""
+        for revision in sorted(self.shadows, reverse=True):
+            decision = self.decisions[revision]
+            if decision.decided_at >= since and decision.probability is not None:
+                return Comparison(
+                    study_instance_uid=self.uid,
+                    revision=revision,
+                    anatomy=decision.anatomy,
+                    decided_at=decision.decided_at,
+                    bundle=decision.model.label,
+                    probability=decision.probability,
+                    shadow=self.shadows[revision],
+                )
+        return None
 
 
 @dataclass(slots=True)

@@ -13,9 +13,10 @@ from triage_agent.worklist.limits import EXPIRED, GIVEN_BACK, PUT_BACK
 from triage_agent.worklist.memory.intake import Intake
 from triage_agent.worklist.memory.rows import Image, Lease, OutboxEntry, StudyEntry
 from triage_agent.worklist.memory.scoring import Scoring
+from triage_agent.worklist.memory.shadow import Shadow
 
 
-class MemoryWorklist(Intake, Scoring):
+class MemoryWorklist(Intake, Scoring, Shadow):
     """The `Worklist` port without a database; safe to share between threads."""
 
     def give_back(self, owner: str, now: datetime, *, counted: bool = True) -> int:
@@ -84,6 +85,7 @@ class MemoryWorklist(Intake, Scoring):
                 instances=tuple(image.stored() for image in self._images_of(study.uid)),
                 deliveries=tuple(e.record(past) for e in self._outbox.values() if e.study_instance_uid == study.uid),
                 audit=tuple(event for event in self._audit if event.study_instance_uid == study.uid),
+                shadow=study.last_shadow,
             )
 
     def studies_called(self, name: str) -> Sequence[str]:

@@ -1,0 +1,163 @@
+"""A database that an earlier version made and filled goes on with this one; and back, where there is a way."""
+
+import json
+
+import pytest
+from alembic import command
+from sqlalchemy import bindparam, inspect, text
+from sqlalchemy.exc import IntegrityError
+from support.story import MODEL, SHADOW, STUDY, T0, in_shadow, scored, shadow_result
+
+from triage_agent.domain.study import Assessment
+from triage_agent.domain.vocabulary import Finding, Outcome, Priority, Status
+from triage_agent.worklist import SqlWorklist, current, migrate, open_engine, upgrade
+from triage_agent.worklist.types import UtcDateTime
+
+pytestmark = pytest.mark.parametrize(
+    "empty_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.external)], indirect=True
+)
+
+_AT = {"received_at", "first_received_at", "last_received_at", "decided_at", "assessed_at"}
+_MODEL = {"name": "knees", "version": "1.2", "digest": "d" * 64, "anatomies": ["XR_KNEE"], "threshold": 0.5}
+_STUDY_OF_0001 = {
+    "study_instance_uid": STUDY,
+    "status": "decided",
+    "revision": 1,
+    "priority": 1,
+    "priority_at_arrival": 0,
+    "instances": 2,
+    "received_at": T0,
+    "first_received_at": T0,
+    "last_received_at": T0,
+    "asked": 0,
+    "attempts": 1,
+    "finding": "abnormal",
+    "probability": 0.8,
+    "reasons": '["why"]',
+    "decided_at": T0,
+}
+_IMAGE_OF_0001 = {
+    "study_instance_uid": STUDY,
+    "revision": 1,
+    "series_instance_uid": "1.2.9",
+    "sop_class_uid": "1.2.8",
+    "transfer_syntax_uid": "1.2.7",
+    "path": "a.dcm",
+    "sha256": "a",
+    "size": 9,
+    "source": "PACS",
+    "received_at": T0,
+    "attempts": 0,
+    "assessed_at": T0,
+}
+_SCORED = {"outcome": "scored", "probability": 0.8, "reason": "", "anatomy": "XR_KNEE", "bundle_digest": "d" * 64}
+_FAILED = {"outcome": "failed", "reason": "torn", "bundle_digest": ""}
+_DECISION_OF_0001 = {
+    "study_instance_uid": STUDY,
+    "revision": 1,
+    "event": "decided",
+    "finding": "abnormal",
+    "probability": 0.8,
+    "priority": 1,
+    "rule": "abnormal",
+    "reasons": "[]",
+    "status_reason": "",
+    "anatomy": "XR_KNEE",
+    "model": json.dumps(_MODEL),
+    "decided_by": "w1",
+    "decided_at": T0,
+}
+
+
+def insert(connection, table, values):
+    """A row as the first version wrote it; the tables of this one have columns that it did not know."""
+    names = ", ".join(f":{name}" for name in values)
+    statement = f"INSERT INTO {table} ({names.replace(':', '')}) VALUES ({names})"  # noqa: S608, literal
+    times = [bindparam(name, type_=UtcDateTime()) for name in values if name in _AT]
+    connection.execute(text(statement).bindparams(*times), values)
+
+
+def at_revision(url, revision, move=command.upgrade):
+    """Move the database to a migration, as `upgrade` does to the last one."""
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        move(config, revision)
+    engine.dispose()
+
+
+def columns(url):
+    engine = open_engine(url)
+    inspector = inspect(engine)
+    found = {
+        table: [(one["name"], str(one["type"])) for one in inspector.get_columns(table)]
+        for table in inspector.get_table_names()
+    }
+    indexes = {(table, index["name"]) for table in found for index in inspector.get_indexes(table)}
+    engine.dispose()
+    return found, indexes
+
+
+@pytest.fixture
+def old_url(empty_url):
+    """A database of the first version, with a decided study in it."""
+    at_revision(empty_url, "0001")
+    engine = open_engine(empty_url)
+    with engine.begin() as connection:
+        insert(connection, "studies", _STUDY_OF_0001)
+        insert(connection, "instances", {"sop_instance_uid": f"{STUDY}.1", **_IMAGE_OF_0001, **_SCORED})
+        insert(connection, "instances", {"sop_instance_uid": f"{STUDY}.2", **_IMAGE_OF_0001, **_FAILED})
+        insert(connection, "decisions", _DECISION_OF_0001)
+    engine.dispose()
+    return empty_url
+
+
+@pytest.fixture
+def upgraded(old_url):
+    upgrade(old_url)
+    engine = open_engine(old_url)
+    yield SqlWorklist(engine)
+    engine.dispose()
+
+
+def test_rows_of_the_first_version_are_all_there_after_the_upgrade(upgraded):
+    detail = upgraded.study(STUDY)
+    assert (detail.item.status, detail.item.priority, detail.item.finding) == (
+        Status.DECIDED,
+        Priority.URGENT,
+        Finding.ABNORMAL,
+    )
+    assert (detail.item.received_at, detail.item.decided_at, detail.reasons) == (T0, T0, ("why",))
+    assert [one.assessment for one in detail.instances] == [
+        scored(f"{STUDY}.1", 0.8),
+        Assessment(sop_instance_uid=f"{STUDY}.2", outcome=Outcome.FAILED, reason="torn"),
+    ]
+    assert detail.shadow is None
+    assert upgraded.comparisons(T0) == []
+
+
+def test_a_decision_of_the_first_version_can_be_compared(upgraded):
+    assert upgraded.record_shadow(STUDY, 1, shadow_result(), [in_shadow(f"{STUDY}.1", probability=0.8)], T0)
+    assert upgraded.study(STUDY).shadow == shadow_result()
+    (compared,) = upgraded.comparisons(T0)
+    assert (compared.bundle, compared.shadow.digest) == (MODEL.label, SHADOW)
+
+
+def test_the_database_still_refuses_to_lower_a_priority(upgraded, old_url):
+    engine = open_engine(old_url)
+    with pytest.raises(IntegrityError, match="never lowered"), engine.begin() as connection:
+        connection.execute(text("UPDATE studies SET priority = 0"))
+    engine.dispose()
+
+
+def test_the_way_back_leaves_the_tables_and_rows_of_the_first_version(old_url):
+    before = columns(old_url)
+    upgrade(old_url)
+    assert columns(old_url) != before
+    at_revision(old_url, "0001", command.downgrade)
+    assert (columns(old_url), current(old_url)) == (before, "0001")
+    upgrade(old_url)
+    engine = open_engine(old_url)
+    assert [one.assessment.reason for one in SqlWorklist(engine).study(STUDY).instances] == ["", "torn"]
+    engine.dispose()

@@ -1,0 +1,137 @@
+"""The one place that reads settings and wires ports to adapters; a running agent is put together in `bootstrap`."""
+
+from typing import TYPE_CHECKING
+
+from triage_agent.decision.rules import DEFAULT_POLICY, Condition, Policy, Rule
+from triage_agent.domain.ports import ImageScorer, Transport, Worklist
+from triage_agent.settings import Settings
+
+if TYPE_CHECKING:
+    from triage_agent.dimse.peers import Peer
+    from triage_agent.intake.spool import Spool
+
+
+def open_worklist(settings: Settings) -> Worklist:
+    """The worklist as it is; nothing is migrated.
+
+    Raises:
+        WorklistUnavailableError: the database is away, was not made yet, or has other tables than this version needs.
+    """
+    from triage_agent.worklist.engine import open_engine
+    from triage_agent.worklist.repository import SqlWorklist
+
+    worklist = SqlWorklist(open_engine(settings.database_url, create=False))
+    worklist.ping()
+    return worklist
+
+
+def build_policy(settings: Settings) -> Policy:
+    """The site's rules, or the built-in ones where it has none.
+
+    Raises:
+        ConfigurationError: a rule cannot be used.
+    """
+    if not settings.policy.rules:
+        return DEFAULT_POLICY
+    return Policy(
+        rules=tuple(
+            Rule(
+                name=rule.name,
+                when=Condition(
+                    finding=rule.when.finding,
+                    min_probability=rule.when.min_probability,
+                    max_probability=rule.when.max_probability,
+                    anatomies=rule.when.anatomies,
+                    above_threshold=rule.when.above_threshold,
+                ),
+                priority=rule.priority,
+                acr_category=rule.acr_category,
+            )
+            for rule in settings.policy.rules
+        )
+    )
+
+
+def build_scorer(settings: Settings, bundle: str | None = None) -> ImageScorer:
+    """The scorer of `bundle`, else of the configured one, on the configured runner and device.
+
+    Raises:
+        BundleError: the bundle cannot be loaded.
+        ConfigurationError: the packages that score are not installed.
+    """
+    from triage_agent.models.bundle import EMBEDDED
+
+    ref = bundle or settings.model.bundle
+    # The embedded network takes 30 ms an image with one thread; that leaves the other cores to whoever receives.
+    threads = settings.model.threads or (1 if ref == EMBEDDED else None)
+    return _start(settings, ref, threads, settings.model.encoder, settings.model.error_rate)
+
+
+def build_shadow(settings: Settings) -> ImageScorer | None:
+    """The scorer of the shadow bundle, on the runner and device of the deciding one; None where there is none.
+
+    Threads are the process's: they stay as the deciding bundle wants them, so this one is built after it.
+
+    Raises:
+        BundleError: the bundle cannot be loaded.
+        ConfigurationError: the packages that score are not installed.
+    """
+    model = settings.model
+    return _start(settings, model.shadow, None, model.shadow_encoder, None) if model.shadow else None
+
+
+def _start(
+    settings: Settings, ref: str, threads: int | None, encoder: str | None, error_rate: float | None
+) -> ImageScorer:
+    from triage_agent.domain.errors import MissingPackageError
+    from triage_agent.models import runner
+
+    model = settings.model
+    placement = runner.Placement(
+        device=model.device, threads=threads, batch=model.batch, encoder_source=encoder, error_rate=error_rate
+    )
+    try:
+        return runner.start(model.runner, ref, placement)
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(error.name or "a package", extra="gpu") from None
+
+
+def build_peers(settings: Settings) -> "dict[str, Peer]":
+    """The DICOM peers by name."""
+    from triage_agent.dimse.peers import Peer
+
+    return {
+        peer.name: Peer(name=peer.name, ae_title=peer.ae_title, host=peer.host, port=peer.port, may=frozenset(peer.may))
+        for peer in settings.dicom.peers
+    }
+
+
+def build_transports(settings: Settings) -> dict[str, Transport]:
+    """A way to each peer, by its name: DIMSE for DICOM peers, MLLP for HL7 ones."""
+    from triage_agent.delivery.endpoint import Endpoint
+    from triage_agent.delivery.registry import REGISTRY
+
+    transports = {
+        peer.name: REGISTRY["dimse"](
+            Endpoint(
+                host=peer.host,
+                port=peer.port,
+                ae_title=peer.ae_title,
+                calling_ae_title=settings.dicom.ae_title,
+                answer_seconds=settings.dicom.timeout_seconds,
+            )
+        )
+        for peer in settings.dicom.peers
+    }
+    for peer in settings.hl7.peers:
+        transports[peer.name] = REGISTRY["mllp"](
+            Endpoint(host=peer.host, port=peer.port, answer_seconds=peer.timeout_seconds)
+        )
+    return transports
+
+
+def build_spool(settings: Settings) -> "Spool":
+    """The folder that received instances are kept in."""
+    from triage_agent.intake.spool import Spool
+
+    return Spool(settings.data_dir / "spool", settings.storage.low_water_percent)
