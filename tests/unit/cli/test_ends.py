@@ -21,6 +21,7 @@ COMMANDS = [
         ["db", "upgrade"],
     ),
     *(["demo"], ["triage", "."], ["phantom", "out"], ["train", "."], ["evaluate", "."]),
+    ["explain", ".", "--out", "out"],
     *(["bundle", "show", "embedded"], ["bundle", "verify", "embedded"]),
 ]
 
