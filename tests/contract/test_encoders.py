@@ -26,6 +26,8 @@ TINY = {
     "medsiglip": {**TINY_TOWER, "pooling": "head"},
     "siglip": {**TINY_TOWER, "pooling": "head"},
     "compact": {"image_size": 56, "stem": 4, "widths": [8, 16], "depths": [1, 1]},
+    "densenet": {"image_size": 56, "layers": [1, 2], "growth": 4, "stem": 8},
+    "autoencoder": {"image_size": 56, "widths": [8, 8], "code": 2},
 }
 SIZES = [(56, 56), (90, 41), (41, 90), (1, 200), (7, 7)]
 
@@ -98,6 +100,13 @@ def test_embeddings_have_the_promised_shape_and_tell_pictures_apart(encoder):
     assert embeddings.dtype is torch.float32
     assert embeddings.isfinite().all()
     assert not torch.allclose(embeddings[0], embeddings[1], atol=1e-7)
+
+
+def test_one_that_is_resizable_takes_a_smaller_square_too(encoder):
+    assert encoder.resizable == (encoder.kind in {"compact", "densenet"})
+    if encoder.resizable:
+        with torch.inference_mode():
+            assert encoder(torch.zeros(1, 1, 32, 32)).shape == (1, encoder.embedding_dim)
 
 
 def test_the_same_picture_has_the_same_embedding(encoder):

@@ -128,6 +128,7 @@ class CompactEncoder(Encoder):
     """
 
     kind: ClassVar[str] = "compact"
+    resizable: ClassVar[bool] = True
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         super().__init__()

@@ -27,12 +27,14 @@ class Encoder(nn.Module, ABC):
 
     Attributes:
         kind: its key in `registry.REGISTRY`.
+        resizable: whether `forward` also takes squares of other sizes, and gives embeddings of the same length.
         config: JSON values that rebuild the architecture; "pooling" among them where there is a choice.
         image_size: side of the square input in pixels.
         embedding_dim: length of the embedding.
     """
 
     kind: ClassVar[str]
+    resizable: ClassVar[bool] = False
     config: dict[str, Any]
     image_size: int
     embedding_dim: int

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from triage_agent.domain.errors import BundleError
 from triage_agent.models.checkpoint import is_hub_id, locate, read_config, read_file, tower_name
@@ -28,11 +28,14 @@ class EncoderKind:
 
     Attributes:
         load: imports and returns the class, so that listing kinds needs no torch.
+        learns_from: where its weights come from: somebody's "checkpoint", or fresh ones that our training fills, with
+            the head from "labels", or before the head by "reconstruction" of the images.
         licence: terms that a bundle made with it inherits; empty where they are ours to choose or the checkpoint's own.
         notice: what those terms ask to be said.
     """
 
     load: Callable[[], type[Encoder]]
+    learns_from: Literal["checkpoint", "labels", "reconstruction"] = "checkpoint"
     licence: str = ""
     notice: str = ""
 
@@ -61,12 +64,26 @@ def _compact() -> type[Encoder]:
     return CompactEncoder
 
 
+def _densenet() -> type[Encoder]:
+    from triage_agent.models.densenet import DenseNetEncoder  # noqa: PLC0415
+
+    return DenseNetEncoder
+
+
+def _autoencoder() -> type[Encoder]:
+    from triage_agent.models.autoencoder import AutoencoderEncoder  # noqa: PLC0415
+
+    return AutoencoderEncoder
+
+
 REGISTRY: Mapping[str, EncoderKind] = MappingProxyType(
     {
         "medgemma": EncoderKind(load=_medgemma, licence=_HAI_DEF, notice=_HAI_DEF_NOTICE),
         "medsiglip": EncoderKind(load=_medsiglip, licence=_HAI_DEF, notice=_HAI_DEF_NOTICE),
         "siglip": EncoderKind(load=_siglip),
-        "compact": EncoderKind(load=_compact),
+        "compact": EncoderKind(load=_compact, learns_from="labels"),
+        "densenet": EncoderKind(load=_densenet, learns_from="labels"),
+        "autoencoder": EncoderKind(load=_autoencoder, learns_from="reconstruction"),
     }
 )
 
@@ -106,18 +123,23 @@ def build_encoder(spec: EncoderSpec, folder: Path | None = None, source: str | N
     return encoder
 
 
+def starts_fresh(source: str) -> bool:
+    """Whether `source` is a kind whose weights our training fills, and no folder of that name is here."""
+    return source in REGISTRY and REGISTRY[source].learns_from != "checkpoint" and not Path(source).is_dir()
+
+
 def encoder_from_source(source: str) -> tuple[Encoder, EncoderSpec]:
     """What `train --encoder` names, and its description.
 
     Args:
-        source: "compact" (fresh weights), a checkpoint's folder, or a hub id, `owner/name` or `owner/name@revision`;
+        source: "compact", "densenet" or "autoencoder" (fresh weights), a checkpoint's folder, or a hub id, `owner/name` or `owner/name@revision`;
             the description pins the commit that was found.
 
     Raises:
         BundleError: there is no such thing, or it is no architecture that we know.
     """
     if source in REGISTRY and not Path(source).is_dir():
-        if source != "compact":
+        if not starts_fresh(source):
             raise BundleError(f"{source} needs weights", remedy="give their folder or hub id, google/medsiglip-448")
         encoder = REGISTRY[source].load()({})
         return encoder, _describe(encoder, IN_BUNDLE, None)

@@ -20,7 +20,7 @@ def test_kinds_that_need_weights_say_so():
 
 
 def test_an_unknown_kind_names_the_known_ones():
-    with pytest.raises(BundleError, match="use one of compact, medgemma, medsiglip, siglip"):
+    with pytest.raises(BundleError, match="use one of autoencoder, compact, densenet, medgemma, medsiglip, siglip"):
         build_encoder(EncoderSpec(kind="resnet", source="bundle", image_size=32))
 
 
