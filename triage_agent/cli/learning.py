@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
@@ -13,6 +13,9 @@ from rich.text import Text
 
 from triage_agent.cli.options import ConfigOption, JsonOption, check_config, extra_installed, print_json, stderr, stdout
 from triage_agent.settings import load_settings
+
+if TYPE_CHECKING:
+    from triage_agent.learning.options import Depth, TrainOptions
 
 bundle_app = typer.Typer(help="Model bundles: what they are, and whether they are whole.", no_args_is_help=True)
 
@@ -64,9 +67,28 @@ def train(
         typer.Argument(exists=True, file_okay=False, help="MURA-layout folders; thresholds are set on the first."),
     ],
     encoder: Annotated[
-        str, typer.Option(help='"compact", or a MedGemma, MedSigLIP or SigLIP folder or hub id.')
+        str,
+        typer.Option(
+            help='"compact", "densenet" or "autoencoder" (fresh weights), "embedded" or a bundle\'s folder, '
+            "or a MedGemma, MedSigLIP or SigLIP folder or hub id."
+        ),
     ] = "compact",
-    unfreeze: Annotated[int, typer.Option(min=0, help="Train this many of the encoder's last blocks too.")] = 0,
+    unfreeze: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K|all",
+            help="Train this many of the encoder's last blocks too, 0 a head alone; if left out, a bundle's encoder "
+            "learns as a whole and a checkpoint's stays as it is.",
+        ),
+    ] = None,
+    sweep_unfreeze: Annotated[
+        str | None,
+        typer.Option(metavar="K,K,...", help="Train each of these depths, and compare: 0,1,2,4,all."),
+    ] = None,
+    baselines: Annotated[
+        str | None,
+        typer.Option(metavar="KIND,...", help="Compare these too in the same sweep: densenet,autoencoder."),
+    ] = None,
     join: Annotated[
         list[Path] | None,
         typer.Option(exists=True, file_okay=False, help="Join these trained compact bundles; nothing is trained."),
@@ -89,10 +111,15 @@ def train(
         from triage_agent.learning.options import TrainOptions
         from triage_agent.learning.train import train as run
 
+        if sweep_unfreeze is not None:  # what draws the figure is asked for now, not after hours of training
+            import triage_agent.learning.sweep_page  # noqa: F401 - see above
+
+    if (unfreeze if sweep_unfreeze is not None else baselines) is not None:
+        raise typer.BadParameter("--baselines goes with --sweep-unfreeze, and --unfreeze does not")
     options = TrainOptions(
         data=tuple(data),
         encoder=encoder,
-        unfreeze=unfreeze,
+        unfreeze=None if unfreeze is None else depth_of(unfreeze),
         join=tuple(join or ()),
         out=out,
         resume=resume,
@@ -104,11 +131,48 @@ def train(
         notes=notes,
         licence=licence,
     )
-    folder = run(options, lambda line: stderr.print(line, markup=False, highlight=False))
+    if sweep_unfreeze is not None:
+        depths = tuple(depth_of(one) for one in sweep_unfreeze.split(","))
+        run_sweep(options, depths, tuple((baselines or "").split(",")) if baselines else (), as_json=as_json)
+        return
+    folder = run(options, say)
     if as_json:
         print_json({"bundle": folder})
     else:
         stdout.print(f"bundle in {folder}", highlight=False)
+
+
+def depth_of(text: str) -> "Depth":
+    """A depth as it is typed: a number of blocks, or all."""
+    if text.strip() == "all":
+        return "all"
+    if not text.strip().isdecimal():
+        raise typer.BadParameter(f"{text!r} is no number of blocks, nor all")
+    return int(text)
+
+
+def say(line: str) -> None:
+    """What training has to say while it runs."""
+    stderr.print(line, markup=False, highlight=False)
+
+
+def run_sweep(
+    options: "TrainOptions", depths: "tuple[Depth, ...]", baselines: tuple[str, ...], *, as_json: bool
+) -> None:
+    """Train and compare; the table on stdout, everything in the folder."""
+    from triage_agent.learning.sweep import SweepPlan, report_of, sweep
+    from triage_agent.learning.sweep_page import table
+    from triage_agent.models.registry import starts_fresh
+
+    if unknown := [kind for kind in baselines if not starts_fresh(kind)]:
+        raise typer.BadParameter(f"no baseline {', '.join(unknown)}: there are densenet, autoencoder and compact")
+    plan = SweepPlan(options, depths, baselines)
+    report = report_of(plan, sweep(plan, say))
+    if as_json:
+        print_json(report)
+    else:
+        stdout.print(table(report), markup=False, highlight=False, soft_wrap=True)
+        stdout.print(f"bundles, sweep.json, sweep.md and sweep.svg in {options.out}", highlight=False)
 
 
 def evaluate(

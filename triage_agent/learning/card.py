@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from triage_agent.learning.metrics import METRICS
+from triage_agent.learning.options import ALL
+from triage_agent.models.registry import REGISTRY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +34,7 @@ def model_card(
         spec.notice or "Not for clinical use until it has been validated where it is used.",
         _what(spec, options),
         _data(spec),
-        _joined(spec) if options.join else _recipe_lines(recipe, histories, compact=options.compact),
+        _joined(spec) if options.join else _recipe_lines(recipe, histories, spec, options),
         _thresholds(spec, held_back),
         _doubt(spec),
         *(_figures(name, report) for name, report in reports.items()),
@@ -44,8 +46,11 @@ def model_card(
 
 def _what(spec: BundleSpec, options: TrainOptions) -> str:
     encoder = spec.encoder
-    tuned = "every weight trained here" if options.compact else f"last {options.unfreeze} blocks tuned"
-    learned = tuned if encoder.source == "bundle" else "frozen"
+    learned = "frozen" if options.depth == 0 else f"last {options.depth} blocks tuned"
+    if options.join or options.depth == ALL:
+        learned = "every weight trained here"
+    if options.reconstructs:
+        learned = "trained here to reconstruct, then frozen"
     heads = {"linear": "logistic regression", "mixture": "a logistic regression for each region, and a gate"}
     head = heads.get(spec.head.kind, f"MLP {', '.join(map(str, spec.head.hidden))}")
     own = len(spec.calibration.regions)
@@ -110,9 +115,15 @@ def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _recipe_lines(recipe: Recipe, histories: Sequence[Sequence[Epoch]], *, compact: bool) -> str:
+def _recipe_lines(recipe: Recipe, histories: Sequence[Sequence[Epoch]], spec: BundleSpec, options: TrainOptions) -> str:
     lines = ["## Training", ""]
-    if compact and recipe.stages:
+    learned = spec.training_data.get("reconstruction")
+    if isinstance(learned, dict):
+        lines.append(
+            f"The encoder: {', '.join(map(_stage, recipe.stages))} of reconstruction, squared error of grey values "
+            f"(0 to 1) on the held-back images {learned['held_back_error']:.5f}. The head on its code:"
+        )
+    if options.depth != 0 and recipe.stages and REGISTRY[spec.encoder.kind].learns_from != "checkpoint":
         stages = ", ".join(map(_stage, recipe.stages))
         stopped = f" (stopped after {recipe.stop_after})" if recipe.stop_after else ""
         lines.append(
@@ -226,7 +237,7 @@ def _repeat(options: TrainOptions) -> str:
     roots = " ".join(root.name for root in options.data)
     start = " ".join(f"--join {folder.name}" for folder in options.join) or f"--encoder {_public(options.encoder)}"
     words = [f"triage-agent train {roots} {start}"]
-    if options.unfreeze:
+    if options.unfreeze is not None:
         words.append(f"--unfreeze {options.unfreeze}")
     if options.recipe is not None:
         words.append(f"--recipe {options.recipe.name}")

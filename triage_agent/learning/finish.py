@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from pydantic import JsonValue
     from torch import Tensor
 
     from triage_agent.learning.fit import Epoch
@@ -50,6 +51,7 @@ class Trained:
     head_spec: HeadSpec
     head_state: dict[str, Tensor]
     histories: list[list[Epoch]] = field(default_factory=list)  # one a member
+    facts: dict[str, JsonValue] = field(default_factory=dict)  # more to say under the bundle's training_data
 
     @property
     def encoder_state(self) -> dict[str, Tensor] | None:
@@ -195,14 +197,17 @@ def _describe(options: TrainOptions, recipe: Recipe, material: Material, trained
         encoder=trained.encoder_spec,
         head=trained.head_spec,
         anatomies=tuple(sorted({image.anatomy for image in material.images})),
-        training_data=_training_data(options, recipe, material),
+        training_data=training_data(options, recipe, material)
+        | {"epochs": [len(one) for one in trained.histories]}
+        | trained.facts,
         licence=kind.licence or options.licence,
         notice=" ".join(part for part in (kind.notice, NOT_CLINICAL if embedded else "") if part),
         clinical_use=False,
     )
 
 
-def _training_data(options: TrainOptions, recipe: Recipe, material: Material) -> dict[str, Any]:
+def training_data(options: TrainOptions, recipe: Recipe, material: Material) -> dict[str, Any]:
+    """What a bundle says about how it came to be; known before training starts."""
     digest = hashlib.sha256()
     for image in material.images:
         digest.update(f"{image.study}/{image.path.name}|{image.label}|{image.grade}\n".encode())
@@ -221,13 +226,13 @@ def _training_data(options: TrainOptions, recipe: Recipe, material: Material) ->
         "list_digest": digest.hexdigest(),
         "started_from": _started_from(options),
         "seed": options.seed,
-        "unfreeze": options.unfreeze,
+        "unfreeze": options.depth,
         "recipe": recipe.model_dump(mode="json"),
     }
 
 
 def _started_from(options: TrainOptions) -> list[dict[str, Any]]:
-    """The compact bundles that training went on from: who they are, and what they had been trained on."""
+    """The bundles that training went on from: who they are, and what they had been trained on."""
     folders = options.join or ((options.start,) if options.start is not None else ())
     return [
         {"name": bundle.spec.name, "digest": bundle.digest, "training_data": bundle.spec.training_data}

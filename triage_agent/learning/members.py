@@ -21,10 +21,12 @@ from triage_agent.learning.crops import lesions_of
 from triage_agent.learning.finish import Trained
 from triage_agent.learning.fit import Epoch, Fitter, Samples, passes_of
 from triage_agent.learning.network import Network, targets_of
+from triage_agent.learning.options import ALL
 from triage_agent.learning.pixels import load_pixels
-from triage_agent.models.bundle import EncoderSpec, HeadSpec, load_bundle
-from triage_agent.models.compact import CompactEncoder, joined, member_of
-from triage_agent.models.registry import build_encoder, encoder_from_source, tuned_spec
+from triage_agent.learning.starting import starting_encoder
+from triage_agent.models.bundle import EncoderSpec, HeadSpec
+from triage_agent.models.compact import CompactEncoder, joined
+from triage_agent.models.registry import tuned_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,19 +69,19 @@ def fit_member(
     """Train one member, or take it from its checkpoint where that is finished."""
     seed = options.seed + number
     torch.manual_seed(seed)
-    encoder, base = _starting_encoder(options, recipe, number)
+    encoder, base = starting_encoder(options, recipe, number)
     targets = targets_of(material.images, graded=recipe.grade_weight > 0)
     head = head_spec(encoder, recipe)
-    network = Network(
-        encoder, head, levels=targets.shape[1] - 1, unfreeze=None if options.compact else options.unfreeze
-    ).to(device_of(options.device))
+    depth = options.depth
+    network = Network(encoder, head, levels=targets.shape[1] - 1, unfreeze=None if depth == ALL else depth)
+    network = network.to(device_of(options.device))
     lesions = lesions_of(material.images, torch.cat([material.learn, material.extra]))
     pixels = load_pixels(material.images, encoder)
     fitter = Fitter(
         network,
         Samples(pixels, targets, material.learn, material.extra, material.reference, lesions),
         recipe,
-        passes=passes_of(recipe, encoder.image_size, resizable=options.compact, lesions=len(lesions.abnormal) > 0),
+        passes=passes_of(recipe, encoder.image_size, resizable=encoder.resizable, lesions=len(lesions.abnormal) > 0),
         seed=seed,
         checkpoint=work / f"member-{number}.pt",
         identity=_identity(options, recipe, material, base, number),
@@ -164,24 +166,10 @@ def _joined(members: list[Trained]) -> Trained:
     return Trained(encoder, tuned_spec(encoder, first.encoder_spec), spec, state, histories)
 
 
-def _starting_encoder(options: TrainOptions, recipe: Recipe, number: int) -> tuple[Encoder, EncoderSpec]:
-    """A member's encoder before training, and the description of where it comes from."""
-    if options.start is not None:
-        bundle = load_bundle(options.start)
-        whole = cast("CompactEncoder", build_encoder(bundle.spec.encoder, bundle.folder))
-        size = recipe.stages[-1].size if recipe.stages else whole.image_size
-        return member_of(whole, number, size), bundle.spec.encoder
-    encoder, base = encoder_from_source(options.encoder)
-    if options.compact:
-        size = recipe.stages[-1].size if recipe.stages else encoder.image_size
-        encoder = CompactEncoder({**recipe.encoder, "image_size": size})
-    return encoder, base
-
-
 def _identity(options: TrainOptions, recipe: Recipe, material: Material, base: EncoderSpec, number: int) -> str:
     """What must be the same for a checkpoint to be this run's."""
     digest = hashlib.sha256(recipe.model_dump_json().encode())
-    run = [options.seed, options.unfreeze, base.kind, base.source, base.digest, number]
+    run = [options.seed, options.depth, base.kind, base.source, base.digest, number]
     digest.update(json.dumps(run).encode())
     for image in material.images:
         digest.update(f"{image.study}/{image.path.name}|{image.label}|{image.grade}|{image.box}\n".encode())

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
+
+from triage_agent.models.bundle import EMBEDDED
+from triage_agent.models.registry import REGISTRY, starts_fresh
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 COMPACT = "compact"
 BUNDLE_FILE = "bundle.json"
+ALL: Literal["all"] = "all"
+Depth = int | Literal["all"]  # how many of an encoder's last blocks learn, or the whole of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +30,10 @@ class TrainOptions:
 
     Attributes:
         data: MURA-layout roots; the first is the reference that calibration and thresholds are set on.
-        encoder: "compact" (fresh weights), the folder of a compact bundle (its weights, which all go on learning), or a
-            MedGemma, MedSigLIP or SigLIP checkpoint's folder or hub id.
-        unfreeze: how many of its last blocks learn too; the compact encoder learns as a whole.
+        encoder: "compact", "densenet" or "autoencoder" (fresh weights), "embedded" or the folder of a bundle that
+            carries its encoder's weights, or a MedGemma, MedSigLIP or SigLIP checkpoint's folder or hub id.
+        unfreeze: how many of its last blocks learn too; 0 trains a head on frozen embeddings; None is what is usual
+            for the encoder, see `depth`.
         join: trained compact bundles to put side by side in place of training.
         out: the bundle's folder.
         resume: go on from an interrupted run's checkpoint beside `out`.
@@ -43,7 +49,7 @@ class TrainOptions:
 
     data: tuple[Path, ...]
     encoder: str = COMPACT
-    unfreeze: int = 0
+    unfreeze: Depth | None = None
     join: tuple[Path, ...] = ()
     out: Path
     resume: bool = False
@@ -58,15 +64,31 @@ class TrainOptions:
     created: datetime | None = None
 
     @property
-    def start(self) -> Path | None:
-        """The compact bundle to go on from, if that is what `encoder` names."""
-        folder = Path(self.encoder)
-        return folder if self.encoder != COMPACT and (folder / BUNDLE_FILE).is_file() else None
+    def start(self) -> str | None:
+        """The bundle to go on from, if that is what `encoder` names."""
+        named = self.encoder == EMBEDDED or (Path(self.encoder) / BUNDLE_FILE).is_file()
+        return self.encoder if named and not self.fresh else None
 
     @property
-    def compact(self) -> bool:
-        """Whether the compact encoder is trained, as a whole."""
-        return self.encoder == COMPACT or self.start is not None
+    def fresh(self) -> bool:
+        """Whether the encoder starts from fresh weights."""
+        return starts_fresh(self.encoder)
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether the encoder learns by itself, before the head does."""
+        return self.fresh and REGISTRY[self.encoder].learns_from == "reconstruction"
+
+    @property
+    def depth(self) -> Depth:
+        """How much of the encoder learns from labels.
+
+        Where `unfreeze` does not say, a network that we trained ourselves learns (on) as a whole, and a checkpoint of
+        somebody else's or an autoencoder's code stays as it is.
+        """
+        if self.unfreeze is not None:
+            return self.unfreeze
+        return ALL if (self.fresh and not self.reconstructs) or self.start is not None else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,12 @@ from triage_agent.domain.errors import ConfigurationError
 from triage_agent.learning.augment import Augmentation
 from triage_agent.learning.thresholds import Targets
 from triage_agent.models.conformal import ALPHAS, DEFAULT_ALPHA
+from triage_agent.models.registry import REGISTRY
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from triage_agent.learning.options import Depth
 
 
 class Stage(BaseModel):
@@ -34,9 +37,10 @@ class Recipe(BaseModel):
     """How a network is trained.
 
     Attributes:
-        encoder: the compact encoder's configuration; other encoders bring their own.
-        stages: input sizes and epochs of the compact encoder; the last size is the encoder's own.
-        epochs: epochs of every other encoder.
+        encoder: the configuration of an encoder that starts from fresh weights; others bring their own.
+        stages: input sizes and epochs of encoders that take several sizes; the last size is the encoder's own. An
+            autoencoder's are those of its reconstruction.
+        epochs: epochs where there are no stages, and of a head on frozen embeddings.
         batch_size: images a step.
         learning_rate, encoder_learning_rate: peaks for what is new (head) and for what was trained before.
         weight_decay: AdamW's, on matrices and kernels only.
@@ -148,17 +152,41 @@ COMPACT = Recipe(
     ),
 )
 CONTINUED = COMPACT.model_copy(update={"stages": (Stage(size=192, epochs=3), Stage(size=256, epochs=6))})
+# One network of a trained compact bundle, of which only the last blocks learn; at the size that it has.
+CONTINUED_PARTLY = CONTINUED.model_copy(update={"stages": (), "epochs": 9, "members": 1})
+DENSENET = Recipe(
+    stages=(Stage(size=224, epochs=10), Stage(size=320, epochs=10)),
+    learning_rate=1e-3,
+    encoder_learning_rate=1e-3,
+    weight_decay=0.05,
+    average=0.995,
+    hidden=(),
+    dropout=0.2,
+    augmentation=COMPACT.augmentation,
+)
+# `stages` are of the reconstruction, `epochs` of the head on the code. Noise would only have to be reconstructed.
+AUTOENCODER = Recipe(
+    stages=(Stage(size=128, epochs=20),),
+    epochs=25,
+    encoder_learning_rate=1e-3,
+    average=0.9,
+    patience=8,
+    augmentation=Augmentation(noise=0.0),
+)
 FROZEN = Recipe(epochs=25, learning_rate=1e-4, dropout=0.1, average=0.9, patience=8, bfloat16=False)
 FINE_TUNED = Recipe(epochs=8, learning_rate=1e-4, encoder_learning_rate=2e-5, grade_weight=0.5, patience=3)
+_FRESH = {"compact": COMPACT, "densenet": DENSENET, "autoencoder": AUTOENCODER}
 
 
-def recipe_for(*, compact: bool, started: bool = False, unfreeze: int = 0, path: Path | None = None) -> Recipe:
+def recipe_for(kind: str | None, depth: Depth, *, started: bool = False, path: Path | None = None) -> Recipe:
     """The built-in recipe of a way to train, with the values of a TOML file put over it.
 
+    A table of the file that is named like a kind of encoder holds for that kind only: `[densenet] batch_size = 16`.
+
     Args:
-        compact: the compact encoder is trained.
+        kind: of an encoder that starts from fresh weights or from a bundle; None for somebody's checkpoint.
+        depth: how much of the encoder learns from labels; 0 trains a head on frozen embeddings.
         started: it goes on from a bundle.
-        unfreeze: how many blocks of another encoder learn; none trains a head on frozen embeddings.
         path: the TOML file, if any.
 
     The frozen head follows Google's data-efficient MedSigLIP notebook (Adam 1e-4, 25 epochs, batch 32, 512 and 256).
@@ -166,17 +194,27 @@ def recipe_for(*, compact: bool, started: bool = False, unfreeze: int = 0, path:
     Raises:
         ConfigurationError: the file is not TOML, or has a key or a value that no recipe has.
     """
-    tuned = FINE_TUNED if unfreeze else FROZEN
-    fresh = CONTINUED if started else COMPACT
-    base = fresh if compact else tuned
+    base = _built_in(kind, depth, started=started)
     if path is None:
         return base
     try:
-        changes = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        own = content.get(kind, {}) if kind is not None else {}
+        changes = {name: value for name, value in content.items() if name not in REGISTRY} | own
         merged = base.model_dump() | changes
         if "augmentation" in changes:
             merged["augmentation"] = base.augmentation.model_dump() | changes["augmentation"]
         return Recipe.model_validate(merged)
-    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+    except (OSError, TypeError, tomllib.TOMLDecodeError, ValidationError) as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"recipe {path}: {reason}", remedy="see `triage_agent.learning.recipe`") from error
+
+
+def _built_in(kind: str | None, depth: Depth, *, started: bool) -> Recipe:
+    if kind in _FRESH and not started:
+        return _FRESH[kind]
+    if depth == 0:
+        return FROZEN
+    if kind == "compact":
+        return CONTINUED if depth == "all" else CONTINUED_PARTLY
+    return DENSENET if kind == "densenet" else FINE_TUNED

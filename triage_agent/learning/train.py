@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
+from triage_agent.learning.autoencode import reconstruct
 from triage_agent.learning.finish import Trained, finish
 from triage_agent.learning.frozen import embed, fit_head
 from triage_agent.learning.join import join
@@ -18,12 +19,17 @@ from triage_agent.learning.network import targets_of
 from triage_agent.learning.options import Material, TrainOptions, pooled
 from triage_agent.learning.recipe import recipe_for
 from triage_agent.learning.split import split_patients
-from triage_agent.models.registry import encoder_from_source
+from triage_agent.learning.starting import check_asked, kind_of, starting_encoder
+from triage_agent.models.registry import tuned_spec
+from triage_agent.models.spec import IN_BUNDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pydantic import JsonValue
+
     from triage_agent.learning.recipe import Recipe
+    from triage_agent.models.autoencoder import AutoencoderEncoder
 
 
 def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
@@ -34,9 +40,7 @@ def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
         BundleError: the encoder cannot be had, or `out` is something else.
         ConfigurationError: the recipe, or a checkpoint that is not this run's.
     """
-    recipe = recipe_for(
-        compact=options.compact, started=options.start is not None, unfreeze=options.unfreeze, path=options.recipe
-    )
+    recipe = recipe_of(options)
     material = gather(options, recipe)
     count = len(material.images)
     held_back = len(material.reference) + len(material.spare)
@@ -46,8 +50,8 @@ def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
     if options.join:
         material = everywhere
         trained = join(options, material, progress)
-    elif not options.compact and not options.unfreeze:
-        trained = _train_head(options, recipe, material, progress)
+    elif options.depth == 0:
+        trained = _train_head(options, recipe, material, work, progress)
     else:
         trained = train_network(options, recipe, material, work, progress)
     if recipe.calibrate_on == "all":
@@ -55,6 +59,20 @@ def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
     out = finish(options, recipe, material, trained, work, progress)
     shutil.rmtree(work, ignore_errors=True)
     return out
+
+
+def recipe_of(options: TrainOptions) -> Recipe:
+    """The numbers that `options` train with.
+
+    Raises:
+        BundleError: the bundle to go on from cannot be loaded.
+        ConfigurationError: the recipe, or what makes no sense with it.
+    """
+    kind = kind_of(options)
+    recipe = recipe_for(kind, options.depth, started=options.start is not None, path=options.recipe)
+    if not options.join:
+        check_asked(options, recipe, kind)
+    return recipe
 
 
 def gather(options: TrainOptions, recipe: Recipe) -> Material:
@@ -75,10 +93,21 @@ def gather(options: TrainOptions, recipe: Recipe) -> Material:
     )
 
 
-def _train_head(options: TrainOptions, recipe: Recipe, material: Material, progress: Callable[[str], None]) -> Trained:
-    encoder, base = encoder_from_source(options.encoder)
-    encoder = encoder.for_inference(device_of(options.device))
+def _train_head(
+    options: TrainOptions, recipe: Recipe, material: Material, work: Path, progress: Callable[[str], None]
+) -> Trained:
+    torch.manual_seed(options.seed)
+    encoder, base = starting_encoder(options, recipe)
+    facts: dict[str, JsonValue] = {}
     cache = options.cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triage-agent"
+    if options.reconstructs:
+        facts["reconstruction"] = reconstruct(
+            cast("AutoencoderEncoder", encoder), options, recipe, material, work, progress
+        )
+        cache = work  # nobody else will ever have this encoder
+    if base.source == IN_BUNDLE:
+        base = tuned_spec(encoder, base)
+    encoder = encoder.for_inference(device_of(options.device))
     embeddings = embed(
         material.images, encoder, cache / "embeddings", lambda done, of: progress(f"embedded {done} of {of} images")
     )
@@ -94,4 +123,4 @@ def _train_head(options: TrainOptions, recipe: Recipe, material: Material, progr
         seed=options.seed,
         progress=lambda epoch: progress(describe(epoch)),
     )
-    return Trained(encoder, base, spec, dict(head.state_dict()), [history])
+    return Trained(encoder, base, spec, dict(head.state_dict()), [history], facts)

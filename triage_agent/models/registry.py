@@ -132,8 +132,8 @@ def encoder_from_source(source: str) -> tuple[Encoder, EncoderSpec]:
     """What `train --encoder` names, and its description.
 
     Args:
-        source: "compact", "densenet" or "autoencoder" (fresh weights), a checkpoint's folder, or a hub id, `owner/name` or `owner/name@revision`;
-            the description pins the commit that was found.
+        source: "compact", "densenet" or "autoencoder" (fresh weights), a checkpoint's folder, or a hub id, `owner/name`
+            or `owner/name@revision`; the description pins the commit that was found.
 
     Raises:
         BundleError: there is no such thing, or it is no architecture that we know.

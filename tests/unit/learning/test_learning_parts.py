@@ -215,13 +215,13 @@ def test_alert_is_never_below_abnormal():
 
 
 def test_each_way_of_training_has_its_recipe(tmp_path):
-    assert recipe_for(compact=True) is COMPACT
-    assert recipe_for(compact=True, started=True) is CONTINUED
-    assert recipe_for(compact=False, unfreeze=2) is FINE_TUNED
-    assert recipe_for(compact=False, unfreeze=0) is FROZEN
+    assert recipe_for("compact", "all") is COMPACT
+    assert recipe_for("compact", "all", started=True) is CONTINUED
+    assert recipe_for(None, 2) is FINE_TUNED
+    assert recipe_for(None, 0) is FROZEN
     path = tmp_path / "recipe.toml"
     path.write_text("batch_size = 4\n[augmentation]\nrotation = 1.5\n")
-    changed = recipe_for(compact=True, unfreeze=0, path=path)
+    changed = recipe_for("compact", "all", path=path)
     assert (changed.batch_size, changed.augmentation.rotation) == (4, 1.5)
     assert changed.augmentation.zoom == COMPACT.augmentation.zoom
 
@@ -231,4 +231,4 @@ def test_a_wrong_recipe_is_a_configuration_error(tmp_path, text):
     path = tmp_path / "recipe.toml"
     path.write_text(text)
     with pytest.raises(ConfigurationError, match=r"recipe\.toml"):
-        recipe_for(compact=True, unfreeze=0, path=path)
+        recipe_for("compact", "all", path=path)

@@ -1,0 +1,89 @@
+"""What training starts from: fresh weights, a bundle that we trained, or somebody's checkpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from triage_agent.domain.errors import BundleError, ConfigurationError
+from triage_agent.learning.options import ALL
+from triage_agent.models.bundle import load_bundle
+from triage_agent.models.compact import CompactEncoder, member_of
+from triage_agent.models.registry import REGISTRY, build_encoder, encoder_from_source
+from triage_agent.models.spec import IN_BUNDLE
+
+if TYPE_CHECKING:
+    from triage_agent.learning.options import TrainOptions
+    from triage_agent.learning.recipe import Recipe
+    from triage_agent.models.encoder import Encoder
+    from triage_agent.models.spec import EncoderSpec
+
+
+def kind_of(options: TrainOptions) -> str | None:
+    """The kind of an encoder that starts from fresh weights or from a bundle; None for somebody's checkpoint.
+
+    Raises:
+        BundleError: the bundle to go on from cannot be loaded.
+    """
+    if options.fresh:
+        return options.encoder
+    return load_bundle(options.start).spec.encoder.kind if options.start is not None else None
+
+
+def check_asked(options: TrainOptions, recipe: Recipe, kind: str | None) -> None:
+    """Refuse what makes no sense before anything is read.
+
+    Raises:
+        ConfigurationError: fresh weights that would stay frozen, or members that cannot be put side by side.
+    """
+    usual = 0 if options.reconstructs else ALL
+    if options.fresh and options.depth != usual:
+        raise ConfigurationError(
+            f"{options.encoder} starts from fresh weights, of which {options.depth} blocks cannot be unfrozen",
+            remedy=f"leave out --unfreeze ({usual} is meant), or give a trained bundle's folder as --encoder",
+        )
+    if recipe.members > 1 and (kind != CompactEncoder.kind or options.depth != ALL):
+        raise ConfigurationError(
+            f"{recipe.members} members are for compact networks that learn as a whole", remedy="set members = 1"
+        )
+
+
+def starting_encoder(options: TrainOptions, recipe: Recipe, number: int = 0) -> tuple[Encoder, EncoderSpec]:
+    """A member's encoder before training, and the description of where it comes from.
+
+    Raises:
+        BundleError: it cannot be had, or the bundle does not carry its encoder's weights.
+        ConfigurationError: it has fewer blocks than are to be unfrozen.
+    """
+    encoder, spec = _start(options, recipe, number)
+    blocks, depth = len(encoder.blocks()), options.depth
+    if depth != ALL and depth > blocks:
+        raise ConfigurationError(
+            f"{depth} blocks to unfreeze, the {encoder.kind} encoder has {blocks}",
+            remedy=f"give at most {blocks}, or all",
+        )
+    return encoder, spec
+
+
+def _start(options: TrainOptions, recipe: Recipe, number: int) -> tuple[Encoder, EncoderSpec]:
+    size = recipe.stages[-1].size if recipe.stages else None
+    if options.start is not None:
+        bundle = load_bundle(options.start)
+        spec = bundle.spec.encoder
+        if spec.source != IN_BUNDLE:
+            raise BundleError(
+                f"the bundle {options.start} does not carry its encoder", remedy=f"give --encoder {spec.source}"
+            )
+        encoder = build_encoder(spec, bundle.folder)
+        if isinstance(encoder, CompactEncoder) and options.depth == ALL:
+            return member_of(encoder, number, size or encoder.image_size), spec
+        return (_at(encoder, size) if size and encoder.resizable else encoder), spec
+    if options.fresh:
+        sized = {"image_size": size} if size else {}
+        encoder = REGISTRY[options.encoder].load()({**recipe.encoder, **sized})
+        return encoder, encoder_from_source(options.encoder)[1]
+    return encoder_from_source(options.encoder)
+
+
+def _at(encoder: Encoder, size: int) -> Encoder:
+    """The same weights for another input size."""
+    return type(encoder).restore({**encoder.config, "image_size": size}, encoder.state_dict())
