@@ -153,7 +153,7 @@ def depth_of(text: str) -> "Depth":
 
 def say(line: str) -> None:
     """What training has to say while it runs."""
-    stderr.print(line, markup=False, highlight=False)
+    stderr.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def run_sweep(
