@@ -217,8 +217,15 @@ def test_a_sweep_compares_depths_and_baselines_and_goes_on_where_it_was_stopped(
 def test_the_command_sweeps_and_says_what_it_does_not_understand(mini, tmp_path, recipe, started):
     command = ["train", str(mini), "--recipe", str(recipe), "--device", "cpu", "--out", str(tmp_path / "sweep")]
     start = ["--encoder", str(started)]
-    result = CliRunner().invoke(app, [*command, *start, "--sweep-unfreeze", "0", "--baselines", "densenet", "--json"])
+    assert CliRunner().invoke(app, [*command, "--baselines", "densenet"]).exit_code == 0
+    sweep_too = [*command, *start, "--sweep-unfreeze", "0", "--baselines", "densenet", "--resume", "--json"]
+    result = CliRunner().invoke(app, sweep_too)
     assert result.exit_code == 0, result.output
+    assert "densenet (2 of 2): done before" in result.stderr
     assert [row["encoder"] for row in json.loads(result.stdout)["runs"]] == ["compact", "densenet"]
-    for wrong in (["--unfreeze", "some"], ["--baselines", "densenet"], ["--sweep-unfreeze", "0", "--baselines", "vgg"]):
+    for wrong in (
+        ["--unfreeze", "some"],
+        ["--baselines", "densenet", "--unfreeze", "1"],
+        ["--sweep-unfreeze", "0", "--baselines", "vgg"],
+    ):
         assert CliRunner().invoke(app, [*command, *start, *wrong]).exit_code == 2

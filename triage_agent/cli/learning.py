@@ -87,7 +87,7 @@ def train(
     ] = None,
     baselines: Annotated[
         str | None,
-        typer.Option(metavar="KIND,...", help="Compare these too in the same sweep: densenet,autoencoder."),
+        typer.Option(metavar="KIND,...", help="Train and compare these too: densenet,autoencoder."),
     ] = None,
     join: Annotated[
         list[Path] | None,
@@ -111,11 +111,12 @@ def train(
         from triage_agent.learning.options import TrainOptions
         from triage_agent.learning.train import train as run
 
-        if sweep_unfreeze is not None:  # what draws the figure is asked for now, not after hours of training
+        compared = sweep_unfreeze is not None or baselines is not None
+        if compared:  # what draws the figure is asked for now, not after hours of training
             import triage_agent.learning.sweep_page  # noqa: F401 - see above
 
-    if (unfreeze if sweep_unfreeze is not None else baselines) is not None:
-        raise typer.BadParameter("--baselines goes with --sweep-unfreeze, and --unfreeze does not")
+    if compared and unfreeze is not None:
+        raise typer.BadParameter("--unfreeze says one depth, --sweep-unfreeze several")
     options = TrainOptions(
         data=tuple(data),
         encoder=encoder,
@@ -131,9 +132,9 @@ def train(
         notes=notes,
         licence=licence,
     )
-    if sweep_unfreeze is not None:
-        depths = tuple(depth_of(one) for one in sweep_unfreeze.split(","))
-        run_sweep(options, depths, tuple((baselines or "").split(",")) if baselines else (), as_json=as_json)
+    if compared:
+        depths = tuple(depth_of(one) for one in sweep_unfreeze.split(",")) if sweep_unfreeze else ()
+        run_sweep(options, depths, tuple(baselines.split(",")) if baselines else (), as_json=as_json)
         return
     folder = run(options, say)
     if as_json:

@@ -52,8 +52,10 @@ def figure(report: Mapping[str, Any]) -> str:
         drawing = Figure(figsize=SIZE, layout="constrained")
         axes = drawing.subplots()
         for metric, name, colour, mark, shift in LINES:
-            _draw(axes, swept, 0, shift, metric, {"color": colour, "marker": mark, "linestyle": "-", "label": name})
-            _draw(axes, others, len(swept), shift, metric, {"color": colour, "marker": mark, "linestyle": "none"})
+            style = {"color": colour, "marker": mark, "linestyle": "-", "label": name}
+            _draw(axes, swept, 0, shift, metric, style)
+            named = {"label": "_nolegend_"} if swept else {}
+            _draw(axes, others, len(swept), shift, metric, style | {"linestyle": "none"} | named)
         if swept and others:
             axes.axvline(len(swept) - 0.5, color="0.6", linewidth=1, linestyle="--")
         names = [{0: "0\n(head only)"}.get(row["depth"], str(row["depth"])) for row in swept]
