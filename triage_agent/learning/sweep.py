@@ -67,7 +67,8 @@ class SweepRow:
         depth: how much of the encoder learnt from labels; None for a baseline.
         parameters, learned: numbers in encoder and head, and how many of them this run trained.
         epochs: how many were run, the longest member's.
-        minutes: of the process that finished it; what an interrupted one had done before is not in it.
+        minutes: on the clock, of the process that finished it; what an interrupted one had done before is not in it.
+        processor_minutes: of the same process: what it cost, also on a machine that was busy with other things.
         held_back_auroc: on the held-back training images that the epoch was chosen on.
         digest: the bundle's.
         valid: figures of the first data set's `valid` split, as `evaluate` gives them.
@@ -80,14 +81,13 @@ class SweepRow:
     learned: int
     epochs: int
     minutes: float
+    processor_minutes: float
     held_back_auroc: float
     digest: str
     valid: dict[str, Any]
 
 
-def sweep(
-    plan: SweepPlan, progress: Callable[[str], None], clock: Callable[[], float] = time.monotonic
-) -> list[SweepRow]:
+def sweep(plan: SweepPlan, progress: Callable[[str], None]) -> list[SweepRow]:
     """Train what is not done yet, and write the table and the figure after each run; returns the rows.
 
     Raises:
@@ -104,9 +104,10 @@ def sweep(
         if name in rows:
             progress(f"{prefix}done before")
             continue
-        begun = clock()
+        begun, used = time.monotonic(), time.process_time()
         train(options, lambda line, prefix=prefix: progress(prefix + line))  # type: ignore[misc]
-        rows[name] = _row(options, (clock() - begun) / 60, None if name in plan.baselines else options.depth)
+        spent = (time.monotonic() - begun, time.process_time() - used)
+        rows[name] = _row(options, spent, None if name in plan.baselines else options.depth)
         _write(plan, [rows[one.out.name] for one in runs if one.out.name in rows])
     found = [rows[options.out.name] for options in runs]
     _write(plan, found)
@@ -163,7 +164,7 @@ def _holds(options: TrainOptions, rows: dict[str, SweepRow]) -> bool:
     return row is not None and row.digest == bundle.digest and same
 
 
-def _row(options: TrainOptions, minutes: float, depth: Depth | None) -> SweepRow:
+def _row(options: TrainOptions, seconds: tuple[float, float], depth: Depth | None) -> SweepRow:
     bundle = load_bundle(options.out)
     spec = bundle.spec
     metrics, data = cast("dict[str, Any]", spec.metrics), cast("dict[str, Any]", spec.training_data)
@@ -175,7 +176,8 @@ def _row(options: TrainOptions, minutes: float, depth: Depth | None) -> SweepRow
         parameters=parameters,
         learned=learned,
         epochs=max(data["epochs"]),
-        minutes=round(minutes, 2),
+        minutes=round(seconds[0] / 60, 2),
+        processor_minutes=round(seconds[1] / 60, 2),
         held_back_auroc=metrics["held_back"]["auroc"],
         digest=bundle.digest,
         valid=metrics["valid"][options.data[0].name],

@@ -21,7 +21,8 @@ def row(name, depth, held_back, auroc, low=0.7):
     estimate = {"value": auroc, "low": low, "high": 0.95}
     figures = dict.fromkeys(("auroc", "macro_f1", "accuracy", "sensitivity", "specificity"), estimate)
     return SweepRow(
-        name=name, encoder="compact", depth=depth, parameters=1200, learned=200, epochs=3, minutes=1.25,
+        name=name, encoder="compact", depth=depth, parameters=1200, learned=200, epochs=3,
+        minutes=1.25, processor_minutes=0.5,
         held_back_auroc=held_back, digest="d", valid={"n": 9, "overall": {"n": 9, **figures}},
     )  # fmt: skip
 
@@ -127,8 +128,8 @@ def test_the_best_is_chosen_on_held_back_images_and_not_on_valid():
 def test_the_table_has_a_row_a_run_and_names_the_best():
     lines = table(report_of(SweepPlan(asked(), ()), ROWS)).splitlines()
     assert len(lines) == 7
-    assert lines[2].startswith("| head only | compact | 1,200 | 200 | 3 | 1.2 | 0.810 | 0.900 (0.700 to 0.950) |")
-    assert lines[4].startswith("| densenet | compact | 1,200 | 200 | 3 | 1.2 | 0.790 | - |")
+    assert lines[2].startswith("| head only | compact | 1,200 | 200 | 3 | 1.2 (0.5) | 0.810 | 0.900 (0.700 to 0.950) |")
+    assert lines[4].startswith("| densenet | compact | 1,200 | 200 | 3 | 1.2 (0.5) | 0.790 | - |")
     assert len({line.count("|") for line in lines[:5]}) == 1
     assert lines[-1] == "Best by AUROC on the held-back training images: last 2 unfrozen (0.840)."
 
