@@ -124,8 +124,12 @@ def build_encoder(spec: EncoderSpec, folder: Path | None = None, source: str | N
 
 
 def starts_fresh(source: str) -> bool:
-    """Whether `source` is a kind whose weights our training fills, and no folder of that name is here."""
-    return source in REGISTRY and REGISTRY[source].learns_from != "checkpoint" and not Path(source).is_dir()
+    """Whether `source` is a kind whose weights our training fills.
+
+    A folder of that name is `./densenet`: what a first run left under `--out densenet` must not change what a second
+    one starts from.
+    """
+    return source in REGISTRY and REGISTRY[source].learns_from != "checkpoint"
 
 
 def encoder_from_source(source: str) -> tuple[Encoder, EncoderSpec]:
@@ -138,11 +142,11 @@ def encoder_from_source(source: str) -> tuple[Encoder, EncoderSpec]:
     Raises:
         BundleError: there is no such thing, or it is no architecture that we know.
     """
-    if source in REGISTRY and not Path(source).is_dir():
-        if not starts_fresh(source):
-            raise BundleError(f"{source} needs weights", remedy="give their folder or hub id, google/medsiglip-448")
+    if starts_fresh(source):
         encoder = REGISTRY[source].load()({})
         return encoder, _describe(encoder, IN_BUNDLE, None)
+    if source in REGISTRY and not Path(source).is_dir():
+        raise BundleError(f"{source} needs weights", remedy="give their folder or hub id, google/medsiglip-448")
     name, _, revision = (source, "", "") if Path(source).is_dir() else source.partition("@")
     hub = is_hub_id(name)
     folder = locate(name, revision or None, tower_name)

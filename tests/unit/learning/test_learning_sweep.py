@@ -47,12 +47,12 @@ def test_what_learns_is_what_was_asked_for_or_what_is_usual(encoder, unfreeze, d
     assert asked(encoder=encoder, unfreeze=unfreeze).depth == depth
 
 
-def test_a_folder_named_like_a_kind_is_the_folder(tmp_path, monkeypatch):
+def test_an_earlier_runs_folder_named_like_a_kind_does_not_stand_in_for_the_kind(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "densenet").mkdir()
-    assert not asked(encoder="densenet").fresh
     (tmp_path / "densenet" / "bundle.json").touch()
-    assert asked(encoder="densenet").start == "densenet"
+    assert (asked(encoder="densenet").fresh, asked(encoder="densenet").start) == (True, None)
+    assert (asked(encoder="./densenet").fresh, asked(encoder="./densenet").start) == (False, "./densenet")
 
 
 def test_every_kind_and_depth_has_its_recipe():
