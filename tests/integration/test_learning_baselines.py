@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.data import shared_data
 from support.radiographs import write_mura
 from typer.testing import CliRunner
 
@@ -229,3 +230,31 @@ def test_the_command_sweeps_and_says_what_it_does_not_understand(mini, tmp_path,
         ["--sweep-unfreeze", "0", "--baselines", "vgg"],
     ):
         assert CliRunner().invoke(app, [*command, *start, *wrong]).exit_code == 2
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("encoder", "start"), [("densenet", "epoch"), ("autoencoder", "reconstruction")])
+def test_the_baselines_learn_from_real_knees_too(tmp_path, recipe, encoder, start):
+    knees = slice_of(shared_data("knees"), tmp_path / "knees")
+    lines = []
+    out = train(options(knees, tmp_path / "out", recipe, encoder=encoder), lines.append)
+    seen = losses(lines, start, "loss " if encoder == "densenet" else "squared error ")
+    assert min(seen[1:]) < seen[0]
+    assert verify(out) == []
+    assert load_bundle(out).spec.metrics["valid"]["knees"]["n"] == 20
+
+
+def slice_of(root, folder):
+    """The first studies of each class, as a data set of its own."""
+    folder.mkdir()
+    for split, count in (("train", 40), ("valid", 10)):
+        studies = (root / f"{split}_labeled_studies.csv").read_text().splitlines()
+        kept = [line for label in "01" for line in [one for one in studies if one.endswith(f",{label}")][:count]]
+        names = {line.rpartition(",")[0] for line in kept}
+        paths = (root / f"{split}_image_paths.csv").read_text().splitlines()
+        (folder / f"{split}_labeled_studies.csv").write_text("\n".join(kept) + "\n")
+        (folder / f"{split}_image_paths.csv").write_text(
+            "\n".join(path for path in paths if path.rpartition("/")[0] + "/" in names) + "\n"
+        )
+        (folder / split).symlink_to(root / split)
+    return folder

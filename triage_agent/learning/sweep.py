@@ -20,7 +20,7 @@ from triage_agent.learning.options import ALL, BUNDLE_FILE
 from triage_agent.learning.starting import starting_encoder
 from triage_agent.learning.train import gather, recipe_of, train
 from triage_agent.models.bundle import load_bundle
-from triage_agent.models.head import Head
+from triage_agent.models.head import build_head
 from triage_agent.models.registry import REGISTRY
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _row(options: TrainOptions, seconds: tuple[float, float], depth: Depth | Non
 def _count(spec: BundleSpec, options: TrainOptions) -> tuple[int, int]:
     """Parameters of encoder and head, and how many of them the run trained."""
     with torch.device("meta"):  # nothing is filled in: only shapes are asked for
-        encoder, head = REGISTRY[spec.encoder.kind].load()(spec.encoder.config), Head(spec.head)
+        encoder, head = REGISTRY[spec.encoder.kind].load()(spec.encoder.config), build_head(spec.head)
     whole, top = (sum(one.numel() for one in module.parameters()) for module in (encoder, head))
     if options.reconstructs or options.depth == ALL:
         return whole + top, whole + top
