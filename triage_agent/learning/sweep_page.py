@@ -61,7 +61,7 @@ def figure(report: Mapping[str, Any]) -> str:
         names = [{0: "0\n(head only)"}.get(row["depth"], str(row["depth"])) for row in swept]
         axes.set_xticks(range(len(swept) + len(others)), names + [str(row["name"]) for row in others])
         axes.set(xlabel="blocks unfrozen, and baselines" if others else "blocks unfrozen", ylabel="on studies of valid")
-        axes.legend(loc="lower right")
+        axes.legend(loc="best")
         buffer = io.StringIO()
         drawing.savefig(buffer, format="svg", metadata={"Date": None})
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
