@@ -215,6 +215,19 @@ def test_a_sweep_compares_depths_and_baselines_and_goes_on_where_it_was_stopped(
     assert load_bundle(base.out / "unfreeze-0").digest != digests[0]
 
 
+def test_what_is_done_is_known_also_of_several_data_sets_that_calibrate_together(mini, tmp_path, recipe, started):
+    hands = write_mura(tmp_path / "hands", patients=12, anatomies=("XR_HAND",), seed=5)
+    (tmp_path / "all.toml").write_text(f'calibrate_on = "all"\n{recipe.read_text()}')
+    both = TrainOptions(
+        data=(mini, hands), encoder=str(started), out=tmp_path / "sweep", recipe=tmp_path / "all.toml", device="cpu",
+        cache=tmp_path / "cache", resume=True,
+    )  # fmt: skip
+    first = sweep(SweepPlan(both, (0,)), quiet)
+    lines = []
+    assert sweep(SweepPlan(both, (0,)), lines.append) == first
+    assert lines == ["unfreeze-0 (1 of 1): done before"]
+
+
 def test_the_command_sweeps_and_says_what_it_does_not_understand(mini, tmp_path, recipe, started):
     command = ["train", str(mini), "--recipe", str(recipe), "--device", "cpu", "--out", str(tmp_path / "sweep")]
     start = ["--encoder", str(started)]
