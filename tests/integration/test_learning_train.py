@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -268,7 +269,9 @@ def test_lesions_are_learnt_from_crops_first_and_bundles_can_be_joined(mini, tmp
     assert [line for line in lines if "epoch 2 of 4 at crops of 16 px from 32: loss" in line]
     assert "2 epochs at crops of 16 px from 32 px" in load_bundle(lesions.out).model_card
     recipe.write_text(RECIPE.format(members="members = 2"))
-    other = train(options(mini, tmp_path / "other", recipe=recipe, name="other"), lines.append)
+    other = train(
+        replace(options(mini, tmp_path / "other", recipe=recipe, name="other"), data=(mini, boxed)), lines.append
+    )
     joint = TrainOptions(
         data=(mini, boxed), join=(other, lesions.out), out=tmp_path / "joint", recipe=recipe, device="cpu"
     )
@@ -282,3 +285,28 @@ def test_lesions_are_learnt_from_crops_first_and_bundles_can_be_joined(mini, tmp
     assert [one["name"] for one in bundle.spec.training_data["started_from"]] == ["other", "lesions"]
     assert "--join other --join lesions" in bundle.model_card
     assert "set on all of them" in bundle.model_card
+
+
+def test_a_joined_bundle_answers_for_the_regions_that_it_knows(mini, tmp_path, recipe):
+    hands = write_mura(tmp_path / "hands", anatomies=("XR_HAND",), seed=4, grades=False)
+    both = replace(options(mini, tmp_path / "both", recipe=recipe, name="both"), data=(mini, hands))
+    folders = (
+        train(both, lambda line: None),
+        train(options(hands, tmp_path / "some", recipe=recipe, name="some"), lambda line: None),
+    )
+    lines = []
+    joint = TrainOptions(data=(mini, hands), join=folders, out=tmp_path / "joint", recipe=recipe, device="cpu")
+    bundle = load_bundle(train(joint, lines.append))
+    shares = dict(line.removeprefix("shares for ").split(": ") for line in lines if line.startswith("shares for"))
+    assert bundle.spec.head.kind == "mixture"
+    assert bundle.spec.head.regions == ("XR_HAND", "XR_KNEE") == tuple(sorted(shares))
+    assert shares["XR_KNEE"].endswith("some 0.000")
+    head, width = load_file(bundle.head_path), load_bundle(folders[0]).spec.head.input_dim
+    hand, knee = head["experts.weight"]
+    assert hand[:width].any()
+    assert hand[width:].any()
+    assert knee[:width].any()
+    assert not knee[width:].any()
+    assert "a gate" in bundle.model_card
+    images = [read_display(image.path) for image in read_split(hands, "valid")]
+    assert load_scorer(bundle.folder, "cpu").logits(images).shape == (len(images),)
