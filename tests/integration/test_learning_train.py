@@ -222,7 +222,7 @@ def test_an_evaluation_is_the_public_json_and_a_page_that_stands_alone(mini, tmp
     assert content["images"] == 24
     assert content["bundle"]["digest"] == load_bundle(out).digest
     assert content["anatomies"].keys() == {"XR_KNEE"}
-    assert content["overall"].keys() == {"n", "prevalence", *METRICS}
+    assert content["overall"].keys() == {"n", "prevalence", "auroc_delong", *METRICS}
     assert all(content["overall"][name].keys() == {"value", "low", "high"} for name in METRICS)
     page = (tmp_path / "report" / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 3
