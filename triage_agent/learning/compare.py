@@ -57,8 +57,8 @@ def comparison(first: Judge, second: Judge, *, seed: int, resamples: int) -> dic
 def paired(first: Judge, second: Judge, *, seed: int, resamples: int) -> dict[str, Any]:
     """The differences on one group of studies.
 
-    Intervals are of the difference, over bootstrap resamples of patients in which both are measured. `p` is DeLong's for
-    the AUROC and McNemar's for the accuracy, each at its own threshold; None where the data cannot give it.
+    Intervals are of the difference, over bootstrap resamples of patients in which both are measured. `p` is DeLong's
+    for the AUROC and McNemar's for the accuracy, each at its own threshold; None where the data cannot give it.
     """
     labels = np.array([score.label for score in first.scores], dtype=np.float64)
     patients = np.unique([score.patient for score in first.scores], return_inverse=True)[1]

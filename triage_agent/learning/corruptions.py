@@ -1,8 +1,8 @@
 """Radiographs as worse machines, worse settings and worse archives would have made them, at five severities.
 
-The kinds and most strengths follow MedMNIST-C's for radiographs (Di Salvo et al. 2024, arXiv 2406.17536); motion, rotation,
-crop and burned-in text are added, and impulse noise, which no detector makes, is left out. Every function is pure: the
-same image, kind, severity and generator state give the same image.
+The kinds and most strengths follow MedMNIST-C's for radiographs (Di Salvo et al. 2024, arXiv 2406.17536); motion,
+rotation, crop and burned-in text are added, and impulse noise, which no detector makes, is left out. Every function is
+pure: the same image, kind, severity and generator state give the same image.
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ def _motion_blur(display: Display, pixels: float, generator: np.random.Generator
 
 
 def _contrast(display: Display, slope: float, _: np.random.Generator) -> Display:
-    middle = display.mean()
-    return (display - middle) * np.float32(slope) + middle
+    middle = np.float32(display.mean())
+    changed: Display = (display - middle) * np.float32(slope) + middle
+    return changed
 
 
 def _gamma(display: Display, exponent: float, _: np.random.Generator) -> Display:
@@ -134,11 +135,12 @@ def _burned_in_text(display: Display, share: float, generator: np.random.Generat
         x, horizontal = (size // 2, "l") if corner % 2 == 0 else (width - size // 2, "r")
         y, vertical = (inset, "a") if corner < 2 else (height - inset, "d")  # noqa: PLR2004 - two corners are at the top
         draw.text((x, y), text, fill=_BYTE, font=font, anchor=horizontal + vertical)
-    return np.maximum(display, np.asarray(ink, dtype=np.float32) / np.float32(_BYTE))
+    written: Display = np.maximum(display, np.asarray(ink, dtype=np.float32) / np.float32(_BYTE))
+    return written
 
 
 def _scale(display: Display) -> float:
-    return max(display.shape) / _REFERENCE
+    return float(max(display.shape)) / _REFERENCE
 
 
 _TEXT_LEVELS = (0.04, 0.05, 0.06, 0.08, 0.10)

@@ -3,8 +3,8 @@
 Both take studies as independent of each other. Where patients have several studies that is not quite so; the intervals
 of `learning.metrics` come from a bootstrap over patients and do not assume it.
 
-Sources: DeLong et al. 1988 (Biometrics 44:837); Sun and Xu 2014 (IEEE Signal Processing Letters 21:1389), for the same in
-n log n by mid-ranks; McNemar 1947 (Psychometrika 12:153) with Edwards's continuity correction 1948.
+Sources: DeLong et al. 1988 (Biometrics 44:837); Sun and Xu 2014 (IEEE Signal Processing Letters 21:1389), for the same
+in n log n by mid-ranks; McNemar 1947 (Psychometrika 12:153) with Edwards's continuity correction 1948.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def components(labels: ArrayLike, probabilities: ArrayLike) -> Components:
 def delong_interval(labels: ArrayLike, probabilities: ArrayLike, level: float = LEVEL) -> tuple[float, float, float]:
     """AUROC with the lower and upper end of its normal interval, cut to [0, 1].
 
-    The ends are NaN where the method has nothing to say: fewer than two cases of a class, or a variance of zero (classes
-    that are wholly apart), which would make an interval of no width.
+    The ends are NaN where the method has nothing to say: fewer than two cases of a class, or a variance of zero
+    (classes that are wholly apart), which would make an interval of no width.
     """
     found = components(labels, probabilities)
     error = math.sqrt(found.variance) if found.variance > 0 else math.nan

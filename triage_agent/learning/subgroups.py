@@ -56,8 +56,8 @@ def subgroups(
 ) -> dict[str, dict[str, Any]]:
     """Every metric for each value of each column that the data have, in the public form.
 
-    Figures are of studies; where images of one study differ (in `view`), a study's probability in a group is the mean of
-    its images that belong to it. A group of fewer than 20 studies or of one class is named with its `n` only.
+    Figures are of studies; where images of one study differ (in `view`), a study's probability in a group is the mean
+    of its images that belong to it. A group of fewer than 20 studies or of one class is named with its `n` only.
     """
     found: dict[str, dict[str, Any]] = {}
     for column in COLUMNS:

@@ -13,7 +13,14 @@ from triage_agent.learning.subgroups import age_band, read_facts, subgroups
 def studies(layout):
     """Thirty studies of two images, half of them abnormal."""
     entries = [
-        ("valid", "XR_KNEE", f"patient{number:05d}", f"study1_{'positive' if number % 2 else 'negative'}", number % 2, None)
+        (
+            "valid",
+            "XR_KNEE",
+            f"patient{number:05d}",
+            f"study1_{'positive' if number % 2 else 'negative'}",
+            number % 2,
+            None,
+        )
         for number in range(30)
         for _ in range(2)
     ]
@@ -38,7 +45,11 @@ def measured(root, probabilities=None):
 def test_each_group_has_every_figure_and_small_ones_their_number_only(studies):
     images = read_roots([studies], "valid")
     rows = [
-        [relative(studies, image), "f" if int(image.patient[-5:]) < 24 else "M", 7 if int(image.patient[-5:]) < 2 else 55]
+        [
+            relative(studies, image),
+            "f" if int(image.patient[-5:]) < 24 else "M",
+            7 if int(image.patient[-5:]) < 2 else 55,
+        ]
         for image in images
     ]
     metadata(studies, rows, ["sex", "age"])
@@ -84,8 +95,18 @@ def test_without_tables_there_are_no_groups(studies):
 
 @pytest.mark.parametrize(
     ("text", "band"),
-    [("0", "0-17"), ("17", "0-17"), ("18", "18-39"), ("39.9", "18-39"), ("063Y", "60-79"), ("80", "80 and over")]
-    + [("101", "80 and over"), ("011M", "0-17"), ("003D", "0-17"), ("300m", "18-39")],
+    [
+        ("0", "0-17"),
+        ("17", "0-17"),
+        ("18", "18-39"),
+        ("39.9", "18-39"),
+        ("063Y", "60-79"),
+        ("80", "80 and over"),
+        ("101", "80 and over"),
+        ("011M", "0-17"),
+        ("003D", "0-17"),
+        ("300m", "18-39"),
+    ],
 )
 def test_ages_become_bands(text, band):
     assert age_band(text) == band
