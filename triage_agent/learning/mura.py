@@ -6,8 +6,8 @@ both without a header and prefixed by the root folder's name. Layout: Rajpurkar 
 More tables may stand beside them. `{split}_grades.csv` (columns `image` and `kl_grade`) adds an ordinal grade an
 image. `{split}_boxes.csv` (columns `image`, `x0`, `y0`, `x1`, `y1`, in pixels) says where in an image its abnormality
 is; one that has no row there cannot be seen. `{split}_metadata.csv` (column `image` and any of `sex`, `age` in years,
-`manufacturer`, `station`, `sending_ae`, `view`, `side`) names the groups that an evaluation also looks at one by one; it
-is read by `learning.subgroups` and has no part in training. A `side` in the table of grades counts too.
+`manufacturer`, `station`, `sending_ae`, `view`, `side`) names the groups that an evaluation also looks at one by one;
+it is read by `learning.subgroups` and has no part in training. A `side` in the table of grades counts too.
 """
 
 from __future__ import annotations
@@ -169,7 +169,9 @@ def _boxes(root: Path, split: str) -> dict[str, tuple[float, ...]]:
     with path.open(encoding="utf-8", newline="") as file:
         try:
             return {
-                "/".join(inside_split(row["image"], split)): tuple(float(row[name]) for name in ("x0", "y0", "x1", "y1"))
+                "/".join(inside_split(row["image"], split)): tuple(
+                    float(row[name]) for name in ("x0", "y0", "x1", "y1")
+                )
                 for row in csv.DictReader(file)
             }
         except (KeyError, TypeError, ValueError) as error:

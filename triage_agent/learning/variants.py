@@ -27,8 +27,8 @@ LONGEST = 512  # pixels, MURA's size: what is changed is brought down to it firs
 
 
 def probabilities_of(scorer: Scorer, images: Sequence[LabeledImage], displays: list[Display]) -> list[float]:
-    """One probability of abnormality an image: the one place where an evaluation asks a bundle."""
-    return [float(score) for _, score in zip(images, scorer.score(displays), strict=True)]
+    """One probability of abnormality an image, its region known: the one place where an evaluation asks a bundle."""
+    return [score.probability for score in scorer.score(displays, [image.anatomy for image in images])]
 
 
 def score_images(scorer: Scorer, images: Sequence[LabeledImage], advance: Callable[[int], None]) -> list[float]:

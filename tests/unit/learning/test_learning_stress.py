@@ -1,6 +1,7 @@
 """Robustness and shortcut probes, with scorers that look at one known thing."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,8 +23,8 @@ class Looking:
     def __init__(self, *part):
         self.part = part
 
-    def score(self, images):
-        return [float(np.mean(image[self.part])) for image in images]
+    def score(self, images, anatomies):
+        return [SimpleNamespace(probability=float(np.mean(image[self.part]))) for image in images]
 
 
 @pytest.fixture
