@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from triage_agent.learning.metrics import ECE_BINS, Block, StudyScore, block
+from triage_agent.learning.metrics import ECE_BINS, StudyScore, blocks
 from triage_agent.learning.misses import worst_misses
 
 if TYPE_CHECKING:
@@ -39,13 +39,10 @@ def by_image(
         for image, probability in zip(images, probabilities, strict=True)
     ]
 
-    def figures(group: Sequence[StudyScore]) -> Block:
-        return block(group, threshold, resamples=resamples, seed=seed)
-
-    regions = sorted({score.anatomy for score in scores})
+    overall, anatomies = blocks(scores, threshold, resamples=resamples, seed=seed)
     return {
-        "overall": figures(scores).to_json(),
-        "anatomies": {name: figures([one for one in scores if one.anatomy == name]).to_json() for name in regions},
+        "overall": overall.to_json(),
+        "anatomies": {name: figures.to_json() for name, figures in anatomies.items()},
     }
 
 

@@ -12,7 +12,7 @@ import torch
 
 from triage_agent.learning.compare import Judge, comparison
 from triage_agent.learning.details import by_image, described_studies
-from triage_agent.learning.metrics import RESAMPLES, Block, StudyScore, block, study_scores
+from triage_agent.learning.metrics import RESAMPLES, Block, StudyScore, blocks, study_scores
 from triage_agent.learning.misses import worst_pictures
 from triage_agent.learning.mura import LabeledImage, read_roots
 from triage_agent.learning.options import COMPACT
@@ -229,15 +229,12 @@ def summarise(
     """Figures from one probability an image."""
     scores = study_scores(_rows(images), probabilities)
     threshold = bundle.spec.thresholds.abnormal
-    anatomies = {
-        name: block([one for one in scores if one.anatomy == name], threshold, resamples=resamples, seed=seed)
-        for name in sorted({one.anatomy for one in scores})
-    }
+    overall, anatomies = blocks(scores, threshold, resamples=resamples, seed=seed)
     return EvaluationReport(
         bundle=_identity(bundle),
         data=data,
         images=len(images),
-        overall=block(scores, threshold, resamples=resamples, seed=seed),
+        overall=overall,
         anatomies=anatomies,
         scores=tuple(scores),
     )

@@ -95,6 +95,20 @@ def block(scores: Sequence[StudyScore], threshold: float, *, resamples: int = RE
     return Block(n=len(scores), prevalence=float(labels.mean()), estimates=estimates)
 
 
+def blocks(
+    scores: Sequence[StudyScore], threshold: float, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[Block, dict[str, Block]]:
+    """Every metric over all regions and of each, in alphabetical order; one region alone is measured once."""
+    overall = block(scores, threshold, resamples=resamples, seed=seed)
+    regions = sorted({score.anatomy for score in scores})
+    if len(regions) == 1:
+        return overall, {regions[0]: overall}
+    return overall, {
+        name: block([one for one in scores if one.anatomy == name], threshold, resamples=resamples, seed=seed)
+        for name in regions
+    }
+
+
 def weighted_metrics(
     labels: NDArray[np.float64], probabilities: NDArray[np.float64], weights: NDArray[np.float64], threshold: float
 ) -> dict[str, NDArray[np.float64]]:
