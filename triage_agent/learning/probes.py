@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BORDER, MARKER, BACKGROUND = "border_masked", "marker_removed", "background_only"
 CHANCE = 0.5
+FEWEST = 10  # images with a marker
 WIDEST = 0.25  # an interval about chance that is wider does not show that the AUROC is there
 TOLERANCE = 0.02  # of AUROC: a fall that is smaller is not called one, however surely it is measured
 
@@ -62,13 +63,13 @@ class Probes:
 
     def _marker(self, measured: Measured) -> dict[str, Any]:
         found = {"images_with_marker": self.markers, "images": len(measured.images)}
-        if not self.markers:
+        if self.markers < FEWEST:
             return (
                 found
                 | _figures(measured, MARKER)
                 | {
                     "passed": None,
-                    "verdict": "No side marker was found in any image, so the probe says nothing.",
+                    "verdict": "Too few side markers were found for the probe to say anything.",
                 }
             )
         return found | _held(measured, MARKER, "the side marker")
