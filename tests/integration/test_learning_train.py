@@ -223,10 +223,10 @@ def test_an_evaluation_is_the_public_json_and_a_page_that_stands_alone(mini, tmp
     assert content["images"] == 24
     assert content["bundle"]["digest"] == load_bundle(out).digest
     assert content["anatomies"].keys() == {"XR_KNEE"}
-    assert content["overall"].keys() == {"n", "prevalence", *METRICS}
+    assert content["overall"].keys() == {"n", "prevalence", "auroc_delong", *METRICS}
     assert all(content["overall"][name].keys() == {"value", "low", "high"} for name in METRICS)
     page = (tmp_path / "report" / "report.html").read_text()
-    assert page.count("data:image/svg+xml;base64,") == 3
+    assert page.count("data:image/svg+xml;base64,") == 6
     assert "http" not in page
     assert "not for clinical use" in page
     assert evaluate(mini, out, resamples=50).to_json() == content

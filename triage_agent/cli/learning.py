@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from triage_agent.cli.figures import extra_tables
 from triage_agent.cli.options import ConfigOption, JsonOption, check_config, extra_installed, print_json, stderr, stdout
 from triage_agent.settings import load_settings
 
@@ -181,6 +182,19 @@ def evaluate(
     bundle: Annotated[str, typer.Option(help='"embedded" or a bundle\'s folder.')] = "embedded",
     split: Annotated[str, typer.Option(help="Which split to judge on.")] = "valid",
     out: Annotated[Path | None, typer.Option(help="Write report.json and report.html here.")] = None,
+    compare: Annotated[
+        str | None, typer.Option(help="Another bundle, scored on the same studies: paired differences.")
+    ] = None,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Corrupt a sample of the images; see what is left.")
+    ] = False,
+    probes: Annotated[
+        bool, typer.Option("--probes", help="Shortcut probes: no border, no marker, background only.")
+    ] = False,
+    sample: Annotated[int, typer.Option(min=2, help="Studies for --robustness and --probes, at most.")] = 300,
+    no_thumbnails: Annotated[
+        bool, typer.Option("--no-thumbnails", help="Keep patients' pixels out of the page.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -191,10 +205,14 @@ def evaluate(
     """
     settings = load_settings(config)
     with extra_installed("train"):
+        from triage_agent.learning.evaluate import Extras
         from triage_agent.learning.evaluate import evaluate as run
 
-        if out is not None:  # what draws the page is asked for now, not after an hour of scoring
-            import triage_agent.learning.report  # noqa: F401 - see above
+        # What is needed later is asked for now, not after an hour of scoring.
+        if out is not None:
+            import triage_agent.learning.report
+        if robustness or probes:
+            import triage_agent.learning.stress  # noqa: F401 - see above
 
     with progress_bar() as progress:
         task = progress.add_task("scoring", total=None)
@@ -205,6 +223,9 @@ def evaluate(
             out=out,
             device=device,
             encoder_source=settings.model.encoder,
+            extras=Extras(
+                compare=compare, robustness=robustness, probes=probes, sample=sample, thumbnails=not no_thumbnails
+            ),
             progress=lambda done, of: progress.update(task, completed=done, total=of),
         ).to_json()
     if as_json:
@@ -215,6 +236,8 @@ def evaluate(
         stdout.print(wide)
     else:  # what is broken over lines cannot be read
         stdout.print(_figures(report, f"{bundle} on {split} (intervals: --json, or a wider terminal)", wide=False))
+    for extra in extra_tables(report):
+        stdout.print(extra)
 
 
 def _figures(report: Mapping[str, Any], title: str, *, wide: bool) -> Table:

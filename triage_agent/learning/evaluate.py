@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from triage_agent.learning.metrics import RESAMPLES, Block, StudyScore, block, study_scores
+from triage_agent.learning.compare import Judge, comparison
+from triage_agent.learning.details import by_image, described_studies
+from triage_agent.learning.metrics import RESAMPLES, Block, StudyScore, blocks, study_scores
+from triage_agent.learning.misses import worst_pictures
 from triage_agent.learning.mura import LabeledImage, read_roots
 from triage_agent.learning.options import COMPACT
 from triage_agent.learning.pixels import read_window, windows
+from triage_agent.learning.subgroups import read_facts, subgroups
+from triage_agent.learning.variants import score_images
 from triage_agent.models.bundle import load_bundle
 from triage_agent.models.scorer import Scorer
 
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from triage_agent.learning.stress import Stress
     from triage_agent.models.bundle import Bundle
 
 
@@ -37,6 +43,7 @@ class EvaluationReport:
         overall: all studies.
         anatomies: by region, in alphabetical order.
         scores: the studies behind the figures.
+        details: what only `evaluate` adds, in the public form, by its key in the document.
     """
 
     bundle: dict[str, Any]
@@ -45,9 +52,10 @@ class EvaluationReport:
     overall: Block
     anatomies: dict[str, Block]
     scores: tuple[StudyScore, ...]
+    details: dict[str, Any] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """The public form: `overall`, `anatomies`, `n` (studies), `images`, `bundle`, `data`."""
+    def figures(self) -> dict[str, Any]:
+        """The figures alone: `overall`, `anatomies`, `n` (studies), `images`, `bundle`, `data`."""
         return {
             "overall": self.overall.to_json(),
             "anatomies": {name: figures.to_json() for name, figures in self.anatomies.items()},
@@ -56,6 +64,29 @@ class EvaluationReport:
             "bundle": self.bundle,
             "data": self.data,
         }
+
+    def to_json(self) -> dict[str, Any]:
+        """The public form, which is `report.json` and all that the page shows but the thumbnails."""
+        return self.figures() | self.details
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extras:
+    """What an evaluation is asked for besides the figures of one bundle.
+
+    Attributes:
+        compare: another bundle, scored on the same studies.
+        robustness: whether images are corrupted too.
+        probes: whether the shortcut probes are made.
+        sample: of how many studies robustness and probes are measured, at most.
+        thumbnails: whether the page may show pixels of the worst misses.
+    """
+
+    compare: str | Path | None = None
+    robustness: bool = False
+    probes: bool = False
+    sample: int = 300
+    thumbnails: bool = True
 
 
 def evaluate(
@@ -68,6 +99,7 @@ def evaluate(
     encoder_source: str | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
+    extras: Extras | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> EvaluationReport:
     """Score every image of a split, join images into studies by their mean, and measure.
@@ -79,33 +111,83 @@ def evaluate(
         out: where to write `report.json` and `report.html`, if anywhere.
         device: "auto", "cpu", "cuda".
         encoder_source: where this site keeps the encoder's base weights, instead of where training found them.
-        seed: of the bootstrap.
+        seed: of the bootstrap, the sample and all that is drawn.
         resamples: of the bootstrap.
+        extras: comparison, robustness, probes; each costs what it scores, and is left out by default.
         progress: called with images done and images in all.
 
     Raises:
         DataError: the data cannot be read as it should.
-        BundleError: the bundle cannot be loaded.
+        BundleError: a bundle cannot be loaded.
     """
+    extras = extras or Extras()
     roots = [data] if isinstance(data, Path) else list(data)
-    images = read_roots(roots, split)
+    images, facts = read_roots(roots, split), read_facts(roots, split)
     loaded = load_bundle(bundle)
+    other = load_bundle(extras.compare) if extras.compare is not None else None
+    stress = _stress(images, extras, seed)
+    passes = len(images) * (1 if other is None else 2) + (0 if stress is None else stress.passes)
+    counter = _Counter(passes, progress or _silent)
     scorer = Scorer(loaded, device, encoder_source=encoder_source)
+    threshold = loaded.spec.thresholds.abnormal
     with few_threads(loaded.spec.encoder.kind):
-        probabilities = in_windows(
-            images, lambda displays: [score.probability for score in scorer.score(displays)], progress or _silent
-        )
-    report = summarise(
-        images,
-        probabilities,
-        loaded,
-        data={"roots": [root.name for root in roots], "split": split},
-        seed=seed,
-        resamples=resamples,
-    )
+        probabilities = score_images(scorer, images, counter.advance)
+        stressed = {} if stress is None else stress.report(scorer, threshold, resamples, counter.advance)
+    described = {"roots": [root.name for root in roots], "split": split}
+    report = summarise(images, probabilities, loaded, data=described, seed=seed, resamples=resamples)
+    groups = subgroups(images, probabilities, facts, threshold, seed=seed, resamples=resamples)
+    single = by_image(images, probabilities, threshold, seed=seed, resamples=resamples)
+    details = described_studies(report.scores, threshold) | {"by_image": single, "subgroups": groups} | stressed
+    if other is not None:
+        del scorer  # two large encoders need not fit into memory together
+        source = encoder_source if other.spec.encoder.kind == loaded.spec.encoder.kind else None
+        second = _scored(other, images, Scorer(other, device, encoder_source=source), counter)
+        details["comparison"] = _compared(report.scores, threshold, other, second, seed=seed, resamples=resamples)
+    report = replace(report, details=details)
     if out is not None:
-        _write(report, out)
+        pictures = worst_pictures(images, probabilities, report.scores, threshold) if extras.thumbnails else []
+        _write(report, pictures, out)
     return report
+
+
+def _stress(images: Sequence[LabeledImage], extras: Extras, seed: int) -> Stress | None:
+    if not extras.robustness and not extras.probes:
+        return None
+    from triage_agent.learning.stress import Stress  # noqa: PLC0415 - scipy only where images are changed
+
+    return Stress.planned(images, extras.sample, seed, corrupted=extras.robustness, probed=extras.probes)
+
+
+def _scored(bundle: Bundle, images: Sequence[LabeledImage], scorer: Scorer, counter: _Counter) -> list[StudyScore]:
+    with few_threads(bundle.spec.encoder.kind):
+        return study_scores(_rows(images), score_images(scorer, images, counter.advance))
+
+
+def _compared(
+    first: Sequence[StudyScore],
+    threshold: float,
+    other: Bundle,
+    second: Sequence[StudyScore],
+    *,
+    seed: int,
+    resamples: int,
+) -> dict[str, Any]:
+    theirs = Judge(second, other.spec.thresholds.abnormal)
+    found = comparison(Judge(first, threshold), theirs, seed=seed, resamples=resamples)
+    probabilities = [score.probability for score in second]
+    return {"bundle": _identity(other), **found, "probabilities": probabilities}
+
+
+class _Counter:
+    """Images done, over all passes."""
+
+    def __init__(self, of: int, progress: Callable[[int, int], None]) -> None:
+        self._done, self._of, self._progress = 0, of, progress
+
+    def advance(self, images: int) -> None:
+        """So many more are done."""
+        self._done += images
+        self._progress(self._done, self._of)
 
 
 @contextmanager
@@ -145,38 +227,43 @@ def summarise(
     resamples: int = RESAMPLES,
 ) -> EvaluationReport:
     """Figures from one probability an image."""
-    rows = ((image.study, image.patient, image.anatomy, image.label) for image in images)
-    scores = study_scores(rows, probabilities)
+    scores = study_scores(_rows(images), probabilities)
     threshold = bundle.spec.thresholds.abnormal
-    anatomies = {
-        name: block([one for one in scores if one.anatomy == name], threshold, resamples=resamples, seed=seed)
-        for name in sorted({one.anatomy for one in scores})
-    }
+    overall, anatomies = blocks(scores, threshold, resamples=resamples, seed=seed)
     return EvaluationReport(
-        bundle={
-            "name": bundle.spec.name,
-            "version": bundle.spec.version,
-            "digest": bundle.digest,
-            "threshold": threshold,
-            "alert": bundle.spec.thresholds.alert,
-            "clinical_use": bundle.spec.clinical_use,
-        },
+        bundle=_identity(bundle),
         data=data,
         images=len(images),
-        overall=block(scores, threshold, resamples=resamples, seed=seed),
+        overall=overall,
         anatomies=anatomies,
         scores=tuple(scores),
     )
+
+
+def _rows(images: Sequence[LabeledImage]) -> Iterator[tuple[str, str, str, int]]:
+    return ((image.study, image.patient, image.anatomy, image.label) for image in images)
+
+
+def _identity(bundle: Bundle) -> dict[str, Any]:
+    return {
+        "name": bundle.spec.name,
+        "version": bundle.spec.version,
+        "digest": bundle.digest,
+        "threshold": bundle.spec.thresholds.abnormal,
+        "alert": bundle.spec.thresholds.alert,
+        "clinical_use": bundle.spec.clinical_use,
+    }
 
 
 def _silent(done: int, of: int) -> None:
     """Nobody is watching."""
 
 
-def _write(report: EvaluationReport, out: Path) -> None:
+def _write(report: EvaluationReport, pictures: Sequence[bytes], out: Path) -> None:
     from triage_agent.learning.report import render  # noqa: PLC0415 - matplotlib only where a page is asked for
 
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n"
+    document = report.to_json()
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     (out / "report.json").write_text(text, encoding="utf-8")
-    (out / "report.html").write_text(render(report), encoding="utf-8")
+    (out / "report.html").write_text(render(document, pictures), encoding="utf-8")

@@ -242,7 +242,7 @@ def _started_from(options: TrainOptions) -> list[dict[str, Any]]:
 
 def _without_bundle(report: EvaluationReport) -> dict[str, Any]:
     """A report that can stand inside the bundle it is about: no digest of that bundle."""
-    return {key: value for key, value in report.to_json().items() if key not in {"bundle", "data"}}
+    return {key: value for key, value in report.figures().items() if key not in {"bundle", "data"}}
 
 
 def _silent(done: int, of: int) -> None:

@@ -1,6 +1,7 @@
 """What a classifier is worth, with intervals that respect that one patient's studies are not independent.
 
-All figures are of studies. An interval is the 2.5th to 97.5th percentile over seeded bootstrap resamples of patients.
+An interval is the 2.5th to 97.5th percentile over seeded bootstrap resamples of patients. `auroc_delong` alone has
+DeLong's interval, which takes studies as independent.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from triage_agent.learning.significance import delong_interval
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
 METRICS = ("accuracy", "macro_f1", "auroc", "sensitivity", "specificity", "kappa", "brier", "ece")
+DELONG = "auroc_delong"
 RESAMPLES = 1000
 ECE_BINS = 10
 INTERVAL = (2.5, 97.5)
@@ -49,14 +53,14 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The figures of one group of studies."""
+    """The figures of one group of studies, or of images where each counts for itself."""
 
     n: int
     prevalence: float
     estimates: dict[str, Estimate]
 
     def to_json(self) -> dict[str, Any]:
-        """The public form: `n`, `prevalence` and each metric with its interval."""
+        """The public form: `n`, `prevalence`, each metric and `auroc_delong` with their intervals."""
         metrics = {name: estimate.to_json() for name, estimate in self.estimates.items()}
         return {"n": self.n, "prevalence": self.prevalence, **metrics}
 
@@ -85,9 +89,24 @@ def block(scores: Sequence[StudyScore], threshold: float, *, resamples: int = RE
     probabilities = np.array([score.probability for score in scores], dtype=np.float64)
     patients = np.unique([score.patient for score in scores], return_inverse=True)[1]
     point = weighted_metrics(labels, probabilities, np.ones((1, len(scores))), threshold)
-    draws = weighted_metrics(labels, probabilities, _resampled_weights(patients, resamples, seed), threshold)
-    estimates = {name: _estimate(float(point[name][0]), draws[name]) for name in METRICS}
+    draws = weighted_metrics(labels, probabilities, patient_weights(patients, resamples, seed), threshold)
+    estimates = {name: estimate(float(point[name][0]), draws[name]) for name in METRICS}
+    estimates[DELONG] = _or_none(*delong_interval(labels, probabilities))
     return Block(n=len(scores), prevalence=float(labels.mean()), estimates=estimates)
+
+
+def blocks(
+    scores: Sequence[StudyScore], threshold: float, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[Block, dict[str, Block]]:
+    """Every metric over all regions and of each, in alphabetical order; one region alone is measured once."""
+    overall = block(scores, threshold, resamples=resamples, seed=seed)
+    regions = sorted({score.anatomy for score in scores})
+    if len(regions) == 1:
+        return overall, {regions[0]: overall}
+    return overall, {
+        name: block([one for one in scores if one.anatomy == name], threshold, resamples=resamples, seed=seed)
+        for name in regions
+    }
 
 
 def weighted_metrics(
@@ -111,7 +130,7 @@ def weighted_metrics(
         return {
             "accuracy": accuracy,
             "macro_f1": (f1_abnormal + f1_normal) / 2,
-            "auroc": _auroc(labels, probabilities, weights),
+            "auroc": weighted_auroc(labels, probabilities, weights),
             "sensitivity": true_positive / (true_positive + false_negative),
             "specificity": true_negative / (true_negative + false_positive),
             "kappa": (accuracy - chance) / (1 - chance),
@@ -123,12 +142,13 @@ def weighted_metrics(
 def auroc(labels: Sequence[int] | NDArray[np.float64], probabilities: Sequence[float] | NDArray[np.float64]) -> float:
     """Area under the ROC curve, ties counted half; NaN when there is one class only."""
     truth, scores = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
-    return float(_auroc(truth, scores, np.ones((1, len(truth))))[0])
+    return float(weighted_auroc(truth, scores, np.ones((1, len(truth))))[0])
 
 
-def _auroc(
+def weighted_auroc(
     labels: NDArray[np.float64], probabilities: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
+    """Area under the ROC curve under each row of `weights` [R, n], ties counted half; NaN where it is undefined."""
     order = np.argsort(probabilities, kind="stable")
     ties = np.flatnonzero(np.r_[True, np.diff(probabilities[order]) > 0])
     positive = np.add.reduceat(weights[:, order] * labels[order], ties, axis=1)
@@ -152,14 +172,15 @@ def _calibration_error(
     return scaled
 
 
-def _resampled_weights(patients: NDArray[np.intp], resamples: int, seed: int) -> NDArray[np.float64]:
-    """How often each study is drawn when patients are drawn with replacement: [resamples, n]."""
+def patient_weights(patients: NDArray[np.intp], resamples: int, seed: int) -> NDArray[np.float64]:
+    """How often each study is drawn when patients (numbers from 0) are drawn with replacement: [resamples, n]."""
     count = int(patients.max()) + 1
     draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
     return draws[:, patients].astype(np.float64)
 
 
-def _estimate(value: float, draws: NDArray[np.float64]) -> Estimate:
+def estimate(value: float, draws: NDArray[np.float64]) -> Estimate:
+    """A figure and the interval that its resamples give; draws that are NaN do not count."""
     if math.isnan(value):
         return Estimate(None, None, None)
     defined = draws[~np.isnan(draws)]
@@ -167,3 +188,8 @@ def _estimate(value: float, draws: NDArray[np.float64]) -> Estimate:
         return Estimate(value, None, None)
     low, high = np.percentile(defined, INTERVAL)
     return Estimate(value, float(low), float(high))
+
+
+def _or_none(*figures: float) -> Estimate:
+    value, low, high = (None if math.isnan(figure) else figure for figure in figures)
+    return Estimate(value, low, high)

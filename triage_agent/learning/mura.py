@@ -3,9 +3,11 @@
 `{split}_image_paths.csv` has one image path a line and `{split}_labeled_studies.csv` a study folder and its label,
 both without a header and prefixed by the root folder's name. Layout: Rajpurkar et al. 2018, MURA-v1.1.
 
-Two more tables may stand beside them. `{split}_grades.csv` (columns `image` and `kl_grade`) adds an ordinal grade an
+More tables may stand beside them. `{split}_grades.csv` (columns `image` and `kl_grade`) adds an ordinal grade an
 image. `{split}_boxes.csv` (columns `image`, `x0`, `y0`, `x1`, `y1`, in pixels) says where in an image its abnormality
-is; one that has no row there cannot be seen.
+is; one that has no row there cannot be seen. `{split}_metadata.csv` (column `image` and any of `sex`, `age` in years,
+`manufacturer`, `station`, `sending_ae`, `view`, `side`) names the groups that an evaluation also looks at one by one;
+it is read by `learning.subgroups` and has no part in training. A `side` in the table of grades counts too.
 """
 
 from __future__ import annotations
@@ -116,7 +118,7 @@ def _listed_images(root: Path, split: str) -> Iterator[LabeledImage]:
     labels = _study_labels(root, split)
     grades, boxes = _grades(root, split), _boxes(root, split)
     for row in _rows(root / f"{split}_image_paths.csv"):
-        parts = _inside(row[0], split)
+        parts = inside_split(row[0], split)
         if len(parts) != PATH_PARTS:
             raise DataError(
                 f"{root}/{split}_image_paths.csv lists {row[0]!r}",
@@ -144,7 +146,7 @@ def _study_labels(root: Path, split: str) -> dict[str, int]:
     for row in _rows(path):
         if len(row) != 2 or row[1].strip() not in {"0", "1"}:  # noqa: PLR2004 - a folder and its label
             raise DataError(f"{path} has the line {','.join(row)!r}", remedy="each line is <study folder>/,0 or 1")
-        labels["/".join(_inside(row[0], split))] = int(row[1])
+        labels["/".join(inside_split(row[0], split))] = int(row[1])
     return labels
 
 
@@ -154,7 +156,7 @@ def _grades(root: Path, split: str) -> dict[str, int]:
         return {}
     with path.open(encoding="utf-8", newline="") as file:
         return {
-            "/".join(_inside(row["image"], split)): int(row["kl_grade"])
+            "/".join(inside_split(row["image"], split)): int(row["kl_grade"])
             for row in csv.DictReader(file)
             if (row.get("kl_grade") or "").strip()
         }
@@ -167,7 +169,9 @@ def _boxes(root: Path, split: str) -> dict[str, tuple[float, ...]]:
     with path.open(encoding="utf-8", newline="") as file:
         try:
             return {
-                "/".join(_inside(row["image"], split)): tuple(float(row[name]) for name in ("x0", "y0", "x1", "y1"))
+                "/".join(inside_split(row["image"], split)): tuple(
+                    float(row[name]) for name in ("x0", "y0", "x1", "y1")
+                )
                 for row in csv.DictReader(file)
             }
         except (KeyError, TypeError, ValueError) as error:
@@ -194,7 +198,7 @@ def _rows(path: Path) -> Iterator[list[str]]:
         yield from (row for row in csv.reader(file) if row and row[0].strip())
 
 
-def _inside(listed: str, split: str) -> tuple[str, ...]:
+def inside_split(listed: str, split: str) -> tuple[str, ...]:
     """A listed path below its root, whatever the root was called when the list was written."""
     parts = PurePosixPath(listed.strip()).parts
     start = parts.index(split) if split in parts else 1
@@ -210,7 +214,7 @@ def _refuse_shared_patients(root: Path, split: str, images: Iterable[LabeledImag
         path = root / f"{other}_image_paths.csv"
         if other == split or not path.is_file():
             continue
-        elsewhere = {tuple(_inside(row[0], other)[1:3]) for row in _rows(path)}
+        elsewhere = {tuple(inside_split(row[0], other)[1:3]) for row in _rows(path)}
         shared = sorted("/".join(key) for key in patients & elsewhere)
         if shared:
             raise DataError(

@@ -1,150 +1,264 @@
-"""An evaluation as one self-contained HTML page: figures, ROC, reliability, regions."""
+"""An evaluation as one self-contained HTML page, made from the public document alone.
+
+The page is a list of sections. A part of the document that is new gets a function in `SECTIONS`, or is handed to
+`render` as a `Section`.
+"""
 
 from __future__ import annotations
 
 import base64
 import html
-import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
-import numpy as np
-from matplotlib.figure import Figure
-
-from triage_agent.learning.metrics import ECE_BINS, METRICS
+from triage_agent.learning import plots
+from triage_agent.learning.metrics import DELONG, METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
-    from triage_agent.learning.evaluate import EvaluationReport
-    from triage_agent.learning.metrics import Block, Estimate
-
-SIZE = (4.6, 4.2)
-INK = "#1f4e79"
-RC = {"svg.hashsalt": "triage-agent", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
+    Document = Mapping[str, Any]
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1b1b1b }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0 }}
 th, td {{ border-bottom: 1px solid #ccc; padding: .3rem .6rem; text-align: right; white-space: nowrap }}
-th:first-child, td:first-child {{ text-align: left }}
-small {{ color: #555 }} .plots {{ display: flex; flex-wrap: wrap; gap: 1rem }} .warning {{ font-weight: 600 }}
+th:first-child, td:first-child, td.text {{ text-align: left }} td.text {{ white-space: normal }}
+small {{ color: #555 }} .wide {{ overflow-x: auto }} .warning {{ font-weight: 600 }}
+.plots {{ display: flex; flex-wrap: wrap; gap: 1rem }} .plots img {{ max-width: 100% }}
+figure {{ margin: 0; width: 10rem }} figure img {{ width: 100%; background: #000 }}
 </style></head><body>
 <h1>{title}</h1>
 <p>{subtitle}</p>
 {warning}
-<div style="overflow-x:auto">{table}</div>
-<p><small>Figures are of studies (a study's probability is the mean of its images'); intervals are 95 %, from a
-bootstrap over patients. A dash means that the data cannot give the figure.</small></p>
-<div class="plots">{plots}</div>
+{sections}
 </body></html>
 """
+DASH = "&ndash;"
+_HEADERS = ("", "n", "abnormal", *METRICS)
 
 
-def render(report: EvaluationReport) -> str:
-    """The page; the same report gives the same bytes."""
-    labels = np.array([score.label for score in report.scores])
-    probabilities = np.array([score.probability for score in report.scores])
-    threshold = float(report.bundle["threshold"])
-    plots = [
-        _figure(lambda axes: _draw_roc(axes, labels, probabilities, threshold), "ROC curve"),
-        _figure(lambda axes: _draw_reliability(axes, labels, probabilities), "Reliability"),
-        _figure(lambda axes: _draw_regions(axes, report.anatomies), "AUROC by region"),
-    ]
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the page: a plain title and its HTML."""
+
+    title: str
+    body: str
+
+
+def render(document: Document, pictures: Sequence[bytes] = (), extra: Iterable[Section] = ()) -> str:
+    """The page; the same document and pictures give the same bytes.
+
+    Args:
+        document: `EvaluationReport.to_json()`.
+        pictures: a JPEG of each of the worst misses, in their order; none where the site keeps no pixels in reports.
+        extra: sections to add before the worst misses.
+    """
+    sections = [section for make in SECTIONS if (section := make(document)) is not None]
+    sections += [*extra, _misses(document, pictures)]
+    bundle, data = document["bundle"], document["data"]
     subtitle = (
-        f"{report.overall.n} studies, {report.images} images of {', '.join(report.data['roots'])} "
-        f"({report.data['split']}); bundle {report.bundle['version']}, digest {report.bundle['digest'][:16]}; "
-        f"abnormal at or above {threshold:.3f}"
+        f"{document['n']} studies, {document['images']} images of {', '.join(data['roots'])} ({data['split']}); bundle "
+        f"{bundle['version']}, digest {bundle['digest'][:16]}; abnormal at or above {bundle['threshold']:.3f}"
     )
-    warning = "" if report.bundle["clinical_use"] else '<p class="warning">This bundle is not for clinical use.</p>'
     return PAGE.format(
-        title=html.escape(f"Evaluation of {report.bundle['name']}"),
+        title=html.escape(f"Evaluation of {bundle['name']}"),
         subtitle=html.escape(subtitle),
-        warning=warning,
-        table=_table(report),
-        plots="".join(plots),
+        warning="" if bundle["clinical_use"] else '<p class="warning">This bundle is not for clinical use.</p>',
+        sections="\n".join(f"<h2>{html.escape(one.title)}</h2>\n{one.body}" for one in sections),
     )
 
 
-def _table(report: EvaluationReport) -> str:
-    head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in ("", "n", "abnormal", *METRICS))
-    rows = [_row("all", report.overall)] + [_row(name, figures) for name, figures in report.anatomies.items()]
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose cells are HTML already."""
+    head = "".join(f"<th>{header.replace('_', ' ')}</th>" for header in headers)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _row(name: str, figures: Block) -> str:
-    cells = [html.escape(name), str(figures.n), f"{figures.prevalence:.1%}"]
-    cells += [_cell(figures.estimates[metric]) for metric in METRICS]
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+def cell(estimate: Mapping[str, float | None]) -> str:
+    """A figure with its interval below it."""
+    if estimate["value"] is None:
+        return DASH
+    if estimate["low"] is None or estimate["high"] is None:
+        return f"{estimate['value']:.3f}"
+    return f"{estimate['value']:.3f}<br><small>{estimate['low']:.3f} to {estimate['high']:.3f}</small>"
 
 
-def _cell(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return "&ndash;"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f}<br><small>{estimate.low:.3f}&ndash;{estimate.high:.3f}</small>"
+def note(text: str) -> str:
+    """Small print."""
+    return f"<p><small>{html.escape(text)}</small></p>"
 
 
-def _figure(draw: Callable[[Any], None], title: str) -> str:
-    with mpl.rc_context(RC):
-        figure = Figure(figsize=SIZE, layout="constrained")
-        axes = figure.subplots()
-        axes.set_title(title)
-        draw(axes)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<img alt="{html.escape(title)}" src="data:image/svg+xml;base64,{encoded}">'
+def _row(name: str, block: Mapping[str, Any]) -> list[str]:
+    if "prevalence" not in block:  # too few studies, or one class
+        return [html.escape(name), str(block["n"]), *[DASH] * (len(_HEADERS) - 2)]
+    return [html.escape(name), str(block["n"]), f"{block['prevalence']:.1%}", *(cell(block[one]) for one in METRICS)]
 
 
-def roc_points(
-    labels: NDArray[np.int_], probabilities: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """False positive rates and sensitivities from (0, 0) to (1, 1), one point a distinct probability."""
-    order = np.argsort(-probabilities, kind="stable")
-    ends = np.r_[np.flatnonzero(np.diff(probabilities[order])), len(order) - 1]
-    hits, misses = np.cumsum(labels[order] == 1)[ends], np.cumsum(labels[order] == 0)[ends]
-    return np.r_[0.0, misses / max(1, misses[-1])], np.r_[0.0, hits / max(1, hits[-1])]
-
-
-def _draw_roc(axes: Any, labels: NDArray[np.int_], probabilities: NDArray[np.float64], threshold: float) -> None:
-    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-    axes.plot(*roc_points(labels, probabilities), color=INK)
-    if 0 < labels.sum() < len(labels):
-        called = probabilities >= threshold
-        axes.plot(called[labels == 0].mean(), called[labels == 1].mean(), "o", color=INK, label="threshold")
-        axes.legend(loc="lower right")
-    axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-
-
-def _draw_reliability(axes: Any, labels: NDArray[np.int_], probabilities: NDArray[np.float64]) -> None:
-    bins = np.minimum((probabilities * ECE_BINS).astype(int), ECE_BINS - 1)
-    used = [index for index in range(ECE_BINS) if (bins == index).any()]
-    said = [float(probabilities[bins == index].mean()) for index in used]
-    seen = [float(labels[bins == index].mean()) for index in used]
-    share = [float((bins == index).mean()) for index in range(ECE_BINS)]
-    axes.bar(
-        (np.arange(ECE_BINS) + 0.5) / ECE_BINS, share, width=0.9 / ECE_BINS, color="0.85", label="share of studies"
+def _figures(document: Document) -> Section:
+    rows = [_row("all", document["overall"])]
+    rows += [_row(name, block) for name, block in document["anatomies"].items()]
+    said = cell(document["overall"][DELONG]).replace("<br>", ", ")
+    return Section(
+        "Studies",
+        table(_HEADERS, rows)
+        + note(
+            "A study's probability is the mean of its images'. Intervals are 95 %, from a bootstrap over patients. A "
+            "dash means that the data cannot give the figure."
+        )
+        + f"<p>AUROC with DeLong's interval, which takes studies as independent: {said}.</p>",
     )
-    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-    axes.plot(said, seen, "o-", color=INK, label="abnormal among them")
-    axes.legend(loc="upper left")
-    axes.set(xlabel="predicted probability", ylabel="observed share", xlim=(0, 1), ylim=(0, 1), aspect="equal")
 
 
-def _draw_regions(axes: Any, anatomies: dict[str, Block]) -> None:
-    for place, figures in enumerate(anatomies.values()):
-        area = figures.estimates["auroc"]
-        if area.value is None:
-            continue
-        axes.barh(place, area.value, color=INK, alpha=0.8)
-        if area.low is not None and area.high is not None:
-            axes.plot([area.low, area.high], [place, place], color="0.1", linewidth=2)
-    axes.set_yticks(range(len(anatomies)), [name.removeprefix("XR_").lower() for name in anatomies])
-    axes.invert_yaxis()
-    axes.set(xlabel="AUROC", xlim=(0, 1))
+def _images(document: Document) -> Section:
+    single = document["by_image"]
+    rows = [_row("all", single["overall"]), *(_row(name, block) for name, block in single["anatomies"].items())]
+    text = "Each image counts for itself and has its study's label, which not every view of an abnormal study earns."
+    return Section("Images", table(_HEADERS, rows) + note(text))
+
+
+def _curves(document: Document) -> Section:
+    drawn = (plots.roc, plots.precision_recall, plots.reliability, plots.confusion, plots.histogram, plots.regions)
+    return Section("Curves", f'<div class="plots">{"".join(draw(document) for draw in drawn)}</div>')
+
+
+def _subgroups(document: Document) -> Section | None:
+    groups = document["subgroups"]
+    if not groups:
+        return None
+    tables = [
+        f"<h3>{html.escape(column.replace('_', ' '))}</h3>"
+        + table(_HEADERS, [_row(value, block) for value, block in values.items()])
+        for column, values in groups.items()
+    ]
+    text = "Groups of fewer than 20 studies, or of one class, are named with their number only."
+    return Section("Subgroups", "".join(tables) + note(text))
+
+
+def _comparison(document: Document) -> Section | None:
+    if "comparison" not in document:
+        return None
+    found = document["comparison"]
+    other = found["bundle"]
+    rows = [
+        [html.escape(name), str(block["n"]), *_compared(block["auroc"]), *_compared(block["accuracy"])]
+        for name, block in [("all", found["overall"]), *found["anatomies"].items()]
+    ]
+    headers = ("", "n", "AUROC", "other's", "difference", "p", "accuracy", "other's", "difference", "p")
+    intro = (
+        f"Against {other['name']} {other['version']}, digest {other['digest'][:16]}, on the same studies, each bundle "
+        f"at its own threshold (the other's: {other['threshold']:.3f})."
+    )
+    text = (
+        "Differences are this bundle's figure less the other's; intervals from a bootstrap over patients. p: DeLong's "
+        "test of the AUROCs, McNemar's of the calls; both take studies as independent, and none is corrected for the "
+        "number of regions."
+    )
+    body = f"<p>{html.escape(intro)}</p>{table(headers, rows)}{note(text)}"
+    return Section("Comparison", f'{body}<div class="plots">{plots.roc_overlay(document)}</div>')
+
+
+def _compared(figure: Mapping[str, Any]) -> list[str]:
+    values = [DASH if figure[name] is None else f"{figure[name]:.3f}" for name in ("first", "second")]
+    p = DASH if figure["p"] is None else "&lt; 0.001" if figure["p"] < 0.001 else f"{figure['p']:.3f}"  # noqa: PLR2004
+    return [*values, cell(figure["difference"]), p]
+
+
+def _robustness(document: Document) -> Section | None:
+    if "robustness" not in document:
+        return None
+    found = document["robustness"]
+    rows = [
+        [
+            html.escape(kind.replace("_", " ")),
+            *(f"{one['auroc']['value']:.3f}<br><small>{_level(one)}</small>" for one in row["severities"]),
+            f"{row['mean']:.3f}",
+            f"{row['severities'][-1]['sensitivity']:.3f}",
+            f"{row['severities'][-1]['specificity']:.3f}",
+        ]
+        for kind, row in found["corruptions"].items()
+    ]
+    clean, headers = found["clean"], ("AUROC at severity", "1", "2", "3", "4", "5", "mean", "sens. at 5", "spec. at 5")
+    intro = (
+        f"{_sampled(document)} Clean: AUROC {_inline(clean)}, sensitivity {clean['sensitivity']:.3f}, specificity "
+        f"{clean['specificity']:.3f}. Mean over all corruptions: {_inline(found['mean'])}, lower by "
+        f"{_inline(found['drop'])}."
+    )
+    units = "; ".join(f"{kind.replace('_', ' ')}: {row['unit']}" for kind, row in found["corruptions"].items())
+    body = f"<p>{intro}</p>{table(headers, rows)}{note(f'Below each AUROC is the strength. {units}.')}"
+    return Section("Robustness", f'{body}<div class="plots">{plots.robustness(document)}</div>')
+
+
+def _level(one: Mapping[str, Any]) -> str:
+    return f"{one['level']:g}"
+
+
+def _probes(document: Document) -> Section | None:
+    if "probes" not in document:
+        return None
+    rows = "".join(_probe_row(name.replace("_", " "), probe) for name, probe in document["probes"].items())
+    head = "<tr><th>probe</th><th>AUROC</th><th>lost</th><th>verdict</th></tr>"
+    text = (
+        "Markers and anatomy are found by simple rules on brightness and size, which miss some of them and take other "
+        "things for them."
+    )
+    body = f'<div class="wide"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+    return Section("Shortcut probes", f"<p>{_sampled(document)}</p>{body}{note(text)}")
+
+
+def _probe_row(name: str, probe: Mapping[str, Any]) -> str:
+    verdict = html.escape(probe["verdict"]) + _counted(probe)
+    figures = f"<td>{cell(probe['auroc'])}</td><td>{cell(probe['drop'])}</td>"
+    return f'<tr><td>{html.escape(name)}</td>{figures}<td class="text">{verdict}</td></tr>'
+
+
+def _counted(probe: Mapping[str, Any]) -> str:
+    if "images_with_marker" in probe:
+        return f" <small>A marker was found in {probe['images_with_marker']} of {probe['images']} images.</small>"
+    if "masked_by" in probe:
+        counts = ", ".join(f"{how.replace('_', ' ')} {count}" for how, count in probe["masked_by"].items())
+        return f" <small>Masked by: {counts}.</small>"
+    return ""
+
+
+def _misses(document: Document, pictures: Sequence[bytes]) -> Section:
+    left, parts = list(pictures), []
+    for kind, missed in document["misses"].items():
+        shown = []
+        for study in missed:
+            picture = f'<img alt="" src="data:image/jpeg;base64,{_base64(left.pop(0))}">' if left else ""
+            caption = f"{study['study']}, {study['anatomy']}: {study['probability']:.3f}"
+            shown.append(f"<figure>{picture}<figcaption><small>{html.escape(caption)}</small></figcaption></figure>")
+        inside = "".join(shown) or "None."
+        parts.append(f'<h3>{html.escape(kind.replace("_", " "))}</h3><div class="plots">{inside}</div>')
+    return Section("Worst misses", "".join(parts))
+
+
+def _sampled(document: Document) -> str:
+    sample = document["sample"]
+    return (
+        f"On {sample['studies']} studies ({sample['images']} images), {sample['abnormal']} of them abnormal, drawn "
+        f"with seed {sample['seed']}."
+    )
+
+
+def _inline(estimate: Mapping[str, float | None]) -> str:
+    return cell(estimate).replace("<br><small>", " (").replace("</small>", ")")
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
+
+
+SECTIONS: tuple[Callable[[Document], Section | None], ...] = (
+    _figures,
+    _images,
+    _curves,
+    _comparison,
+    _subgroups,
+    _robustness,
+    _probes,
+)

@@ -80,3 +80,53 @@ def test_figures_have_their_intervals_where_a_line_holds_them(run, monkeypatch, 
     (line,) = [line for line in shown.splitlines() if "overall (n 1500)" in line]
     assert line.count("0.913") == len(commands._METRICS)
     assert line.count("0.913 (0.871-0.942)") == (len(commands._METRICS) if interval else 0)
+
+
+def test_what_else_is_measured_is_asked_for_by_options(run, asked, tmp_path):
+    assert run("evaluate", tmp_path, "--json").code == 0
+    plain = asked["extras"]
+    assert (plain.compare, plain.robustness, plain.probes, plain.thumbnails) == (None, False, False, True)
+    options = ["--compare", "theirs", "--robustness", "--probes", "--sample", "40", "--no-thumbnails"]
+    assert run("evaluate", tmp_path, "--json", *options).code == 0
+    extras = asked["extras"]
+    assert (extras.compare, extras.robustness, extras.probes) == ("theirs", True, True)
+    assert (extras.sample, extras.thumbnails) == (40, False)
+
+
+def test_comparison_robustness_and_probes_are_printed_within_80_columns(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(stdout, "_width", 80)
+    figure = {"value": 0.913, "low": 0.871, "high": 0.942}
+    difference = {"value": -0.013, "low": -0.022, "high": 0.004}
+    block = {"n": 500} | dict.fromkeys(commands._METRICS, figure)
+    pair = {
+        "n": 500,
+        "auroc": {"difference": difference, "p": 0.0004},
+        "accuracy": {"difference": difference, "p": 0.25},
+    }
+    cell = {"auroc": figure}
+    report = {
+        "anatomies": {"XR_SHOULDER": block},
+        "overall": block,
+        "comparison": {
+            "bundle": {"name": "theirs", "version": "2"},
+            "anatomies": {"XR_SHOULDER": pair},
+            "overall": pair,
+        },
+        "sample": {"studies": 200},
+        "robustness": {
+            "clean": figure,
+            "mean": figure,
+            "drop": figure,
+            "corruptions": {"burned_in_text": {"severities": [cell] * 5, "mean": 0.9}},
+        },
+        "probes": {"background_only": {"auroc": figure, "verdict": "At chance, as it must be: " + 12 * "and so on "}},
+    }
+    monkeypatch.setattr(learning, "evaluate", lambda *_args, **_options: SimpleNamespace(to_json=lambda: report))
+    shown = run("evaluate", tmp_path).out.splitlines()
+    assert max(map(len, shown)) <= 80
+    lines = [" ".join(line.split()) for line in shown]
+    (compared,) = [line for line in lines if line.startswith("shoulder (n 500) -0.013")]
+    assert "<0.001" in compared
+    assert "0.250" in compared
+    assert any(line.startswith("burned in text") and line.count("0.913") == 5 for line in lines)
+    assert any(line.startswith("background only") and "At chance" in line for line in lines)

@@ -108,3 +108,15 @@ def test_a_study_has_the_mean_probability_of_its_images():
     rows = [("s1", "p1", "XR_HAND", 1), ("s2", "p1", "XR_HAND", 0), ("s1", "p1", "XR_HAND", 1)]
     found = study_scores(rows, [0.2, 0.9, 0.6])
     assert [(one.study, one.label, one.probability) for one in found] == [("s1", 1, pytest.approx(0.4)), ("s2", 0, 0.9)]
+
+
+def test_the_area_has_delongs_interval_beside_the_bootstraps():
+    generator = np.random.default_rng(8)
+    labels = generator.integers(0, 2, 200).tolist()
+    scores = scores_of(labels, [min(1.0, 0.3 * label + 0.7 * generator.random()) for label in labels])
+    figures = block(scores, 0.5, resamples=500).to_json()
+    said, delong = figures["auroc"], figures["auroc_delong"]
+    assert delong["value"] == pytest.approx(said["value"])
+    assert delong["low"] == pytest.approx(said["low"], abs=0.02)
+    assert delong["high"] == pytest.approx(said["high"], abs=0.02)
+    assert block(scores_of([0, 0], [0.1, 0.2]), 0.5, resamples=5).to_json()["auroc_delong"]["value"] is None
