@@ -6,7 +6,7 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 
 from triage_agent import __version__
-from triage_agent.cli import database, demo, explaining, learning, scoring, serving, shadow, worklist
+from triage_agent.cli import database, demo, explaining, learning, scoring, serving, shadow, worklist, zero_shot
 from triage_agent.cli.options import stderr
 from triage_agent.domain.errors import ConfigurationError, TriageError
 
@@ -52,6 +52,7 @@ app.command("shadow")(shadow.shadow)
 app.command()(scoring.phantom)
 app.command()(learning.train)
 app.command()(learning.evaluate)
+learning.bundle_app.command()(zero_shot.zero_shot)
 app.add_typer(learning.bundle_app, name="bundle")
 app.add_typer(database.app, name="db")
 

@@ -20,7 +20,7 @@ from triage_agent.learning.pixels import read_window, windows
 from triage_agent.learning.subgroups import read_facts, subgroups
 from triage_agent.learning.variants import score_images
 from triage_agent.models.bundle import load_bundle
-from triage_agent.models.scorer import Scorer
+from triage_agent.models.scorer import load_scorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from triage_agent.domain.ports import ImageScorer
     from triage_agent.learning.stress import Stress
     from triage_agent.models.bundle import Bundle
 
@@ -128,7 +129,7 @@ def evaluate(
     stress = _stress(images, extras, seed)
     passes = len(images) * (1 if other is None else 2) + (0 if stress is None else stress.passes)
     counter = _Counter(passes, progress or _silent)
-    scorer = Scorer(loaded, device, encoder_source=encoder_source)
+    scorer = load_scorer(loaded, device, encoder_source=encoder_source)
     threshold = loaded.spec.thresholds.abnormal
     with few_threads(loaded.spec.encoder.kind):
         probabilities = score_images(scorer, images, counter.advance)
@@ -141,7 +142,7 @@ def evaluate(
     if other is not None:
         del scorer  # two large encoders need not fit into memory together
         source = encoder_source if other.spec.encoder.kind == loaded.spec.encoder.kind else None
-        second = _scored(other, images, Scorer(other, device, encoder_source=source), counter)
+        second = _scored(other, images, load_scorer(other, device, encoder_source=source), counter)
         details["comparison"] = _compared(report.scores, threshold, other, second, seed=seed, resamples=resamples)
     report = replace(report, details=details)
     if out is not None:
@@ -158,7 +159,7 @@ def _stress(images: Sequence[LabeledImage], extras: Extras, seed: int) -> Stress
     return Stress.planned(images, extras.sample, seed, corrupted=extras.robustness, probed=extras.probes)
 
 
-def _scored(bundle: Bundle, images: Sequence[LabeledImage], scorer: Scorer, counter: _Counter) -> list[StudyScore]:
+def _scored(bundle: Bundle, images: Sequence[LabeledImage], scorer: ImageScorer, counter: _Counter) -> list[StudyScore]:
     with few_threads(bundle.spec.encoder.kind):
         return study_scores(_rows(images), score_images(scorer, images, counter.advance))
 

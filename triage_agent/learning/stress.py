@@ -12,9 +12,9 @@ from triage_agent.learning.variants import Measured, sample_studies, score_varia
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from triage_agent.domain.ports import ImageScorer
     from triage_agent.learning.mura import LabeledImage
     from triage_agent.learning.variants import Display
-    from triage_agent.models.scorer import Scorer
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Stress:
         return len(self.images) * (1 + len(self._variants()))
 
     def report(
-        self, scorer: Scorer, threshold: float, resamples: int, advance: Callable[[int], None]
+        self, scorer: ImageScorer, threshold: float, resamples: int, advance: Callable[[int], None]
     ) -> dict[str, Any]:
         """`sample`, and `robustness` and `probes` as far as they are asked for, in the public form."""
         scores = score_variants(scorer, self.images, self._variants(), advance)

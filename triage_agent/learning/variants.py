@@ -18,7 +18,7 @@ from triage_agent.learning.pixels import read_window, windows
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from triage_agent.models.scorer import Scorer
+    from triage_agent.domain.ports import ImageScorer
 
 Display: TypeAlias = NDArray[np.float32]
 
@@ -26,12 +26,12 @@ CLEAN = "clean"
 LONGEST = 512  # pixels, MURA's size: what is changed is brought down to it first, so that a severity means the same
 
 
-def probabilities_of(scorer: Scorer, images: Sequence[LabeledImage], displays: list[Display]) -> list[float]:
+def probabilities_of(scorer: ImageScorer, images: Sequence[LabeledImage], displays: list[Display]) -> list[float]:
     """One probability of abnormality an image, its region known: the one place where an evaluation asks a bundle."""
     return [score.probability for score in scorer.score(displays, [image.anatomy for image in images])]
 
 
-def score_images(scorer: Scorer, images: Sequence[LabeledImage], advance: Callable[[int], None]) -> list[float]:
+def score_images(scorer: ImageScorer, images: Sequence[LabeledImage], advance: Callable[[int], None]) -> list[float]:
     """The probability of each image as it is; `advance` is told how many more are done."""
     found: list[float] = []
     for _, window in windows(images):
@@ -41,7 +41,7 @@ def score_images(scorer: Scorer, images: Sequence[LabeledImage], advance: Callab
 
 
 def score_variants(
-    scorer: Scorer,
+    scorer: ImageScorer,
     images: Sequence[LabeledImage],
     variants: Mapping[str, Callable[[LabeledImage, Display], Display]],
     advance: Callable[[int], None],

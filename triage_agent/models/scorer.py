@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from triage_agent.domain.decision import ModelIdentity
+    from triage_agent.models.zero_shot import ZeroShotScorer
 
 _RANGE_SLACK = 1e-4
 _IMAGE_DIMENSIONS = 2
@@ -68,7 +69,7 @@ class Scorer:
         if threads is not None:
             torch.set_num_threads(threads)
         self._bundle = bundle
-        self._device = _device(device)
+        self._device = choose_device(device)
         encoder = build_encoder(bundle.spec.encoder, bundle.folder, encoder_source)
         if encoder.embedding_dim != bundle.spec.head.input_dim:
             raise BundleError(
@@ -122,13 +123,17 @@ class Scorer:
             for probability, region, distance in zip(found, seen, strange, strict=True)
         ]
 
-    def logits(self, images: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    def logits(
+        self,
+        images: Sequence[NDArray[np.float32]],
+        anatomies: Sequence[str | None] = (),  # noqa: ARG002 - a trained head is one for all regions
+    ) -> NDArray[np.float64]:
         """Uncalibrated logits [N]; arguments and errors as `score`."""
         return self.examine(images)[0]
 
     def examine(self, images: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float64], Tensor]:
         """Uncalibrated logits [N] and embeddings [N, D], float64 on the CPU; arguments and errors as `score`."""
-        checked = [_checked(image, position) for position, image in enumerate(images)]
+        checked = [checked_image(image, position) for position, image in enumerate(images)]
         with self._lock, torch.inference_mode():
             parts = [self._run(checked[start : start + self._batch]) for start in range(0, len(checked), self._batch)]
         logits = torch.cat([part[0] for part in parts]).numpy() if parts else np.zeros(0)
@@ -155,18 +160,31 @@ def _reference(bundle: Bundle) -> Reference | None:
 
 
 def load_scorer(
-    ref: str | Path,
+    ref: str | Path | Bundle,
     device: str = "auto",
     threads: int | None = None,
     batch: int = 8,
     encoder_source: str | None = None,
     error_rate: float | None = None,
-) -> Scorer:
-    """A scorer for a bundle's folder or "embedded"; arguments and errors as `load_bundle` and `Scorer`."""
-    return Scorer(load_bundle(ref), device, threads, batch, encoder_source, error_rate)
+) -> Scorer | ZeroShotScorer:
+    """The scorer that a bundle needs, trained or zero-shot: the one place that chooses.
+
+    Arguments and errors as `load_bundle` (a bundle's folder or "embedded"; or a bundle that is loaded) and `Scorer`.
+    """
+    bundle = ref if isinstance(ref, Bundle) else load_bundle(ref)
+    if bundle.spec.zero_shot is None:
+        return Scorer(bundle, device, threads, batch, encoder_source, error_rate)
+    from triage_agent.models.zero_shot import zero_shot_scorer  # noqa: PLC0415 - it shares this module's checks
+
+    return zero_shot_scorer(bundle, device, threads, batch, encoder_source, error_rate)
 
 
-def _device(name: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
+    """The device that a setting means: "auto", "cpu", "cuda" or "cuda:1".
+
+    Raises:
+        BundleError: it is not there.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -178,7 +196,12 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _checked(image: NDArray[np.float32], position: int) -> NDArray[np.float32]:
+def checked_image(image: NDArray[np.float32], position: int) -> NDArray[np.float32]:
+    """A display image as float32 in one piece.
+
+    Raises:
+        UnreadableImageError: it is none; `position` says which of several.
+    """
     if image.ndim != _IMAGE_DIMENSIONS or not image.size:
         raise UnreadableImageError(f"image {position} has shape {image.shape}, not height x width")
     lowest, highest = float(image.min()), float(image.max())

@@ -16,6 +16,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 
 
 class _Strict(BaseModel):
@@ -57,10 +58,11 @@ class EncoderSpec(_Strict):
 class HeadSpec(_Strict):
     """The classifier on the embedding: `hidden` widths from first to last, none for a linear head.
 
-    `regions` are those of a "mixture" head, which has a line for each.
+    `regions` are those of a "mixture" head, which has a line for each. The kinds "prompts" and "question" are those of a
+    zero-shot bundle, which `BundleSpec.zero_shot` describes.
     """
 
-    kind: Literal["mlp", "linear", "mixture"]
+    kind: Literal["mlp", "linear", "mixture", "prompts", "question"]
     input_dim: int = Field(gt=0)
     hidden: tuple[Annotated[int, Field(gt=0)], ...] = ()
     regions: tuple[Name, ...] = ()
@@ -161,6 +163,50 @@ class RegionSpec(_Strict):
     told: Probability
 
 
+class PromptSet(_Strict):
+    """What one region's radiographs are compared with: sentences about abnormal ones and about normal ones."""
+
+    abnormal: tuple[Sentence, ...] = Field(min_length=1)
+    normal: tuple[Sentence, ...] = Field(min_length=1)
+
+
+class TextPrompts(_Strict):
+    """Zero-shot by text prompts: an image is as abnormal as it is nearer to the one text than to the other.
+
+    Attributes:
+        default: for images of no known region, and of regions without sentences of their own.
+        regions: by region. `head.safetensors` holds the sentences' embeddings, this order sorted, the default first.
+        scale: what the difference of the two cosines is multiplied by; one over the softmax's temperature.
+        text_digest: `weights_digest` of the text tower that read the sentences.
+        tokenizer: the digest of the file that cut them into tokens.
+    """
+
+    kind: Literal["prompts"] = "prompts"
+    default: PromptSet
+    regions: dict[Name, PromptSet] = Field(default_factory=dict)
+    scale: float = Field(gt=0.0)
+    text_digest: Sha256
+    tokenizer: Sha256
+
+
+class Question(_Strict):
+    """Zero-shot by a question: how much likelier a language model's next token is "yes" than "no".
+
+    Attributes:
+        default: the question about images of no known region, and of regions without a question of their own.
+        regions: by region. `head.safetensors` holds the token ids of each, and of the answers.
+        yes, no: the tokens that count as each answer, as the tokenizer spells them.
+        files: SHA-256 of the checkpoint's files, by name; checked whenever it is loaded.
+    """
+
+    kind: Literal["question"] = "question"
+    default: Sentence
+    regions: dict[Name, Sentence] = Field(default_factory=dict)
+    yes: tuple[str, ...] = Field(min_length=1)
+    no: tuple[str, ...] = Field(min_length=1)
+    files: dict[FileName, Sha256] = Field(min_length=1)
+
+
 class BundleSpec(_Strict):
     """A model, as `bundle.json` describes it.
 
@@ -179,6 +225,7 @@ class BundleSpec(_Strict):
     conformal: ConformalSpec | None = None
     outlier: OutlierSpec | None = None
     region: RegionSpec | None = None
+    zero_shot: Annotated[TextPrompts | Question, Field(discriminator="kind")] | None = None
     anatomies: tuple[Name, ...] = ()
     training_data: dict[str, JsonValue] = Field(default_factory=dict)
     metrics: dict[str, JsonValue] = Field(default_factory=dict)

@@ -52,7 +52,7 @@ def test_the_place_of_the_encoder_reaches_the_scorer(monkeypatch, tmp_path):
         raise BundleError(f"{encoder_source} on {device}")
 
     monkeypatch.setattr(learning, "read_roots", lambda *_: [])
-    monkeypatch.setattr(learning, "Scorer", scorer)
+    monkeypatch.setattr(learning, "load_scorer", scorer)
     with pytest.raises(BundleError, match="/srv/medgemma on cpu"):
         learning.evaluate(tmp_path, "embedded", device="cpu", encoder_source="/srv/medgemma")
 
