@@ -26,10 +26,13 @@ CHAT = (
     "{% else %}{{ item['text'] | trim }}{% endif %}{% endfor %}<end_of_turn>\n{% endfor %}"
     "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
-_SAID = (
-    "a an radiograph x ray of with without normal abnormal fracture dislocation knee wrist bone or joint hardware "
-    "healthy is this it show any does the answer in one word"
-).split()
+_SAID = """
+a an radiograph x ray of with without normal abnormal fracture dislocation knee wrist bone or joint hardware healthy is
+this it show any does the answer in one word
+""".split()  # noqa: SIM905 - a list of so many words is not read
+_UNKNOWN = {"unk_token": "<unk>"}
+_SIGLIP_TOKENS = {"pad_token": "</s>", "eos_token": "</s>"}
+_GEMMA_TOKENS = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
 
 
 def write_siglip(folder, seed=1):
@@ -41,9 +44,7 @@ def write_siglip(folder, seed=1):
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))  # noqa: S106 - no password
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="</s>", eos_token="</s>"
-    ).save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **_UNKNOWN, **_SIGLIP_TOKENS).save_pretrained(folder)
     return folder
 
 
@@ -91,10 +92,8 @@ def gemma_tokenizer(answers, chat):
     tokenizer.add_special_tokens([*special, "<bos>"])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        unk_token="<unk>",
-        bos_token="<bos>",
-        eos_token="<eos>",
-        pad_token="<pad>",
+        **_UNKNOWN,
+        **_GEMMA_TOKENS,
         chat_template=chat,
         extra_special_tokens={
             "boi_token": "<start_of_image>",

@@ -52,8 +52,8 @@ def _prompts(prompts: TextPrompts) -> str:
         "",
         (
             f"Logit = {prompts.scale:.4g} x (cosine to the abnormal text - cosine to the normal text). Each text is "
-            "the mean of its sentences' embeddings. Those of a region are in `bundle.json`, zero_shot; for an image of no "
-            "known region they are:"
+            "the mean of its sentences' embeddings. Those of a region are in `bundle.json`, zero_shot; for an image of "
+            "no known region they are:"
         ),
         "",
     ]

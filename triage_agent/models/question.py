@@ -73,7 +73,10 @@ class QuestionScorer(ZeroShotScorer):
         if missing:
             raise BundleError(f"{bundle.head_path} lacks {', '.join(missing)}", remedy="make the bundle again")
         self._yes, self._no = ids.pop(YES), ids.pop(NO)
-        self._prompts: dict[str | None, Tensor] = {None: ids[DEFAULT], **{region: ids[region] for region in question.regions}}
+        self._prompts: dict[str | None, Tensor] = {
+            None: ids[DEFAULT],
+            **{region: ids[region] for region in question.regions},
+        }
 
     def _preprocess(self, display: NDArray[np.float32]) -> Tensor:
         return (pad_and_resize(display, self._size) - _MEAN).div(_STD).expand(CHANNELS, -1, -1)

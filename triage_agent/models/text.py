@@ -86,7 +86,7 @@ class TextTower:
         """Length-1 embeddings of sentences, float32 [N, D]."""
         ids = torch.stack([self._tokens(sentence) for sentence in sentences])
         with torch.inference_mode():  # no attention mask: SigLIP was trained without one and sees the padding
-            parts = [self.model(input_ids=part).pooler_output for part in ids.split(_BATCH)]
+            parts = [self.model(input_ids=part).pooler_output for part in torch.split(ids, _BATCH)]
         return functional.normalize(torch.cat(parts).clone(), dim=-1)
 
     def _tokens(self, sentence: str) -> Tensor:

@@ -22,7 +22,7 @@ COMMANDS = [
     ),
     *(["demo"], ["triage", "."], ["phantom", "out"], ["train", "."], ["evaluate", "."]),
     ["explain", ".", "--out", "out"],
-    *(["bundle", "show", "embedded"], ["bundle", "verify", "embedded"]),
+    *(["bundle", "show", "embedded"], ["bundle", "verify", "embedded"], ["bundle", "zero-shot", "out"]),
 ]
 
 

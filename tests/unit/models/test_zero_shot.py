@@ -3,11 +3,14 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import errors
 from safetensors.torch import load_file, save_file
-from support.checkpoints import BOI, CHAT, IMAGE, gemma_tokenizer, write_gemma, write_siglip
+from support.checkpoints import BOI, IMAGE, gemma_tokenizer, write_gemma, write_siglip
 from transformers import Gemma3ForConditionalGeneration, PreTrainedTokenizerFast, SiglipModel
 
 from triage_agent.domain.errors import BundleError
@@ -44,9 +47,7 @@ def made(checkpoints, tmp_path_factory):
     """A bundle of each kind."""
     folder = tmp_path_factory.mktemp("bundles")
     (folder / "prompts.toml").write_text(SINGLE)
-    return {
-        kind: make(source, folder / kind, prompts=folder / "prompts.toml") for kind, source in checkpoints.items()
-    }
+    return {kind: make(source, folder / kind, prompts=folder / "prompts.toml") for kind, source in checkpoints.items()}
 
 
 @pytest.fixture(params=["prompts", "question"])
@@ -147,7 +148,6 @@ def test_a_tokenizer_without_an_answer_or_without_image_tokens_is_refused(checkp
     gemma_tokenizer(("yes", "no"), "{{ bos_token }}").save_pretrained(folder)
     with pytest.raises(BundleError, match="does not place one image"):
         make(folder, tmp_path / "bundle")
-    assert CHAT
 
 
 def test_regions_have_scores_of_their_own_and_others_the_defaults(bundle):
@@ -271,3 +271,35 @@ def test_a_tower_alone_has_no_words(checkpoints, tmp_path):
 
     with pytest.raises(BundleError, match="has no text tower"):
         make(tmp_path / "siglip", tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("source", ["google/medsiglip-448", "google/medgemma-4b-it@0123abc"])
+def test_a_hub_id_whose_terms_were_not_accepted_gives_one_line(source, tmp_path, monkeypatch):
+    def gated(*_args, **_options):
+        raise errors.GatedRepoError("403", response=httpx.Response(403, request=httpx.Request("GET", "https://hub")))
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", gated)
+    with pytest.raises(BundleError, match=r"accept the terms at https://huggingface\.co/google/med") as caught:
+        make(source, tmp_path / "bundle")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pinned_hub_revision_is_what_is_read_and_recorded(checkpoints, kind, tmp_path, monkeypatch):
+    commit = tmp_path / "snapshots" / ("0" * 40)
+    commit.parent.mkdir()
+    commit.symlink_to(checkpoints[kind])
+    asked = []
+
+    def download(source, revision, allow_patterns):
+        asked.append((source, revision, allow_patterns))
+        return str(commit)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    source = {"prompts": "google/medsiglip-448", "question": "google/medgemma-4b-it"}[kind]
+    spec = load_bundle(make(f"{source}@main", tmp_path / "bundle")).spec
+
+    assert (spec.encoder.source, spec.encoder.revision) == (source, "0" * 40)
+    assert asked[0] == (source, "main", ["config.json", "model.safetensors.index.json"])
+    assert any("tokenizer.json" in patterns for _, _, patterns in asked)
+    assert load_scorer(tmp_path / "bundle", "cpu").score(pictures(1), ["XR_KNEE"])
+    assert asked[-1][:2] == (source, "0" * 40)
