@@ -19,8 +19,7 @@ from triage_agent.learning.evaluate import evaluate
 from triage_agent.learning.metrics import auroc
 from triage_agent.learning.mura import DataError, read_roots
 from triage_agent.learning.pixels import read_window, windows
-from triage_agent.learning.recipe import Recipe
-from triage_agent.learning.thresholds import ABNORMAL_RULE, ALERT_RULE, calibrate
+from triage_agent.learning.thresholds import Targets, calibrate
 from triage_agent.learning.zero_shot_card import zero_shot_card
 from triage_agent.models.bundle import BundleSpec, EncoderSpec, HeadSpec, Thresholds, write_bundle
 from triage_agent.models.calibration import apply_platt
@@ -122,7 +121,8 @@ def make_zero_shot(options: ZeroShotOptions, progress: Callable[[str], None]) ->
     )
     if options.data:
         spec = _calibrated(options, spec, parts.tensors, progress)
-    return write_bundle(options.out, spec, parts.tensors, None, zero_shot_card(spec, options.encoder, options.out))
+    card = zero_shot_card(spec, options.encoder, options.prompts, options.out)
+    return write_bundle(options.out, spec, parts.tensors, None, card)
 
 
 def _prompted(source: str, prompts: Prompts, regions: Sequence[str]) -> _Parts:
@@ -189,25 +189,20 @@ def _calibrated(
         logits = _logits(scorer, images)
         del scorer  # a second copy of a language model may not fit beside it
         labels = np.array([float(image.label) for image in images])
-        share = Recipe().alert_specificity
-        calibration, thresholds = calibrate(logits, labels, share)
-        thresholds = thresholds.model_copy(
-            update={
-                "abnormal_rule": thresholds.abnormal_rule or ABNORMAL_RULE,
-                "alert_rule": thresholds.alert_rule or ALERT_RULE.format(share=share),
-            }
-        )
+        found = calibrate(images, logits, Targets())
         drawn = _described(options, images)
         notice = _CALIBRATED.format(studies=drawn["studies"], roots=", ".join(drawn["roots"]))
         spec = spec.model_copy(
             update={
-                "calibration": calibration,
-                "thresholds": thresholds,
+                "calibration": found.calibration,
+                "thresholds": found.thresholds,
+                "conformal": found.conformal,
                 "training_data": {"trained": False, "calibration": drawn},
                 "notice": _notice(spec.encoder.kind, notice),
             }
         )
-        judged = _judged(labels, apply_platt(logits, calibration, [image.anatomy for image in images]), thresholds)
+        probabilities = apply_platt(logits, found.calibration, [image.anatomy for image in images])
+        judged = _judged(labels, probabilities, found.thresholds)
         valid = _valid(options, write_bundle(draft, spec, tensors, None, "draft"), progress)
     return spec.model_copy(update={"metrics": {"calibration": judged, "valid": valid}})
 

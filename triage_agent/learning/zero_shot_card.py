@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _COLUMNS = ("auroc", "sensitivity", "specificity", "accuracy", "macro_f1", "ece")
 
 
-def zero_shot_card(spec: BundleSpec, encoder: str, out: Path) -> str:
-    """The card, Markdown; `encoder` is what the bundle was made with, `out` where it went."""
+def zero_shot_card(spec: BundleSpec, encoder: str, prompts: Path | None, out: Path) -> str:
+    """The card, Markdown; `encoder` and `prompts` are what the bundle was made with, `out` where it went."""
     zero_shot = spec.zero_shot
     if zero_shot is None:
         raise ValueError("a trained bundle has another card")
@@ -25,7 +25,7 @@ def zero_shot_card(spec: BundleSpec, encoder: str, out: Path) -> str:
     valid = spec.metrics.get("valid")
     if isinstance(valid, dict):
         sections += [_figures(name, report) for name, report in valid.items() if isinstance(report, dict)]
-    sections.append(_repeat(spec, encoder, out))
+    sections.append(_repeat(spec, encoder, prompts, out))
     return "\n\n".join(sections) + "\n"
 
 
@@ -89,14 +89,28 @@ def _thresholds(spec: BundleSpec) -> str:
         )
     return (
         "## Calibration\n\n"
-        f"Platt, a = {spec.calibration.a:.4f}, b = {spec.calibration.b:.4f}, on {data['images']} images "
-        f"({data['abnormal']} abnormal) of {data['studies']} studies and {data['patients']} patients of "
+        f"Platt{_regions(spec)}, a = {spec.calibration.a:.4f}, b = {spec.calibration.b:.4f}, on {data['images']} "
+        f"images ({data['abnormal']} abnormal) of {data['studies']} studies and {data['patients']} patients of "
         f"{', '.join(map(str, _list(data['roots'])))}, split {data['split']}; regions "
         f"{', '.join(map(str, _list(data['anatomies'])))}. On these images, which everything was set on, AUROC "
         f"{judged['auroc']:.3f}; at the abnormal threshold sensitivity {judged['sensitivity_at_abnormal']:.3f}, "
         f"specificity {judged['specificity_at_abnormal']:.3f}; at the alert threshold "
-        f"{judged['sensitivity_at_alert']:.3f} and {judged['specificity_at_alert']:.3f}.\n\n{marks}"
+        f"{judged['sensitivity_at_alert']:.3f} and {judged['specificity_at_alert']:.3f}.\n\n{marks}{_conformal(spec)}"
     )
+
+
+def _conformal(spec: BundleSpec) -> str:
+    if spec.conformal is None:
+        return ""
+    return (
+        f"\n- a finding is normal or abnormal where conformal prediction allows it at an error rate of "
+        f"{spec.conformal.alpha:.0%} on studies like these, else uncertain"
+    )
+
+
+def _regions(spec: BundleSpec) -> str:
+    own = ", ".join(sorted(spec.calibration.regions))
+    return f" ({own} with lines of their own, in `bundle.json`)" if own else ""
 
 
 def _figures(name: str, report: dict[str, Any]) -> str:
@@ -124,8 +138,9 @@ def _cell(figure: dict[str, float | None]) -> str:
     )
 
 
-def _repeat(spec: BundleSpec, encoder: str, out: Path) -> str:
+def _repeat(spec: BundleSpec, encoder: str, prompts: Path | None, out: Path) -> str:
     command = f"triage-agent bundle zero-shot {out.name} --encoder {_public(encoder)}"
+    command += f" --prompts {prompts.name}" if prompts is not None else ""
     data = spec.training_data.get("calibration")
     if isinstance(data, dict):
         command += "".join(f" --data {root}" for root in _list(data["roots"]))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import Gemma3ForConditionalGeneration
+from transformers.utils import logging
 
 from triage_agent.domain.errors import BundleError
 from triage_agent.models.checkpoint import file_digests, is_hub_id, locate, read_config, read_file
@@ -45,6 +46,7 @@ class QuestionScorer(ZeroShotScorer):
         threads: int | None = None,
         batch: int = 8,
         encoder_source: str | None = None,
+        error_rate: float | None = None,
     ) -> None:
         """Check the checkpoint's files, read the model and move it to its device.
 
@@ -55,11 +57,12 @@ class QuestionScorer(ZeroShotScorer):
             threads: for the CPU.
             batch: for a GPU.
             encoder_source: where this site keeps the checkpoint, instead of where it was found.
+            error_rate: of the findings, as in `Scorer`.
 
         Raises:
             BundleError: the checkpoint is not there, is not the recorded one or not whole, or the device is not there.
         """
-        super().__init__(bundle, tuple(question.regions), device, threads, batch)
+        super().__init__(bundle, tuple(question.regions), device, threads, batch, error_rate)
         tensors = read_file(bundle.head_path)
         folder = locate_whole(bundle.spec.encoder, encoder_source)
         check_files(folder, question.files)
@@ -138,6 +141,8 @@ def image_size(folder: Path) -> int:
 
 
 def _read_model(folder: Path, dtype: torch.dtype) -> Any:
+    told = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # a service's log is no place for it
     try:
         model, found = Gemma3ForConditionalGeneration.from_pretrained(
             folder,
@@ -150,6 +155,9 @@ def _read_model(folder: Path, dtype: torch.dtype) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise BundleError(f"{folder} cannot be read: {reason}", remedy="copy or download it again") from error
+    finally:
+        if told:
+            logging.enable_progress_bar()
     # transformers fills what is missing with random numbers, and only says so
     missing = sorted(found["missing_keys"])
     if missing:

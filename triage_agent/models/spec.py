@@ -58,8 +58,8 @@ class EncoderSpec(_Strict):
 class HeadSpec(_Strict):
     """The classifier on the embedding: `hidden` widths from first to last, none for a linear head.
 
-    `regions` are those of a "mixture" head, which has a line for each. The kinds "prompts" and "question" are those of a
-    zero-shot bundle, which `BundleSpec.zero_shot` describes.
+    `regions` are those of a "mixture" head, which has a line for each. The kinds "prompts" and "question" are those of
+    a zero-shot bundle, which `BundleSpec.zero_shot` describes.
     """
 
     kind: Literal["mlp", "linear", "mixture", "prompts", "question"]

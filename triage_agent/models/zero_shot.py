@@ -42,18 +42,26 @@ class ZeroShotScorer(ABC):
     """
 
     def __init__(
-        self, bundle: Bundle, regions: Sequence[str], device: str = "auto", threads: int | None = None, batch: int = 8
+        self,
+        bundle: Bundle,
+        regions: Sequence[str],
+        device: str = "auto",
+        threads: int | None = None,
+        batch: int = 8,
+        error_rate: float | None = None,
     ) -> None:
         """Choose the device; a subclass then puts its model there.
 
         Args:
             bundle: the model, its files checked.
             regions: those of which the bundle says something of their own.
-            device: as in `Scorer`, like the next two.
+            device: as in `Scorer`, like the next three.
             threads: for the CPU.
             batch: for a GPU.
+            error_rate: of the findings.
 
         Raises:
+            ConfigurationError: the bundle has no such error rate.
             BundleError: the device is not there.
         """
         if threads is not None:
@@ -61,13 +69,14 @@ class ZeroShotScorer(ABC):
         self._bundle = bundle
         self._device = choose_device(device)
         self._regions = frozenset(regions)
+        self._identity = bundle.identity_at(error_rate)
         self._batch = batch if self._device.type == "cuda" else 1
         self._lock = threading.Lock()
 
     @property
     def identity(self) -> ModelIdentity:
         """The bundle behind the scores."""
-        return self._bundle.identity
+        return self._identity
 
     @property
     def device(self) -> str:
@@ -132,9 +141,10 @@ class PromptScorer(ZeroShotScorer):
         threads: int | None = None,
         batch: int = 8,
         encoder_source: str | None = None,
+        error_rate: float | None = None,
     ) -> None:
         """Build the vision tower and move it to its device; arguments and errors as `Scorer`."""
-        super().__init__(bundle, tuple(prompts.regions), device, threads, batch)
+        super().__init__(bundle, tuple(prompts.regions), device, threads, batch, error_rate)
         encoder = build_encoder(bundle.spec.encoder, bundle.folder, encoder_source)
         rows = read_file(bundle.head_path).get(PROMPTS)
         expected = (1 + len(prompts.regions), 2, encoder.embedding_dim)
@@ -163,13 +173,14 @@ def zero_shot_scorer(
     threads: int | None = None,
     batch: int = 8,
     encoder_source: str | None = None,
+    error_rate: float | None = None,
 ) -> ZeroShotScorer:
     """The scorer for a zero-shot bundle; arguments and errors as `Scorer`."""
     zero_shot = bundle.spec.zero_shot
     if isinstance(zero_shot, TextPrompts):
-        return PromptScorer(bundle, zero_shot, device, threads, batch, encoder_source)
+        return PromptScorer(bundle, zero_shot, device, threads, batch, encoder_source, error_rate)
     if isinstance(zero_shot, Question):
         from triage_agent.models.question import QuestionScorer  # noqa: PLC0415 - it is one of these scorers
 
-        return QuestionScorer(bundle, zero_shot, device, threads, batch, encoder_source)
+        return QuestionScorer(bundle, zero_shot, device, threads, batch, encoder_source, error_rate)
     raise BundleError(f"{bundle.folder} is no zero-shot bundle", remedy="load it with load_scorer")
