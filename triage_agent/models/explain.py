@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from triage_agent.domain.errors import TriageError
+from triage_agent.domain.errors import BundleError, TriageError
 from triage_agent.models.calibration import apply_platt
 from triage_agent.models.checkpoint import read_file
 from triage_agent.models.compact import CompactEncoder, Tower
@@ -148,7 +148,9 @@ class Explainer:
 
 
 def load_explainer(bundle: Bundle, device: str = "auto", encoder_source: str | None = None) -> Explainer:
-    """An explainer in float32; arguments and errors as `scorer.Scorer`."""
+    """An explainer in float32; arguments and errors as `scorer.Scorer`, and none for a zero-shot bundle."""
+    if bundle.spec.zero_shot is not None:
+        raise BundleError("a zero-shot bundle has no head whose map could be drawn", remedy="give a trained bundle")
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     encoder = build_encoder(bundle.spec.encoder, bundle.folder, encoder_source).to(name).eval()
     head = build_head(bundle.spec.head, read_file(bundle.head_path)).to(name).eval()

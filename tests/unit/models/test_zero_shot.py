@@ -18,6 +18,7 @@ from triage_agent.learning.zero_shot import UNVALIDATED, ZeroShotOptions, make_z
 from triage_agent.models import runner
 from triage_agent.models.bundle import load_bundle, verify, write_bundle
 from triage_agent.models.chat import Chat
+from triage_agent.models.explain import load_explainer
 from triage_agent.models.scorer import load_scorer
 from triage_agent.models.siglip import pad_and_resize
 
@@ -303,3 +304,8 @@ def test_a_pinned_hub_revision_is_what_is_read_and_recorded(checkpoints, kind, t
     assert any("tokenizer.json" in patterns for _, _, patterns in asked)
     assert load_scorer(tmp_path / "bundle", "cpu").score(pictures(1), ["XR_KNEE"])
     assert asked[-1][:2] == (source, "0" * 40)
+
+
+def test_a_map_of_a_zero_shot_score_is_refused_in_one_line(bundle):
+    with pytest.raises(BundleError, match="no head whose map could be drawn"):
+        load_explainer(load_bundle(bundle), "cpu")
