@@ -103,8 +103,8 @@ class TextTower:
 
 
 def _tower(config: dict[str, Any], tensors: dict[str, Tensor], where: Path) -> Any:
-    unused: dict[str, Any] = {"bos_token_id": None, "eos_token_id": None}  # defaults that fit no SigLIP vocabulary
-    described = SiglipTextConfig.from_dict({**unused, **config, "attn_implementation": "sdpa"})
+    unused: dict[str, Any] = {"bos_token_id": None, "eos_token_id": None}  # defaults of another model, never used here
+    described = SiglipTextConfig.from_dict({**config, **unused, "attn_implementation": "sdpa"})
     with torch.device("meta"):  # half a billion numbers need not be drawn at random first
         model = SiglipTextModel(described)
     tower = getattr(model, "text_model", model)  # early transformers 5 wraps the tower once more
