@@ -276,7 +276,7 @@ def _valid(options: ZeroShotOptions, draft: Path, progress: Callable[[str], None
         if (root / "valid_image_paths.csv").is_file():
             progress(f"measuring on the valid split of {root.name}")
             report = evaluate(root, draft, device=options.device, seed=options.seed).to_json()
-            reports[root.name] = {key: value for key, value in report.items() if key not in {"bundle", "data"}}
+            reports[root.name] = {key: report[key] for key in ("overall", "anatomies", "n", "images")}
     return reports
 
 

@@ -29,7 +29,7 @@ def scored(monkeypatch):
             assert anatomies == ["XR_KNEE"] * len(images)
             return [SimpleNamespace(probability=1 - float(np.clip(4 * image.std(), 0, 1))) for image in images]
 
-    monkeypatch.setattr(module, "Scorer", Backwards)
+    monkeypatch.setattr(module, "load_scorer", Backwards)
     return seen
 
 
@@ -87,6 +87,6 @@ def test_the_configured_weights_are_used_for_a_second_bundle_of_the_same_encoder
         def score(self, images, anatomies):
             return [SimpleNamespace(probability=0.5)] * len(images)
 
-    monkeypatch.setattr(module, "Scorer", Source)
+    monkeypatch.setattr(module, "load_scorer", Source)
     evaluate(root, "embedded", resamples=5, encoder_source="/srv/medgemma", extras=Extras(compare="embedded"))
     assert asked == ["/srv/medgemma"] * 2
