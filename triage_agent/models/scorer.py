@@ -13,12 +13,13 @@ from triage_agent.domain.study import ImageScore
 from triage_agent.models.bundle import Bundle, load_bundle
 from triage_agent.models.calibration import apply_platt
 from triage_agent.models.checkpoint import read_file
+from triage_agent.models.encoder import pooled
 from triage_agent.models.head import build_head
 from triage_agent.models.reference import Reference
 from triage_agent.models.registry import build_encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -50,6 +51,8 @@ class Scorer:
         batch: int = 8,
         encoder_source: str | None = None,
         error_rate: float | None = None,
+        *,
+        compiled: bool = False,
     ) -> None:
         """Build the model and move it to its device.
 
@@ -60,6 +63,8 @@ class Scorer:
             batch: images that go through a GPU together.
             encoder_source: where this site keeps the encoder's base weights, instead of where training found them.
             error_rate: the share of wrong findings that the site allows; see `Bundle.identity_at`.
+            compiled: compile the encoder for the device (`torch.compile`) when the first images come, which takes
+                minutes; worth it for a large tower on a GPU.
 
         Raises:
             ConfigurationError: the bundle has no such error rate.
@@ -76,6 +81,7 @@ class Scorer:
                 remedy="train the bundle again",
             )
         self._encoder = encoder.for_inference(self._device)
+        self._embed: Callable[[Tensor], Tensor] = torch.compile(self._encoder) if compiled else self._encoder
         head = build_head(bundle.spec.head, read_file(bundle.head_path))
         self._head = head.to(self._device).eval().requires_grad_(requires_grad=False)
         self._reference = _reference(bundle)
@@ -140,10 +146,10 @@ class Scorer:
     def _run(self, images: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
         tensors = [self._encoder.preprocess(image) for image in images]
         filled = tensors + tensors[-1:] * (self._batch - len(tensors))
-        embedding = self._encoder(torch.stack(filled).to(self._device))
+        embedding = self._embed(torch.stack(filled).to(self._device))
         logits: Tensor = self._head(embedding)
         count = len(tensors)
-        return logits[:count].to("cpu", torch.float64), embedding[:count].to("cpu", torch.float64)
+        return logits[:count].to("cpu", torch.float64), pooled(embedding)[:count].to("cpu", torch.float64)
 
 
 def _reference(bundle: Bundle) -> Reference | None:
@@ -161,9 +167,11 @@ def load_scorer(
     batch: int = 8,
     encoder_source: str | None = None,
     error_rate: float | None = None,
+    *,
+    compiled: bool = False,
 ) -> Scorer:
     """A scorer for a bundle's folder or "embedded"; arguments and errors as `load_bundle` and `Scorer`."""
-    return Scorer(load_bundle(ref), device, threads, batch, encoder_source, error_rate)
+    return Scorer(load_bundle(ref), device, threads, batch, encoder_source, error_rate, compiled=compiled)
 
 
 def _device(name: str) -> torch.device:

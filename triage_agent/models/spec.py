@@ -57,11 +57,13 @@ class EncoderSpec(_Strict):
 class HeadSpec(_Strict):
     """The classifier on the embedding: `hidden` widths from first to last, none for a linear head.
 
-    `regions` are those of a "mixture" head, which has a line for each.
+    `regions` are those of a "mixture" head, which has a line for each. An "attention" head first pools the tokens of a
+    grid by one learned query with `attention_heads` heads.
     """
 
-    kind: Literal["mlp", "linear", "mixture"]
+    kind: Literal["mlp", "linear", "mixture", "attention"]
     input_dim: int = Field(gt=0)
+    attention_heads: int = Field(default=1, gt=0)
     hidden: tuple[Annotated[int, Field(gt=0)], ...] = ()
     regions: tuple[Name, ...] = ()
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
