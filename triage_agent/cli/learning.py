@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich import box
@@ -67,6 +67,12 @@ def train(
         str, typer.Option(help='"compact", or a MedGemma, MedSigLIP or SigLIP folder or hub id.')
     ] = "compact",
     unfreeze: Annotated[int, typer.Option(min=0, help="Train this many of the encoder's last blocks too.")] = 0,
+    lora: Annotated[
+        int, typer.Option(min=0, help="Train adapters of this rank in these blocks (all without --unfreeze) instead.")
+    ] = 0,
+    head: Annotated[
+        Literal["mlp", "linear", "attention"] | None, typer.Option(help="The classifier; the recipe's by default.")
+    ] = None,
     join: Annotated[
         list[Path] | None,
         typer.Option(exists=True, file_okay=False, help="Join these trained compact bundles; nothing is trained."),
@@ -87,12 +93,15 @@ def train(
     check_config(config)
     with extra_installed("train"):
         from triage_agent.learning.options import TrainOptions
+        from triage_agent.learning.ranks import here
         from triage_agent.learning.train import train as run
 
     options = TrainOptions(
         data=tuple(data),
         encoder=encoder,
         unfreeze=unfreeze,
+        lora=lora,
+        head=head,
         join=tuple(join or ()),
         out=out,
         resume=resume,
@@ -105,6 +114,8 @@ def train(
         licence=licence,
     )
     folder = run(options, lambda line: stderr.print(line, markup=False, highlight=False))
+    if not here().first:
+        return
     if as_json:
         print_json({"bundle": folder})
     else:

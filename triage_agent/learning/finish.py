@@ -222,6 +222,7 @@ def _training_data(options: TrainOptions, recipe: Recipe, material: Material) ->
         "started_from": _started_from(options),
         "seed": options.seed,
         "unfreeze": options.unfreeze,
+        "lora": options.lora,
         "recipe": recipe.model_dump(mode="json"),
     }
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from triage_agent.learning.mura import LabeledImage
+    from triage_agent.learning.recipe import HeadKind
 
 COMPACT = "compact"
 BUNDLE_FILE = "bundle.json"
@@ -28,6 +29,9 @@ class TrainOptions:
         encoder: "compact" (fresh weights), the folder of a compact bundle (its weights, which all go on learning), or a
             MedGemma, MedSigLIP or SigLIP checkpoint's folder or hub id.
         unfreeze: how many of its last blocks learn too; the compact encoder learns as a whole.
+        lora: rank of adapters that learn in the attention of these blocks (of all, if `unfreeze` is 0) in place of
+            their weights; 0 for none.
+        head: "mlp", "linear" or "attention"; the recipe's if None.
         join: trained compact bundles to put side by side in place of training.
         out: the bundle's folder.
         resume: go on from an interrupted run's checkpoint beside `out`.
@@ -44,6 +48,8 @@ class TrainOptions:
     data: tuple[Path, ...]
     encoder: str = COMPACT
     unfreeze: int = 0
+    lora: int = 0
+    head: HeadKind | None = None
     join: tuple[Path, ...] = ()
     out: Path
     resume: bool = False

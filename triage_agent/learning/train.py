@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from triage_agent.learning.members import describe, device_of, head_spec, train_
 from triage_agent.learning.mura import read_roots
 from triage_agent.learning.network import targets_of
 from triage_agent.learning.options import Material, TrainOptions, pooled
+from triage_agent.learning.pace import Pace, left_in_words
+from triage_agent.learning.ranks import together
 from triage_agent.learning.recipe import recipe_for
 from triage_agent.learning.split import split_patients
 from triage_agent.models.registry import encoder_from_source
@@ -23,11 +26,14 @@ from triage_agent.models.registry import encoder_from_source
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from triage_agent.learning.ranks import Ranks
     from triage_agent.learning.recipe import Recipe
 
 
 def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
     """Train or join, calibrate, measure on `valid` where the data has one, and write the bundle; returns its folder.
+
+    Where torchrun started several processes they train together; only the first of them speaks and writes the bundle.
 
     Raises:
         DataError: the data cannot be read as it should.
@@ -35,21 +41,29 @@ def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
         ConfigurationError: the recipe, or a checkpoint that is not this run's.
     """
     recipe = recipe_for(
-        compact=options.compact, started=options.start is not None, unfreeze=options.unfreeze, path=options.recipe
+        compact=options.compact,
+        started=options.start is not None,
+        unfreeze=options.unfreeze,
+        lora=options.lora,
+        head=options.head,
+        path=options.recipe,
     )
-    material = gather(options, recipe)
-    count = len(material.images)
-    held_back = len(material.reference) + len(material.spare)
-    progress(f"{count} images, {held_back} of them held back")
     work = options.out.with_name(f".{options.out.name}.work")
-    everywhere = pooled(material)
-    if options.join:
-        material = everywhere
-        trained = join(options, material, progress)
-    elif not options.compact and not options.unfreeze:
-        trained = _train_head(options, recipe, material, progress)
-    else:
-        trained = train_network(options, recipe, material, work, progress)
+    with together() as ranks:
+        heard = progress if ranks.first else _unheard
+        material = gather(options, recipe)
+        held_back = len(material.reference) + len(material.spare)
+        heard(f"{len(material.images)} images, {held_back} of them held back")
+        everywhere = pooled(material)
+        if options.join:
+            material = everywhere
+            trained = join(options, material, heard)
+        elif not options.compact and not options.unfreeze and not options.lora:
+            trained = _train_head(options, recipe, material, heard, ranks)
+        else:
+            trained = train_network(options, recipe, material, work, heard, ranks)
+    if not ranks.first:
+        return options.out
     if recipe.calibrate_on == "all":
         material = everywhere
     out = finish(options, recipe, material, trained, work, progress)
@@ -75,13 +89,22 @@ def gather(options: TrainOptions, recipe: Recipe) -> Material:
     )
 
 
-def _train_head(options: TrainOptions, recipe: Recipe, material: Material, progress: Callable[[str], None]) -> Trained:
-    encoder, base = encoder_from_source(options.encoder)
-    encoder = encoder.for_inference(device_of(options.device))
+def _train_head(
+    options: TrainOptions, recipe: Recipe, material: Material, progress: Callable[[str], None], ranks: Ranks
+) -> Trained:
+    encoder, base = encoder_from_source(options.encoder, recipe.pooling, recipe.grid)
+    device = device_of(options.device, ranks)
+    encoder = encoder.for_inference(device)
     cache = options.cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triage-agent"
-    embeddings = embed(
-        material.images, encoder, cache / "embeddings", lambda done, of: progress(f"embedded {done} of {of} images")
-    )
+    pace, told = Pace(time.monotonic), 0
+
+    def embedded(done: int, of: int) -> None:
+        nonlocal told
+        pace.did(done - told)
+        told = done
+        progress(f"embedded {done} of {of} images{f', {left_in_words(pace.left(of - done))}' if done < of else ''}")
+
+    embeddings = embed(material.images, encoder, cache / "embeddings", embedded, ranks)
     labels = targets_of(material.images, graded=False)[:, 0]
     spec = head_spec(encoder, recipe)
     head, history = fit_head(
@@ -92,6 +115,11 @@ def _train_head(options: TrainOptions, recipe: Recipe, material: Material, progr
         spec,
         recipe,
         seed=options.seed,
-        progress=lambda epoch: progress(describe(epoch)),
+        progress=lambda epoch, left: progress(describe(epoch, left)),
+        device=device,
     )
     return Trained(encoder, base, spec, dict(head.state_dict()), [history])
+
+
+def _unheard(line: str) -> None:
+    """What the first process says is enough."""
