@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql
 
-.PHONY: demo test unit lint faults tools clean
+.PHONY: demo test unit lint bench faults tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/triage-agent demo
@@ -32,6 +32,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy triage_agent
 	$(BIN)/lint-imports
+
+# Writes build/bench/*.json. What needs a GPU is left out, and named, where there is none.
+bench: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/benchmarks -n 0 -s
 
 # The long form of the kill trials: a hundred studies, `kill -9` at seeded times.
 faults: $(VENV)/.dev

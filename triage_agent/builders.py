@@ -88,7 +88,12 @@ def _start(
 
     model = settings.model
     placement = runner.Placement(
-        device=model.device, threads=threads, batch=model.batch, encoder_source=encoder, error_rate=error_rate
+        device=model.device,
+        threads=threads,
+        batch=model.batch,
+        encoder_source=encoder,
+        error_rate=error_rate,
+        compiled=model.compile,
     )
     try:
         return runner.start(model.runner, ref, placement)

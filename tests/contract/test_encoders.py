@@ -10,6 +10,7 @@ from torch import nn
 
 from triage_agent.domain.errors import BundleError
 from triage_agent.models.bundle import EncoderSpec
+from triage_agent.models.encoder import pooled
 from triage_agent.models.registry import REGISTRY, build_encoder, tuned_spec
 from triage_agent.models.spec import ENCODER_FILE
 
@@ -29,14 +30,18 @@ TINY = {
     "densenet": {"image_size": 56, "layers": [1, 2], "growth": 4, "stem": 8},
     "autoencoder": {"image_size": 56, "widths": [8, 8], "code": 2},
 }
+GRIDS = {
+    f"{kind} as a grid": {**TINY[kind], "pooling": "grid", "grid": 2} for kind in ("medgemma", "siglip", "compact")
+}
+VARIANTS = TINY | GRIDS
 SIZES = [(56, 56), (90, 41), (41, 90), (1, 200), (7, 7)]
 
 
-@pytest.fixture(params=sorted(REGISTRY))
+@pytest.fixture(params=sorted({*REGISTRY, *VARIANTS}))
 def encoder(request):
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    return REGISTRY[request.param].load()(TINY[request.param]).eval()
+    return REGISTRY[request.param.split()[0]].load()(VARIANTS[request.param]).eval()
 
 
 def picture(height=64, width=48, seed=0):
@@ -96,7 +101,9 @@ def test_preprocessing_leaves_the_picture_alone(encoder):
 def test_embeddings_have_the_promised_shape_and_tell_pictures_apart(encoder):
     embeddings = embed(encoder, *(picture(seed=seed) for seed in range(3)))
 
-    assert embeddings.shape == (3, encoder.embedding_dim)
+    tokens = encoder.config["pooling"] == "grid"
+    assert embeddings.shape == ((3, 4, encoder.embedding_dim) if tokens else (3, encoder.embedding_dim))
+    assert pooled(embeddings).shape == (3, encoder.embedding_dim)
     assert embeddings.dtype is torch.float32
     assert embeddings.isfinite().all()
     assert not torch.allclose(embeddings[0], embeddings[1], atol=1e-7)

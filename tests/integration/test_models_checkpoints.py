@@ -2,6 +2,7 @@
 
 import json
 
+import huggingface_hub
 import numpy as np
 import pytest
 import safetensors
@@ -18,8 +19,10 @@ from transformers import (
 
 from triage_agent.domain.errors import BundleError
 from triage_agent.models.checkpoint import tower_name
+from triage_agent.models.encoder import pooled
+from triage_agent.models.medgemma import MedGemmaEncoder
 from triage_agent.models.registry import build_encoder, encoder_from_source, tuned_spec
-from triage_agent.models.siglip import MedGemmaEncoder, SiglipEncoder
+from triage_agent.models.siglip import SiglipEncoder
 from triage_agent.models.spec import ENCODER_FILE
 
 VISION = {
@@ -292,3 +295,45 @@ def test_a_tower_of_another_architecture_is_refused(tmp_path):
 
     with pytest.raises(BundleError, match="clip_vision_model tower"):
         encoder_from_source(str(tmp_path))
+
+
+def test_a_grid_is_the_mean_of_neighbouring_tokens_row_by_row(gemma, tmp_path, batch):
+    folder = str(saved(gemma, tmp_path / "gemma"))
+    encoder, spec = encoder_from_source(folder, "grid", 2)
+    with torch.inference_mode():
+        pixels = torch.stack([encoder.preprocess(picture) for picture in batch])
+        tokens = gemma.model.vision_tower(pixel_values=pixels).last_hidden_state  # 4 x 4 of them
+    top_right = tokens[:, [2, 3, 6, 7]].mean(1)
+    found = embed(encoder, batch)
+
+    assert (spec.pooling, spec.config["grid"], found.shape) == ("grid", 2, (2, 4, 32))
+    assert torch.allclose(found[:, 1], top_right, atol=1e-6)
+    assert torch.allclose(pooled(found), tokens.mean(1), atol=1e-6)
+    assert encoder.digest() == encoder_from_source(folder)[0].digest()
+    assert torch.equal(embed(build_encoder(spec), batch), found)
+
+
+def test_a_grid_is_at_most_as_fine_as_the_patches(gemma, tmp_path):
+    folder = str(saved(gemma, tmp_path / "gemma"))
+
+    assert encoder_from_source(folder, "grid")[0].config["grid"] == 4
+    with pytest.raises(BundleError, match="a grid of 5 on 4 x 4 patches; set grid to 1 up to 4"):
+        encoder_from_source(folder, "grid", 5)
+
+
+def test_a_hub_id_is_pinned_to_the_commit_that_was_found_and_its_digest_recorded(gemma, tmp_path, monkeypatch):
+    folder = saved(gemma, tmp_path / ("c" * 40))
+    asked = []
+
+    def snapshot_download(repo_id, *, revision, allow_patterns):
+        asked.append((repo_id, revision))
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    encoder, spec = encoder_from_source("google/medgemma-4b-pt@v1")
+
+    assert asked == [("google/medgemma-4b-pt", "v1"), ("google/medgemma-4b-pt", "c" * 40)]
+    assert (spec.source, spec.revision, spec.digest) == ("google/medgemma-4b-pt", "c" * 40, encoder.digest())
+    asked.clear()
+    assert build_encoder(spec).digest() == spec.digest
+    assert {revision for _, revision in asked} == {"c" * 40}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich import box
@@ -82,6 +82,12 @@ def train(
             "learns as a whole and a checkpoint's stays as it is.",
         ),
     ] = None,
+    lora: Annotated[
+        int, typer.Option(min=0, help="Train adapters of this rank in these blocks (all without --unfreeze) instead.")
+    ] = 0,
+    head: Annotated[
+        Literal["mlp", "linear", "attention"] | None, typer.Option(help="The classifier; the recipe's by default.")
+    ] = None,
     sweep_unfreeze: Annotated[
         str | None,
         typer.Option(metavar="K,K,...", help="Train each of these depths, and compare: 0,1,2,4,all."),
@@ -110,6 +116,7 @@ def train(
     check_config(config)
     with extra_installed("train"):
         from triage_agent.learning.options import TrainOptions
+        from triage_agent.learning.ranks import here
         from triage_agent.learning.train import train as run
 
         compared = sweep_unfreeze is not None or baselines is not None
@@ -122,6 +129,8 @@ def train(
         data=tuple(data),
         encoder=encoder,
         unfreeze=None if unfreeze is None else depth_of(unfreeze),
+        lora=lora,
+        head=head,
         join=tuple(join or ()),
         out=out,
         resume=resume,
@@ -138,6 +147,8 @@ def train(
         run_sweep(options, depths, tuple(baselines.split(",")) if baselines else (), as_json=as_json)
         return
     folder = run(options, say)
+    if not here().first:
+        return
     if as_json:
         print_json({"bundle": folder})
     else:

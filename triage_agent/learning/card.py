@@ -46,13 +46,17 @@ def model_card(
 
 def _what(spec: BundleSpec, options: TrainOptions) -> str:
     encoder = spec.encoder
-    learned = "frozen" if options.depth == 0 else f"last {options.depth} blocks tuned"
-    if options.join or options.depth == ALL:
+    learned = "frozen" if options.depth == 0 else f"last {options.depth} blocks tuned{_adapted(options)}"
+    if options.depth == ALL:
+        learned = f"all blocks tuned{_adapted(options)}" if options.lora else "every weight trained here"
+    if options.join:
         learned = "every weight trained here"
     if options.reconstructs:
         learned = "trained here to reconstruct, then frozen"
     heads = {"linear": "logistic regression", "mixture": "a logistic regression for each region, and a gate"}
-    head = heads.get(spec.head.kind, f"MLP {', '.join(map(str, spec.head.hidden))}")
+    layers = f"MLP {', '.join(map(str, spec.head.hidden))}" if spec.head.hidden else heads["linear"]
+    heads["attention"] = f"attention pooling of tokens ({spec.head.attention_heads} heads), then {layers}"
+    head = heads.get(spec.head.kind, layers)
     own = len(spec.calibration.regions)
     return (
         "## What it is\n\n"
@@ -64,6 +68,10 @@ def _what(spec: BundleSpec, options: TrainOptions) -> str:
         f"- regions seen in training: {', '.join(spec.anatomies)}\n"
         f"- licence of the weights: {spec.licence or 'not stated'}"
     )
+
+
+def _adapted(options: TrainOptions) -> str:
+    return f" by low-rank adapters of rank {options.lora}, merged" if options.lora else ""
 
 
 def _data(spec: BundleSpec) -> str:
@@ -239,6 +247,10 @@ def _repeat(options: TrainOptions) -> str:
     words = [f"triage-agent train {roots} {start}"]
     if options.unfreeze is not None:
         words.append(f"--unfreeze {options.unfreeze}")
+    if options.lora:
+        words.append(f"--lora {options.lora}")
+    if options.head:
+        words.append(f"--head {options.head}")
     if options.recipe is not None:
         words.append(f"--recipe {options.recipe.name}")
     if options.notes is not None:

@@ -227,6 +227,7 @@ def training_data(options: TrainOptions, recipe: Recipe, material: Material) -> 
         "started_from": _started_from(options),
         "seed": options.seed,
         "unfreeze": options.depth,
+        "lora": options.lora,
         "recipe": recipe.model_dump(mode="json"),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,13 +15,17 @@ from triage_agent.learning.augment import augment, mix_up
 from triage_agent.learning.crops import cut, draw_crops
 from triage_agent.learning.metrics import auroc
 from triage_agent.learning.network import UNKNOWN, MovingAverage, Network, loss_of
+from triage_agent.learning.optimise import parameter_groups
+from triage_agent.learning.pace import Pace
 from triage_agent.learning.pixels import at_size, input_scale
+from triage_agent.learning.ranks import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from triage_agent.learning.crops import Lesions
+    from triage_agent.learning.ranks import Ranks
     from triage_agent.learning.recipe import Recipe
 
 SCORING_BATCH = 64
@@ -89,6 +94,8 @@ class Fitter:
         seed: fixes everything that is drawn.
         checkpoint: where to keep the state after each epoch.
         identity: what a checkpoint must have been made from to be resumed.
+        ranks: the processes that train together; each must be given the same of everything else.
+        clock: seconds that never go back, for the time left.
     """
 
     def __init__(
@@ -101,13 +108,16 @@ class Fitter:
         seed: int,
         checkpoint: Path,
         identity: str,
+        ranks: Ranks = ALONE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         torch.manual_seed(seed)
         self.network, self.samples, self.recipe, self.passes = network, samples, recipe, passes
-        self.checkpoint, self.identity = checkpoint, identity
+        self.checkpoint, self.identity, self.seed = checkpoint, identity, seed
+        self.ranks, self.clock = ranks, clock
         self.device = next(network.parameters()).device
         self.scale = input_scale(network.encoder)
-        self.optimiser = torch.optim.AdamW(_groups(network, recipe))
+        self.optimiser = torch.optim.AdamW(parameter_groups(network, recipe))
         self.peaks = [float(group["lr"]) for group in self.optimiser.param_groups]
         self.average = MovingAverage(network, recipe.average)
         self.extra_an_epoch = min(len(samples.extra), round(recipe.extra_share * len(samples.learn)))
@@ -118,14 +128,17 @@ class Fitter:
         self.best: dict[str, Any] = {"auroc": -1.0, "state": {}}
         self._resized: tuple[int, Tensor] = (samples.images.shape[-1], samples.images)
 
-    def run(self, *, resume: bool, progress: Callable[[Epoch], None]) -> list[Epoch]:
+    def run(self, *, resume: bool, progress: Callable[[Epoch, float], None]) -> list[Epoch]:
         """Train until the recipe or patience ends; returns the epochs, those before a resumption included.
+
+        `progress` is told of each epoch, and how many seconds are left at most.
 
         Raises:
             ConfigurationError: `resume` finds a checkpoint of another data set, recipe, encoder or seed.
         """
         if resume and self.checkpoint.is_file():
             self._restore()
+        pace = Pace(self.clock)
         while len(self.history) < self.last and not self._out_of_patience():
             number = len(self.history)
             loss = self._one_epoch(number)
@@ -135,7 +148,8 @@ class Fitter:
                 self._keep_if_best(area, number)
             self.history.append(Epoch(number + 1, len(self.passes), *self.passes[number], loss, area))
             self._save()
-            progress(self.history[-1])
+            pace.did(self._cost(number))
+            progress(self.history[-1], pace.left(sum(map(self._cost, range(number + 1, self.last)))))
         self.network.load_learning_state(self.best["state"])
         return self.history
 
@@ -144,11 +158,12 @@ class Fitter:
         """The network's label logits of some images at an input size: float32 [n], on the CPU."""
         self.network.eval()
         images = self._at(size)
-        parts = []
-        for batch in torch.split(indices, SCORING_BATCH):
+        parts = [torch.zeros(0)]
+        mine = indices[self.ranks.share(len(indices))]
+        for batch in torch.split(mine, SCORING_BATCH) if len(mine) else ():
             pixels = (images[batch].float() / 255 - self.scale.mean) / self.scale.std
             parts.append(self._forward(pixels)[:, 0].cpu())
-        return torch.cat(parts)
+        return self.ranks.gathered(torch.cat(parts))
 
     def _one_epoch(self, number: int) -> float:
         """Train for an epoch; returns the mean loss."""
@@ -161,7 +176,8 @@ class Fitter:
         count, total = self._steps(shown), 0.0
         for step, (pixels, targets) in enumerate(steps):
             self._set_rates((number - first) * count + step, of * count, count)
-            total += self._one_step(pixels, targets)
+            with self.ranks.own_draws(self.seed, number, step):
+                total += self._one_step(pixels, targets)
         return total / count
 
     def _phase(self, number: int) -> tuple[Pass, int, int]:
@@ -169,6 +185,11 @@ class Fitter:
         shown = self.passes[number]
         alike = [place for place, one in enumerate(self.passes) if bool(one.crop) is bool(shown.crop)]
         return shown, alike[0], len(alike)
+
+    def _cost(self, number: int) -> float:
+        """About how much an epoch takes beside others: the pixels that go through the network."""
+        shown = self.passes[number]
+        return self._steps(shown) * (CROPS * shown.crop**2 if shown.crop else shown.size**2)
 
     def _steps(self, shown: Pass) -> int:
         images = len(self.samples.lesions) if shown.crop else len(self.samples.learn) + self.extra_an_epoch
@@ -194,20 +215,37 @@ class Fitter:
             yield mix_up(pixels, self.samples.targets[batch], recipe.augmentation.mix)
 
     def _one_step(self, pixels: Tensor, targets: Tensor) -> float:
-        recipe = self.recipe
-        loss = loss_of(
-            self._forward(pixels),
-            targets.to(self.device),
+        """Learn from a batch, of which this process computes its share; returns the loss of all of it."""
+        recipe, mine = self.recipe, self.ranks.share(len(pixels))
+        weight = (mine.stop - mine.start) / len(pixels)
+        mine = mine if weight else slice(0, 1)  # whoever has no share still takes part, and counts nothing
+        loss = weight * loss_of(
+            self._forward(pixels[mine]),
+            targets[mine].to(self.device),
             smoothing=recipe.label_smoothing,
             grade_weight=recipe.grade_weight,
             positive_weight=self.positive_weight,
         )
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
+        whole = loss.detach().clone()
+        self.ranks.add_up([whole, *self._gradients(), *self._statistics()])
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
         self.optimiser.step()
         self.average.update(self.network)
-        return float(loss.detach())
+        return float(whole)
+
+    def _gradients(self) -> list[Tensor]:
+        return [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
+
+    def _statistics(self) -> list[Tensor]:
+        """The running statistics of tuned modules, each as this process's share of their mean."""
+        if self.ranks.size == 1:
+            return []
+        buffers = [one for module in self.network.tuned for one in module.buffers() if one.is_floating_point()]
+        for buffer in buffers:
+            buffer.div_(self.ranks.size)
+        return buffers
 
     def _forward(self, pixels: Tensor) -> Tensor:
         batch = pixels.expand(-1, self.scale.channels, -1, -1).to(self.device)
@@ -239,8 +277,13 @@ class Fitter:
 
     def _save(self) -> None:
         """Write the checkpoint under its final name only when it is whole."""
+        if self.ranks.first:
+            self._write()
+        self.ranks.wait()
+
+    def _write(self) -> None:
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        cuda = torch.cuda.get_rng_state_all() if self.device.type == "cuda" else []
+        cuda = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
         temporary = self.checkpoint.with_suffix(".part")
         torch.save(
             {
@@ -273,22 +316,4 @@ class Fitter:
         self.best = state["best"]
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"]:
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
-
-
-def _groups(network: Network, recipe: Recipe) -> list[dict[str, Any]]:
-    """AdamW's parameter groups: the encoder at its own rate, and no decay on biases, norms and gates' offsets."""
-    groups: list[dict[str, Any]] = []
-    for part, rate in ((network.encoder, recipe.encoder_learning_rate), (network.head, recipe.learning_rate)):
-        groups += _split_by_decay(list(part.parameters()), rate, recipe.weight_decay)
-    if network.grades is not None:
-        groups += _split_by_decay(list(network.grades.parameters()), recipe.learning_rate, recipe.weight_decay)
-    return [group for group in groups if group["params"]]
-
-
-def _split_by_decay(parameters: list[torch.nn.Parameter], rate: float, decay: float) -> list[dict[str, Any]]:
-    learned = [parameter for parameter in parameters if parameter.requires_grad]
-    return [
-        {"params": [one for one in learned if one.ndim > 1], "lr": rate, "weight_decay": decay},
-        {"params": [one for one in learned if one.ndim <= 1], "lr": rate, "weight_decay": 0.0},
-    ]
+            torch.cuda.set_rng_state(state["cuda_rng"][0], self.device)

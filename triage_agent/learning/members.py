@@ -17,12 +17,17 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from triage_agent.domain.errors import ConfigurationError
 from triage_agent.learning.crops import lesions_of
 from triage_agent.learning.finish import Trained
 from triage_agent.learning.fit import Epoch, Fitter, Samples, passes_of
+from triage_agent.learning.lora import PREFIX, attach, merge
+from triage_agent.learning.memory import checkpointed
 from triage_agent.learning.network import Network, targets_of
 from triage_agent.learning.options import ALL
+from triage_agent.learning.pace import left_in_words
 from triage_agent.learning.pixels import load_pixels
+from triage_agent.learning.ranks import ALONE
 from triage_agent.learning.starting import starting_encoder
 from triage_agent.models.bundle import EncoderSpec, HeadSpec
 from triage_agent.models.compact import CompactEncoder, joined
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from triage_agent.learning.options import Material, TrainOptions
+    from triage_agent.learning.ranks import Ranks
     from triage_agent.learning.recipe import Recipe
     from triage_agent.models.encoder import Encoder
 
@@ -42,17 +48,26 @@ POLL_SECONDS = 1.0
 
 
 def train_network(
-    options: TrainOptions, recipe: Recipe, material: Material, work: Path, progress: Callable[[str], None]
+    options: TrainOptions,
+    recipe: Recipe,
+    material: Material,
+    work: Path,
+    progress: Callable[[str], None],
+    ranks: Ranks = ALONE,
 ) -> Trained:
-    """Train the encoder (or its last blocks) and a linear or MLP head.
+    """Train the encoder (its last blocks, or adapters in them) and a head.
 
     Raises:
         DataError: images that cannot be read.
         BundleError: the encoder cannot be had.
-        ConfigurationError: a checkpoint in `work` that is not this run's.
+        ConfigurationError: a checkpoint in `work` that is not this run's, or several members in several `ranks`.
     """
     if recipe.members == 1:
-        return fit_member(options, recipe, material, work, 0, progress)
+        return fit_member(options, recipe, material, work, 0, progress, ranks)
+    if ranks.size > 1:
+        raise ConfigurationError(
+            f"{recipe.members} members are processes of their own", remedy="set members = 1 in --recipe, or one process"
+        )
     _side_by_side(options, recipe, material, work, progress)
     finished = replace(options, resume=True)
     return _joined([fit_member(finished, recipe, material, work, number, _quiet) for number in range(recipe.members)])
@@ -65,6 +80,7 @@ def fit_member(
     work: Path,
     number: int,
     progress: Callable[[str], None],
+    ranks: Ranks = ALONE,
 ) -> Trained:
     """Train one member, or take it from its checkpoint where that is finished."""
     seed = options.seed + number
@@ -72,9 +88,11 @@ def fit_member(
     encoder, base = starting_encoder(options, recipe, number)
     targets = targets_of(material.images, graded=recipe.grade_weight > 0)
     head = head_spec(encoder, recipe)
-    depth = options.depth
-    network = Network(encoder, head, levels=targets.shape[1] - 1, unfreeze=None if depth == ALL else depth)
-    network = network.to(device_of(options.device))
+    depth = None if options.depth == ALL else options.depth
+    adapters = attach(encoder, options.lora, depth or 0) if options.lora else None
+    only = PREFIX if options.lora else ""
+    network = Network(encoder, head, levels=targets.shape[1] - 1, unfreeze=depth, only=only)
+    network.to(device_of(options.device, ranks))
     lesions = lesions_of(material.images, torch.cat([material.learn, material.extra]))
     pixels = load_pixels(material.images, encoder)
     fitter = Fitter(
@@ -85,38 +103,49 @@ def fit_member(
         seed=seed,
         checkpoint=work / f"member-{number}.pt",
         identity=_identity(options, recipe, material, base, number),
+        ranks=ranks,
     )
     prefix = f"member {number + 1} of {recipe.members}, " if recipe.members > 1 else ""
-    history = fitter.run(resume=options.resume, progress=lambda epoch: progress(prefix + describe(epoch)))
+    recompute = recipe.checkpointing
+    if recompute is None:
+        recompute = fitter.device.type == "cuda"
+    with checkpointed(network.tuned if recompute else ()):
+        history = fitter.run(
+            resume=options.resume, progress=lambda epoch, left: progress(prefix + describe(epoch, left))
+        )
     network.to("cpu").eval()
+    if adapters is not None:
+        merge(adapters)
     return Trained(encoder, tuned_spec(encoder, base), head, dict(network.head.state_dict()), [history])
 
 
-def describe(epoch: Epoch) -> str:
+def describe(epoch: Epoch, seconds_left: float) -> str:
     """One line for the person who waits."""
     shown = f"crops of {epoch.crop} px from {epoch.size}" if epoch.crop else f"{epoch.size} px"
     size = f" at {shown}" if epoch.size else ""
     return (
         f"epoch {epoch.number} of {epoch.of}{size}: loss {epoch.loss:.4f}, "
         f"AUROC on held-back patients {epoch.held_back_auroc:.4f}"
+        f"{f', {left_in_words(seconds_left)}' if epoch.number < epoch.of else ''}"
     )
 
 
 def head_spec(encoder: Encoder, recipe: Recipe) -> HeadSpec:
     """The head that a recipe asks for, on this encoder's embedding."""
     return HeadSpec(
-        kind="mlp" if recipe.hidden else "linear",
+        kind=recipe.head_kind,
         input_dim=encoder.embedding_dim,
-        hidden=recipe.hidden,
+        attention_heads=recipe.attention_heads if recipe.head_kind == "attention" else 1,
+        hidden=recipe.widths,
         dropout=recipe.dropout,
     )
 
 
-def device_of(name: str) -> torch.device:
-    """The device that "auto", "cpu" or "cuda" means here."""
+def device_of(name: str, ranks: Ranks = ALONE) -> torch.device:
+    """The device that "auto", "cpu" or "cuda" means here; each of several processes has a GPU of its own."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device("cuda", ranks.local) if name == "cuda" and ranks.size > 1 else torch.device(name)
 
 
 def _side_by_side(
@@ -169,7 +198,7 @@ def _joined(members: list[Trained]) -> Trained:
 def _identity(options: TrainOptions, recipe: Recipe, material: Material, base: EncoderSpec, number: int) -> str:
     """What must be the same for a checkpoint to be this run's."""
     digest = hashlib.sha256(recipe.model_dump_json().encode())
-    run = [options.seed, options.depth, base.kind, base.source, base.digest, number]
+    run = [options.seed, options.depth, options.lora, base.kind, base.source, base.digest, number]
     digest.update(json.dumps(run).encode())
     for image in material.images:
         digest.update(f"{image.study}/{image.path.name}|{image.label}|{image.grade}|{image.box}\n".encode())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from triage_agent.models.encoder import pooled
 from triage_agent.models.head import build_head
 
 if TYPE_CHECKING:
@@ -28,10 +29,11 @@ class Network(nn.Module):
         encoder: any encoder of the registry.
         head: what `models.head.build_head` makes.
         levels: how many "grade at least k" questions the auxiliary head answers; 0 for none.
-        unfreeze: how many of the encoder's last blocks learn; None for all of it.
+        unfreeze: how many of the encoder's last blocks learn; None for all of it, 0 for every block.
+        only: of the parameters of these blocks, the beginning of the names of those that learn; all of them if empty.
     """
 
-    def __init__(self, encoder: Encoder, head: HeadSpec, *, levels: int, unfreeze: int | None) -> None:
+    def __init__(self, encoder: Encoder, head: HeadSpec, *, levels: int, unfreeze: int | None, only: str = "") -> None:
         super().__init__()
         self.encoder = encoder
         self.head = build_head(head)
@@ -40,14 +42,15 @@ class Network(nn.Module):
         self.tuned: list[nn.Module] = [encoder] if unfreeze is None else encoder.blocks()[-unfreeze:]
         encoder.requires_grad_(requires_grad=False)
         for module in self.tuned:
-            module.requires_grad_(requires_grad=True)
+            for name, parameter in module.named_parameters():
+                parameter.requires_grad_(any(part.startswith(only) for part in name.split(".")))
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map a normalised batch [B, C, S, S] to logits [B, 1 + levels]: abnormal, then grade >= 1, 2, ..."""
         embedding = self.dropout(self.encoder(batch))
         logits: Tensor = self.head(embedding)[:, None]
         if self.grades is not None:
-            logits = torch.cat([logits, self.grades(embedding)], dim=1)
+            logits = torch.cat([logits, self.grades(pooled(embedding))], dim=1)
         return logits
 
     def train(self, mode: bool = True) -> Network:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from triage_agent.learning.mura import LabeledImage
+    from triage_agent.learning.recipe import HeadKind
 
 COMPACT = "compact"
 BUNDLE_FILE = "bundle.json"
@@ -34,6 +35,8 @@ class TrainOptions:
             carries its encoder's weights, or a MedGemma, MedSigLIP or SigLIP checkpoint's folder or hub id.
         unfreeze: how many of its last blocks learn too; 0 trains a head on frozen embeddings; None is what is usual
             for the encoder, see `depth`.
+        lora: rank of adapters that learn in the attention of these blocks in place of their weights; 0 for none.
+        head: "mlp", "linear" or "attention"; the recipe's if None.
         join: trained compact bundles to put side by side in place of training.
         out: the bundle's folder.
         resume: go on from an interrupted run's checkpoint beside `out`.
@@ -50,6 +53,8 @@ class TrainOptions:
     data: tuple[Path, ...]
     encoder: str = COMPACT
     unfreeze: Depth | None = None
+    lora: int = 0
+    head: HeadKind | None = None
     join: tuple[Path, ...] = ()
     out: Path
     resume: bool = False
@@ -84,11 +89,12 @@ class TrainOptions:
         """How much of the encoder learns from labels.
 
         Where `unfreeze` does not say, a network that we trained ourselves learns (on) as a whole, and a checkpoint of
-        somebody else's or an autoencoder's code stays as it is.
+        somebody else's or an autoencoder's code stays as it is; adapters go into all blocks.
         """
-        if self.unfreeze is not None:
+        if self.unfreeze is not None and not (self.lora and self.unfreeze == 0):
             return self.unfreeze
-        return ALL if (self.fresh and not self.reconstructs) or self.start is not None else 0
+        whole = (self.fresh and not self.reconstructs) or self.start is not None or self.lora > 0
+        return ALL if whole else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from triage_agent.learning.options import Depth
 
 
+HeadKind = Literal["mlp", "linear", "attention"]
+WIDTHS = (512, 256)  # of the head in Google's data-efficient MedSigLIP notebook
+
+
 class Stage(BaseModel):
     """A number of epochs at one input size; small sizes first learn faster (progressive resizing).
 
@@ -43,6 +47,7 @@ class Recipe(BaseModel):
         epochs: epochs where there are no stages, and of a head on frozen embeddings.
         batch_size: images a step.
         learning_rate, encoder_learning_rate: peaks for what is new (head) and for what was trained before.
+        layer_decay: the rate of each unfrozen block as a share of that of the block after it (Howard and Ruder 2018).
         weight_decay: AdamW's, on matrices and kernels only.
         warmup_epochs: linear rise before the cosine to zero.
         average: decay of the exponential moving average of the weights; the average is what is kept.
@@ -51,6 +56,10 @@ class Recipe(BaseModel):
         grade_weight: weight of each auxiliary "grade at least k" loss beside the label's 1.
         members: how many networks are trained side by side and averaged (compact encoder and linear head only).
         hidden, dropout: the head.
+        head: "linear", "mlp" (of `hidden` widths), or "attention" (a learned query pools a grid of tokens, then as
+            `hidden` says); "mlp" where there are hidden widths, else "linear", if None.
+        attention_heads: of the attention head.
+        grid: tokens a side that the attention head pools; as many as the encoder gives by itself if None.
         extra_share: most images of the further data sets an epoch draws, as a share of the first one's.
         held_back: share of the patients of `train` kept for early stopping, calibration and thresholds.
         patience: epochs without a better AUROC on the held-back patients before stopping; 0 never stops early.
@@ -60,7 +69,9 @@ class Recipe(BaseModel):
         error_rate: of the conformal findings, where a site chooses none.
         balance: weigh abnormal images so that both classes count alike.
         stop_after: end after so many epochs, wherever the schedule is, to go on in another run; 0 runs to the end.
-        bfloat16: run the forward pass in bfloat16.
+        bfloat16: run the forward pass in bfloat16; weights, gradients and the loss stay float32.
+        checkpointing: keep only the inputs of unfrozen blocks and compute the rest again in the backward pass, which
+            takes less memory and more time; on CUDA, of blocks without batch norm, if None.
         augmentation: how images are changed.
     """
 
@@ -72,6 +83,7 @@ class Recipe(BaseModel):
     batch_size: int = Field(default=32, ge=2)
     learning_rate: float = Field(default=1e-4, gt=0)
     encoder_learning_rate: float = Field(default=1e-5, gt=0)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
     weight_decay: float = Field(default=0.01, ge=0)
     warmup_epochs: float = Field(default=1.0, ge=0)
     average: float = Field(default=0.99, ge=0, lt=1)
@@ -79,7 +91,10 @@ class Recipe(BaseModel):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     grade_weight: float = Field(default=0.0, ge=0)
     members: int = Field(default=1, ge=1)
-    hidden: tuple[int, ...] = (512, 256)
+    hidden: tuple[int, ...] = WIDTHS
+    head: HeadKind | None = None
+    attention_heads: int = Field(default=8, ge=1)
+    grid: int | None = Field(default=None, ge=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     extra_share: float = Field(default=1.0, ge=0)
     held_back: float = Field(default=0.1, gt=0, lt=1)
@@ -92,6 +107,7 @@ class Recipe(BaseModel):
     error_rate: float = Field(default=DEFAULT_ALPHA, ge=ALPHAS[0], le=ALPHAS[-1])
     balance: bool = True
     bfloat16: bool = True
+    checkpointing: bool | None = None
     augmentation: Augmentation = Augmentation()
 
     @property
@@ -118,9 +134,30 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _members_can_be_averaged(self) -> Self:
-        if self.members > 1 and self.hidden:
+        if self.members > 1 and self.head_kind != "linear":
             raise ValueError("members are averaged in a linear head: hidden must be empty")
         return self
+
+    @model_validator(mode="after")
+    def _mlp_has_widths(self) -> Self:
+        if self.head == "mlp" and not self.hidden:
+            raise ValueError("an mlp head needs hidden widths")
+        return self
+
+    @property
+    def head_kind(self) -> HeadKind:
+        """The head that is trained."""
+        return self.head or ("mlp" if self.hidden else "linear")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The hidden widths that are used: a linear head has none, whatever `hidden` says."""
+        return () if self.head == "linear" else self.hidden
+
+    @property
+    def pooling(self) -> str | None:
+        """What the encoder is asked for: tokens where a head pools them, else what suits it."""
+        return "grid" if self.head_kind == "attention" else None
 
 
 COMPACT = Recipe(
@@ -174,11 +211,22 @@ AUTOENCODER = Recipe(
     augmentation=Augmentation(noise=0.0),
 )
 FROZEN = Recipe(epochs=25, learning_rate=1e-4, dropout=0.1, average=0.9, patience=8, bfloat16=False)
-FINE_TUNED = Recipe(epochs=8, learning_rate=1e-4, encoder_learning_rate=2e-5, grade_weight=0.5, patience=3)
+FINE_TUNED = Recipe(
+    epochs=8, learning_rate=1e-4, encoder_learning_rate=2e-5, layer_decay=0.75, grade_weight=0.5, patience=3
+)
+LORA = FINE_TUNED.model_copy(update={"encoder_learning_rate": 2e-4, "layer_decay": 1.0})  # adapters start at nothing
 _FRESH = {"compact": COMPACT, "densenet": DENSENET, "autoencoder": AUTOENCODER}
 
 
-def recipe_for(kind: str | None, depth: Depth, *, started: bool = False, path: Path | None = None) -> Recipe:
+def recipe_for(
+    kind: str | None,
+    depth: Depth,
+    *,
+    started: bool = False,
+    lora: int = 0,
+    head: HeadKind | None = None,
+    path: Path | None = None,
+) -> Recipe:
     """The built-in recipe of a way to train, with the values of a TOML file put over it.
 
     A table of the file that is named like a kind of encoder holds for that kind only: `[densenet] batch_size = 16`.
@@ -187,6 +235,8 @@ def recipe_for(kind: str | None, depth: Depth, *, started: bool = False, path: P
         kind: of an encoder that starts from fresh weights or from a bundle; None for somebody's checkpoint.
         depth: how much of the encoder learns from labels; 0 trains a head on frozen embeddings.
         started: it goes on from a bundle.
+        lora: the rank of adapters that learn in place of the encoder's weights, if any.
+        head: the kind that is asked for, whatever the file says; see `Recipe.head`.
         path: the TOML file, if any.
 
     The frozen head follows Google's data-efficient MedSigLIP notebook (Adam 1e-4, 25 epochs, batch 32, 512 and 256).
@@ -194,20 +244,21 @@ def recipe_for(kind: str | None, depth: Depth, *, started: bool = False, path: P
     Raises:
         ConfigurationError: the file is not TOML, or has a key or a value that no recipe has.
     """
-    base = _built_in(kind, depth, started=started)
-    if path is None:
+    base = LORA if lora else _built_in(kind, depth, started=started)
+    if path is None and head is None:
         return base
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8")) if path is not None else {}
         own = content.get(kind, {}) if kind is not None else {}
         changes = {name: value for name, value in content.items() if name not in REGISTRY} | own
-        merged = base.model_dump() | changes
+        merged = base.model_dump() | _with_head(base, head) | changes | ({"head": head} if head else {})
         if "augmentation" in changes:
             merged["augmentation"] = base.augmentation.model_dump() | changes["augmentation"]
         return Recipe.model_validate(merged)
     except (OSError, TypeError, tomllib.TOMLDecodeError, ValidationError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigurationError(f"recipe {path}: {reason}", remedy="see `triage_agent.learning.recipe`") from error
+        where = f"recipe {path}" if path is not None else f"a {head} head"
+        raise ConfigurationError(f"{where}: {reason}", remedy="see `triage_agent.learning.recipe`") from error
 
 
 def _built_in(kind: str | None, depth: Depth, *, started: bool) -> Recipe:
@@ -218,3 +269,10 @@ def _built_in(kind: str | None, depth: Depth, *, started: bool) -> Recipe:
     if kind == "compact":
         return CONTINUED if depth == "all" else CONTINUED_PARTLY
     return DENSENET if kind == "densenet" else FINE_TUNED
+
+
+def _with_head(base: Recipe, head: HeadKind | None) -> dict[str, object]:
+    """What a recipe needs besides for a head of another kind than its own."""
+    if head in {None, "linear"}:
+        return {}
+    return {"members": 1, "hidden": base.hidden or (WIDTHS if head == "mlp" else ())}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from triage_agent.domain.errors import BundleError, ConfigurationError
 from triage_agent.learning.options import ALL
 from triage_agent.models.bundle import load_bundle
-from triage_agent.models.compact import CompactEncoder, member_of
+from triage_agent.models.compact import CompactEncoder, member_of, with_grid
 from triage_agent.models.registry import REGISTRY, build_encoder, encoder_from_source
 from triage_agent.models.spec import IN_BUNDLE
 
@@ -75,13 +75,26 @@ def _start(options: TrainOptions, recipe: Recipe, number: int) -> tuple[Encoder,
             )
         encoder = build_encoder(spec, bundle.folder)
         if isinstance(encoder, CompactEncoder) and options.depth == ALL:
-            return member_of(encoder, number, size or encoder.image_size), spec
-        return (_at(encoder, size) if size and encoder.resizable else encoder), spec
+            encoder = member_of(encoder, number, size or encoder.image_size)
+        elif size and encoder.resizable:
+            encoder = _at(encoder, size)
+        return _gridded(encoder, recipe), spec
     if options.fresh:
         sized = {"image_size": size} if size else {}
         encoder = REGISTRY[options.encoder].load()({**recipe.encoder, **sized})
-        return encoder, encoder_from_source(options.encoder)[1]
-    return encoder_from_source(options.encoder)
+        return _gridded(encoder, recipe), encoder_from_source(options.encoder)[1]
+    return encoder_from_source(options.encoder, recipe.pooling, recipe.grid)
+
+
+def _gridded(encoder: Encoder, recipe: Recipe) -> Encoder:
+    """The compact encoder with a grid of tokens, where the recipe's head asks for one."""
+    if not recipe.pooling:
+        return encoder
+    if not isinstance(encoder, CompactEncoder):
+        raise ConfigurationError(
+            f"a {encoder.kind} encoder has no {recipe.pooling} of tokens", remedy="leave out --head"
+        )
+    return with_grid(encoder, recipe.grid)
 
 
 def _at(encoder: Encoder, size: int) -> Encoder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -17,6 +18,8 @@ from triage_agent.learning.members import describe, device_of, head_spec, train_
 from triage_agent.learning.mura import read_roots
 from triage_agent.learning.network import targets_of
 from triage_agent.learning.options import Material, TrainOptions, pooled
+from triage_agent.learning.pace import Pace, left_in_words
+from triage_agent.learning.ranks import together
 from triage_agent.learning.recipe import recipe_for
 from triage_agent.learning.split import split_patients
 from triage_agent.learning.starting import check_asked, kind_of, starting_encoder
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from triage_agent.learning.ranks import Ranks
     from triage_agent.learning.recipe import Recipe
     from triage_agent.models.autoencoder import AutoencoderEncoder
 
@@ -35,25 +39,30 @@ if TYPE_CHECKING:
 def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
     """Train or join, calibrate, measure on `valid` where the data has one, and write the bundle; returns its folder.
 
+    Where torchrun started several processes they train together; only the first of them speaks and writes the bundle.
+
     Raises:
         DataError: the data cannot be read as it should.
         BundleError: the encoder cannot be had, or `out` is something else.
         ConfigurationError: the recipe, or a checkpoint that is not this run's.
     """
     recipe = recipe_of(options)
-    material = gather(options, recipe)
-    count = len(material.images)
-    held_back = len(material.reference) + len(material.spare)
-    progress(f"{count} images, {held_back} of them held back")
     work = options.out.with_name(f".{options.out.name}.work")
-    everywhere = pooled(material)
-    if options.join:
-        material = everywhere
-        trained = join(options, material, progress)
-    elif options.depth == 0:
-        trained = _train_head(options, recipe, material, work, progress)
-    else:
-        trained = train_network(options, recipe, material, work, progress)
+    with together() as ranks:
+        heard = progress if ranks.first else _unheard
+        material = gather(options, recipe)
+        held_back = len(material.reference) + len(material.spare)
+        heard(f"{len(material.images)} images, {held_back} of them held back")
+        everywhere = pooled(material)
+        if options.join:
+            material = everywhere
+            trained = join(options, material, heard)
+        elif options.depth == 0:
+            trained = _train_head(options, recipe, material, work, heard, ranks)
+        else:
+            trained = train_network(options, recipe, material, work, heard, ranks)
+    if not ranks.first:
+        return options.out
     if recipe.calibrate_on == "all":
         material = everywhere
     out = finish(options, recipe, material, trained, work, progress)
@@ -69,7 +78,14 @@ def recipe_of(options: TrainOptions) -> Recipe:
         ConfigurationError: the recipe, or what makes no sense with it.
     """
     kind = kind_of(options)
-    recipe = recipe_for(kind, options.depth, started=options.start is not None, path=options.recipe)
+    recipe = recipe_for(
+        kind,
+        options.depth,
+        started=options.start is not None,
+        lora=options.lora,
+        head=options.head,
+        path=options.recipe,
+    )
     if not options.join:
         check_asked(options, recipe, kind)
     return recipe
@@ -94,7 +110,12 @@ def gather(options: TrainOptions, recipe: Recipe) -> Material:
 
 
 def _train_head(
-    options: TrainOptions, recipe: Recipe, material: Material, work: Path, progress: Callable[[str], None]
+    options: TrainOptions,
+    recipe: Recipe,
+    material: Material,
+    work: Path,
+    progress: Callable[[str], None],
+    ranks: Ranks,
 ) -> Trained:
     torch.manual_seed(options.seed)
     encoder, base = starting_encoder(options, recipe)
@@ -107,10 +128,17 @@ def _train_head(
         cache = work  # nobody else will ever have this encoder
     if base.source == IN_BUNDLE:
         base = tuned_spec(encoder, base)
-    encoder = encoder.for_inference(device_of(options.device))
-    embeddings = embed(
-        material.images, encoder, cache / "embeddings", lambda done, of: progress(f"embedded {done} of {of} images")
-    )
+    device = device_of(options.device, ranks)
+    encoder = encoder.for_inference(device)
+    pace, told = Pace(time.monotonic), 0
+
+    def embedded(done: int, of: int) -> None:
+        nonlocal told
+        pace.did(done - told)
+        told = done
+        progress(f"embedded {done} of {of} images{f', {left_in_words(pace.left(of - done))}' if done < of else ''}")
+
+    embeddings = embed(material.images, encoder, cache / "embeddings", embedded, ranks)
     labels = targets_of(material.images, graded=False)[:, 0]
     spec = head_spec(encoder, recipe)
     head, history = fit_head(
@@ -121,6 +149,11 @@ def _train_head(
         spec,
         recipe,
         seed=options.seed,
-        progress=lambda epoch: progress(describe(epoch)),
+        progress=lambda epoch, left: progress(describe(epoch, left)),
+        device=device,
     )
     return Trained(encoder, base, spec, dict(head.state_dict()), [history], facts)
+
+
+def _unheard(line: str) -> None:
+    """What the first process says is enough."""

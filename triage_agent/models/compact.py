@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from triage_agent.models.encoder import Encoder
+from triage_agent.models.encoder import DEFAULT_GRID, GRID, Encoder, grid_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,9 +71,9 @@ class Tower(nn.Module):
     always lie on the same side; means and maxima are taken over both (siamese halves, Tiulpin et al. 2018).
 
     Args:
-        config: `widths`, `depths`, `pooling`, `unshuffle`, `unfold`; `size`: the side that inputs are resized to, None
-            takes them as they come; and `window`: what part of the input is looked at, stretched over the whole
-            side, as left, top, right, bottom in shares of it; None for all.
+        config: `widths`, `depths`, `pooling`, `grid`, `unshuffle`, `unfold`; `size`: the side that inputs are resized
+            to, None takes them as they come; and `window`: what part of the input is looked at, stretched over the
+            whole side, as left, top, right, bottom in shares of it; None for all.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -85,6 +85,7 @@ class Tower(nn.Module):
         self.unfold = bool(config["unfold"])
         self.fold = nn.PixelUnshuffle(folded)
         self.max_pooled = config["pooling"] == "mean-max"
+        self.grid = int(config[GRID]) if config["pooling"] == GRID else None
         self.embedding_dim = widths[-1] * (2 if self.max_pooled else 1)
         self.stages = nn.ModuleList(
             _stage(inputs, outputs, depth, halve=place > 0)
@@ -94,8 +95,10 @@ class Tower(nn.Module):
         )
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Map [B, 1, size, size] to [B, embedding_dim]."""
+        """Map [B, 1, size, size] to [B, embedding_dim], or [B, grid * grid, embedding_dim]."""
         features = self.features(batch)
+        if self.grid is not None:
+            return grid_tokens(features, self.grid)
         pooled: Tensor = features.mean((2, 3))
         if self.max_pooled:
             pooled = torch.cat([pooled, features.amax((2, 3))], dim=1)
@@ -121,10 +124,11 @@ class CompactEncoder(Encoder):
     """Radiograph to embedding, in about half a million parameters a tower.
 
     Its configuration (`DEFAULTS` fills what is left out): `image_size`, `widths` and `depths` (channels and
-    convolutions a stage), `pooling` ("mean", or "mean-max" for both side by side), `unshuffle` (see `Tower`), `towers`
-    (how many networks of this shape stand side by side, or a list of what each has otherwise, its `size` among it),
-    `window` and `unfold` (see `Tower`), `mirror` (in evaluation the embedding is the mean of the image's and its mirror
-    image's; an unfolded tower has seen both already), `mean` and `std` of the input.
+    convolutions a stage), `pooling` ("mean", "mean-max" for both side by side, or "grid" for the last feature map
+    averaged to `grid` x `grid` tokens), `unshuffle` (see `Tower`), `towers` (how many networks of this shape stand side
+    by side, or a list of what each has otherwise, its `size` among it), `window` and `unfold` (see `Tower`), `mirror`
+    (in evaluation the embedding is the mean of the image's and its mirror image's; an unfolded tower has seen both
+    already), `mean` and `std` of the input.
     """
 
     kind: ClassVar[str] = "compact"
@@ -133,6 +137,8 @@ class CompactEncoder(Encoder):
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.config = {**DEFAULTS, **(config or {})}
+        if self.config["pooling"] == GRID:
+            self.config.setdefault(GRID, DEFAULT_GRID)
         self.image_size = int(self.config["image_size"])
         self.towers = nn.ModuleList(Tower(one) for one in tower_configs(self.config))
         self.embedding_dim = sum(int(tower.embedding_dim) for tower in self._towers())
@@ -148,14 +154,16 @@ class CompactEncoder(Encoder):
         return [block for level in reversed(list(from_the_end)) for block in level if block is not None]
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Map [B, 1, size, size] to [B, embedding_dim]."""
-        return torch.cat([self._embed(tower, batch) for tower in self._towers()], dim=1)
+        """Map [B, 1, size, size] to [B, embedding_dim], or [B, grid * grid, embedding_dim]."""
+        return torch.cat([self._embed(tower, batch) for tower in self._towers()], dim=-1)
 
     def _embed(self, tower: Tower, images: Tensor) -> Tensor:
         embedding: Tensor = tower(images)
         if self.training or tower.unfold or not self.config["mirror"]:
             return embedding
         mirrored: Tensor = tower(images.flip(3))
+        if tower.grid is not None:  # each token with that of the same place
+            mirrored = mirrored.reshape(len(images), tower.grid, tower.grid, -1).flip(2).reshape_as(mirrored)
         return (embedding + mirrored) / 2
 
     def _towers(self) -> list[Tower]:
@@ -165,6 +173,8 @@ class CompactEncoder(Encoder):
 def tower_configs(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What each tower of a configuration is built from."""
     base = {"size": None} | {name: config[name] for name in _SHAPE}
+    if config["pooling"] == GRID:
+        base[GRID] = config.get(GRID, DEFAULT_GRID)
     towers = config["towers"]
     return [dict(base) for _ in range(towers)] if isinstance(towers, int) else [{**base, **tower} for tower in towers]
 
@@ -186,6 +196,14 @@ def joined(members: Sequence[CompactEncoder]) -> CompactEncoder:
     for tower, copied in zip(whole.towers, copies, strict=True):
         tower.load_state_dict(copied.state_dict())
     return whole
+
+
+def with_grid(encoder: CompactEncoder, grid: int | None) -> CompactEncoder:
+    """The same weights, giving a grid of tokens in place of one vector."""
+    asked = {} if grid is None else {GRID: grid}
+    changed = CompactEncoder({**encoder.config, "pooling": GRID, **asked})
+    changed.load_state_dict(encoder.state_dict())
+    return changed
 
 
 def member_of(whole: CompactEncoder, number: int, image_size: int) -> CompactEncoder:

@@ -1,4 +1,4 @@
-"""The encoder contract: a display image in, an embedding out."""
+"""The encoder contract: a display image in, an embedding out: one vector, or a grid of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from triage_agent.domain.errors import BundleError
 from triage_agent.models.checkpoint import check_names
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+GRID = "grid"  # the pooling that gives tokens, and the key of how many a side
+DEFAULT_GRID = 8
+TOKENS_NDIM = 3
 
 
 class Encoder(nn.Module, ABC):
@@ -30,7 +35,7 @@ class Encoder(nn.Module, ABC):
         resizable: whether `forward` also takes squares of other sizes, and gives embeddings of the same length.
         config: JSON values that rebuild the architecture; "pooling" among them where there is a choice.
         image_size: side of the square input in pixels.
-        embedding_dim: length of the embedding.
+        embedding_dim: length of the embedding, and of each token of a grid.
     """
 
     kind: ClassVar[str]
@@ -48,7 +53,10 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Tensor) -> Tensor:
-        """Map [B, C, image_size, image_size] to float32 [B, embedding_dim]."""
+        """Map [B, C, image_size, image_size] to float32 [B, embedding_dim], or [B, tokens, embedding_dim].
+
+        Tokens are given where `config["pooling"]` is "grid". `pooled` makes one vector of either.
+        """
 
     @abstractmethod
     def blocks(self) -> list[nn.Module]:
@@ -72,20 +80,36 @@ class Encoder(nn.Module, ABC):
         return encoder
 
     @classmethod
-    def from_checkpoint(cls, folder: Path, pooling: str | None = None) -> Self:
+    def from_checkpoint(cls, folder: Path, pooling: str | None = None, grid: int | None = None) -> Self:
         """An encoder from somebody else's checkpoint; kinds that are only ever ours have none.
+
+        Args:
+            folder: the checkpoint's.
+            pooling: as in `config`; what suits the kind if None.
+            grid: tokens a side where the pooling is "grid".
 
         Raises:
             BundleError: this kind has no checkpoints, or this is not one.
         """
+        asked = f" ({pooling}{f' of {grid}' if grid else ''})" if pooling else ""
         raise BundleError(
-            f"a {cls.kind} encoder lives in a bundle, not in {folder}{f' ({pooling})' if pooling else ''}",
+            f"a {cls.kind} encoder lives in a bundle, not in {folder}{asked}",
             remedy="use the source 'bundle'",
         )
 
     def for_inference(self, device: torch.device) -> Self:
         """Move to `device` in the precision it scores with there, gradients and training behaviour off."""
         return self.to(device).eval().requires_grad_(requires_grad=False)
+
+
+def pooled(embedding: Tensor) -> Tensor:
+    """One vector an image: [B, D] as it is, the mean of the tokens of [B, T, D]."""
+    return embedding.mean(dim=1) if embedding.ndim == TOKENS_NDIM else embedding
+
+
+def grid_tokens(features: Tensor, grid: int) -> Tensor:
+    """A feature map [B, D, H, W] averaged to grid x grid cells: [B, grid * grid, D], row by row from the top left."""
+    return functional.adaptive_avg_pool2d(features, grid).flatten(2).transpose(1, 2)
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -41,13 +41,13 @@ class EncoderKind:
 
 
 def _medgemma() -> type[Encoder]:
-    from triage_agent.models.siglip import MedGemmaEncoder  # noqa: PLC0415
+    from triage_agent.models.medgemma import MedGemmaEncoder  # noqa: PLC0415
 
     return MedGemmaEncoder
 
 
 def _medsiglip() -> type[Encoder]:
-    from triage_agent.models.siglip import MedSiglipEncoder  # noqa: PLC0415
+    from triage_agent.models.medsiglip import MedSiglipEncoder  # noqa: PLC0415
 
     return MedSiglipEncoder
 
@@ -109,7 +109,7 @@ def build_encoder(spec: EncoderSpec, folder: Path | None = None, source: str | N
     else:
         if is_hub_id(where) and not spec.revision:
             raise BundleError(f"no revision is pinned for {where}", remedy="record the hub's commit")
-        encoder = kind.load().from_checkpoint(locate(where, spec.revision, tower_name), spec.pooling)
+        encoder = kind.load().from_checkpoint(locate(where, spec.revision, tower_name), spec.pooling, _grid_of(spec))
     if encoder.image_size != spec.image_size:
         raise BundleError(
             f"the encoder takes {encoder.image_size} pixels, the bundle says {spec.image_size}",
@@ -132,12 +132,16 @@ def starts_fresh(source: str) -> bool:
     return source in REGISTRY and REGISTRY[source].learns_from != "checkpoint"
 
 
-def encoder_from_source(source: str) -> tuple[Encoder, EncoderSpec]:
+def encoder_from_source(
+    source: str, pooling: str | None = None, grid: int | None = None
+) -> tuple[Encoder, EncoderSpec]:
     """What `train --encoder` names, and its description.
 
     Args:
         source: "compact", "densenet" or "autoencoder" (fresh weights), a checkpoint's folder, or a hub id, `owner/name`
             or `owner/name@revision`; the description pins the commit that was found.
+        pooling: of a checkpoint's tokens, see `siglip`; what suits it if None.
+        grid: tokens a side where the pooling is "grid".
 
     Raises:
         BundleError: there is no such thing, or it is no architecture that we know.
@@ -150,7 +154,7 @@ def encoder_from_source(source: str) -> tuple[Encoder, EncoderSpec]:
     name, _, revision = (source, "", "") if Path(source).is_dir() else source.partition("@")
     hub = is_hub_id(name)
     folder = locate(name, revision or None, tower_name)
-    encoder = REGISTRY[detect_kind(folder, name)].load().from_checkpoint(folder)
+    encoder = REGISTRY[detect_kind(folder, name)].load().from_checkpoint(folder, pooling, grid)
     spec = _describe(encoder, name if hub else str(folder), folder.name if hub else None)
     return encoder, spec.model_copy(update={"digest": encoder.digest()})
 
@@ -182,6 +186,11 @@ def _kind(name: str) -> EncoderKind:
     if name not in REGISTRY:
         raise BundleError(f"there is no encoder kind {name!r}", remedy=f"use one of {', '.join(sorted(REGISTRY))}")
     return REGISTRY[name]
+
+
+def _grid_of(spec: EncoderSpec) -> int | None:
+    grid = spec.config.get("grid")
+    return grid if isinstance(grid, int) else None
 
 
 def _describe(encoder: Encoder, source: str, revision: str | None) -> EncoderSpec:

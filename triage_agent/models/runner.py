@@ -22,13 +22,20 @@ class Placement:
     batch: int = 8
     encoder_source: str | None = None
     error_rate: float | None = None
+    compiled: bool = False
 
 
 def _local(ref: str, placement: Placement) -> ImageScorer:
     from triage_agent.models.scorer import load_scorer  # noqa: PLC0415 - brings torch
 
     return load_scorer(
-        ref, placement.device, placement.threads, placement.batch, placement.encoder_source, placement.error_rate
+        ref,
+        placement.device,
+        placement.threads,
+        placement.batch,
+        placement.encoder_source,
+        placement.error_rate,
+        compiled=placement.compiled,
     )
 
 

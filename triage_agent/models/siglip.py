@@ -1,7 +1,6 @@
-"""SigLIP vision towers: MedGemma's, MedSigLIP's, and any other of the same architecture.
+"""Any SigLIP vision tower (Zhai et al. 2023); MedGemma's and MedSigLIP's are kinds of it.
 
-Zhai et al. 2023 (SigLIP); Sellergren et al. 2025 (MedGemma). Only the tower is ever built or read: of MedGemma-4B that
-is 417 million parameters of 4.3 billion.
+Only the tower is ever built or read: of MedGemma-4B that is 417 million parameters of 4.3 billion.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from transformers import SiglipVisionConfig, SiglipVisionModel
 
 from triage_agent.domain.errors import BundleError
 from triage_agent.models.checkpoint import check_names, read_config, read_tensors, tower_name
-from triage_agent.models.encoder import Encoder
+from triage_agent.models.encoder import DEFAULT_GRID, GRID, Encoder, grid_tokens, pooled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-POOLINGS = ("mean", "head")
+POOLINGS = ("mean", "head", "grid")
 CHANNELS = 3
 _MEAN = _STD = 0.5
 # What decides the architecture; spelled out in a bundle, so that it does not hang on a library's defaults.
@@ -57,7 +56,8 @@ class SiglipEncoder(Encoder):
     """A SigLIP vision tower with a choice of pooling.
 
     `config` holds the Hugging Face vision configuration and "pooling": "mean" of the patch tokens after the last layer
-    norm, or "head", the tower's own attention pooling.
+    norm; "head", the tower's own attention pooling; or "grid", the same patch tokens averaged to "grid" x "grid" ones
+    (8 unless it says otherwise, and never finer than the patches), row by row from the top left.
     """
 
     kind: ClassVar[str] = "siglip"
@@ -67,6 +67,7 @@ class SiglipEncoder(Encoder):
         super().__init__()
         settings = dict(config)
         self.pooling: str = settings.pop("pooling", "mean")
+        grid = settings.pop("grid", None)
         if self.pooling not in POOLINGS:
             raise BundleError(f"no pooling {self.pooling!r} in a SigLIP tower", remedy=f"use one of {POOLINGS}")
         vision = SiglipVisionConfig(
@@ -77,6 +78,8 @@ class SiglipEncoder(Encoder):
         if vision.num_channels != CHANNELS:
             raise BundleError(f"a tower for {vision.num_channels} channels", remedy="use one for 3 channels")
         self.config = {**{key: getattr(vision, key) for key in _CONFIG_KEYS}, "pooling": self.pooling}
+        if self.pooling == GRID:
+            self.config[GRID] = _grid(grid, vision.image_size // vision.patch_size)
         self.image_size = vision.image_size
         self.embedding_dim = vision.hidden_size
         model = SiglipVisionModel(vision)
@@ -96,7 +99,7 @@ class SiglipEncoder(Encoder):
         return encoder
 
     @classmethod
-    def from_checkpoint(cls, folder: Path, pooling: str | None = None) -> Self:
+    def from_checkpoint(cls, folder: Path, pooling: str | None = None, grid: int | None = None) -> Self:
         """The tower of a checkpoint in `folder`: of a Gemma3, a SigLIP, or a SigLIP vision tower alone.
 
         Raises:
@@ -111,7 +114,7 @@ class SiglipEncoder(Encoder):
         state = {f"tower.{name}": tensor for name, tensor in tensors.items()}
         if pooling != "head":
             state = {name: tensor for name, tensor in state.items() if not name.startswith("tower.head.")}
-        return cls.restore({**vision, "pooling": pooling}, state, folder)
+        return cls.restore({**vision, "pooling": pooling, "grid": grid}, state, folder)
 
     def preprocess(self, display: NDArray[np.float32]) -> Tensor:
         """Display image, float32 [H, W] in [0, 1], bone bright, to float32 [3, image_size, image_size] in [-1, 1]."""
@@ -119,13 +122,16 @@ class SiglipEncoder(Encoder):
         return grey.expand(CHANNELS, -1, -1)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Map [B, 3, image_size, image_size] to float32 [B, embedding_dim]."""
+        """Map [B, 3, image_size, image_size] to float32 [B, embedding_dim], or [B, tokens, embedding_dim] of a grid."""
         output = self.tower(pixel_values=batch.to(self.tower.post_layernorm.weight.dtype))
         if self.pooling == "head":
-            pooled: Tensor = output.pooler_output.float()
-        else:
-            pooled = output.last_hidden_state.float().mean(dim=1)
-        return pooled
+            embedding: Tensor = output.pooler_output.float()
+            return embedding
+        tokens = output.last_hidden_state.float()
+        if self.pooling == GRID:
+            side = self.image_size // self.config["patch_size"]
+            return grid_tokens(tokens.transpose(1, 2).unflatten(2, (side, side)), self.config[GRID])
+        return pooled(tokens)
 
     def blocks(self) -> list[nn.Module]:
         """The transformer layers from first to last."""
@@ -137,15 +143,9 @@ class SiglipEncoder(Encoder):
         return placed.to(torch.bfloat16) if device.type == "cuda" else placed
 
 
-class MedGemmaEncoder(SiglipEncoder):
-    """MedGemma's vision tower (SigLIP so400m, 896 pixels, 1152 wide); it has no head, so tokens are averaged."""
-
-    kind: ClassVar[str] = "medgemma"
-    default_pooling: ClassVar[str | None] = "mean"
-
-
-class MedSiglipEncoder(SiglipEncoder):
-    """MedSigLIP-448's vision tower (SigLIP so400m, 448 pixels, 1152 wide) with its attention pooling head."""
-
-    kind: ClassVar[str] = "medsiglip"
-    default_pooling: ClassVar[str | None] = "head"
+def _grid(asked: int | None, side: int) -> int:
+    """How many tokens a side of the grid has, of at most `side`."""
+    grid = min(DEFAULT_GRID, side) if asked is None else asked
+    if not 0 < grid <= side:
+        raise BundleError(f"a grid of {grid} on {side} x {side} patches", remedy=f"set grid to 1 up to {side}")
+    return grid

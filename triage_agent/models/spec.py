@@ -58,12 +58,14 @@ class EncoderSpec(_Strict):
 class HeadSpec(_Strict):
     """The classifier on the embedding: `hidden` widths from first to last, none for a linear head.
 
-    `regions` are those of a "mixture" head, which has a line for each. The kinds "prompts" and "question" are those of
-    a zero-shot bundle, which `BundleSpec.zero_shot` describes.
+    `regions` are those of a "mixture" head, which has a line for each. An "attention" head first pools the tokens of a
+    grid by one learned query with `attention_heads` heads. The kinds "prompts" and "question" are those of a zero-shot
+    bundle, which `BundleSpec.zero_shot` describes.
     """
 
-    kind: Literal["mlp", "linear", "mixture", "prompts", "question"]
+    kind: Literal["mlp", "linear", "mixture", "attention", "prompts", "question"]
     input_dim: int = Field(gt=0)
+    attention_heads: int = Field(default=1, gt=0)
     hidden: tuple[Annotated[int, Field(gt=0)], ...] = ()
     regions: tuple[Name, ...] = ()
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)

@@ -10,13 +10,15 @@ from triage_agent.domain.errors import ConfigurationError
 from triage_agent.learning.augment import Augmentation, augment, mix_up
 from triage_agent.learning.mura import DataError, LabeledImage, read_display, read_roots, read_split
 from triage_agent.learning.network import UNKNOWN, MovingAverage, Network, loss_of, targets_of
+from triage_agent.learning.optimise import parameter_groups
 from triage_agent.learning.pixels import at_size, input_scale, load_pixels
-from triage_agent.learning.recipe import COMPACT, CONTINUED, FINE_TUNED, FROZEN, recipe_for
+from triage_agent.learning.recipe import COMPACT, CONTINUED, FINE_TUNED, FROZEN, LORA, recipe_for
 from triage_agent.learning.split import split_patients
 from triage_agent.learning.thresholds import Targets, set_thresholds, specificity_threshold, youden_threshold
 from triage_agent.models.bundle import HeadSpec
 from triage_agent.models.calibration import sigmoid
-from triage_agent.models.compact import CompactEncoder, fit_square, joined
+from triage_agent.models.compact import CompactEncoder, fit_square, joined, with_grid
+from triage_agent.models.encoder import pooled
 
 TINY = {"image_size": 32, "widths": [4, 8], "depths": [1, 1]}
 
@@ -212,6 +214,54 @@ def test_alert_is_never_below_abnormal():
     probabilities = sigmoid(labels * 4 + generator.normal(size=200))
     thresholds = set_thresholds(probabilities, labels, Targets(alert_specificity=0.5))
     assert thresholds.alert >= thresholds.abnormal
+
+
+def test_early_blocks_learn_slower_than_late_ones_and_the_head_at_its_own_rate():
+    encoder = CompactEncoder({**TINY, "widths": [4, 8, 8], "depths": [1, 1, 1]})
+    tuned = Network(encoder, HeadSpec(kind="linear", input_dim=8), levels=0, unfreeze=2)
+    recipe = FINE_TUNED.model_copy(update={"layer_decay": 0.5, "encoder_learning_rate": 0.4, "learning_rate": 3.0})
+    rates = {id(one): group["lr"] for group in parameter_groups(tuned, recipe) for one in group["params"]}
+    first, second, third = encoder.blocks()
+    assert {rates[id(one)] for one in third.parameters()} == {0.4}
+    assert {rates[id(one)] for one in second.parameters()} == {0.2}
+    assert not any(id(one) in rates for one in first.parameters())
+    assert {rates[id(one)] for one in tuned.head.parameters()} == {3.0}
+
+
+def test_weights_learn_once_and_only_matrices_decay():
+    one = network()
+    groups = parameter_groups(one, COMPACT)
+    grouped = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(grouped) == sorted(id(parameter) for parameter in one.parameters())
+    decays = {group["weight_decay"] for group in groups if any(one.ndim == 1 for one in group["params"])}
+    assert decays == {0.0}
+
+
+def test_a_compact_grid_is_its_feature_map_and_mirrored_images_have_the_same_tokens_mirrored():
+    torch.manual_seed(0)
+    encoder = CompactEncoder(TINY).eval()
+    grid = with_grid(encoder, 2).eval()
+    batch = torch.randn(2, 1, 32, 32)
+    tokens = grid(batch)
+    assert tokens.shape == (2, 4, 8)
+    assert torch.allclose(pooled(tokens), encoder(batch), atol=1e-5)
+    assert torch.allclose(grid(batch.flip(3))[:, [1, 0, 3, 2]], tokens, atol=1e-5)
+
+
+def test_asking_for_a_head_changes_what_the_recipe_needs_for_it(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text("hidden = [4]\nmembers = 1\n")
+    assert recipe_for(compact=False, head="linear").widths == ()
+    assert recipe_for(compact=False, head="linear").head_kind == "linear"
+    assert recipe_for(compact=False, head="attention").pooling == "grid"
+    assert recipe_for(compact=False).pooling is None
+    assert recipe_for(compact=True, head="mlp").widths == (512, 256)
+    assert recipe_for(compact=True, head="attention").members == 1
+    assert recipe_for(compact=True, head="attention", path=path).widths == (4,)
+    assert recipe_for(compact=False, lora=4) is LORA
+    path.write_text("hidden = []\n")
+    with pytest.raises(ConfigurationError, match="needs hidden widths"):
+        recipe_for(compact=False, head="mlp", path=path)
 
 
 def test_each_way_of_training_has_its_recipe(tmp_path):
