@@ -206,6 +206,9 @@ def evaluate(
     no_thumbnails: Annotated[
         bool, typer.Option("--no-thumbnails", help="Keep patients' pixels out of the page.")
     ] = False,
+    maps: Annotated[
+        int, typer.Option(min=0, help="Show in the page where the score of so many images of each class comes from.")
+    ] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -235,7 +238,12 @@ def evaluate(
             device=device,
             encoder_source=settings.model.encoder,
             extras=Extras(
-                compare=compare, robustness=robustness, probes=probes, sample=sample, thumbnails=not no_thumbnails
+                compare=compare,
+                robustness=robustness,
+                probes=probes,
+                sample=sample,
+                thumbnails=not no_thumbnails,
+                maps=maps,
             ),
             progress=lambda done, of: progress.update(task, completed=done, total=of),
         ).to_json()

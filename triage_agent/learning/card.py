@@ -87,7 +87,7 @@ def _data(spec: BundleSpec) -> str:
     whose = (
         "all of them"
         if data["reference_images"] == data["held_back_images"]
-        else f"the {data['reference_images']} of them that belong to the first data set"
+        else f"{data['reference_images']} of them: the first data set's, and the others' of regions that it lacks"
     )
     lines += [
         "",

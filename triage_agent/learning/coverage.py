@@ -71,7 +71,7 @@ def _share(flags: Sequence[bool]) -> float | None:
 
 
 def coverage_section(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """A section of the report, HTML."""
+    """The body of the report's section, HTML."""
     head = "".join(
         f"<th>{name}</th>"
         for name in ("error rate", "region", "n", "promised", "covered", "of normal", "of abnormal", "uncertain")
@@ -82,7 +82,7 @@ def coverage_section(found: Mapping[str, Mapping[str, Any]]) -> str:
         for region, one in [("all", groups["overall"]), *groups["anatomies"].items()]
     ]
     return (
-        "<h2>Uncertain findings</h2><p>Share of studies whose true finding is not ruled out at an error rate that a "
+        "<p>Share of studies whose true finding is not ruled out at an error rate that a "
         "site may choose, and share of studies whose finding is left open for it.</p>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )

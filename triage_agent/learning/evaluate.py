@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from triage_agent.learning.compare import Judge, comparison
+from triage_agent.learning.coverage import coverage
 from triage_agent.learning.details import by_image, described_studies
 from triage_agent.learning.metrics import RESAMPLES, Block, StudyScore, blocks, study_scores
 from triage_agent.learning.misses import worst_pictures
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from triage_agent.domain.ports import ImageScorer
+    from triage_agent.learning.report import Section
     from triage_agent.learning.stress import Stress
     from triage_agent.models.bundle import Bundle
 
@@ -81,6 +83,7 @@ class Extras:
         probes: whether the shortcut probes are made.
         sample: of how many studies robustness and probes are measured, at most.
         thumbnails: whether the page may show pixels of the worst misses.
+        maps: of how many abnormal and normal images the page shows where the score comes from; see `models.explain`.
     """
 
     compare: str | Path | None = None
@@ -88,6 +91,7 @@ class Extras:
     probes: bool = False
     sample: int = 300
     thumbnails: bool = True
+    maps: int = 0
 
 
 def evaluate(
@@ -139,6 +143,8 @@ def evaluate(
     groups = subgroups(images, probabilities, facts, threshold, seed=seed, resamples=resamples)
     single = by_image(images, probabilities, threshold, seed=seed, resamples=resamples)
     details = described_studies(report.scores, threshold) | {"by_image": single, "subgroups": groups} | stressed
+    if loaded.spec.conformal is not None:
+        details["conformal"] = coverage(report.scores, loaded.spec.conformal)
     if other is not None:
         del scorer  # two large encoders need not fit into memory together
         source = encoder_source if other.spec.encoder.kind == loaded.spec.encoder.kind else None
@@ -147,7 +153,8 @@ def evaluate(
     report = replace(report, details=details)
     if out is not None:
         pictures = worst_pictures(images, probabilities, report.scores, threshold) if extras.thumbnails else []
-        _write(report, pictures, out)
+        maps = _maps(loaded, images, extras.maps, device, encoder_source) if extras.maps else []
+        _write(report, pictures, maps, out)
     return report
 
 
@@ -260,11 +267,21 @@ def _silent(done: int, of: int) -> None:
     """Nobody is watching."""
 
 
-def _write(report: EvaluationReport, pictures: Sequence[bytes], out: Path) -> None:
+def _maps(
+    bundle: Bundle, images: Sequence[LabeledImage], count: int, device: str, encoder_source: str | None
+) -> list[Section]:
+    from triage_agent.learning.maps_page import maps_section  # noqa: PLC0415 - only where maps are asked for
+    from triage_agent.learning.report import Section  # noqa: PLC0415 - as above
+    from triage_agent.models.explain import load_explainer  # noqa: PLC0415 - as above
+
+    return [Section("Maps", maps_section(load_explainer(bundle, device, encoder_source), images, count))]
+
+
+def _write(report: EvaluationReport, pictures: Sequence[bytes], maps: Sequence[Section], out: Path) -> None:
     from triage_agent.learning.report import render  # noqa: PLC0415 - matplotlib only where a page is asked for
 
     out.mkdir(parents=True, exist_ok=True)
     document = report.to_json()
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     (out / "report.json").write_text(text, encoding="utf-8")
-    (out / "report.html").write_text(render(document, pictures), encoding="utf-8")
+    (out / "report.html").write_text(render(document, pictures, maps), encoding="utf-8")

@@ -51,7 +51,7 @@ def maps_section(explainer: Explainer, images: Sequence[LabeledImage], n: int, *
     games = {method: pointing_game(explainer, chosen, method) for method in explainer.methods if _boxed(chosen)}
     figures = [_figure(explainer, image, display) for image, display in zip(chosen, displays, strict=True)]
     return (
-        f'<section class="maps"><h2>Maps</h2><p class="warning">{html.escape(_NOTE)}</p>{table}{_pointing(games)}'
+        f'<section class="maps"><p class="warning">{html.escape(_NOTE)}</p>{table}{_pointing(games)}'
         f'<div class="plots">{"".join(figures)}</div></section>'
     )
 

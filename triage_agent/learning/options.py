@@ -116,7 +116,18 @@ class Material:
     spare: Tensor
 
 
-def pooled(material: Material) -> Material:
-    """The material with the held-back images of every data set as reference: for a model that answers for all alike."""
-    reference = torch.cat([material.reference, material.spare])
-    return replace(material, reference=reference, spare=material.spare.new_zeros(0))
+def judged_on(material: Material, whose: Literal["first", "all", "fill"]) -> Material:
+    """The material with those held-back images as reference that calibration and thresholds are set on.
+
+    Args:
+        material: as gathered: the reference is of the first data set.
+        whose: "first"; "all" data sets', for a model that answers for all alike; or "fill": of the others only the
+            regions that the first lacks, so that simulated knees do not calibrate real ones.
+    """
+    if whose == "first":
+        return material
+    there = {material.images[index].anatomy for index in material.reference.tolist()}
+    spare = material.spare.tolist()
+    wanted = torch.tensor([whose == "all" or material.images[index].anatomy not in there for index in spare]).bool()
+    reference = torch.cat([material.reference, material.spare[wanted]])
+    return replace(material, reference=reference, spare=material.spare[~wanted])

@@ -63,7 +63,8 @@ class Recipe(BaseModel):
         extra_share: most images of the further data sets an epoch draws, as a share of the first one's.
         held_back: share of the patients of `train` kept for early stopping, calibration and thresholds.
         patience: epochs without a better AUROC on the held-back patients before stopping; 0 never stops early.
-        calibrate_on: whose held-back images calibration and thresholds are set on: the first data set's, or all.
+        calibrate_on: whose held-back images calibration and thresholds are set on: the first data set's, all,
+            or of the others only the regions that the first lacks ("fill").
         alert_specificity: share of the normal held-back images that must stay below the alert threshold.
         sensitivity, specificity: what the abnormal threshold must reach there; with neither, Youden's index sets it.
         error_rate: of the conformal findings, where a site chooses none.
@@ -100,7 +101,7 @@ class Recipe(BaseModel):
     held_back: float = Field(default=0.1, gt=0, lt=1)
     patience: int = Field(default=0, ge=0)
     stop_after: int = Field(default=0, ge=0)
-    calibrate_on: Literal["first", "all"] = "first"
+    calibrate_on: Literal["first", "all", "fill"] = "first"
     alert_specificity: float = Field(default=0.95, gt=0, lt=1)
     sensitivity: float | None = Field(default=None, gt=0, lt=1)
     specificity: float | None = Field(default=None, gt=0, lt=1)
@@ -175,7 +176,7 @@ COMPACT = Recipe(
     dropout=0.25,
     balance=False,
     extra_share=1.0,
-    calibrate_on="all",
+    calibrate_on="fill",
     augmentation=Augmentation(
         rotation=10.0,
         zoom=0.1,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from triage_agent.learning import plots
+from triage_agent.learning.coverage import coverage_section
 from triage_agent.learning.metrics import DELONG, METRICS
 
 if TYPE_CHECKING:
@@ -253,10 +254,16 @@ def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode("ascii")
 
 
+def _conformal(document: Document) -> Section | None:
+    found = document.get("conformal")
+    return Section("Uncertain findings", coverage_section(found)) if found else None
+
+
 SECTIONS: tuple[Callable[[Document], Section | None], ...] = (
     _figures,
     _images,
     _curves,
+    _conformal,
     _comparison,
     _subgroups,
     _robustness,

@@ -16,7 +16,7 @@ import torch
 from triage_agent.domain.errors import BundleError, ConfigurationError
 from triage_agent.learning.finish import training_data
 from triage_agent.learning.mura import DataError
-from triage_agent.learning.options import ALL, BUNDLE_FILE, pooled
+from triage_agent.learning.options import ALL, BUNDLE_FILE, judged_on
 from triage_agent.learning.starting import starting_encoder
 from triage_agent.learning.train import gather, recipe_of, train
 from triage_agent.models.bundle import load_bundle
@@ -160,7 +160,7 @@ def _holds(options: TrainOptions, rows: dict[str, SweepRow]) -> bool:
         return False
     recipe = recipe_of(options)
     material = gather(options, recipe)
-    planned = training_data(options, recipe, pooled(material) if recipe.calibrate_on == "all" else material)
+    planned = training_data(options, recipe, judged_on(material, recipe.calibrate_on))
     same = all(bundle.spec.training_data.get(name) == value for name, value in json.loads(json.dumps(planned)).items())
     return row is not None and row.digest == bundle.digest and same
 

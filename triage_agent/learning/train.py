@@ -17,7 +17,7 @@ from triage_agent.learning.join import join
 from triage_agent.learning.members import describe, device_of, head_spec, train_network
 from triage_agent.learning.mura import read_roots
 from triage_agent.learning.network import targets_of
-from triage_agent.learning.options import Material, TrainOptions, pooled
+from triage_agent.learning.options import Material, TrainOptions, judged_on
 from triage_agent.learning.pace import Pace, left_in_words
 from triage_agent.learning.ranks import together
 from triage_agent.learning.recipe import recipe_for
@@ -53,9 +53,9 @@ def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
         material = gather(options, recipe)
         held_back = len(material.reference) + len(material.spare)
         heard(f"{len(material.images)} images, {held_back} of them held back")
-        everywhere = pooled(material)
         if options.join:
-            material = everywhere
+            # Shares are fitted on every region, also where the first data set alone calibrates.
+            material = judged_on(material, "all" if recipe.calibrate_on == "all" else "fill")
             trained = join(options, material, heard)
         elif options.depth == 0:
             trained = _train_head(options, recipe, material, work, heard, ranks)
@@ -63,8 +63,8 @@ def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
             trained = train_network(options, recipe, material, work, heard, ranks)
     if not ranks.first:
         return options.out
-    if recipe.calibrate_on == "all":
-        material = everywhere
+    if not options.join:
+        material = judged_on(material, recipe.calibrate_on)
     out = finish(options, recipe, material, trained, work, progress)
     shutil.rmtree(work, ignore_errors=True)
     return out

@@ -1,6 +1,7 @@
 """The parts that training is made of."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from triage_agent.learning.augment import Augmentation, augment, mix_up
 from triage_agent.learning.mura import DataError, LabeledImage, read_display, read_roots, read_split
 from triage_agent.learning.network import UNKNOWN, MovingAverage, Network, loss_of, targets_of
 from triage_agent.learning.optimise import parameter_groups
+from triage_agent.learning.options import Material, judged_on
 from triage_agent.learning.pixels import at_size, input_scale, load_pixels
 from triage_agent.learning.recipe import COMPACT, CONTINUED, FINE_TUNED, FROZEN, LORA, recipe_for
 from triage_agent.learning.split import split_patients
@@ -251,11 +253,11 @@ def test_a_compact_grid_is_its_feature_map_and_mirrored_images_have_the_same_tok
 def test_asking_for_a_head_changes_what_the_recipe_needs_for_it(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text("hidden = [4]\nmembers = 1\n")
-    assert recipe_for(compact=False, head="linear").widths == ()
-    assert recipe_for(compact=False, head="linear").head_kind == "linear"
-    assert recipe_for(compact=False, head="attention").pooling == "grid"
-    assert recipe_for(compact=False).pooling is None
-    assert recipe_for(compact=True, head="mlp").widths == (512, 256)
+    assert recipe_for(None, 0, head="linear").widths == ()
+    assert recipe_for(None, 0, head="linear").head_kind == "linear"
+    assert recipe_for(None, 0, head="attention").pooling == "grid"
+    assert recipe_for(None, 0).pooling is None
+    assert recipe_for("compact", "all", head="mlp").widths == (512, 256)
     assert recipe_for(compact=True, head="attention").members == 1
     assert recipe_for(compact=True, head="attention", path=path).widths == (4,)
     assert recipe_for(compact=False, lora=4) is LORA
@@ -282,3 +284,18 @@ def test_a_wrong_recipe_is_a_configuration_error(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ConfigurationError, match=r"recipe\.toml"):
         recipe_for("compact", "all", path=path)
+
+
+@pytest.mark.parametrize(
+    ("whose", "reference", "spare"), [("first", [1, 2], [3, 4]), ("all", [1, 2, 3, 4], []), ("fill", [1, 2, 4], [3])]
+)
+def test_the_images_that_calibrate_are_the_first_data_sets_or_fill_what_it_lacks(whose, reference, spare):
+    regions = ["XR_KNEE", "XR_KNEE", "XR_KNEE", "XR_KNEE", "XR_HAND"]
+    images = [
+        LabeledImage(path=Path(f"{n}.png"), anatomy=region, patient=str(n), study=str(n), label=n % 2)
+        for n, region in enumerate(regions)
+    ]
+    none = torch.zeros(0, dtype=torch.long)
+    material = Material(images, torch.tensor([0]), none, torch.tensor([1, 2]), torch.tensor([3, 4]))
+    found = judged_on(material, whose)
+    assert (found.reference.tolist(), found.spare.tolist()) == (reference, spare)
