@@ -258,12 +258,12 @@ def test_asking_for_a_head_changes_what_the_recipe_needs_for_it(tmp_path):
     assert recipe_for(None, 0, head="attention").pooling == "grid"
     assert recipe_for(None, 0).pooling is None
     assert recipe_for("compact", "all", head="mlp").widths == (512, 256)
-    assert recipe_for(compact=True, head="attention").members == 1
-    assert recipe_for(compact=True, head="attention", path=path).widths == (4,)
-    assert recipe_for(compact=False, lora=4) is LORA
+    assert recipe_for("compact", "all", head="attention").members == 1
+    assert recipe_for("compact", "all", head="attention", path=path).widths == (4,)
+    assert recipe_for(None, "all", lora=4) is LORA
     path.write_text("hidden = []\n")
     with pytest.raises(ConfigurationError, match="needs hidden widths"):
-        recipe_for(compact=False, head="mlp", path=path)
+        recipe_for(None, 0, head="mlp", path=path)
 
 
 def test_each_way_of_training_has_its_recipe(tmp_path):
