@@ -230,6 +230,14 @@ def test_early_blocks_learn_slower_than_late_ones_and_the_head_at_its_own_rate()
     assert {rates[id(one)] for one in tuned.head.parameters()} == {3.0}
 
 
+def test_where_the_whole_tower_learns_its_blocks_still_have_rates_of_their_own():
+    encoder = CompactEncoder({**TINY, "widths": [4, 8, 8], "depths": [1, 1, 1]})
+    whole = Network(encoder, HeadSpec(kind="linear", input_dim=8), levels=0, unfreeze=None)
+    recipe = FINE_TUNED.model_copy(update={"layer_decay": 0.5, "encoder_learning_rate": 0.4})
+    rates = {id(one): group["lr"] for group in parameter_groups(whole, recipe) for one in group["params"]}
+    assert [{rates[id(one)] for one in block.parameters()} for block in encoder.blocks()] == [{0.1}, {0.2}, {0.4}]
+
+
 def test_weights_learn_once_and_only_matrices_decay():
     one = network()
     groups = parameter_groups(one, COMPACT)
@@ -258,12 +266,12 @@ def test_asking_for_a_head_changes_what_the_recipe_needs_for_it(tmp_path):
     assert recipe_for(None, 0, head="attention").pooling == "grid"
     assert recipe_for(None, 0).pooling is None
     assert recipe_for("compact", "all", head="mlp").widths == (512, 256)
-    assert recipe_for(compact=True, head="attention").members == 1
-    assert recipe_for(compact=True, head="attention", path=path).widths == (4,)
-    assert recipe_for(compact=False, lora=4) is LORA
+    assert recipe_for("compact", "all", head="attention").members == 1
+    assert recipe_for("compact", "all", head="attention", path=path).widths == (4,)
+    assert recipe_for(None, "all", lora=4) is LORA
     path.write_text("hidden = []\n")
     with pytest.raises(ConfigurationError, match="needs hidden widths"):
-        recipe_for(compact=False, head="mlp", path=path)
+        recipe_for(None, 0, head="mlp", path=path)
 
 
 def test_each_way_of_training_has_its_recipe(tmp_path):
