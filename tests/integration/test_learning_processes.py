@@ -1,17 +1,15 @@
 """Training in real processes: one that is killed half-way, and several that train together."""
 
-import os
 import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.children import child
+from support.children import SOON, child, train_and_tell, train_as
 from support.radiographs import write_mura
 from support.towers import save_tiny_gemma
 
-from triage_agent.learning import train as module
 from triage_agent.learning.options import TrainOptions
 from triage_agent.learning.train import train
 from triage_agent.models.bundle import load_bundle
@@ -27,7 +25,6 @@ learning_rate = 0.003
 encoder_learning_rate = 0.003
 hidden = [16]
 """
-SOON = 120.0  # seconds; everything here takes one or two where nothing else runs
 WAYS = {"a head": {}, "one block": {"unfreeze": 1}, "an attention head": {"head": "attention"}}
 
 
@@ -65,18 +62,6 @@ def ask(mini, gemma, tmp_path):
     return options
 
 
-def train_and_tell(options, lines):
-    """Train, writing each line down; stops to be killed before the last epoch."""
-
-    def progress(line):
-        with lines.open("a") as file:
-            file.write(line + "\n")
-        if line.startswith("epoch 5"):
-            time.sleep(SOON)
-
-    train(options, progress)
-
-
 def epochs_in(lines):
     return [line for line in lines.read_text().splitlines() if line.startswith("epoch")] if lines.exists() else []
 
@@ -106,29 +91,11 @@ def test_a_killed_run_resumes_to_the_same_weights(ask, tmp_path, way):
         assert resumed.spec.files["encoder.safetensors"] == whole.spec.files["encoder.safetensors"]
 
 
-def train_as(rank, size, port, options, folder):
-    """What torchrun does with each process, and what this one holds at the end."""
-    os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
-    )
-    once = module.train_network
-
-    def train_network(*arguments):
-        trained = once(*arguments)
-        torch.save({"encoder": trained.encoder.state_dict(), "head": trained.head_state}, folder / f"{rank}.pt")
-        return trained
-
-    module.train_network = train_network  # in this process alone, which ends with it
-    heard = []
-    train(options, heard.append)
-    (folder / f"{rank}.txt").write_text("\n".join(heard))
-
-
-def train_in_two(options, port, folder):
+def train_in_two(options, port, folder, shard=16):
     folder.mkdir()
     with (
-        child(train_as, 0, 2, port, options, folder) as first,
-        child(train_as, 1, 2, port, options, folder) as second,
+        child(train_as, 0, 2, port, options, folder, shard) as first,
+        child(train_as, 1, 2, port, options, folder, shard) as second,
     ):
         for process in (first, second):
             process.join(SOON)

@@ -123,6 +123,8 @@ def train(
         if compared:  # what draws the figure is asked for now, not after hours of training
             import triage_agent.learning.sweep_page  # noqa: F401 - see above
 
+    if compared and lora:
+        raise typer.BadParameter("a comparison unfreezes blocks: leave out --lora")
     if compared and unfreeze is not None:
         raise typer.BadParameter("--unfreeze says one depth, --sweep-unfreeze several")
     options = TrainOptions(
@@ -143,6 +145,8 @@ def train(
         licence=licence,
     )
     if compared:
+        if here().size > 1:
+            raise typer.BadParameter("a comparison of several trainings is for one process")
         depths = tuple(depth_of(one) for one in sweep_unfreeze.split(",")) if sweep_unfreeze else ()
         run_sweep(options, depths, tuple(baselines.split(",")) if baselines else (), as_json=as_json)
         return

@@ -109,7 +109,8 @@ def fit_member(
     recompute = recipe.checkpointing
     if recompute is None:
         recompute = fitter.device.type == "cuda"
-    with checkpointed(network.tuned if recompute else ()):
+    learning = encoder.blocks() if depth is None else network.tuned
+    with checkpointed(learning if recompute else ()):
         history = fitter.run(
             resume=options.resume, progress=lambda epoch, left: progress(prefix + describe(epoch, left))
         )

@@ -19,9 +19,14 @@ def parameter_groups(network: Network, recipe: Recipe) -> list[dict[str, Any]]:
     """
     groups: list[dict[str, Any]] = []
     rate = recipe.encoder_learning_rate
-    for block in reversed(network.tuned):
+    whole = network.encoder in network.tuned
+    rest = {id(one): one for one in network.encoder.parameters()} if whole else {}
+    for block in reversed(network.encoder.blocks() if whole else network.tuned):
         groups += _split_by_decay(list(block.parameters()), rate, recipe.weight_decay)
         rate *= recipe.layer_decay
+        for parameter in block.parameters():
+            rest.pop(id(parameter), None)
+    groups += _split_by_decay(list(rest.values()), rate, recipe.weight_decay)  # of a whole encoder: its embeddings
     groups += _split_by_decay(list(network.head.parameters()), recipe.learning_rate, recipe.weight_decay)
     if network.grades is not None:
         groups += _split_by_decay(list(network.grades.parameters()), recipe.learning_rate, recipe.weight_decay)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from triage_agent.domain.errors import ConfigurationError
 from triage_agent.learning.autoencode import reconstruct
 from triage_agent.learning.finish import Trained, finish
 from triage_agent.learning.frozen import embed, fit_head
@@ -122,6 +123,8 @@ def _train_head(
     facts: dict[str, JsonValue] = {}
     cache = options.cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triage-agent"
     if options.reconstructs:
+        if ranks.size > 1:
+            raise ConfigurationError("reconstruction is learnt by one process", remedy="start it without torchrun")
         facts["reconstruction"] = reconstruct(
             cast("AutoencoderEncoder", encoder), options, recipe, material, work, progress
         )

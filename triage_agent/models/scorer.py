@@ -177,7 +177,8 @@ def load_scorer(
 ) -> Scorer | ZeroShotScorer:
     """The scorer that a bundle needs, trained or zero-shot: the one place that chooses.
 
-    Arguments and errors as `load_bundle` (a bundle's folder or "embedded"; or a bundle that is loaded) and `Scorer`.
+    Arguments and errors as `load_bundle` (a bundle's folder or "embedded"; or a bundle that is loaded) and `Scorer`;
+    `compiled` is for trained bundles.
     """
     bundle = ref if isinstance(ref, Bundle) else load_bundle(ref)
     if bundle.spec.zero_shot is None:

@@ -230,6 +230,14 @@ def test_early_blocks_learn_slower_than_late_ones_and_the_head_at_its_own_rate()
     assert {rates[id(one)] for one in tuned.head.parameters()} == {3.0}
 
 
+def test_where_the_whole_tower_learns_its_blocks_still_have_rates_of_their_own():
+    encoder = CompactEncoder({**TINY, "widths": [4, 8, 8], "depths": [1, 1, 1]})
+    whole = Network(encoder, HeadSpec(kind="linear", input_dim=8), levels=0, unfreeze=None)
+    recipe = FINE_TUNED.model_copy(update={"layer_decay": 0.5, "encoder_learning_rate": 0.4})
+    rates = {id(one): group["lr"] for group in parameter_groups(whole, recipe) for one in group["params"]}
+    assert [{rates[id(one)] for one in block.parameters()} for block in encoder.blocks()] == [{0.1}, {0.2}, {0.4}]
+
+
 def test_weights_learn_once_and_only_matrices_decay():
     one = network()
     groups = parameter_groups(one, COMPACT)
