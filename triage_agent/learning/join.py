@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 WEIGHT, BIAS = "layers.0.weight", "layers.0.bias"
 _STEPS = 200
+_ALIKE = 0.05  # of the squared deviation from equal weights, beside the mean loss of a data set
 _BATCH = 8
 _LEAST_SCALE = 1e-6
 
@@ -80,13 +81,18 @@ def _shares_by_region(
 
 
 def fit_shares(logits: Tensor, labels: Tensor, homes: Sequence[str]) -> list[float]:
-    """Non-negative weights of the members that fit the labels best by logistic regression (stacking, Wolpert 1992).
+    """Non-negative weights of the members by logistic regression (stacking, Wolpert 1992), pulled towards equal ones.
+
+    A few hundred held-back images do not say which of several good members is best; fitted freely, the weights follow
+    their noise, and what is left out is missed on new images. So members count alike, in units of the spread of
+    their logits, unless the images say clearly that one is worse.
 
     Args:
         logits: [N, members].
         labels: [N] of 0 and 1.
         homes: the data set of each; every data set counts alike, however many images it has.
     """
+    spread = logits.std(0).clamp(min=_LEAST_SCALE)
     counts = {home: homes.count(home) for home in set(homes)}
     weights = torch.tensor([1 / counts[home] for home in homes], dtype=logits.dtype)
     raw = torch.zeros(logits.shape[1], dtype=logits.dtype, requires_grad=True)
@@ -98,6 +104,8 @@ def fit_shares(logits: Tensor, labels: Tensor, homes: Sequence[str]) -> list[flo
         optimiser.zero_grad()
         values = logits @ functional.softplus(raw) + bias[place]
         total = (functional.binary_cross_entropy_with_logits(values, labels, reduction="none") * weights).sum()
+        counted = functional.softplus(raw) * spread
+        total = total + _ALIKE * (counted - counted.mean()).square().sum()
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
