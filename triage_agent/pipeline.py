@@ -146,7 +146,7 @@ class Pipeline:
         known = instance.assessment
         if known is None:
             return True
-        return known.outcome is Outcome.SCORED and known.bundle_digest != self._scorer.identity.digest
+        return known.bundle_digest not in {"", self._scorer.identity.digest}  # also one that another bundle refused
 
     def _assess(self, instances: Sequence[StoredInstance]) -> list[Assessment]:
         """One assessment an instance, in order, a batch at a time: a study may have more images than fit in memory."""
@@ -345,7 +345,7 @@ def _assessment(
     return Assessment(
         sop_instance_uid=uid,
         outcome=Outcome.FAILED if strange else Outcome.SCORED,
-        probability=None if strange else score.probability,
+        probability=score.probability,  # of a strange image it means too little to count, and may still raise
         reason=_unlike(score.strangeness) if strange else "",
         anatomy=stated or score.seen_anatomy,
         seen_anatomy=score.seen_anatomy,

@@ -200,7 +200,7 @@ def _as_json(result: _Result) -> dict[str, object]:
                 "sop_instance_uid": assessment.sop_instance_uid,
                 "path": file.path,
                 "scored": assessment.outcome is Outcome.SCORED,
-                "probability": assessment.probability,
+                "probability": assessment.probability if assessment.outcome is Outcome.SCORED else None,
                 "reason": assessment.reason or None,
                 "anatomy": assessment.anatomy,
                 "seen_anatomy": assessment.seen_anatomy,

@@ -46,7 +46,7 @@ def decide(
         now: when it is decided.
     """
     tally = Tally.of(study.instances, assessments, model)
-    verdict = _verdict(study, tally, model, policy)
+    verdict = _with_refused(assessments, _verdict(study, tally, model, policy), model, policy)
     return Decision(
         study_instance_uid=study.study_instance_uid,
         revision=study.revision,
@@ -142,9 +142,9 @@ def of_several_patients(decision: Decision) -> Decision:
 
 
 def _probability_that_counts(assessment: Assessment, model: ModelIdentity) -> float | None:
-    """A score that is one, of a region of the bundle or one that is not stated."""
+    """A score that is one, of a region of the bundle or one that is not stated; a refused image's, too."""
     probability = assessment.probability
-    if assessment.outcome is not Outcome.SCORED or probability is None or not 0.0 <= probability <= 1.0:
+    if assessment.outcome is Outcome.SKIPPED or probability is None or not 0.0 <= probability <= 1.0:
         return None
     inside = assessment.anatomy is None or assessment.anatomy in model.anatomies
     return probability if inside else None
@@ -163,6 +163,28 @@ def _verdict(study: ClaimedStudy, tally: Tally, model: ModelIdentity, policy: Po
     if not tally.failed:
         return verdict
     return _with_failures(study, tally, verdict)
+
+
+def _with_refused(
+    assessments: Sequence[Assessment], verdict: _Verdict, model: ModelIdentity, policy: Policy
+) -> _Verdict:
+    """An image that is too unlike the training images to count may still raise its study, as it did when it came.
+
+    The strangest images are often the worst ones: what such a probability cannot do is to make a study normal.
+    """
+    refused = [one for one in assessments if one.outcome is Outcome.FAILED]
+    found = ((_probability_that_counts(one, model), one.anatomy) for one in refused)
+    rules = (policy.match(Finding.ABNORMAL, p, anatomy) for p, anatomy in found if p is not None and p >= model.alert)
+    alert = max((rule for rule in rules if rule is not None), key=lambda rule: rule.priority.rank, default=None)
+    if alert is None or alert.priority.rank <= verdict.priority.rank:
+        return verdict
+    return replace(
+        verdict,
+        priority=alert.priority,
+        acr_category=alert.acr_category,
+        rule=ALERT,
+        reasons=(*verdict.reasons, say.alert_rule(alert)),
+    )
 
 
 def _not_assessed(event: Event, study: ClaimedStudy, rule: str, why: str) -> _Verdict:
@@ -196,8 +218,10 @@ def _scored(study: ClaimedStudy, tally: Tally, model: ModelIdentity, policy: Pol
         reasons.append(spread)
     why = reasons[1] if finding is Finding.UNCERTAIN else ""
     rule = policy.match(finding, mean, tally.anatomy, above_threshold=above)
-    if rule is None and finding is Finding.UNCERTAIN and above:  # a policy that knows no uncertain studies
-        rule = policy.match(Finding.ABNORMAL, mean, tally.anatomy)
+    if finding is Finding.UNCERTAIN and above and not (rule and rule.when.above_threshold):
+        # A policy made without such studies in mind: doubt takes no raise away that the threshold alone would give.
+        sure = policy.match(Finding.ABNORMAL, mean, tally.anatomy)
+        rule = sure if _outranks(sure, rule) or rule is None else rule
     alerts = (policy.match(Finding.ABNORMAL, one.probability, one.anatomy) for one in alerting)
     alert = max((a for a in alerts if a is not None), key=lambda a: a.priority.rank, default=None)
     fired, name = (alert, ALERT) if _outranks(alert, rule) else (rule, rule.name if rule else NO_RULE)

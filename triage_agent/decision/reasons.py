@@ -108,7 +108,7 @@ def _looks_like(tally: Tally) -> list[str]:
         if one.seen_anatomy is not None and one.seen_anatomy != one.anatomy and not one.anatomy_from_image
     )
     said = [
-        f"The header states no region; {_count(count, 'image')} {_look(count)} like {anatomy}."
+        f"The header names no single region; {_count(count, 'image')} {_look(count)} like {anatomy}."
         for anatomy, count in sorted(taken.items(), key=str)
     ]
     said += [

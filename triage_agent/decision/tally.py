@@ -70,7 +70,8 @@ class Tally:
                 failed.append(found.reason or "the model gave no probability")
                 unscored.append(found.anatomy)
         regions = (
-            _commonest(one.anatomy for one in counted)
+            _commonest(one.anatomy for one in counted if not one.anatomy_from_image)
+            or _commonest(one.anatomy for one in counted)
             or _commonest(one.anatomy for one in outside)
             or _commonest(unscored)
         )

@@ -71,7 +71,8 @@ class Assessment:
     """What scoring one instance gave.
 
     Attributes:
-        probability: calibrated probability of abnormality in [0, 1]; None unless scored.
+        probability: calibrated probability of abnormality in [0, 1]; None unless scored. That of an image which is too
+            unlike the training images (failed, with a reason) is kept: it never counts, and may raise.
         reason: why it was not scored; empty when it was.
         anatomy: the region it shows (`XR_KNEE`, ...), None where nothing says so.
         seen_anatomy: the region that the image looks like to the model; None where it cannot tell or was not asked.

@@ -168,7 +168,7 @@ def _thresholds(spec: BundleSpec, held_back: HeldBack) -> str:
         "## Thresholds",
         "",
         (
-            f"Set on {held_back.images} held-back images (AUROC there {held_back.auroc:.3f}); these images were also "
+            f"Set on {held_back.studies} held-back studies (AUROC there {held_back.auroc:.3f}); their images were also "
             "used to choose the epoch and to calibrate, so the figures of this paragraph flatter."
         ),
         "",

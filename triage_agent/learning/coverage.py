@@ -24,8 +24,10 @@ class Coverage:
 
     Attributes:
         n: studies.
-        covered: share whose truth is not ruled out; promised is 1 - the error rate.
+        covered: share whose truth is in the prediction set; promised is 1 - the error rate.
         covered_normal, covered_abnormal: the same in each class, which is promised too.
+        wrong_normal, wrong_abnormal: share of the normal studies that are called abnormal for sure, and of the
+            abnormal ones that are called normal; promised is the error rate at most.
         uncertain: share whose finding is left open.
     """
 
@@ -33,14 +35,16 @@ class Coverage:
     covered: float | None
     covered_normal: float | None
     covered_abnormal: float | None
+    wrong_normal: float | None
+    wrong_abnormal: float | None
     uncertain: float | None
 
 
-def coverage(scores: Sequence[StudyScore], spec: ConformalSpec) -> dict[str, dict[str, Any]]:
-    """By error rate ("0.1"): `overall`, and each region's `Coverage` as JSON values."""
+def coverage(scores: Sequence[StudyScore], spec: ConformalSpec, threshold: float) -> dict[str, dict[str, Any]]:
+    """By error rate ("0.1"): `overall`, and each region's `Coverage` as JSON values; findings as the agent has them."""
     found: dict[str, dict[str, Any]] = {}
     for alpha in sorted({*SHOWN, spec.alpha}):
-        at = bands(spec, alpha)
+        at = _At(bands(spec, alpha), bands(spec, alpha, threshold), threshold)
         by_region = {
             region: asdict(_covered([one for one in scores if one.anatomy == region], at))
             for region in sorted({one.anatomy for one in scores})
@@ -49,20 +53,35 @@ def coverage(scores: Sequence[StudyScore], spec: ConformalSpec) -> dict[str, dic
     return found
 
 
-def _covered(scores: Sequence[StudyScore], at: Mapping[str, UncertaintyBand]) -> Coverage:
-    kept: dict[int, list[bool]] = {0: [], 1: []}
-    uncertain = []
-    for one in scores:
-        band = at.get(one.anatomy, at[""])
-        inside = one.probability >= band.abnormal_from if one.label else one.probability <= band.normal_to
-        kept[one.label].append(inside)
-        uncertain.append(band.holds(one.probability))
+@dataclass(frozen=True, slots=True)
+class _At:
+    """One error rate: the prediction sets' bands, those that findings follow, and the threshold beside them."""
+
+    sets: Mapping[str, UncertaintyBand]
+    findings: Mapping[str, UncertaintyBand]
+    threshold: float
+
+    def covers(self, one: StudyScore) -> bool:
+        band = self.sets.get(one.anatomy, self.sets[""])
+        return one.probability >= band.abnormal_from if one.label else one.probability <= band.normal_to
+
+    def leaves_open(self, one: StudyScore) -> bool:
+        return self.findings.get(one.anatomy, self.findings[""]).holds(one.probability)
+
+    def is_wrong(self, one: StudyScore) -> bool:
+        return not self.leaves_open(one) and (one.probability >= self.threshold) is not bool(one.label)
+
+
+def _covered(scores: Sequence[StudyScore], at: _At) -> Coverage:
+    normal, abnormal = ([one for one in scores if one.label == label] for label in (0, 1))
     return Coverage(
         n=len(scores),
-        covered=_share([*kept[0], *kept[1]]),
-        covered_normal=_share(kept[0]),
-        covered_abnormal=_share(kept[1]),
-        uncertain=_share(uncertain),
+        covered=_share([at.covers(one) for one in scores]),
+        covered_normal=_share([at.covers(one) for one in normal]),
+        covered_abnormal=_share([at.covers(one) for one in abnormal]),
+        wrong_normal=_share([at.is_wrong(one) for one in normal]),
+        wrong_abnormal=_share([at.is_wrong(one) for one in abnormal]),
+        uncertain=_share([at.leaves_open(one) for one in scores]),
     )
 
 
@@ -74,7 +93,10 @@ def coverage_section(found: Mapping[str, Mapping[str, Any]]) -> str:
     """The body of the report's section, HTML."""
     head = "".join(
         f"<th>{name}</th>"
-        for name in ("error rate", "region", "n", "promised", "covered", "of normal", "of abnormal", "uncertain")
+        for name in (
+            *("error rate", "region", "n", "promised", "covered", "of normal", "of abnormal"),
+            *("normal called abnormal", "abnormal called normal", "uncertain"),
+        )
     )
     rows = [
         _row(alpha, region, one)
@@ -82,14 +104,14 @@ def coverage_section(found: Mapping[str, Mapping[str, Any]]) -> str:
         for region, one in [("all", groups["overall"]), *groups["anatomies"].items()]
     ]
     return (
-        "<p>Share of studies whose true finding is not ruled out at an error rate that a "
-        "site may choose, and share of studies whose finding is left open for it.</p>"
+        "<p>Share of studies whose true finding is in the prediction set at an error rate that a site may choose; "
+        "share of each class that is called the other for sure; and share whose finding is left open.</p>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
 
 
 def _row(alpha: str, region: str, one: Mapping[str, Any]) -> str:
-    names = ("covered", "covered_normal", "covered_abnormal", "uncertain")
+    names = ("covered", "covered_normal", "covered_abnormal", "wrong_normal", "wrong_abnormal", "uncertain")
     shares = ["&ndash;" if one[name] is None else f"{one[name]:.1%}" for name in names]
     cells = [alpha, html.escape(region), str(one["n"]), f"{1 - float(alpha):.0%}", *shares]
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

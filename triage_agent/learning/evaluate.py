@@ -144,7 +144,7 @@ def evaluate(
     single = by_image(images, probabilities, threshold, seed=seed, resamples=resamples)
     details = described_studies(report.scores, threshold) | {"by_image": single, "subgroups": groups} | stressed
     if loaded.spec.conformal is not None:
-        details["conformal"] = coverage(report.scores, loaded.spec.conformal)
+        details["conformal"] = coverage(report.scores, loaded.spec.conformal, threshold)
     if other is not None:
         del scorer  # two large encoders need not fit into memory together
         source = encoder_source if other.spec.encoder.kind == loaded.spec.encoder.kind else None

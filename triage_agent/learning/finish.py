@@ -16,7 +16,7 @@ from triage_agent.learning.metrics import auroc
 from triage_agent.learning.mura import read_roots
 from triage_agent.learning.options import COMPACT
 from triage_agent.learning.reference import FittedReference, fit_reference, sample
-from triage_agent.learning.thresholds import calibrate
+from triage_agent.learning.thresholds import by_study, calibrate
 from triage_agent.models.bundle import Bundle, BundleSpec, Thresholds, load_bundle, write_bundle
 from triage_agent.models.calibration import apply_platt
 from triage_agent.models.registry import REGISTRY
@@ -61,9 +61,13 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class HeldBack:
-    """What the held-back images of the reference data say about a bundle that was calibrated on them."""
+    """What the held-back studies of the reference data say about a bundle that was calibrated on them.
+
+    A study reaches the alert threshold with any of its images; severe ones are counted by image.
+    """
 
     images: int
+    studies: int
     auroc: float
     sensitivity_at_abnormal: float
     specificity_at_abnormal: float
@@ -152,18 +156,20 @@ def _reference(
 
 
 def judge(images: Sequence[LabeledImage], probabilities: NDArray[np.float64], thresholds: Thresholds) -> HeldBack:
-    """Sensitivity and specificity of both thresholds on the images that they were set on."""
-    labels = np.array([image.label for image in images])
+    """Sensitivity and specificity of both thresholds on the studies that they were set on."""
+    studies = by_study(images, probabilities)
     severe = np.array([image.grade is not None and image.grade >= SEVERE for image in images])
-    abnormal, alert = probabilities >= thresholds.abnormal, probabilities >= thresholds.alert
+    positive = studies.labels == 1
+    abnormal, alert = studies.mean >= thresholds.abnormal, studies.highest >= thresholds.alert
     return HeldBack(
         images=len(images),
-        auroc=auroc(labels.astype(np.float64), probabilities),
-        sensitivity_at_abnormal=float(abnormal[labels == 1].mean()),
-        specificity_at_abnormal=float(1 - abnormal[labels == 0].mean()),
-        sensitivity_at_alert=float(alert[labels == 1].mean()),
-        specificity_at_alert=float(1 - alert[labels == 0].mean()),
-        severe_sensitivity_at_alert=float(alert[severe].mean()) if severe.any() else None,
+        studies=len(positive),
+        auroc=auroc(studies.labels, studies.mean),
+        sensitivity_at_abnormal=float(abnormal[positive].mean()),
+        specificity_at_abnormal=float(1 - abnormal[~positive].mean()),
+        sensitivity_at_alert=float(alert[positive].mean()),
+        specificity_at_alert=float(1 - alert[~positive].mean()),
+        severe_sensitivity_at_alert=float((probabilities[severe] >= thresholds.alert).mean()) if severe.any() else None,
     )
 
 

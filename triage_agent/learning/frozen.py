@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +24,6 @@ from triage_agent.models.head import build_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from triage_agent.learning.mura import LabeledImage
     from triage_agent.learning.ranks import Ranks
@@ -56,7 +57,7 @@ def embed(
         DataError: images that cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    made_by = json.dumps([encoder.kind, encoder.digest(), encoder.config], sort_keys=True, default=str)
+    made_by = json.dumps(_maker(encoder), sort_keys=True, default=str)
     device = next(encoder.parameters()).device
     shards = [images[start : start + SHARD] for start in range(0, len(images), SHARD)]
     paths = [folder / f"{_digest(made_by, shard)}.npy" for shard in shards]
@@ -69,6 +70,16 @@ def embed(
             progress(done, len(images))
     ranks.wait()
     return _loaded(paths, len(images))
+
+
+def _maker(encoder: Encoder) -> list[Any]:
+    """What decides an embedding: weights, configuration, precision (a GPU's is lower), and what preprocessing does.
+
+    The last is told by its result on a fixed image, so that a change of its code is noticed.
+    """
+    ramp = np.add.outer(np.linspace(0, 0.7, 131), np.linspace(0, 0.3, 97)).astype(np.float32)
+    seen = hashlib.sha256(encoder.preprocess(ramp).contiguous().numpy().tobytes()).hexdigest()
+    return [encoder.kind, encoder.digest(), encoder.config, str(next(encoder.parameters()).dtype), seen]
 
 
 def _loaded(paths: Sequence[Path], count: int) -> Tensor:
@@ -104,9 +115,9 @@ def _digest(made_by: str, shard: Sequence[LabeledImage]) -> str:
 
 
 def _write(path: Path, values: np.ndarray[tuple[int, ...], np.dtype[Any]]) -> None:
-    temporary = path.with_suffix(".part.npy")
-    np.save(temporary, values)
-    temporary.replace(path)
+    with NamedTemporaryFile(dir=path.parent, suffix=".part.npy", delete=False) as file:  # another run may write it too
+        np.save(file, values)
+    Path(file.name).replace(path)
 
 
 def fit_head(

@@ -209,13 +209,13 @@ def inside_split(listed: str, split: str) -> tuple[str, ...]:
 
 
 def _refuse_shared_patients(root: Path, split: str, images: Iterable[LabeledImage]) -> None:
-    patients = {(image.anatomy, image.patient) for image in images}
+    patients = {image.patient for image in images}  # one patient may be imaged in several regions
     for other in SPLITS:
         path = root / f"{other}_image_paths.csv"
         if other == split or not path.is_file():
             continue
-        elsewhere = {tuple(inside_split(row[0], other)[1:3]) for row in _rows(path)}
-        shared = sorted("/".join(key) for key in patients & elsewhere)
+        listed = (inside_split(row[0], other) for row in _rows(path))
+        shared = sorted(patients & {parts[2] for parts in listed if len(parts) == PATH_PARTS})
         if shared:
             raise DataError(
                 f"{len(shared)} patients are in both {split} and {other} of {root}: {_some(shared)}",

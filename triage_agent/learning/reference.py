@@ -24,6 +24,7 @@ IMAGES_A_REGION = 400  # enough for a mean and a line; embedding all of a large 
 SLACK = 1.25  # the limit as a share of the largest held-back distance: a study that it stops has no report
 SURE = 0.9
 _LEAST_SCALE = 1e-6
+_LEAST_SHARE = 0.1  # of the median spread of an embedding's numbers
 _RIDGE = 0.01  # of scikit-learn's C: embeddings of different regions lie far apart
 RULE = f"{SLACK} times the largest distance of a held-back image"
 
@@ -72,7 +73,9 @@ def fit_reference(
 
 def fit_gaussians(embeddings: Tensor, regions: Sequence[str]) -> dict[str, Tensor]:
     """The mean of each region and their common covariance, by probabilistic PCA of scaled embeddings [N, D]."""
-    scale = embeddings.double().std(0).clamp(min=_LEAST_SCALE)
+    spread = embeddings.double().std(0)
+    # A number that hardly ever varied in training must not make an outlier of an image in which it does, a little.
+    scale = spread.clamp(min=max(_LEAST_SCALE, _LEAST_SHARE * float(spread.median())))
     scaled = embeddings.double() / scale
     names = sorted(set(regions))
     place = torch.tensor([names.index(region) for region in regions])

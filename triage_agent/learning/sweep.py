@@ -21,14 +21,14 @@ from triage_agent.learning.starting import starting_encoder
 from triage_agent.learning.train import gather, recipe_of, train
 from triage_agent.models.bundle import load_bundle
 from triage_agent.models.head import build_head
-from triage_agent.models.registry import REGISTRY
+from triage_agent.models.registry import REGISTRY, encoder_from_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from triage_agent.learning.options import Depth, TrainOptions
-    from triage_agent.models.spec import BundleSpec
+    from triage_agent.models.spec import BundleSpec, EncoderSpec
 
 JSON_FILE, TABLE_FILE, FIGURE_FILE = "sweep.json", "sweep.md", "sweep.svg"
 
@@ -162,7 +162,16 @@ def _holds(options: TrainOptions, rows: dict[str, SweepRow]) -> bool:
     material = gather(options, recipe)
     planned = training_data(options, recipe, judged_on(material, recipe.calibrate_on))
     same = all(bundle.spec.training_data.get(name) == value for name, value in json.loads(json.dumps(planned)).items())
-    return row is not None and row.digest == bundle.digest and same
+    return row is not None and row.digest == bundle.digest and same and _starts_alike(options, bundle.spec.encoder)
+
+
+def _starts_alike(options: TrainOptions, found: EncoderSpec) -> bool:
+    """Whether a finished run started from the checkpoint that is asked for now, as far as it names one."""
+    if options.fresh or options.start is not None:  # a bundle's digest is among the training data
+        return True
+    _, asked = encoder_from_source(options.encoder)
+    before = found.base or found
+    return (before.source, before.revision, before.digest) == (asked.source, asked.revision, asked.digest)
 
 
 def _row(options: TrainOptions, seconds: tuple[float, float], depth: Depth | None) -> SweepRow:

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
     from triage_agent.learning.mura import LabeledImage
 
-YOUDEN_RULE = "the probability with the highest sensitivity + specificity (Youden) on the held-back images"
-SENSITIVITY_RULE = "the highest probability that at least {share:.0%} of the abnormal held-back images reach"
-SPECIFICITY_RULE = "the lowest probability that at least {share:.0%} of the normal held-back images stay below"
+YOUDEN_RULE = "the probability with the highest sensitivity + specificity (Youden) on the held-back studies"
+SENSITIVITY_RULE = "the highest probability that at least {share:.0%} of the abnormal held-back studies reach"
+SPECIFICITY_RULE = "the lowest probability that at least {share:.0%} of the normal held-back studies stay below"
+ALERT_RULE = (
+    "the lowest probability that at least {share:.0%} of the normal held-back studies stay below in every image"
+)
 LEAST = 20  # images of each class that a region must have for a line of its own
 
 
@@ -31,9 +34,9 @@ class Targets:
     """What a site asks of the thresholds.
 
     Attributes:
-        sensitivity: share of abnormal images that must reach the abnormal threshold; None for no such wish.
-        specificity: share of normal images that must stay below it; with neither, Youden's index decides.
-        alert_specificity: share of normal images that must stay below the alert threshold.
+        sensitivity: share of abnormal studies that must reach the abnormal threshold; None for no such wish.
+        specificity: share of normal studies that must stay below it; with neither, Youden's index decides.
+        alert_specificity: share of normal studies none of whose images may reach the alert threshold.
         error_rate: of the conformal findings.
     """
 
@@ -52,8 +55,18 @@ class Calibrated:
     conformal: ConformalSpec
 
 
+@dataclass(frozen=True, slots=True)
+class Studies:
+    """Held-back studies: labels of 0 and 1, the mean and the highest probability of their images, all [N]; regions."""
+
+    labels: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    highest: NDArray[np.float64]
+    regions: list[str]
+
+
 def calibrate(images: Sequence[LabeledImage], logits: NDArray[np.float64], targets: Targets) -> Calibrated:
-    """Platt scaling by region, both thresholds, and conformal quantiles of studies, from held-back images.
+    """Platt scaling of images by region; thresholds and conformal quantiles of studies; all from held-back images.
 
     Args:
         images: held back from training, both classes present.
@@ -64,15 +77,24 @@ def calibrate(images: Sequence[LabeledImage], logits: NDArray[np.float64], targe
     regions = [image.anatomy for image in images]
     calibration = fit_by_region(logits, labels, regions)
     probabilities = apply_platt(logits, calibration, regions)
-    rows = ((image.study, image.patient, image.anatomy, image.label) for image in images)
+    studies = by_study(images, probabilities)
+    conformal = fit_conformal(studies.mean, studies.labels, studies.regions, targets.error_rate)
+    return Calibrated(calibration, set_thresholds(studies, targets), conformal)
+
+
+def by_study(images: Sequence[LabeledImage], probabilities: NDArray[np.float64]) -> Studies:
+    """Images joined into studies: a study is called by its mean, and raised by its highest image."""
+    rows = [(image.study, image.patient, image.anatomy, image.label) for image in images]
+    highest: dict[str, float] = {}
+    for image, probability in zip(images, probabilities.tolist(), strict=True):
+        highest[image.study] = max(probability, highest.get(image.study, 0.0))
     studies = study_scores(rows, probabilities.tolist())
-    conformal = fit_conformal(
-        np.array([study.probability for study in studies]),
-        np.array([float(study.label) for study in studies]),
-        [study.anatomy for study in studies],
-        targets.error_rate,
+    return Studies(
+        labels=np.array([float(study.label) for study in studies]),
+        mean=np.array([study.probability for study in studies]),
+        highest=np.array([highest[study.study] for study in studies]),
+        regions=[study.anatomy for study in studies],
     )
-    return Calibrated(calibration, set_thresholds(probabilities, labels, targets), conformal)
 
 
 def fit_by_region(logits: NDArray[np.float64], labels: NDArray[np.float64], regions: Sequence[str]) -> CalibrationSpec:
@@ -90,8 +112,9 @@ def fit_by_region(logits: NDArray[np.float64], labels: NDArray[np.float64], regi
     return common.model_copy(update={"regions": lines if len(set(regions)) > 1 else {}})
 
 
-def set_thresholds(probabilities: NDArray[np.float64], labels: NDArray[np.float64], targets: Targets) -> Thresholds:
+def set_thresholds(studies: Studies, targets: Targets) -> Thresholds:
     """Both thresholds and what they were chosen for; the alert threshold is never below the other."""
+    probabilities, labels = studies.mean, studies.labels
     if targets.sensitivity is not None:
         abnormal = sensitivity_threshold(probabilities, labels, targets.sensitivity)
         rule = SENSITIVITY_RULE.format(share=targets.sensitivity)
@@ -100,12 +123,12 @@ def set_thresholds(probabilities: NDArray[np.float64], labels: NDArray[np.float6
         rule = SPECIFICITY_RULE.format(share=targets.specificity)
     else:
         abnormal, rule = youden_threshold(probabilities, labels), YOUDEN_RULE
-    alert = specificity_threshold(probabilities, labels, targets.alert_specificity)
+    alert = specificity_threshold(studies.highest, labels, targets.alert_specificity)
     return Thresholds(
         abnormal=round(abnormal, 4),
         alert=round(max(alert, abnormal), 4),
         abnormal_rule=rule,
-        alert_rule=SPECIFICITY_RULE.format(share=targets.alert_specificity),
+        alert_rule=ALERT_RULE.format(share=targets.alert_specificity),
     )
 
 
@@ -125,7 +148,7 @@ def youden_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.floa
 
 
 def specificity_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.float64], share: float) -> float:
-    """The lowest cut below which at least `share` of the normal images stay; at most 1."""
+    """The lowest cut below which at least `share` of the normal ones stay; at most 1."""
     normal = np.sort(probabilities[labels == 0])
     place = int(np.ceil(share * len(normal))) - 1
     above = normal[normal > normal[place]]
@@ -134,5 +157,5 @@ def specificity_threshold(probabilities: NDArray[np.float64], labels: NDArray[np
 
 
 def sensitivity_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.float64], share: float) -> float:
-    """The highest cut that at least `share` of the abnormal images reach; at least 0."""
+    """The highest cut that at least `share` of the abnormal ones reach; at least 0."""
     return 1 - specificity_threshold(1 - probabilities, 1 - labels, share)

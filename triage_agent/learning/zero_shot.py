@@ -5,7 +5,7 @@ With a few hundred labelled studies such a bundle is calibrated; without them it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ import torch
 
 from triage_agent.domain.errors import BundleError
 from triage_agent.learning.evaluate import evaluate
-from triage_agent.learning.metrics import auroc
+from triage_agent.learning.finish import judge
 from triage_agent.learning.mura import DataError, read_roots
 from triage_agent.learning.pixels import read_window, windows
 from triage_agent.learning.thresholds import Targets, calibrate
@@ -188,7 +188,6 @@ def _calibrated(
         progress(f"calibrating on {len(images)} images")
         logits = _logits(scorer, images)
         del scorer  # a second copy of a language model may not fit beside it
-        labels = np.array([float(image.label) for image in images])
         found = calibrate(images, logits, Targets())
         drawn = _described(options, images)
         notice = _CALIBRATED.format(studies=drawn["studies"], roots=", ".join(drawn["roots"]))
@@ -202,7 +201,7 @@ def _calibrated(
             }
         )
         probabilities = apply_platt(logits, found.calibration, [image.anatomy for image in images])
-        judged = _judged(labels, probabilities, found.thresholds)
+        judged = asdict(judge(images, probabilities, found.thresholds))
         valid = _valid(options, write_bundle(draft, spec, tensors, None, "draft"), progress)
     return spec.model_copy(update={"metrics": {"calibration": judged, "valid": valid}})
 
@@ -252,20 +251,6 @@ def _described(options: ZeroShotOptions, images: Sequence[LabeledImage]) -> dict
         "patients": len({image.patient for image in images}),
         "anatomies": sorted({image.anatomy for image in images}),
         "seed": options.seed,
-    }
-
-
-def _judged(
-    labels: NDArray[np.float64], probabilities: NDArray[np.float64], thresholds: Thresholds
-) -> dict[str, float]:
-    """Figures of the images that everything was set on: they flatter."""
-    abnormal, alert = probabilities >= thresholds.abnormal, probabilities >= thresholds.alert
-    return {
-        "auroc": auroc(labels, probabilities),
-        "sensitivity_at_abnormal": float(abnormal[labels == 1].mean()),
-        "specificity_at_abnormal": float(1 - abnormal[labels == 0].mean()),
-        "sensitivity_at_alert": float(alert[labels == 1].mean()),
-        "specificity_at_alert": float(1 - alert[labels == 0].mean()),
     }
 
 

@@ -107,7 +107,7 @@ class Bundle:
             )
         return ModelIdentity(
             error_rate=rate or None,
-            bands=bands(conformal, rate) if conformal and rate else {},
+            bands=bands(conformal, rate, self.spec.thresholds.abnormal) if conformal and rate else {},
             name=self.spec.name,
             version=self.spec.version,
             digest=self.spec.digest,

@@ -161,8 +161,9 @@ def file_digests(folder: Path) -> dict[str, str]:
     Raises:
         BundleError: as `read_tensors`.
     """
-    names = [CONFIG_FILE, *([INDEX_FILE] if (folder / INDEX_FILE).is_file() else [])]
-    names += [path.name for path in _shards(folder, str)]
+    # Also what lies beside them and would be loaded instead, or on top: a whole file beside shards, adapters.
+    there = {path.name for pattern in ("*.safetensors", "*.index.json", "adapter_*") for path in folder.glob(pattern)}
+    names = sorted({CONFIG_FILE, *there, *(path.name for path in _shards(folder, str))})
     with ThreadPoolExecutor() as pool:  # hashing lets go of the interpreter's lock
         return dict(zip(names, pool.map(file_digest, (folder / name for name in names)), strict=True))
 

@@ -45,8 +45,13 @@ def fit_conformal(
     return ConformalSpec(alpha=alpha, alphas=ALPHAS, everywhere=_group(probabilities, labels), groups=groups)
 
 
-def bands(spec: ConformalSpec, alpha: float) -> dict[str, UncertaintyBand]:
+def bands(spec: ConformalSpec, alpha: float, threshold: float | None = None) -> dict[str, UncertaintyBand]:
     """The uncertain probabilities at an error rate, by region; under "" for every other region.
+
+    The threshold is always inside a band that is not empty, or at its edge: else a probability whose only possible
+    finding is "abnormal" could lie below the threshold and be called "normal", or the other way round. What is called
+    for sure is thereby always in the prediction set, and wrong no more often than promised. Without a threshold the
+    bands are those of the prediction sets alone.
 
     Raises:
         ConfigurationError: the bundle has no quantiles for that error rate.
@@ -58,11 +63,15 @@ def bands(spec: ConformalSpec, alpha: float) -> dict[str, UncertaintyBand]:
         )
     # Between two rates that were computed the smaller one is kept: it errs on the side of the promise.
     place = max(number for number, known in enumerate(spec.alphas) if known <= alpha + 1e-9)
-    return {name: _band(group, place) for name, group in {"": spec.everywhere, **spec.groups}.items()}
+    return {name: _band(group, place, threshold) for name, group in {"": spec.everywhere, **spec.groups}.items()}
 
 
-def _band(group: ConformalGroup, place: int) -> UncertaintyBand:
-    return UncertaintyBand(abnormal_from=1 - group.abnormal[place], normal_to=group.normal[place])
+def _band(group: ConformalGroup, place: int, threshold: float | None) -> UncertaintyBand:
+    abnormal_from, normal_to = 1 - group.abnormal[place], group.normal[place]
+    # Where neither finding is possible between the two, the model is surer than it has to be.
+    if threshold is None or normal_to < threshold <= abnormal_from:
+        return UncertaintyBand(abnormal_from=abnormal_from, normal_to=normal_to)
+    return UncertaintyBand(abnormal_from=min(abnormal_from, threshold), normal_to=max(normal_to, threshold))
 
 
 def _group(probabilities: NDArray[np.float64], labels: NDArray[np.float64]) -> ConformalGroup:

@@ -186,7 +186,8 @@ def _observations(context: ResultContext) -> Sequence[tuple[str, str, str, str]]
 
 def _abnormal_flag(result: Decision | Flag, finding: Finding) -> str:
     """OBX-8, table 0078: AA for what should be read at once, A abnormal, N normal; empty where it is neither."""
-    if finding is Finding.ABNORMAL:
+    doubted = finding is Finding.UNCERTAIN and (result.probability or 0.0) >= result.model.threshold
+    if finding is Finding.ABNORMAL or doubted:  # a flag that said so already is not taken back by doubt
         return "AA" if result.priority is Priority.STAT else "A"
     return "N" if finding is Finding.NORMAL else ""
 

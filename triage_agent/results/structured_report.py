@@ -106,6 +106,7 @@ def _algorithm(context: ResultContext) -> AlgorithmIdentification:
             f"bundle digest (SHA-256): {model.digest}",
             f"threshold: {model.threshold:g}",
             f"alert threshold: {model.alert:g}",
+            *([f"allowed error rate: {model.error_rate:g}"] if model.error_rate else []),
         ],
         family=concepts.ARTIFICIAL_INTELLIGENCE,
         manufacturer=MANUFACTURER,
@@ -125,7 +126,7 @@ def _study_group(
         tracked=(str(decision.revision), decision.model.digest),
         measurements=measurements,
         evaluations=list(_evaluations(context, decision)),
-        sites=_finding_sites(decision.anatomy, common_laterality(used)),
+        sites=_finding_sites(_stated(context, decision), common_laterality(used)),
         images=used,
     )
 
@@ -140,7 +141,9 @@ def _image_group(context: ResultContext, number: int, source: Source) -> Measure
         tracked=(source.sop_instance_uid,),
         measurements=[_probability(assessment.probability or 0.0)] if assessment is not None and scored else [],
         evaluations=[] if scored else [(concepts.NORMALITY, concepts.NORMALITIES[Finding.NOT_ASSESSED])],
-        sites=_finding_sites(assessment.anatomy if assessment else None, source.laterality),
+        sites=_finding_sites(
+            assessment.anatomy if assessment and not assessment.anatomy_from_image else None, source.laterality
+        ),
         images=[source],
     )
 
@@ -185,7 +188,9 @@ def _evaluations(context: ResultContext, decision: Decision) -> Iterator[tuple[C
 def _processing_summary(context: ResultContext, decision: Decision) -> Code:
     """CID 6047: whether all images could be scored, and whether something was found."""
     outcomes = {one.outcome for one in context.assessments}
-    found = decision.finding in {Finding.ABNORMAL, Finding.UNCERTAIN}
+    raised = max((one.probability or 0.0 for one in context.assessments), default=0.0) >= decision.model.alert
+    above = (decision.probability or 0.0) >= decision.model.threshold
+    found = decision.finding is Finding.ABNORMAL or (decision.finding is Finding.UNCERTAIN and (above or raised))
     if decision.finding is Finding.NOT_ASSESSED and Outcome.SCORED not in outcomes:
         summary = codes.DCM.NoAlgorithmsSucceededWithoutFindings
     elif Outcome.FAILED in outcomes:
@@ -202,6 +207,12 @@ def _probability(value: float, derivation: Code | None = None) -> Measurement:
     return Measurement(
         name=concepts.PROBABILITY, value=round(value, _DECIMALS), unit=concepts.NO_UNITS, derivation=derivation
     )
+
+
+def _stated(context: ResultContext, decision: Decision) -> str | None:
+    """The study's region where some header states it: what an image looks like is said in the remarks, not coded."""
+    stated = {one.anatomy for one in context.assessments if not one.anatomy_from_image}
+    return decision.anatomy if decision.anatomy in stated else None
 
 
 def _finding_sites(anatomy: str | None, laterality: str) -> list[FindingSite]:
