@@ -66,7 +66,7 @@ def test_views_on_both_sides_of_the_threshold_are_told(run, model):
 
 def test_a_region_taken_from_the_image_is_told(run, model):
     decision = run(model, 0.8, seen_anatomy="XR_KNEE", anatomy_from_image=True)
-    assert "The header states no region; 1 image looks like XR_KNEE." in decision.reasons
+    assert "The header names no single region; 1 image looks like XR_KNEE." in decision.reasons
 
 
 def test_an_image_that_looks_like_another_region_than_stated_is_told(run, model):
@@ -77,3 +77,49 @@ def test_an_image_that_looks_like_another_region_than_stated_is_told(run, model)
 
 def test_agreement_of_image_and_header_needs_no_words(run, model):
     assert not any("look" in reason for reason in run(model, 0.8, seen_anatomy="XR_KNEE").reasons)
+
+
+CATCH_ALL = Policy(
+    rules=(
+        Rule(name="mine", when=Condition(finding=ABNORMAL), priority=Priority.STAT),
+        Rule(name="rest", when=Condition(), priority=Priority.ROUTINE),
+    )
+)
+OLD = Policy(
+    rules=(
+        Rule(name="mine", when=Condition(finding=ABNORMAL), priority=Priority.STAT),
+        Rule(name="doubt", when=Condition(finding=UNCERTAIN), priority=Priority.ROUTINE),
+    )
+)
+KNOWING = Policy(
+    rules=(
+        Rule(name="mine", when=Condition(finding=ABNORMAL), priority=Priority.STAT),
+        Rule(name="doubt", when=Condition(finding=UNCERTAIN, above_threshold=True), priority=Priority.URGENT),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("policy", "priority"), [(CATCH_ALL, Priority.STAT), (OLD, Priority.STAT), (KNOWING, Priority.URGENT)]
+)
+def test_doubt_takes_no_raise_away_unless_the_policy_says_so_in_as_many_words(run, careful, policy, priority):
+    assert run(careful, 0.65, policy=policy).priority is priority
+    assert run(careful, 0.45, policy=policy).priority is Priority.ROUTINE
+
+
+def test_a_stated_region_outweighs_those_that_images_only_look_like(claim_study, assess, model, now):
+    guess = {"anatomy": "XR_WRIST", "seen_anatomy": "XR_WRIST", "anatomy_from_image": True}
+    found = [assess(0, 0.8), replace(assess(1, 0.8), **guess), replace(assess(2, 0.8), **guess)]
+    assert decide(claim_study(3), found, model, DEFAULT_POLICY, now).anatomy == "XR_KNEE"
+
+
+@pytest.mark.parametrize(
+    ("probability", "priority", "rule"), [(0.95, Priority.URGENT, "alert"), (0.85, Priority.ROUTINE, "not_scored")]
+)
+def test_an_image_that_was_refused_may_raise_and_never_counts(
+    claim_study, assess, model, now, probability, priority, rule
+):
+    refused = replace(assess(0, "unlike"), probability=probability)
+    decision = decide(claim_study(1), [refused], model, DEFAULT_POLICY, now)
+    assert (decision.event, decision.finding, decision.probability) == (Event.FAILED, Finding.NOT_ASSESSED, None)
+    assert (decision.priority, decision.rule) == (priority, rule)

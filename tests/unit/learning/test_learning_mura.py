@@ -42,8 +42,13 @@ def test_a_missing_file_is_named(layout):
 
 
 def test_a_patient_in_both_splits_is_an_error(layout):
-    with pytest.raises(DataError, match=r"1 patients are in both train and valid .*XR_KNEE/patient1"):
+    with pytest.raises(DataError, match=r"1 patients are in both train and valid .*: patient1"):
         read_split(layout([*KNEES, ("valid", "XR_KNEE", "patient1", "study2_negative", 0, None)]), "train")
+
+
+def test_a_patient_in_both_splits_is_an_error_also_with_another_region(layout):
+    with pytest.raises(DataError, match="1 patients are in both train and valid"):
+        read_split(layout([*KNEES, ("valid", "XR_HAND", "patient1", "study2_negative", 0, None)]), "train")
 
 
 def test_a_study_without_a_label_is_named(layout):

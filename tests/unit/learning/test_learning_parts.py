@@ -16,7 +16,14 @@ from triage_agent.learning.options import Material, judged_on
 from triage_agent.learning.pixels import at_size, input_scale, load_pixels
 from triage_agent.learning.recipe import COMPACT, CONTINUED, FINE_TUNED, FROZEN, LORA, recipe_for
 from triage_agent.learning.split import split_patients
-from triage_agent.learning.thresholds import Targets, set_thresholds, specificity_threshold, youden_threshold
+from triage_agent.learning.thresholds import (
+    Studies,
+    Targets,
+    by_study,
+    set_thresholds,
+    specificity_threshold,
+    youden_threshold,
+)
 from triage_agent.models.bundle import HeadSpec
 from triage_agent.models.calibration import sigmoid
 from triage_agent.models.compact import CompactEncoder, fit_square, joined, with_grid
@@ -214,7 +221,8 @@ def test_alert_is_never_below_abnormal():
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, 200).astype(float)
     probabilities = sigmoid(labels * 4 + generator.normal(size=200))
-    thresholds = set_thresholds(probabilities, labels, Targets(alert_specificity=0.5))
+    studies = Studies(labels, probabilities, probabilities, ["XR_KNEE"] * 200)
+    thresholds = set_thresholds(studies, Targets(alert_specificity=0.5))
     assert thresholds.alert >= thresholds.abnormal
 
 
@@ -307,3 +315,30 @@ def test_the_images_that_calibrate_are_the_first_data_sets_or_fill_what_it_lacks
     material = Material(images, torch.tensor([0]), none, torch.tensor([1, 2]), torch.tensor([3, 4]))
     found = judged_on(material, whose)
     assert (found.reference.tolist(), found.spare.tolist()) == (reference, spare)
+
+
+def test_a_stated_sensitivity_or_specificity_is_that_of_studies_and_an_alert_is_of_any_image():
+    generator = np.random.default_rng(2)
+    images, probabilities = [], []
+    for study in range(600):
+        label, name = study % 2, str(study)
+        for view in range(3):
+            seen = label and generator.random() < 0.6
+            probabilities.append(float(sigmoid(np.array(generator.normal() + 3 * seen - 1.5))))
+            images.append(
+                LabeledImage(
+                    path=Path(f"{study}-{view}.png"),
+                    anatomy="XR_HAND",
+                    patient=str(study),
+                    study=str(study),
+                    label=label,
+                )
+            )
+    studies = by_study(images, np.array(probabilities))
+    normal = studies.labels == 0
+    sensitive = set_thresholds(studies, Targets(sensitivity=0.95))
+    specific = set_thresholds(studies, Targets(specificity=0.9, alert_specificity=0.95))
+    assert (studies.mean[~normal] >= sensitive.abnormal).mean() == pytest.approx(0.95, abs=0.01)
+    assert (studies.mean[normal] < specific.abnormal).mean() == pytest.approx(0.9, abs=0.01)
+    assert (studies.highest[normal] < specific.alert).mean() >= 0.95
+    assert "95% of the abnormal held-back studies" in sensitive.abnormal_rule

@@ -8,14 +8,16 @@ from triage_agent.domain.vocabulary import Outcome, Priority, Status
 STRANGE = ImageScore(probability=0.97, seen_anatomy=None, strangeness=1.7)
 
 
-def test_an_image_unlike_the_training_images_is_not_scored_and_a_human_reads_the_study(ward):
+def test_an_image_unlike_the_training_images_raises_if_it_must_and_a_human_reads_the_study(ward):
     ward.scorer.probabilities[70] = STRANGE
     image = ward.receive(columns=70)
     ward.score_images()
-    assert ward.item().priority is Priority.ROUTINE
+    assert ward.item().priority is Priority.URGENT
+    assert ward.told.flagged == 1
     ward.decide()
     assessment = ward.assessments()[image]
-    assert (assessment.outcome, assessment.probability) == (Outcome.FAILED, None)
+    assert (assessment.outcome, assessment.probability) == (Outcome.FAILED, 0.97)
+    assert (ward.item().finding, ward.item().probability) == ("not_assessed", None)
     assert assessment.reason == "the image is unlike those that the model learnt from (1.7 times the limit)"
     assert ward.item().status is Status.NEEDS_HUMAN
     assert "unlike" in ward.item().status_reason

@@ -89,13 +89,19 @@ def test_a_flag_is_provisional_and_says_so(context, flag):
         (Finding.ABNORMAL, Priority.ROUTINE, "A"),
         (Finding.NORMAL, Priority.STAT, "N"),
         (Finding.NORMAL, Priority.ROUTINE, "N"),
-        (Finding.UNCERTAIN, Priority.URGENT, ""),
+        (Finding.UNCERTAIN, Priority.URGENT, "A"),
+        (Finding.UNCERTAIN, Priority.STAT, "AA"),
         (Finding.NOT_ASSESSED, Priority.STAT, ""),
     ],
 )
 def test_the_abnormal_flag_follows_finding_and_priority(finding, priority, letter, context):
     message = message_of(context(finding=finding, priority=priority))
     assert str(observations(message)["121071"][8]) == letter
+
+
+def test_what_is_uncertain_below_the_threshold_is_marked_neither_way(context):
+    message = message_of(context(finding=Finding.UNCERTAIN, priority=Priority.ROUTINE, probability=0.01))
+    assert str(observations(message)["121071"][8]) == ""
 
 
 def test_what_is_not_known_is_left_out(context):
