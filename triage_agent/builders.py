@@ -62,7 +62,7 @@ def build_scorer(settings: Settings, bundle: str | None = None) -> ImageScorer:
     from triage_agent.models.bundle import EMBEDDED
 
     ref = bundle or settings.model.bundle
-    # The embedded network takes 30 ms an image with one thread; that leaves the other cores to whoever receives.
+    # The embedded network takes about 60 ms an image with one thread; that leaves the other cores to whoever receives.
     threads = settings.model.threads or (1 if ref == EMBEDDED else None)
     return _start(settings, ref, threads, settings.model.encoder, settings.model.error_rate)
 

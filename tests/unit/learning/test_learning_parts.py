@@ -325,15 +325,8 @@ def test_a_stated_sensitivity_or_specificity_is_that_of_studies_and_an_alert_is_
         for view in range(3):
             seen = label and generator.random() < 0.6
             probabilities.append(float(sigmoid(np.array(generator.normal() + 3 * seen - 1.5))))
-            images.append(
-                LabeledImage(
-                    path=Path(f"{study}-{view}.png"),
-                    anatomy="XR_HAND",
-                    patient=str(study),
-                    study=str(study),
-                    label=label,
-                )
-            )
+            path = Path(f"{name}-{view}.png")
+            images.append(LabeledImage(path=path, anatomy="XR_HAND", patient=name, study=name, label=label))
     studies = by_study(images, np.array(probabilities))
     normal = studies.labels == 0
     sensitive = set_thresholds(studies, Targets(sensitivity=0.95))
