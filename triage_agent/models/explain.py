@@ -19,9 +19,11 @@ from triage_agent.domain.errors import BundleError, TriageError
 from triage_agent.models.calibration import apply_platt
 from triage_agent.models.checkpoint import read_file
 from triage_agent.models.compact import CompactEncoder, Tower
+from triage_agent.models.encoder import pooled
 from triage_agent.models.head import build_head
 from triage_agent.models.registry import build_encoder
 from triage_agent.models.rollout import attention_layers, last_block_relevance, rolled_out
+from triage_agent.models.scorer import reference_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -141,9 +143,13 @@ class Explainer:
             return float(self.head(self.encoder(_batch(self.encoder, display))))
 
     def probability(self, display: NDArray[np.float32], anatomy: str | None = None) -> float | None:
-        """The calibrated probability, None where there is no bundle to calibrate by."""
+        """The calibrated probability, as the scorer gives it; None where there is no bundle to calibrate by."""
         if self.bundle is None:
             return None
+        if anatomy is None and (reference := reference_of(self.bundle)) is not None:
+            with undisturbed(self.encoder), torch.no_grad():
+                embedding = pooled(self.encoder(_batch(self.encoder, display)))
+            (anatomy,) = reference.regions(embedding.cpu())
         return float(apply_platt([self.logit(display)], self.bundle.spec.calibration, [anatomy])[0])
 
 

@@ -85,7 +85,7 @@ class Scorer:
         self._embed: Callable[[Tensor], Tensor] = torch.compile(self._encoder) if compiled else self._encoder
         head = build_head(bundle.spec.head, read_file(bundle.head_path))
         self._head = head.to(self._device).eval().requires_grad_(requires_grad=False)
-        self._reference = _reference(bundle)
+        self._reference = reference_of(bundle)
         self._identity = bundle.identity_at(error_rate)
         self._batch = batch if self._device.type == "cuda" else 1
         self._lock = threading.Lock()
@@ -157,7 +157,12 @@ class Scorer:
         return logits[:count].to("cpu", torch.float64), pooled(embedding)[:count].to("cpu", torch.float64)
 
 
-def _reference(bundle: Bundle) -> Reference | None:
+def reference_of(bundle: Bundle) -> Reference | None:
+    """The bundle's region head and outlier score; None for one that has neither.
+
+    Raises:
+        BundleError: they do not fit.
+    """
     spec = bundle.spec
     if spec.outlier is None and spec.region is None:
         return None

@@ -11,7 +11,19 @@ from triage_agent.learning import evaluate as module
 from triage_agent.learning.corruptions import CORRUPTIONS
 from triage_agent.learning.evaluate import Extras, evaluate
 
-PLAIN = {"overall", "anatomies", "n", "images", "bundle", "data", "by_image", "calls", "reliability", "subgroups"}
+PLAIN = {
+    "overall",
+    "anatomies",
+    "n",
+    "images",
+    "bundle",
+    "data",
+    "by_image",
+    "calls",
+    "reliability",
+    "subgroups",
+    "conformal",
+}
 PLAIN |= {"misses", "studies"}
 
 
