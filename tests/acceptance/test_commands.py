@@ -84,7 +84,7 @@ def test_a_study_is_told_whole_as_json(hospital, delivered):
     done = hospital.cli("study", delivered, "--json")
     assert done.returncode == 0
     detail = json.loads(done.stdout)
-    assert detail.keys() == {"item", "reasons", "instances", "deliveries", "audit"}
+    assert detail.keys() == {"item", "reasons", "instances", "deliveries", "audit", "shadow"}
     assert detail["item"]["finding"] == "abnormal"
     assert detail["reasons"]
     assert [one["assessment"]["outcome"] for one in detail["instances"]] == ["scored"]
@@ -180,7 +180,8 @@ def test_triage_scores_files_and_writes_a_report_a_study(tmp_path, alarming_bund
     assert list(study) == ["study_instance_uid", "finding", "probability", "priority", "reasons", "instances", "report"]
     assert (study["study_instance_uid"], study["finding"]) == (image.StudyInstanceUID, "abnormal")
     (instance,) = study["instances"]
-    assert list(instance) == ["sop_instance_uid", "path", "scored", "probability", "reason"]
+    keys = ["sop_instance_uid", "path", "scored", "probability", "reason", "anatomy", "seen_anatomy"]
+    assert list(instance) == keys
     assert (instance["path"], instance["scored"]) == (str(tmp_path / "image.dcm"), True)
     (report,) = (tmp_path / "reports").iterdir()
     assert study["report"] == str(report)
