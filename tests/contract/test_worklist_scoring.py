@@ -1,5 +1,7 @@
 """What workers may rely on, whatever keeps the worklist."""
 
+from dataclasses import replace
+
 import pytest
 from support.story import LEASE, MODEL, SECOND, STUDY, decision, failed, flag, scored, shipment
 
@@ -99,6 +101,16 @@ def test_a_flag_keeps_its_image_s_assessment_along(story):
     assert (detail.item.priority, len(detail.deliveries)) == (Priority.URGENT, 1)
     assert detail.instances[0].assessment == scored("1.2.1.1", 0.95)
     assert not story.worklist.record_assessment(claimed, scored("1.2.1.1", 0.2), story.tick())
+
+
+def test_an_image_that_was_refused_may_raise_and_keeps_its_probability(story):
+    story.receive()
+    claim_images(story)
+    refused = replace(scored("1.2.1.1", 0.95), outcome=Outcome.FAILED, reason="unlike the training images")
+    assert story.worklist.raise_flag(flag(), [shipment()], story.tick(), refused)
+    detail = story.worklist.study(STUDY)
+    assert detail.item.priority is Priority.URGENT
+    assert detail.instances[0].assessment == refused
 
 
 def test_the_assessment_of_a_flag_that_does_not_raise_is_kept_all_the_same(story):

@@ -115,7 +115,8 @@ def _joined(spec: BundleSpec) -> str:
     return (
         "## Training\n\n"
         f"None: the networks of {' and '.join(names)} stand side by side, and the logit is a weighted sum of theirs. "
-        "The weights were fitted on the held-back images by logistic regression (stacking); data sets count alike."
+        "Each region is answered for by those that were trained on it. The weights were fitted on the held-back images "
+        "by logistic regression (stacking), pulled towards equal ones."
     )
 
 
