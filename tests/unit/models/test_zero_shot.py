@@ -2,8 +2,8 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
-import httpx
 import huggingface_hub
 import numpy as np
 import pytest
@@ -277,7 +277,7 @@ def test_a_tower_alone_has_no_words(checkpoints, tmp_path):
 @pytest.mark.parametrize("source", ["google/medsiglip-448", "google/medgemma-4b-it@0123abc"])
 def test_a_hub_id_whose_terms_were_not_accepted_gives_one_line(source, tmp_path, monkeypatch):
     def gated(*_args, **_options):
-        raise errors.GatedRepoError("403", response=httpx.Response(403, request=httpx.Request("GET", "https://hub")))
+        raise errors.GatedRepoError("403", response=SimpleNamespace(status_code=403, headers={}, request=None))
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", gated)
     with pytest.raises(BundleError, match=r"accept the terms at https://huggingface\.co/google/med") as caught:
