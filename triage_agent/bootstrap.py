@@ -25,7 +25,13 @@ from triage_agent.builders import (
 )
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.decision import Route
-from triage_agent.domain.errors import BundleError, ConfigurationError, TriageError, WorklistUnavailableError
+from triage_agent.domain.errors import (
+    BundleError,
+    ConfigurationError,
+    ModelUnavailableError,
+    TriageError,
+    WorklistUnavailableError,
+)
 from triage_agent.domain.ports import ImageScorer, StudyCounter, Worklist
 from triage_agent.domain.vocabulary import AuditAction, Finding, Outcome
 from triage_agent.ops.metrics import Metrics
@@ -159,15 +165,25 @@ class _Start:
         self._checks["disk"] = spool.check_room
 
     def models(self) -> tuple[ImageScorer, ImageScorer | None]:
-        """Load the bundle, and the shadow bundle where there is one; one that cannot be is a wrong configuration."""
+        """Load the bundle, and the shadow bundle where there is one; it is a wrong configuration if the first fails."""
         try:
-            scorer = build_scorer(self._settings)
+            return build_scorer(self._settings), self._second()
         except BundleError as error:
             raise ConfigurationError(error.message, remedy=error.remedy) from error
+
+    def _second(self) -> ImageScorer | None:
+        """The shadow bundle; None, too, where it cannot be loaded: nothing received or decided depends on it."""
+        if not (name := self._settings.model.shadow):
+            return None
+        loaded = self.metrics.shadow_loaded.labels(name)  # 0 until it is
         try:
-            return scorer, build_shadow(self._settings)
-        except BundleError as error:
-            raise ConfigurationError(f"[model] shadow: {error.message}", remedy=error.remedy) from error
+            second = build_shadow(self._settings)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it costs its own opinion only
+            said = str(error) if isinstance(error, TriageError) else type(error).__name__
+            log.error("shadow_not_loaded", bundle=name, error=said)  # noqa: TRY400 - an admin needs the remedy
+            return None
+        loaded.set(1)
+        return second
 
     def worker(self, scorer: ImageScorer, second: ImageScorer | None) -> None:
         """Score, decide, compare with the second model, deliver, and tick."""
@@ -202,6 +218,7 @@ class _Start:
             secondary_captures=settings.study.score_secondary_captures,
             compare=None if shadow is None else shadow.offer,
         )
+        pipeline.warm_up()
         self._checks["model"] = pipeline.check_model
         lease = timedelta(seconds=settings.worker.lease_seconds)
         owner = self._owner_of("worker")
@@ -241,8 +258,13 @@ class _Start:
 
     def _shadow(self, scorer: ImageScorer) -> "Shadow":
         """The second model, in a loop of its own: nothing that is received, raised or decided waits for it."""
+        from triage_agent.pipeline import check_model
         from triage_agent.shadow import Shadow
 
+        try:
+            check_model(scorer)  # compiled now, it does not hold the device for minutes when studies come
+        except ModelUnavailableError as error:
+            log.warning("shadow_scores_nothing", error=error.message)
         metrics = self.metrics
 
         def compared(agrees: bool | None) -> None:

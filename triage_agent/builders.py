@@ -77,11 +77,17 @@ def build_shadow(settings: Settings) -> ImageScorer | None:
         ConfigurationError: the packages that score are not installed.
     """
     model = settings.model
-    return _start(settings, model.shadow, None, model.shadow_encoder, None) if model.shadow else None
+    return _start(settings, model.shadow, None, model.shadow_encoder, None, yields=True) if model.shadow else None
 
 
 def _start(
-    settings: Settings, ref: str, threads: int | None, encoder: str | None, error_rate: float | None
+    settings: Settings,
+    ref: str,
+    threads: int | None,
+    encoder: str | None,
+    error_rate: float | None,
+    *,
+    yields: bool = False,
 ) -> ImageScorer:
     from triage_agent.domain.errors import MissingPackageError
     from triage_agent.models import runner
@@ -94,6 +100,7 @@ def _start(
         encoder_source=encoder,
         error_rate=error_rate,
         compiled=model.compile,
+        yields=yields,
     )
     try:
         return runner.start(model.runner, ref, placement)

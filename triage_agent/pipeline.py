@@ -85,6 +85,13 @@ class Pipeline:
         if (failure := self._model_failure) is not None:
             raise ModelUnavailableError(failure.message, remedy=failure.remedy)
 
+    def warm_up(self) -> None:
+        """Score a built-in image: the first inference takes longest, minutes where it compiles, and no study waits."""
+        try:
+            check_model(self._scorer)
+        except ModelUnavailableError as error:
+            self._model_failure = error  # `try_model_again` says so, as often as it fails
+
     def try_model_again(self) -> None:
         """Where the model failed before, ask it once more, so that no work is claimed only to be given back.
 
@@ -365,6 +372,8 @@ def _score(images: Sequence[Displayable], scorer: ImageScorer) -> list[ImageScor
     try:
         scored = scorer.score([image.image for image in images], [image.region.code for image in images])
         return [score for _, score in zip(images, scored, strict=True)]
+    except ModelUnavailableError:
+        raise  # it says so itself
     except Exception as error:  # noqa: BLE001 - promise 2: a crash of the model costs one study its score
         log.error("model_failed", images=len(images), error=type(error).__name__)  # noqa: TRY400
         if len(images) == 1:
@@ -382,6 +391,8 @@ def check_model(scorer: ImageScorer) -> None:
     remedy = "see `triage-agent check`; a device that failed may need a restart of the worker"
     try:
         (score,) = scorer.score([_TEST_IMAGE])
+    except ModelUnavailableError:
+        raise
     except Exception as error:
         raise ModelUnavailableError(f"the model scores nothing ({type(error).__name__})", remedy=remedy) from error
     if not 0.0 <= score.probability <= 1.0:

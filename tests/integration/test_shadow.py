@@ -1,17 +1,23 @@
 """Two bundles in one agent on SQLite: one decides, the other is compared with it, and can do nothing else."""
 
+import json
+import urllib.error
+import urllib.request
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+import torch
+from structlog.testing import capture_logs
 from support.agent import eventually
+from support.agent import free_port as another_port
 from support.bundles import write_constant_bundle
 from support.instances import write_part10
-from support.story import received
+from support.story import MODEL, received
 from support.xrays import radiograph
 
 from triage_agent import bootstrap
-from triage_agent.domain.errors import ConfigurationError
+from triage_agent.domain.study import ImageScore
 from triage_agent.domain.vocabulary import Finding, Priority, Status
 from triage_agent.models.bundle import load_bundle
 from triage_agent.settings import Settings
@@ -35,6 +41,7 @@ def settings(tmp_path, free_port):
                 "threads": 1,
             },
             "web": {"port": free_port},
+            "dicom": {"port": another_port()},
         }
     )
 
@@ -94,8 +101,65 @@ def test_a_shadow_that_crashes_is_counted_and_the_study_decided_all_the_same(set
     assert (page.item.status, page.item.finding, page.shadow) == (Status.DECIDED, Finding.NORMAL, None)
 
 
-def test_a_shadow_bundle_that_cannot_be_loaded_is_a_wrong_configuration(settings):
-    """`serve` ends with 2 on it, as with the deciding bundle."""
-    (settings.data_dir / "shadow" / "head.safetensors").write_bytes(b"tampered")
-    with pytest.raises(ConfigurationError, match=r"\[model\] shadow: "), bootstrap.build_agent(settings, "worker"):
-        pass
+def tampered(folder):
+    (folder / "head.safetensors").write_bytes(b"tampered")
+
+
+def without_memory(_settings):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "says"), [(tampered, "head.safetensors"), (without_memory, "OutOfMemoryError"), (None, None)]
+)
+def test_a_shadow_bundle_that_cannot_be_loaded_is_told_once_and_the_agent_serves_without_it(
+    settings, decided, monkeypatch, break_it, says
+):
+    """None: it can be loaded."""
+    if break_it is tampered:
+        tampered(settings.data_dir / "shadow")
+    elif break_it:
+        monkeypatch.setattr(bootstrap, "build_shadow", break_it)
+    with capture_logs() as lines, bootstrap.build_agent(settings, "all") as agent:
+        page = decided(agent)
+        loaded = f'triage_shadow_loaded{{bundle="{settings.model.shadow}"}} {0.0 if says else 1.0}'
+        assert loaded.encode() in agent.metrics.exposition()
+    assert (page.item.status, page.item.finding) == (Status.DECIDED, Finding.NORMAL)
+    told = [(line["log_level"], line["error"]) for line in lines if line["event"] == "shadow_not_loaded"]
+    assert [level for level, _ in told] == (["error"] if says else [])
+    assert all(says in error for _, error in told)
+
+
+def test_an_agent_without_a_shadow_has_no_metric_of_its_loading(settings):
+    alone = settings.model_copy(update={"model": settings.model.model_copy(update={"shadow": ""})})
+    with bootstrap.build_agent(alone, "worker") as agent:
+        assert b"triage_shadow_loaded{" not in agent.metrics.exposition()
+
+
+class Ordered:
+    """A scorer that writes down what the agent was when it was first asked."""
+
+    identity = MODEL
+
+    def __init__(self, name, happened, port):
+        self.name, self.happened, self.port = name, happened, port
+
+    def score(self, images, anatomies=()):
+        with pytest.raises(urllib.error.HTTPError) as not_ready:
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5)
+        with not_ready.value:
+            self.happened.append((self.name, not_ready.value.code, sorted(json.load(not_ready.value)["problems"])))
+        return [ImageScore(probability=0.25) for _ in images]
+
+
+def test_both_bundles_have_scored_a_test_image_before_the_agent_is_ready(settings, monkeypatch):
+    """The first inference of a compiled bundle takes minutes."""
+    happened = []
+    for build, name in (("build_scorer", "deciding"), ("build_shadow", "shadow")):
+        scorer = Ordered(name, happened, settings.web.port)
+        monkeypatch.setattr(bootstrap, build, lambda _settings, scorer=scorer: scorer)
+    with bootstrap.build_agent(settings, "worker"):
+        assert sorted(happened) == [("deciding", 503, ["start"]), ("shadow", 503, ["start"])]
+        with urllib.request.urlopen(f"http://127.0.0.1:{settings.web.port}/readyz", timeout=5) as ready:
+            assert ready.status == 200
+    assert len(happened) == 2

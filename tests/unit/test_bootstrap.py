@@ -9,6 +9,7 @@ from support.story import MODEL, STUDY, Story, shipment
 
 from triage_agent import bootstrap, worker
 from triage_agent.domain.errors import WorklistUnavailableError
+from triage_agent.domain.study import ImageScore
 from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Status
 from triage_agent.pipeline import Pipeline
 from triage_agent.settings import Settings
@@ -18,9 +19,12 @@ SOON = 10.0  # seconds; everything here takes milliseconds
 
 
 class FakeScorer:
-    """Is never asked: no study here has an image file."""
+    """Is asked for a built-in image only: no study here has an image file."""
 
     identity = MODEL
+
+    def score(self, images, anatomies=()):
+        return [ImageScore(probability=0.25) for _ in images]
 
 
 class Wire:

@@ -24,7 +24,7 @@ class Breakable:
     identity = MODEL
 
     def __init__(self):
-        self.broken = True
+        self.broken = False
         self.asked = 0
 
     def score(self, images, anatomies=()):
@@ -55,28 +55,43 @@ def image_in(spool):
     return "image.dcm", str(data_set.SOPInstanceUID)
 
 
+def problems_at(port):
+    """What /readyz says."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return json.load(answer)["problems"]
+    except urllib.error.HTTPError as error:
+        with error:
+            return json.load(error)["problems"]
+
+
 def test_a_worker_whose_model_scores_nothing_is_not_ready_and_scores_its_images_once_it_does(
     tmp_path, free_port, scorer
 ):
-    def problems():
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/readyz", timeout=5) as answer:
-                return json.load(answer)["problems"]
-        except urllib.error.HTTPError as error:
-            with error:
-                return json.load(error)["problems"]
-
     path, uid = image_in(tmp_path / "spool")
     settings = Settings.model_validate({"data_dir": tmp_path, "web": {"port": free_port}})
     with bootstrap.build_agent(settings, "worker") as agent:
-        assert problems() == {}
+        assert problems_at(free_port) == {}
+        scorer.broken = True
         image = replace(received(image=uid, at=datetime.now(UTC)), path=path)
         agent.worklist.register(image, RULE)
-        assert "scores nothing (RuntimeError)" in eventually(problems, every=0.01)["model"]
+        assert "scores nothing (RuntimeError)" in eventually(lambda: problems_at(free_port), every=0.01)["model"]
         asked = scorer.asked
         eventually(lambda: scorer.asked > asked + 5)  # it goes on trying, and claims nothing that it could not score
         assert agent.worklist.study("1.2.1").instances[0].assessment is None
         scorer.broken = False
         eventually(lambda: agent.worklist.study("1.2.1").instances[0].assessment)
-        assert problems() == {}
+        assert problems_at(free_port) == {}
         assert agent.worklist.study("1.2.1").instances[0].assessment.outcome is Outcome.SCORED
+
+
+def test_a_worker_whose_model_scores_nothing_from_the_start_on_says_so_until_it_does(tmp_path, free_port, scorer):
+    settings = Settings.model_validate({"data_dir": tmp_path, "web": {"port": free_port}})
+    scorer.broken = True
+    with bootstrap.build_agent(settings, "worker") as agent:
+        asked = scorer.asked
+        eventually(lambda: scorer.asked > asked)
+        assert problems_at(free_port).keys() == {"model"}
+        scorer.broken = False
+        eventually(lambda: problems_at(free_port) == {}, every=0.01)
+        assert agent.worklist.items() == []

@@ -106,7 +106,10 @@ def _disk(settings: Settings) -> str:
 
 
 def _shadow(settings: Settings) -> str:
-    scorer = build_shadow(settings)
+    try:
+        scorer = build_shadow(settings)
+    except TriageError as error:
+        raise TriageError(f"{error.message} (`serve` runs without it)", remedy=error.remedy) from error
     return "none" if scorer is None else f"{_model(scorer)}; it has no effect on any priority"
 
 

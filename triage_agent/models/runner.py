@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where and how a bundle runs; the fields are arguments of `scorer.Scorer`."""
+    """Where and how a bundle runs: arguments of `scorer.Scorer`, and whether it `yields` a shared device to others."""
 
     device: str = "auto"
     threads: int | None = None
@@ -23,12 +23,14 @@ class Placement:
     encoder_source: str | None = None
     error_rate: float | None = None
     compiled: bool = False
+    yields: bool = False
 
 
 def _local(ref: str, placement: Placement) -> ImageScorer:
     from triage_agent.models.scorer import load_scorer  # noqa: PLC0415 - brings torch
+    from triage_agent.models.sharing import SharedScorer  # noqa: PLC0415 - brings torch
 
-    return load_scorer(
+    scorer = load_scorer(
         ref,
         placement.device,
         placement.threads,
@@ -37,6 +39,7 @@ def _local(ref: str, placement: Placement) -> ImageScorer:
         placement.error_rate,
         compiled=placement.compiled,
     )
+    return SharedScorer(scorer, scorer.device, yields=placement.yields)
 
 
 REGISTRY: Mapping[str, Callable[[str, Placement], ImageScorer]] = MappingProxyType({"local": _local})

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -28,6 +28,9 @@ class Metrics:
         )
         self.shadow = Counter(
             "triage_shadow", "Decided studies compared with the shadow bundle", ["agrees"], registry=self.registry
+        )
+        self.shadow_loaded = Gauge(
+            "triage_shadow_loaded", "Whether the shadow bundle was loaded", ["bundle"], registry=self.registry
         )
         self.deliveries = Counter(
             "triage_deliveries", "Attempts to send a result", ["destination", "outcome"], registry=self.registry

@@ -123,7 +123,8 @@ def test_a_shadow_bundle_that_cannot_be_loaded_fails_its_line_alone(check, monke
     done = check("--json", toml=PEER + ROUTE + SHADOW)
     assert done.code == 1
     assert [part for part, finding in findings(done).items() if not finding["ok"]] == ["shadow model"]
-    assert findings(done)["shadow model"]["remedy"] == "name another"
+    found = findings(done)["shadow model"]
+    assert (found["says"], found["remedy"]) == ("no bundle there (`serve` runs without it)", "name another")
 
 
 def test_what_nobody_thought_of_is_named_as_a_bug(check, peer):

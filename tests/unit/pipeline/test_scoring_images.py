@@ -148,6 +148,20 @@ def test_a_model_that_scores_nothing_costs_no_image_its_score_and_says_so_until_
     pipeline.check_model()
 
 
+def test_a_device_without_memory_costs_no_image_its_score_although_the_built_in_one_fits_it(ward, monkeypatch):
+    asked, full = [], ModelUnavailableError("the device has not enough free memory")
+
+    def score(images, anatomies=()):
+        asked.append(len(images))
+        raise full
+
+    monkeypatch.setattr(ward.scorer, "score", score)
+    image = ward.receive(columns=64)
+    with pytest.raises(ModelUnavailableError) as told:
+        ward.score_images()
+    assert (told.value, asked, ward.assessments()[image]) == (full, [1], None)
+
+
 def test_a_model_that_works_is_not_asked_again(ward):
     ward.receive(columns=64)
     pipeline = ward.pipeline
