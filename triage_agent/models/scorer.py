@@ -64,7 +64,8 @@ class Scorer:
             batch: images that go through a GPU together.
             encoder_source: where this site keeps the encoder's base weights, instead of where training found them.
             error_rate: the share of wrong findings that the site allows; see `Bundle.identity_at`.
-            compiled: compile the encoder for the device (`torch.compile`) with the first image, which takes minutes; worth it for a large tower on a GPU.
+            compiled: compile the encoder for the device (`torch.compile`) with the first image, which takes minutes;
+                worth it for a large tower on a GPU.
 
         Raises:
             ConfigurationError: the bundle has no such error rate.
