@@ -87,6 +87,11 @@ REPORTS = {
         headers=(radiograph(1), radiograph(2)),
         assessments=(assessed(1), assessed(2, 0.1)),
     ),
+    "a region that the model named": replace(
+        FULL,
+        headers=(radiograph(1, BodyPartExamined="EXTREMITY"), radiograph(2, BodyPartExamined="LOWER EXTREMITY")),
+        assessments=tuple(replace(assessed(n, 0.9), anatomy_from_image=True) for n in (1, 2)),
+    ),
     "a header with nothing but identifiers": ResultContext(
         result=decided(finding=Finding.NORMAL, priority=Priority.ROUTINE, acr_category=None, anatomy=None),
         headers=(BARE,),
@@ -155,7 +160,15 @@ def test_dsrdump_shows_the_report_that_it_replaces(tmp_path):
     assert "Predecessor Docs    : 1" in said
 
 
-@pytest.mark.parametrize("name", ["abnormal", "in the place of an earlier one", "not all images could be scored"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "abnormal",
+        "in the place of an earlier one",
+        "not all images could be scored",
+        "a region that the model named",
+    ],
+)
 def test_pixelmed_finds_it_to_keep_to_its_template(name, tmp_path):
     path = tmp_path / "report.dcm"
     path.write_bytes(build_structured_report(REPORTS[name]).body)

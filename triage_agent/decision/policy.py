@@ -86,7 +86,7 @@ def flag_for(
         priority=rule.priority,
         acr_category=rule.acr_category,
         rule=ALERT,
-        reasons=(say.one_image_alerts(probability, model), say.alert_rule(rule), *say.region(assessment.anatomy)),
+        reasons=(say.one_image_alerts(probability, model), say.alert_rule(rule), *_region_of(assessment)),
         anatomy=assessment.anatomy,
         model=model,
         raised_at=now,
@@ -115,7 +115,8 @@ def flag_of_failed(study: ClaimedStudy, decision: Decision, assessments: Sequenc
         priority=decision.priority,
         acr_category=decision.acr_category,
         rule=decision.rule,
-        reasons=decision.reasons,
+        # Those of a decision tell of the regions of images that were scored, not of one that was refused.
+        reasons=tuple(dict.fromkeys(decision.reasons + (_region_of(image) if image.outcome is Outcome.FAILED else ()))),
         anatomy=image.anatomy,
         model=decision.model,
         raised_at=decision.decided_at,
@@ -139,6 +140,10 @@ def of_several_patients(decision: Decision) -> Decision:
         reasons=(why, *decision.reasons),
         status_reason=why,
     )
+
+
+def _region_of(assessment: Assessment) -> tuple[str, ...]:
+    return say.region(assessment.anatomy, from_image=assessment.anatomy_from_image)
 
 
 def _probability_that_counts(assessment: Assessment, model: ModelIdentity) -> float | None:

@@ -75,10 +75,10 @@ def rule(fired: Rule | None, had: Priority) -> str:
     return f'Rule "{fired.name}" leaves the priority at {had.value}.'
 
 
-def region(anatomy: str | None) -> tuple[str, ...]:
-    """A remark where nothing says which region is shown."""
+def region(anatomy: str | None, *, from_image: bool = False) -> tuple[str, ...]:
+    """A remark where nothing says which region is shown, or one image alone does."""
     if anatomy is not None:
-        return ()
+        return (_taken(anatomy, 1),) if from_image else ()
     return ("The region is not stated; the images were scored as one of the bundle's regions.",)
 
 
@@ -107,15 +107,16 @@ def _looks_like(tally: Tally) -> list[str]:
         for one in everything
         if one.seen_anatomy is not None and one.seen_anatomy != one.anatomy and not one.anatomy_from_image
     )
-    said = [
-        f"The header names no single region; {_count(count, 'image')} {_look(count)} like {anatomy}."
-        for anatomy, count in sorted(taken.items(), key=str)
-    ]
+    said = [_taken(anatomy, count) for anatomy, count in sorted(taken.items(), key=str)]
     said += [
         f"{_count(count, 'image')} {_look(count)} like {seen}, the header says {stated}."
         for (seen, stated), count in sorted(other.items(), key=str)
     ]
     return said
+
+
+def _taken(anatomy: str | None, count: int) -> str:
+    return f"The header names no single region; {_count(count, 'image')} {_look(count)} like {anatomy} to the model."
 
 
 def _look(count: int) -> str:

@@ -40,6 +40,7 @@ from triage_agent.results.evidence import Source, common_laterality, sources_of
 from triage_agent.results.summary import DISCLAIMER, consequence, headline, warnings_of
 
 _DECIMALS = 6  # of probabilities: what a Decimal String (PS3.5 section 6.2, 16 characters) holds with ease
+_INFERRED = "The finding site was inferred by the model from the image; the header names no single region."
 
 
 def build_structured_report(context: ResultContext) -> Artifact:
@@ -126,7 +127,8 @@ def _study_group(
         tracked=(str(decision.revision), decision.model.digest),
         measurements=measurements,
         evaluations=list(_evaluations(context, decision)),
-        sites=_finding_sites(_stated(context, decision), common_laterality(used)),
+        sites=_finding_sites(decision.anatomy, common_laterality(used)),
+        inferred=decision.anatomy not in {one.anatomy for one in context.assessments if not one.anatomy_from_image},
         images=used,
     )
 
@@ -141,9 +143,8 @@ def _image_group(context: ResultContext, number: int, source: Source) -> Measure
         tracked=(source.sop_instance_uid,),
         measurements=[_probability(assessment.probability or 0.0)] if assessment is not None and scored else [],
         evaluations=[] if scored else [(concepts.NORMALITY, concepts.NORMALITIES[Finding.NOT_ASSESSED])],
-        sites=_finding_sites(
-            assessment.anatomy if assessment and not assessment.anatomy_from_image else None, source.laterality
-        ),
+        sites=_finding_sites(assessment.anatomy if assessment else None, source.laterality),
+        inferred=assessment is not None and assessment.anatomy_from_image,
         images=[source],
     )
 
@@ -156,10 +157,11 @@ def _group(
     measurements: Sequence[Measurement],
     evaluations: Sequence[tuple[Code, Code]],
     sites: Sequence[FindingSite],
+    inferred: bool,
     images: Sequence[Source],
 ) -> MeasurementsAndQualitativeEvaluations:
-    """TID 1501; `tracked` is what makes the tracking UID, beside the study, this group's own."""
-    return MeasurementsAndQualitativeEvaluations(
+    """TID 1501; `tracked` makes the tracking UID this group's own, `inferred` is whether the model named the site."""
+    group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
             uid=derive_uid("tracking", context.result.study_instance_uid, *tracked), identifier=identifier
         ),
@@ -174,6 +176,13 @@ def _group(
             for image in images
         ],
     )
+    if sites and inferred:
+        group[0].ContentSequence.append(_comment(_INFERRED))
+    return group
+
+
+def _comment(text: str) -> TextContentItem:
+    return TextContentItem(name=concepts.COMMENT, value=text, relationship_type=RelationshipTypeValues.CONTAINS)
 
 
 def _evaluations(context: ResultContext, decision: Decision) -> Iterator[tuple[Code, Code]]:
@@ -209,14 +218,8 @@ def _probability(value: float, derivation: Code | None = None) -> Measurement:
     )
 
 
-def _stated(context: ResultContext, decision: Decision) -> str | None:
-    """The study's region where some header states it: what an image looks like is said in the remarks, not coded."""
-    stated = {one.anatomy for one in context.assessments if not one.anatomy_from_image}
-    return decision.anatomy if decision.anatomy in stated else None
-
-
 def _finding_sites(anatomy: str | None, laterality: str) -> list[FindingSite]:
-    """The region as the header states it; nothing where it is not stated or has no code here."""
+    """The region; nothing where neither header nor model names one, or it has no code here."""
     region = concepts.REGIONS.get(anatomy or "")
     if region is None:
         return []
@@ -236,8 +239,5 @@ def _remarks(decision: Decision) -> ContainerContentItem:
         name=CodedConcept.from_code(concepts.QUALITATIVE_EVALUATIONS),
         relationship_type=RelationshipTypeValues.CONTAINS,
     )
-    container.ContentSequence = ContentSequence(
-        TextContentItem(name=concepts.COMMENT, value=text, relationship_type=RelationshipTypeValues.CONTAINS)
-        for text in texts
-    )
+    container.ContentSequence = ContentSequence(map(_comment, texts))
     return container

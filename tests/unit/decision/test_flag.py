@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,25 @@ def test_an_image_at_the_alert_threshold_raises_its_study(claim_image, assess, m
         "One image's probability 0.90 is at or above the alert threshold 0.90, before the study is complete.",
         'One image alone asks for urgent by rule "abnormal".',
     )
+
+
+def test_a_region_that_the_model_named_is_told(claim_image, assess, model, now):
+    taken = replace(assess(0, 0.95), seen_anatomy="XR_KNEE", anatomy_from_image=True)
+    flag = flag_for(claim_image(), taken, model, DEFAULT_POLICY, now)
+    assert flag.reasons[-1] == "The header names no single region; 1 image looks like XR_KNEE to the model."
+
+
+def test_a_region_that_the_model_named_of_a_refused_image_is_told_once(claim_study, assess, model, now):
+    study = claim_study(2)
+    guess = {"seen_anatomy": "XR_KNEE", "anatomy_from_image": True}
+    refused = replace(assess(0, "unlike"), probability=0.95, **guess)
+    found = [refused, replace(assess(1, 0.1), **guess)]
+    decision = decide(study, found, model, DEFAULT_POLICY, now)
+    flag = flag_of_failed(study, decision, found)
+    assert flag.sop_instance_uid == refused.sop_instance_uid
+    assert [reason for reason in flag.reasons if "looks like" in reason] == [
+        "The header names no single region; 1 image looks like XR_KNEE to the model."
+    ]
 
 
 @pytest.mark.parametrize("what", [0.89, 0.0, math.nan, math.inf, "blank", "skip not a radiograph"])

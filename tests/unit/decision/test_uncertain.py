@@ -66,7 +66,7 @@ def test_views_on_both_sides_of_the_threshold_are_told(run, model):
 
 def test_a_region_taken_from_the_image_is_told(run, model):
     decision = run(model, 0.8, seen_anatomy="XR_KNEE", anatomy_from_image=True)
-    assert "The header names no single region; 1 image looks like XR_KNEE." in decision.reasons
+    assert "The header names no single region; 1 image looks like XR_KNEE to the model." in decision.reasons
 
 
 def test_an_image_that_looks_like_another_region_than_stated_is_told(run, model):

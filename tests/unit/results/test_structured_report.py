@@ -266,6 +266,21 @@ def test_a_region_without_a_code_has_no_finding_site(anatomy, context):
     assert groups_of(context(anatomy=anatomy))[0].finding_sites == []
 
 
+@pytest.mark.parametrize(
+    ("from_image", "said"),
+    [((True, True), [True] * 3), ((False, True), [False, False, True]), ((False,) * 2, [False] * 3)],
+)
+def test_a_region_that_the_model_named_is_coded_and_said_to_be_its_own(from_image, said, context):
+    """Of the study it is the model's only where no header states it."""
+    named = [replace(assessed(number), anatomy_from_image=one) for number, one in enumerate(from_image, start=1)]
+    groups = groups_of(context(assessments=named))
+    assert [[site.value.value for site in group.finding_sites] for group in groups] == [["72696002"]] * 3
+    comments = [
+        [one.TextValue for one in group[0].ContentSequence if one.name == codes.DCM.Comment] for group in groups
+    ]
+    assert [any("inferred by the model from the image" in text for text in texts) for texts in comments] == said
+
+
 def test_nothing_refers_to_a_place_within_an_image(groups):
     kinds = {item.ValueType for group in groups for item in group[0].ContentSequence}
     assert not kinds & {"SCOORD", "SCOORD3D"}
