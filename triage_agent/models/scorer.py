@@ -36,13 +36,41 @@ class ScoringError(TriageError):
     """The model ran and gave no usable number."""
 
 
-class Scorer:
-    """Scores display images with one bundle; implements `domain.ports.ImageScorer`.
+class BundleScorer:
+    """A bundle on its device: what scorers of trained and of zero-shot bundles share.
 
     The same image always gets the same probability on the same machine, whatever else is scored with it. Matrix
     kernels are chosen by shape and round differently, so that shape is held fixed: on the CPU images go through the
     model one at a time, on a GPU in batches that are always filled up to `batch`. May be called from several threads.
     """
+
+    def __init__(self, bundle: Bundle, device: str, threads: int | None, batch: int, error_rate: float | None) -> None:
+        """Choose the device; a subclass then puts its model there. Arguments and errors as `Scorer`."""
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._bundle = bundle
+        self._device = choose_device(device)
+        self._identity = bundle.identity_at(error_rate)
+        self._batch = batch if self._device.type == "cuda" else 1
+        self._lock = threading.Lock()
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """The bundle behind the scores."""
+        return self._identity
+
+    @property
+    def device(self) -> str:
+        """Where the model runs: "cpu", "cuda:0"."""
+        return str(self._device)
+
+    def _filled(self, tensors: list[Tensor]) -> Tensor:
+        """A batch on the device, [batch, C, S, S]: the last of [C, S, S] each is repeated until it is full."""
+        return torch.stack(tensors + tensors[-1:] * (self._batch - len(tensors))).to(self._device)
+
+
+class Scorer(BundleScorer):
+    """Scores display images with a trained bundle; implements `domain.ports.ImageScorer`."""
 
     def __init__(
         self,
@@ -71,10 +99,7 @@ class Scorer:
             ConfigurationError: the bundle has no such error rate.
             BundleError: the weights are not there, do not fit, or the device is not there.
         """
-        if threads is not None:
-            torch.set_num_threads(threads)
-        self._bundle = bundle
-        self._device = choose_device(device)
+        super().__init__(bundle, device, threads, batch, error_rate)
         encoder = build_encoder(bundle.spec.encoder, bundle.folder, encoder_source)
         if encoder.embedding_dim != bundle.spec.head.input_dim:
             raise BundleError(
@@ -86,24 +111,11 @@ class Scorer:
         head = build_head(bundle.spec.head, read_file(bundle.head_path))
         self._head = head.to(self._device).eval().requires_grad_(requires_grad=False)
         self._reference = reference_of(bundle)
-        self._identity = bundle.identity_at(error_rate)
-        self._batch = batch if self._device.type == "cuda" else 1
-        self._lock = threading.Lock()
-
-    @property
-    def identity(self) -> ModelIdentity:
-        """The bundle behind the scores."""
-        return self._identity
 
     @property
     def encoder_kind(self) -> str:
         """A key of `registry.REGISTRY`."""
         return self._bundle.spec.encoder.kind
-
-    @property
-    def device(self) -> str:
-        """Where the model runs: "cpu", "cuda:0"."""
-        return str(self._device)
 
     def score(self, images: Sequence[NDArray[np.float32]], anatomies: Sequence[str | None] = ()) -> list[ImageScore]:
         """What the bundle says of each image.
@@ -142,18 +154,14 @@ class Scorer:
         checked = [checked_image(image, position) for position, image in enumerate(images)]
         with self._lock, torch.inference_mode():
             parts = [self._run(checked[start : start + self._batch]) for start in range(0, len(checked), self._batch)]
-        logits = torch.cat([part[0] for part in parts]).numpy() if parts else np.zeros(0)
-        if not np.isfinite(logits).all():
-            raise ScoringError("the model's output is not a finite number", remedy="verify the bundle and its encoder")
+        logits = finite(torch.cat([part[0] for part in parts]).numpy() if parts else np.zeros(0))
         width = self._bundle.spec.head.input_dim
         return logits, torch.cat([part[1] for part in parts]) if parts else torch.zeros(0, width)
 
     def _run(self, images: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
-        tensors = [self._encoder.preprocess(image) for image in images]
-        filled = tensors + tensors[-1:] * (self._batch - len(tensors))
-        embedding = self._embed(torch.stack(filled).to(self._device))
+        embedding = self._embed(self._filled([self._encoder.preprocess(image) for image in images]))
         logits: Tensor = self._head(embedding)
-        count = len(tensors)
+        count = len(images)
         return logits[:count].to("cpu", torch.float64), pooled(embedding)[:count].to("cpu", torch.float64)
 
 
@@ -208,6 +216,17 @@ def choose_device(name: str) -> torch.device:
     if device.type != "cpu" and (device.type != "cuda" or (device.index or 0) >= torch.cuda.device_count()):
         raise BundleError(f"device {name!r} is not available here", remedy="set it to auto, cpu or cuda")
     return device
+
+
+def finite(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same logits.
+
+    Raises:
+        ScoringError: one of them is not finite.
+    """
+    if not np.isfinite(logits).all():
+        raise ScoringError("the model's output is not a finite number", remedy="verify the bundle and its encoder")
+    return logits
 
 
 def checked_image(image: NDArray[np.float32], position: int) -> NDArray[np.float32]:

@@ -5,7 +5,6 @@ Both score an image by what the bundle says of its stated region: other sentence
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from triage_agent.domain.study import ImageScore
 from triage_agent.models.calibration import apply_platt
 from triage_agent.models.checkpoint import read_file
 from triage_agent.models.registry import build_encoder
-from triage_agent.models.scorer import ScoringError, checked_image, choose_device
+from triage_agent.models.scorer import BundleScorer, checked_image, finite
 from triage_agent.models.spec import Question, TextPrompts
 
 if TYPE_CHECKING:
@@ -27,18 +26,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from triage_agent.domain.decision import ModelIdentity
     from triage_agent.models.bundle import Bundle
 
 PROMPTS = "prompts"  # the tensor in head.safetensors: [1 + regions, 2, D], abnormal and normal, the default first
 
 
-class ZeroShotScorer(ABC):
+class ZeroShotScorer(BundleScorer, ABC):
     """Scores display images with a zero-shot bundle; implements `domain.ports.ImageScorer`.
 
-    As with `Scorer`, an image gets the same probability whatever else is scored with it: on the CPU images go through
-    the model one at a time, on a GPU in batches of one region that are always filled up to `batch`. May be called from
-    several threads.
+    A batch is of one region, since the bundle says something else of each.
     """
 
     def __init__(
@@ -50,38 +46,12 @@ class ZeroShotScorer(ABC):
         batch: int = 8,
         error_rate: float | None = None,
     ) -> None:
-        """Choose the device; a subclass then puts its model there.
+        """Choose the device; `regions` are those of which the bundle says something of their own.
 
-        Args:
-            bundle: the model, its files checked.
-            regions: those of which the bundle says something of their own.
-            device: as in `Scorer`, like the next three.
-            threads: for the CPU.
-            batch: for a GPU.
-            error_rate: of the findings.
-
-        Raises:
-            ConfigurationError: the bundle has no such error rate.
-            BundleError: the device is not there.
+        The other arguments and errors as `Scorer`.
         """
-        if threads is not None:
-            torch.set_num_threads(threads)
-        self._bundle = bundle
-        self._device = choose_device(device)
+        super().__init__(bundle, device, threads, batch, error_rate)
         self._regions = frozenset(regions)
-        self._identity = bundle.identity_at(error_rate)
-        self._batch = batch if self._device.type == "cuda" else 1
-        self._lock = threading.Lock()
-
-    @property
-    def identity(self) -> ModelIdentity:
-        """The bundle behind the scores."""
-        return self._identity
-
-    @property
-    def device(self) -> str:
-        """Where the model runs: "cpu", "cuda:0"."""
-        return str(self._device)
 
     def score(self, images: Sequence[NDArray[np.float32]], anatomies: Sequence[str | None] = ()) -> list[ImageScore]:
         """What the bundle says of each image; arguments and errors as `Scorer.score`."""
@@ -105,17 +75,9 @@ class ZeroShotScorer(ABC):
             for region, positions in groups.items():
                 for start in range(0, len(positions), self._batch):
                     part = positions[start : start + self._batch]
-                    logits[part] = self._filled([checked[position] for position in part], region)
-        if not np.isfinite(logits).all():
-            raise ScoringError("the model's output is not a finite number", remedy="verify the bundle and its encoder")
-        return logits
-
-    def _filled(self, images: Sequence[NDArray[np.float32]], region: str | None) -> NDArray[np.float64]:
-        tensors = [self._preprocess(image) for image in images]
-        filled = tensors + tensors[-1:] * (self._batch - len(tensors))
-        logits = self._forward(torch.stack(filled).to(self._device), region)[: len(tensors)]
-        values: NDArray[np.float64] = logits.to("cpu", torch.float64).numpy()
-        return values
+                    filled = self._filled([self._preprocess(checked[position]) for position in part])
+                    logits[part] = self._forward(filled, region)[: len(part)].to("cpu", torch.float64).numpy()
+        return finite(logits)
 
     @abstractmethod
     def _preprocess(self, display: NDArray[np.float32]) -> Tensor:
