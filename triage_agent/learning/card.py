@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from triage_agent.learning.lineage import unknown_before
 from triage_agent.learning.metrics import METRICS
 from triage_agent.learning.options import ALL
 from triage_agent.models.registry import REGISTRY
@@ -97,7 +98,20 @@ def _data(spec: BundleSpec) -> str:
         ),
     ]
     lines += [_started(one) for one in _list(data["started_from"]) if isinstance(one, dict)]
+    if data["started_from"]:
+        lines.append(_held_back_before(unknown_before(data)))
     return "\n".join(lines)
+
+
+def _held_back_before(unknown: Sequence[str]) -> str:
+    if not unknown:
+        return "\nThe patients that are held back here were held back there, too."
+    names = ", ".join(f"`{name}`" for name in dict.fromkeys(unknown))
+    return (
+        f"\n**Whether {names} learnt from patients that are held back here cannot be known**: the bundle does not say "
+        "whom it held back, or was trained on other lists of images. If it did, thresholds, calibration and conformal "
+        "quantiles are too hopeful; the figures of a split that it never saw are not."
+    )
 
 
 def _started(bundle: dict[str, object]) -> str:

@@ -12,6 +12,7 @@ import torch
 
 from triage_agent.learning.card import model_card
 from triage_agent.learning.evaluate import EvaluationReport, few_threads, in_windows, summarise
+from triage_agent.learning.lineage import SPLITS, STARTED, splits_of
 from triage_agent.learning.metrics import auroc
 from triage_agent.learning.mura import read_roots
 from triage_agent.learning.options import COMPACT
@@ -230,7 +231,8 @@ def training_data(options: TrainOptions, recipe: Recipe, material: Material) -> 
         "held_back_images": len(material.reference) + len(material.spare),
         "reference_images": len(material.reference),
         "list_digest": digest.hexdigest(),
-        "started_from": _started_from(options),
+        SPLITS: splits_of(material),
+        STARTED: _started_from(options),
         "seed": options.seed,
         "unfreeze": options.depth,
         "lora": options.lora,

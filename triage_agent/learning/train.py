@@ -12,9 +12,10 @@ import torch
 
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.learning.autoencode import reconstruct
-from triage_agent.learning.finish import Trained, finish
+from triage_agent.learning.finish import Trained, finish, training_data
 from triage_agent.learning.frozen import embed, fit_head
 from triage_agent.learning.join import join
+from triage_agent.learning.lineage import check_started, unknown_before
 from triage_agent.learning.members import describe, device_of, head_spec, train_network
 from triage_agent.learning.mura import read_roots
 from triage_agent.learning.network import targets_of
@@ -45,7 +46,8 @@ def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
     Raises:
         DataError: the data cannot be read as it should.
         BundleError: the encoder cannot be had, or `out` is something else.
-        ConfigurationError: the recipe, or a checkpoint that is not this run's.
+        ConfigurationError: the recipe, a checkpoint that is not this run's, or a bundle to go on from that learnt from
+            patients that this run holds back.
     """
     recipe = recipe_of(options)
     work = options.out.with_name(f".{options.out.name}.work")
@@ -54,6 +56,7 @@ def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
         material = gather(options, recipe)
         held_back = len(material.reference) + len(material.spare)
         heard(f"{len(material.images)} images, {held_back} of them held back")
+        _check_start(options, recipe, material, heard)
         if options.join:
             # Shares are fitted on every region, also where the first data set alone calibrates.
             material = judged_on(material, "all" if recipe.calibrate_on == "all" else "fill")
@@ -108,6 +111,13 @@ def gather(options: TrainOptions, recipe: Recipe) -> Material:
         reference=judge[first[judge]],
         spare=judge[~first[judge]],
     )
+
+
+def _check_start(options: TrainOptions, recipe: Recipe, material: Material, progress: Callable[[str], None]) -> None:
+    data = training_data(options, recipe, material)
+    check_started(data)
+    if unknown := unknown_before(data):
+        progress(f"{', '.join(unknown)}: whether it learnt from patients that are held back here cannot be known")
 
 
 def _train_head(
