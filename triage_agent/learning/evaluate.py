@@ -15,7 +15,7 @@ from triage_agent.learning.coverage import coverage
 from triage_agent.learning.details import by_image, described_studies
 from triage_agent.learning.metrics import RESAMPLES, Block, StudyScore, blocks, study_scores
 from triage_agent.learning.misses import worst_pictures
-from triage_agent.learning.mura import LabeledImage, read_roots
+from triage_agent.learning.mura import LabeledImage, names_of_roots, read_roots
 from triage_agent.learning.options import COMPACT
 from triage_agent.learning.outliers import outliers
 from triage_agent.learning.pixels import read_window, windows
@@ -142,7 +142,7 @@ def evaluate(
         scores = score_images(scorer, images, counter.advance)
         probabilities = [score.probability for score in scores]
         stressed = {} if stress is None else stress.report(scorer, threshold, resamples, counter.advance)
-    described = {"roots": [root.name for root in roots], "split": split}
+    described = {"roots": names_of_roots(roots), "split": split}
     report = summarise(images, probabilities, loaded, data=described, seed=seed, resamples=resamples)
     groups = subgroups(images, probabilities, facts, threshold, seed=seed, resamples=resamples)
     single = by_image(images, probabilities, threshold, seed=seed, resamples=resamples)

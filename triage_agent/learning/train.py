@@ -14,6 +14,7 @@ from triage_agent.domain.errors import ConfigurationError
 from triage_agent.learning.autoencode import reconstruct
 from triage_agent.learning.finish import Trained, finish, training_data
 from triage_agent.learning.frozen import embed, fit_head
+from triage_agent.learning.idle import idle_lines
 from triage_agent.learning.join import join
 from triage_agent.learning.lineage import check_started, unknown_before
 from triage_agent.learning.members import describe, device_of, head_spec, train_network
@@ -24,7 +25,7 @@ from triage_agent.learning.pace import Pace, left_in_words
 from triage_agent.learning.ranks import together
 from triage_agent.learning.recipe import recipe_for
 from triage_agent.learning.split import split_patients
-from triage_agent.learning.starting import check_asked, kind_of, starting_encoder
+from triage_agent.learning.starting import check_asked, recipe_kind, starting_encoder
 from triage_agent.models.registry import tuned_spec
 from triage_agent.models.spec import IN_BUNDLE
 
@@ -53,6 +54,8 @@ def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
     work = options.out.with_name(f".{options.out.name}.work")
     with together() as ranks:
         heard = progress if ranks.first else _unheard
+        for line in idle_lines(options):
+            heard(line)
         material = gather(options, recipe)
         held_back = len(material.reference) + len(material.spare)
         heard(f"{len(material.images)} images, {held_back} of them held back")
@@ -81,7 +84,7 @@ def recipe_of(options: TrainOptions) -> Recipe:
         BundleError: the bundle to go on from cannot be loaded.
         ConfigurationError: the recipe, or what makes no sense with it.
     """
-    kind = kind_of(options)
+    kind = recipe_kind(options)
     recipe = recipe_for(
         kind,
         options.depth,
