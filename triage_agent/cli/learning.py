@@ -78,8 +78,8 @@ def train(
         str | None,
         typer.Option(
             metavar="K|all",
-            help="Train this many of the encoder's last blocks too, 0 a head alone; if left out, a bundle's encoder "
-            "learns as a whole and a checkpoint's stays as it is.",
+            help="Train the last K blocks of the encoder (of each of its towers) too, 0 a head alone; if left out, a "
+            "bundle's encoder learns as a whole and a checkpoint's stays as it is.",
         ),
     ] = None,
     lora: Annotated[

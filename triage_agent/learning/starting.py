@@ -70,7 +70,7 @@ def starting_encoder(options: TrainOptions, recipe: Recipe, number: int = 0) -> 
         ConfigurationError: it has fewer blocks than are to be unfrozen, or a width that attention heads cannot share.
     """
     encoder, spec = _start(options, recipe, number)
-    blocks, depth = len(encoder.blocks()), options.depth
+    blocks, depth = len(encoder.levels()), options.depth
     if depth != ALL and depth > blocks:
         raise ConfigurationError(
             f"{depth} blocks to unfreeze, the {encoder.kind} encoder has {blocks}",

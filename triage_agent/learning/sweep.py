@@ -201,8 +201,8 @@ def _count(spec: BundleSpec, options: TrainOptions) -> tuple[int, int]:
     whole, top = (sum(one.numel() for one in module.parameters()) for module in (encoder, head))
     if options.reconstructs or options.depth == ALL:
         return whole + top, whole + top
-    blocks = encoder.blocks()[-options.depth :] if options.depth else []
-    return whole + top, top + sum(one.numel() for block in blocks for one in block.parameters())
+    last = encoder.levels()[-options.depth :] if options.depth else []
+    return whole + top, top + sum(one.numel() for level in last for block in level for one in block.parameters())
 
 
 def _write(plan: SweepPlan, rows: list[SweepRow]) -> None:

@@ -78,7 +78,9 @@ def test_attention_heads_that_cannot_share_the_width_stop_training_at_its_start(
     assert not any("embedded" in line or "epoch" in line for line in lines)
 
 
-def test_data_sets_of_one_name_keep_their_figures_apart_and_a_head_alone_says_how_it_learnt(tmp_path, bundle, monkeypatch):
+def test_data_sets_of_one_name_keep_their_figures_apart_and_a_head_alone_says_how_it_learnt(
+    tmp_path, bundle, monkeypatch
+):
     monkeypatch.setattr(finish, "summarise", partial(finish.summarise, resamples=5))
     roots = tuple(
         write_mura(tmp_path / place / "knees", patients=8, side=32, seed=place == "b") for place in ("a", "b")
