@@ -148,3 +148,10 @@ def test_a_site_moves_the_outlier_limit_or_turns_it_off():
     assert found[4].strangeness == pytest.approx(found[1].strangeness / 4)
     assert found[0].strangeness == 0
     assert len({(one.probability, one.seen_anatomy) for one in found.values()}) == 1
+
+
+def test_a_bundle_that_is_named_in_place_of_the_configured_one_keeps_the_sites_error_rate(bundle_folder):
+    settings = Settings.model_validate({"model": {"bundle": str(bundle_folder), "error_rate": 0.05}})
+    assert build_scorer(settings, "embedded").identity.error_rate == 0.05
+    with pytest.raises(ConfigurationError, match="has no error rates"):
+        build_scorer(settings)
