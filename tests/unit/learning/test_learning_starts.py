@@ -2,19 +2,16 @@
 
 import json
 from dataclasses import replace
-from functools import partial
 
 import pytest
 from support.bundles import write_tiny_bundle
 from support.radiographs import write_mura
 
 from triage_agent.domain.errors import ConfigurationError
-from triage_agent.learning import finish
 from triage_agent.learning.idle import idle_lines
 from triage_agent.learning.mura import DataError, names_of_roots, read_roots
 from triage_agent.learning.options import TrainOptions
 from triage_agent.learning.train import recipe_of, train
-from triage_agent.models.bundle import load_bundle
 
 TABLES = "batch_size = 4\n[medsiglip]\nbatch_size = 6\n[siglip]\nbatch_size = 8\n[densenet]\nbatch_size = 2\n"
 
@@ -76,30 +73,6 @@ def test_attention_heads_that_cannot_share_the_width_stop_training_at_its_start(
     with pytest.raises(ConfigurationError, match="3 attention heads cannot share the compact encoder's 8 numbers"):
         train(replace(options, data=(root,), device="cpu"), lines.append)
     assert not any("embedded" in line or "epoch" in line for line in lines)
-
-
-def test_data_sets_of_one_name_keep_their_figures_apart_and_a_head_alone_says_how_it_learnt(
-    tmp_path, bundle, monkeypatch
-):
-    monkeypatch.setattr(finish, "summarise", partial(finish.summarise, resamples=5))
-    roots = tuple(
-        write_mura(tmp_path / place / "knees", patients=8, side=32, seed=place == "b") for place in ("a", "b")
-    )
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text("held_back = 0.5\nepochs = 2\n")
-    out = train(
-        TrainOptions(
-            data=roots, out=tmp_path / "out", recipe=recipe, encoder=bundle, unfreeze=0, device="cpu",
-            cache=tmp_path / "cache",
-        ),
-        lambda _line: None,
-    )  # fmt: skip
-    made = load_bundle(out)
-    assert made.spec.training_data["roots"] == ["knees", "knees (2)"]
-    assert list(made.spec.metrics["valid"]) == ["knees", "knees (2)"]
-    assert "## Held-out figures: knees (2), split valid" in made.model_card
-    assert "rate 0.0001 throughout" in made.model_card
-    assert "moving average" not in made.model_card
 
 
 def test_a_data_set_that_is_named_twice_is_refused(tmp_path):
