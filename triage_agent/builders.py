@@ -99,6 +99,7 @@ def _start(
         batch=model.batch,
         encoder_source=encoder,
         error_rate=error_rate,
+        outlier_limit=model.outlier_limit,
         compiled=model.compile,
         yields=yields,
     )

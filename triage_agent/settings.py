@@ -138,6 +138,7 @@ class ModelSettings(_Section):
     batch: int = Field(default=8, ge=1)
     threads: int | None = Field(default=None, ge=1, le=1024)
     error_rate: float | None = Field(default=None, ge=0, le=0.3)
+    outlier_limit: float = Field(default=1.0, ge=0, le=100)
     compile: bool = False
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.checkpoints import tiny_gemma
 from support.children import SOON, child, train_and_tell, train_as
 from support.radiographs import write_mura
-from support.towers import save_tiny_gemma
 
 from triage_agent.learning.options import TrainOptions
 from triage_agent.learning.train import train
@@ -40,7 +40,9 @@ def mini(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gemma(tmp_path_factory):
-    return save_tiny_gemma(tmp_path_factory.mktemp("checkpoint") / "tiny-medgemma")
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny-medgemma"
+    tiny_gemma().save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture

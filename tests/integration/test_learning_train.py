@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.bundles import write_tiny_bundle
 from support.radiographs import write_mura
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
@@ -197,6 +198,19 @@ def test_thresholds_and_calibration_come_from_the_first_root_or_from_all(mini, t
     assert spec.training_data["reference_images"] == images
     assert set(spec.metrics["valid"]) == {"mini", "hands"}
     assert set(spec.metrics["valid"]["hands"]["anatomies"]) == {"XR_HAND", "XR_WRIST"}
+
+
+def test_data_sets_of_one_name_keep_their_figures_apart_and_a_head_alone_says_how_it_learnt(tmp_path, few_patients):
+    roots = tuple(write_mura(tmp_path / place / "knees", patients=16, seed=place == "b") for place in ("a", "b"))
+    start = write_tiny_bundle(tmp_path / "start", training_data={"images": 8, "roots": ["elsewhere"]})
+    asked = options(roots[0], tmp_path / "out", encoder=str(start), unfreeze=0, recipe=few_patients)
+    made = load_bundle(train(replace(asked, data=roots), lambda line: None))
+    assert made.spec.training_data["roots"] == ["knees", "knees (2)"]
+    assert list(made.spec.metrics["valid"]) == ["knees", "knees (2)"]
+    assert "## Held-out figures: knees (2), split valid" in made.model_card
+    assert "Whether `tiny` learnt from patients that are held back here cannot be known" in made.model_card
+    assert "rate 0.0001 throughout" in made.model_card
+    assert "moving average" not in made.model_card
 
 
 def test_a_shared_patient_stops_training(tmp_path, recipe):

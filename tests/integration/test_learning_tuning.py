@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.towers import VISION
+from support.checkpoints import VISION
 from torch.nn import functional
 
 from triage_agent.domain.errors import ConfigurationError

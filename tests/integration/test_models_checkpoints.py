@@ -8,14 +8,8 @@ import pytest
 import safetensors
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (
-    Gemma3Config,
-    Gemma3ForConditionalGeneration,
-    SiglipConfig,
-    SiglipModel,
-    SiglipVisionConfig,
-    SiglipVisionModel,
-)
+from support.checkpoints import VISION, tiny_gemma, tiny_siglip
+from transformers import Gemma3ForConditionalGeneration, SiglipVisionConfig, SiglipVisionModel
 
 from triage_agent.domain.errors import BundleError
 from triage_agent.models.checkpoint import tower_name
@@ -25,55 +19,16 @@ from triage_agent.models.registry import build_encoder, encoder_from_source, tun
 from triage_agent.models.siglip import SiglipEncoder
 from triage_agent.models.spec import ENCODER_FILE
 
-VISION = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "image_size": 56,
-    "patch_size": 14,
-}
-WORDS = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-
-
-def randomised(model):
-    """Biases and norms away from their neutral start, so that none of them can be lost unseen."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
-    return model.eval()
-
 
 @pytest.fixture(scope="module")
 def gemma():
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    text = {
-        **WORDS,
-        "num_key_value_heads": 2,
-        "head_dim": 8,
-        "query_pre_attn_scalar": 8,
-        "vocab_size": 300,
-        "sliding_window": 16,
-        "max_position_embeddings": 128,
-        "layer_types": ["sliding_attention", "full_attention"],
-    }
-    config = Gemma3Config(
-        vision_config={**VISION, "model_type": "siglip_vision_model", "vision_use_head": False},
-        text_config=text,
-        mm_tokens_per_image=4,
-        boi_token_index=296,
-        eoi_token_index=297,
-        image_token_index=298,
-    )
-    return randomised(Gemma3ForConditionalGeneration(config))
+    return tiny_gemma()
 
 
 @pytest.fixture(scope="module")
 def siglip():
-    torch.manual_seed(1)
-    text = {**WORDS, "vocab_size": 100, "projection_size": 32, "bos_token_id": 1, "eos_token_id": 2}
-    return randomised(SiglipModel(SiglipConfig(vision_config=VISION, text_config=text)))
+    return tiny_siglip()
 
 
 @pytest.fixture

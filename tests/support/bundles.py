@@ -13,7 +13,9 @@ _CONFIG = {"image_size": 32, "widths": [4, 8], "depths": [1, 1]}
 _HARDLY = 1e-6  # a slope at which what the network says does not matter
 
 
-def write_tiny_bundle(folder, *, slope=2.0, bias=0.0, abnormal=0.5, alert=0.9, anatomies=("XR_KNEE", "XR_WRIST")):
+def write_tiny_bundle(
+    folder, *, slope=2.0, bias=0.0, abnormal=0.5, alert=0.9, anatomies=("XR_KNEE", "XR_WRIST"), training_data=None
+):
     """A bundle with random weights; returns its folder."""
     torch.manual_seed(1)
     encoder = CompactEncoder(_CONFIG)
@@ -26,6 +28,7 @@ def write_tiny_bundle(folder, *, slope=2.0, bias=0.0, abnormal=0.5, alert=0.9, a
         calibration=CalibrationSpec(a=slope, b=bias),
         thresholds=Thresholds(abnormal=abnormal, alert=alert),
         anatomies=anatomies,
+        training_data=training_data or {},
         notice="not for clinical use",
     )
     torch.manual_seed(2)

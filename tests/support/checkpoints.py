@@ -1,4 +1,4 @@
-"""Checkpoints of the real SigLIP and Gemma 3 classes with tokenizers, a few thousand weights small."""
+"""The real SigLIP and Gemma 3 classes, a few ten thousand weights small: as models, and as checkpoints on disk."""
 
 import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
@@ -13,7 +13,7 @@ from transformers import (
 VISION = {
     "hidden_size": 32,
     "intermediate_size": 64,
-    "num_hidden_layers": 2,
+    "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "image_size": 56,
     "patch_size": 14,
@@ -35,11 +35,16 @@ _SIGLIP_TOKENS = {"pad_token": "</s>", "eos_token": "</s>"}
 _GEMMA_TOKENS = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
 
 
-def write_siglip(folder, seed=1):
-    """A whole SigLIP: both towers and a tokenizer that knows a few words."""
+def tiny_siglip(seed=1):
+    """A whole SigLIP: both towers."""
     torch.manual_seed(seed)
     text = {**WORDS, "vocab_size": 100, "projection_size": 32, "max_position_embeddings": 16, "pad_token_id": 1}
-    _randomised(SiglipModel(SiglipConfig(vision_config=VISION, text_config=text))).save_pretrained(folder)
+    return _randomised(SiglipModel(SiglipConfig(vision_config=VISION, text_config=text)))
+
+
+def write_siglip(folder, seed=1):
+    """Saves one, with a tokenizer that knows a few words."""
+    tiny_siglip(seed).save_pretrained(folder)
     vocabulary = {word: place for place, word in enumerate(["<unk>", "</s>", *_SAID])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))  # noqa: S106 - no password
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -48,8 +53,8 @@ def write_siglip(folder, seed=1):
     return folder
 
 
-def write_gemma(folder, *, chat=CHAT, answers=("yes", "Yes", "no", "No", "NO"), seed=0):
-    """A whole Gemma 3 with a vision tower and a tokenizer whose special tokens are where the model expects them."""
+def tiny_gemma(seed=0):
+    """A whole Gemma 3 with a vision tower."""
     torch.manual_seed(seed)
     text = {
         **WORDS,
@@ -69,7 +74,12 @@ def write_gemma(folder, *, chat=CHAT, answers=("yes", "Yes", "no", "No", "NO"), 
         eoi_token_index=EOI,
         image_token_index=IMAGE,
     )
-    _randomised(Gemma3ForConditionalGeneration(config)).save_pretrained(folder)
+    return _randomised(Gemma3ForConditionalGeneration(config))
+
+
+def write_gemma(folder, *, chat=CHAT, answers=("yes", "Yes", "no", "No", "NO"), seed=0):
+    """Saves one, with a tokenizer whose special tokens are where the model expects them."""
+    tiny_gemma(seed).save_pretrained(folder)
     gemma_tokenizer(answers, chat).save_pretrained(folder)
     return folder
 

@@ -13,12 +13,22 @@ _SMALLEST_P = 0.001
 
 def extra_tables(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     """A table for each part of the document that was asked for; 80 columns hold each."""
+    if "outliers" in report:
+        yield _outliers(report["outliers"])
     if "comparison" in report:
         yield _comparison(report["comparison"])
     if "robustness" in report:
         yield _robustness(report["robustness"], report["sample"])
     if "probes" in report:
         yield _probes(report["probes"], report["sample"])
+
+
+def _outliers(found: Mapping[str, Any]) -> Text:
+    images, studies = found["overall"]["images"], found["overall"]["studies"]
+    return Text(
+        f"unlike the training images: {images['refused']} of {images['n']} images ({images['share']:.1%}), in "
+        f"{studies['refused']} of {studies['n']} studies ({studies['share']:.1%})"
+    )
 
 
 def _comparison(found: Mapping[str, Any]) -> Table:

@@ -78,8 +78,8 @@ def train(
         str | None,
         typer.Option(
             metavar="K|all",
-            help="Train this many of the encoder's last blocks too, 0 a head alone; if left out, a bundle's encoder "
-            "learns as a whole and a checkpoint's stays as it is.",
+            help="Train the last K blocks of the encoder (of each of its towers) too, 0 a head alone; if left out, a "
+            "bundle's encoder learns as a whole and a checkpoint's stays as it is.",
         ),
     ] = None,
     lora: Annotated[
@@ -219,7 +219,8 @@ def evaluate(
 ) -> None:
     """Measure a bundle by study, with patient-level bootstrap intervals, per region and overall.
 
-    Where the encoder's weights lie is taken from the configuration (`model.encoder`), as it is by `serve`.
+    Where the encoder's weights lie, and how odd an image may be, is taken from the configuration (`model.encoder`,
+    `model.outlier_limit`), as it is by `serve`.
     """
     settings = load_settings(config)
     with extra_installed("train"):
@@ -241,6 +242,7 @@ def evaluate(
             out=out,
             device=device,
             encoder_source=settings.model.encoder,
+            outlier_limit=settings.model.outlier_limit,
             extras=Extras(
                 compare=compare,
                 robustness=robustness,

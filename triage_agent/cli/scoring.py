@@ -67,7 +67,11 @@ def triage(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score DICOM files or folders with no PACS and no database; a line a study."""
+    """Score DICOM files or folders with no PACS and no database; a line a study.
+
+    Studies are decided as `serve` would decide them with this bundle: policy, allowed error rate, outlier limit, device
+    and encoder are the configuration's, also with --bundle.
+    """
     from triage_agent.bootstrap import build_policy, build_scorer
     from triage_agent.decision.policy import decide, of_several_patients
     from triage_agent.results.header import name_several_patients

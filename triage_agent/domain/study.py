@@ -57,8 +57,8 @@ class ImageScore:
     Attributes:
         probability: calibrated probability of abnormality in [0, 1].
         seen_anatomy: the region that the image looks like (`XR_KNEE`, ...); None where the model cannot tell.
-        strangeness: how unlike the training images it is, as a share of the bundle's limit: above 1 the probability
-            means nothing. 0 for a bundle without a limit.
+        strangeness: how unlike the training images it is, as a share of the limit that holds: above 1 the probability
+            means nothing. 0 where there is no limit.
     """
 
     probability: float

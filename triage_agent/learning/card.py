@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from triage_agent.learning.lineage import unknown_before
 from triage_agent.learning.metrics import METRICS
 from triage_agent.learning.options import ALL
 from triage_agent.models.registry import REGISTRY
@@ -97,7 +98,20 @@ def _data(spec: BundleSpec) -> str:
         ),
     ]
     lines += [_started(one) for one in _list(data["started_from"]) if isinstance(one, dict)]
+    if data["started_from"]:
+        lines.append(_held_back_before(unknown_before(data)))
     return "\n".join(lines)
+
+
+def _held_back_before(unknown: Sequence[str]) -> str:
+    if not unknown:
+        return "\nThe patients that are held back here were held back there, too."
+    names = ", ".join(f"`{name}`" for name in dict.fromkeys(unknown))
+    return (
+        f"\n**Whether {names} learnt from patients that are held back here cannot be known**: the bundle does not say "
+        "whom it held back, or was trained on other lists of images. If it did, thresholds, calibration and conformal "
+        "quantiles are too hopeful; the figures of a split that it never saw are not."
+    )
 
 
 def _started(bundle: dict[str, object]) -> str:
@@ -132,19 +146,8 @@ def _recipe_lines(recipe: Recipe, histories: Sequence[Sequence[Epoch]], spec: Bu
             f"The encoder: {', '.join(map(_stage, recipe.stages))} of reconstruction, squared error of grey values "
             f"(0 to 1) on the held-back images {learned['held_back_error']:.5f}. The head on its code:"
         )
-    if options.depth != 0 and recipe.stages and REGISTRY[spec.encoder.kind].learns_from != "checkpoint":
-        stages = ", ".join(map(_stage, recipe.stages))
-        stopped = f" (stopped after {recipe.stop_after})" if recipe.stop_after else ""
-        lines.append(
-            f"{stages}{stopped}; batch {recipe.batch_size}, AdamW, peak rate {recipe.learning_rate:g}, cosine;"
-        )
-    else:
-        lines.append(
-            f"{recipe.epochs} epochs at most; batch {recipe.batch_size}, AdamW, rate {recipe.learning_rate:g}, cosine;"
-        )
-    if len(histories) > 1:
-        lines.append(f"{len(histories)} networks trained side by side, whose logits are averaged;")
-    lines.append(f"moving average of the weights {recipe.average:g}. Every number is in `bundle.json`, training_data.")
+    lines += _schedule(recipe, len(histories), spec, options)
+    lines.append("Every number is in `bundle.json`, training_data.")
     for number, history in enumerate((one for one in histories if one), start=1):
         best = max(
             history,
@@ -156,6 +159,22 @@ def _recipe_lines(recipe: Recipe, histories: Sequence[Sequence[Epoch]], spec: Bu
             f"{best.held_back_auroc:.3f}."
         )
     return "\n".join(lines)
+
+
+def _schedule(recipe: Recipe, networks: int, spec: BundleSpec, options: TrainOptions) -> list[str]:
+    steps = f"batch {recipe.batch_size}, AdamW,"
+    if options.depth == 0:
+        rate = f"rate {recipe.learning_rate:g} throughout."
+        return [f"{recipe.epochs} epochs at most on embeddings that are computed once; {steps} {rate}"]
+    if recipe.stages and REGISTRY[spec.encoder.kind].learns_from != "checkpoint":
+        stages = ", ".join(map(_stage, recipe.stages))
+        stopped = f" (stopped after {recipe.stop_after})" if recipe.stop_after else ""
+        lines = [f"{stages}{stopped}; {steps} peak rate {recipe.learning_rate:g}, cosine;"]
+    else:
+        lines = [f"{recipe.epochs} epochs at most; {steps} rate {recipe.learning_rate:g}, cosine;"]
+    if networks > 1:
+        lines.append(f"{networks} networks trained side by side, whose logits are averaged;")
+    return [*lines, f"moving average of the weights {recipe.average:g}."]
 
 
 def _stage(stage: Stage) -> str:

@@ -15,8 +15,9 @@ from triage_agent.learning.coverage import coverage
 from triage_agent.learning.details import by_image, described_studies
 from triage_agent.learning.metrics import RESAMPLES, Block, StudyScore, blocks, study_scores
 from triage_agent.learning.misses import worst_pictures
-from triage_agent.learning.mura import LabeledImage, read_roots
+from triage_agent.learning.mura import LabeledImage, names_of_roots, read_roots
 from triage_agent.learning.options import COMPACT
+from triage_agent.learning.outliers import outliers
 from triage_agent.learning.pixels import read_window, windows
 from triage_agent.learning.subgroups import read_facts, subgroups
 from triage_agent.learning.variants import score_images
@@ -102,6 +103,7 @@ def evaluate(
     out: Path | None = None,
     device: str = "auto",
     encoder_source: str | None = None,
+    outlier_limit: float = 1.0,
     seed: int = 0,
     resamples: int = RESAMPLES,
     extras: Extras | None = None,
@@ -116,6 +118,7 @@ def evaluate(
         out: where to write `report.json` and `report.html`, if anywhere.
         device: "auto", "cpu", "cuda".
         encoder_source: where this site keeps the encoder's base weights, instead of where training found them.
+        outlier_limit: the site's, as a multiple of the bundle's; 0 for none. What it refuses is counted.
         seed: of the bootstrap, the sample and all that is drawn.
         resamples: of the bootstrap.
         extras: comparison, robustness, probes; each costs what it scores, and is left out by default.
@@ -136,15 +139,18 @@ def evaluate(
     scorer = load_scorer(loaded, device, encoder_source=encoder_source)
     threshold = loaded.spec.thresholds.abnormal
     with few_threads(loaded.spec.encoder.kind):
-        probabilities = score_images(scorer, images, counter.advance)
+        scores = score_images(scorer, images, counter.advance)
+        probabilities = [score.probability for score in scores]
         stressed = {} if stress is None else stress.report(scorer, threshold, resamples, counter.advance)
-    described = {"roots": [root.name for root in roots], "split": split}
+    described = {"roots": names_of_roots(roots), "split": split}
     report = summarise(images, probabilities, loaded, data=described, seed=seed, resamples=resamples)
     groups = subgroups(images, probabilities, facts, threshold, seed=seed, resamples=resamples)
     single = by_image(images, probabilities, threshold, seed=seed, resamples=resamples)
     details = described_studies(report.scores, threshold) | {"by_image": single, "subgroups": groups} | stressed
     if loaded.spec.conformal is not None:
         details["conformal"] = coverage(report.scores, loaded.spec.conformal, threshold)
+    if loaded.spec.outlier is not None:
+        details["outliers"] = outliers(images, [score.strangeness for score in scores], outlier_limit)
     if other is not None:
         del scorer  # two large encoders need not fit into memory together
         source = encoder_source if other.spec.encoder.kind == loaded.spec.encoder.kind else None
@@ -168,7 +174,8 @@ def _stress(images: Sequence[LabeledImage], extras: Extras, seed: int) -> Stress
 
 def _scored(bundle: Bundle, images: Sequence[LabeledImage], scorer: ImageScorer, counter: _Counter) -> list[StudyScore]:
     with few_threads(bundle.spec.encoder.kind):
-        return study_scores(_rows(images), score_images(scorer, images, counter.advance))
+        scores = score_images(scorer, images, counter.advance)
+        return study_scores(_rows(images), [score.probability for score in scores])
 
 
 def _compared(

@@ -12,8 +12,9 @@ import torch
 
 from triage_agent.learning.card import model_card
 from triage_agent.learning.evaluate import EvaluationReport, few_threads, in_windows, summarise
+from triage_agent.learning.lineage import SPLITS, STARTED, splits_of
 from triage_agent.learning.metrics import auroc
-from triage_agent.learning.mura import read_roots
+from triage_agent.learning.mura import names_of_roots, read_roots
 from triage_agent.learning.options import COMPACT
 from triage_agent.learning.reference import FittedReference, fit_reference, sample
 from triage_agent.learning.thresholds import by_study, calibrate
@@ -181,15 +182,15 @@ def _measure(
 ) -> dict[str, EvaluationReport]:
     """Figures on the `valid` split of every root that has one, by the root's name."""
     reports: dict[str, EvaluationReport] = {}
-    for root in options.data:
+    for name, root in zip(names_of_roots(options.data), options.data, strict=True):
         if not (root / "valid_image_paths.csv").is_file():
             continue
         images = read_roots([root], "valid")
-        progress(f"measuring on {len(images)} valid images of {root.name}")
+        progress(f"measuring on {len(images)} valid images of {name}")
         logits, _ = _examine(scorer, images)
         regions = [image.anatomy for image in images]
         probabilities = apply_platt(logits, bundle.spec.calibration, regions).tolist()
-        reports[root.name] = summarise(images, probabilities, bundle, data={"roots": [root.name], "split": "valid"})
+        reports[name] = summarise(images, probabilities, bundle, data={"roots": [name], "split": "valid"})
     return reports
 
 
@@ -223,14 +224,15 @@ def training_data(options: TrainOptions, recipe: Recipe, material: Material) -> 
         counts["images"] += 1
         counts["abnormal"] += image.label
     return {
-        "roots": [root.name for root in options.data],
+        "roots": names_of_roots(options.data),
         "images": len(material.images),
         "patients": len({image.patient for image in material.images}),
         "regions": regions,
         "held_back_images": len(material.reference) + len(material.spare),
         "reference_images": len(material.reference),
         "list_digest": digest.hexdigest(),
-        "started_from": _started_from(options),
+        SPLITS: splits_of(material),
+        STARTED: _started_from(options),
         "seed": options.seed,
         "unfreeze": options.depth,
         "lora": options.lora,

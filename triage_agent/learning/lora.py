@@ -31,7 +31,8 @@ def attach(encoder: Encoder, rank: int, blocks: int) -> Any:
     places = {id(module): name for name, module in encoder.named_modules()}
     targets = [
         f"{places[id(block)]}.{name}"
-        for block in encoder.blocks()[-blocks:]
+        for level in encoder.levels()[-blocks:]
+        for block in level
         for name, module in block.named_modules()
         if isinstance(module, nn.Linear) and name.rpartition(".")[2] in PROJECTIONS
     ]

@@ -83,9 +83,11 @@ def read_roots(roots: Sequence[Path], split: str) -> list[LabeledImage]:
     """The split of every root that has one, patients and studies kept apart by the root's place and name.
 
     Raises:
-        DataError: as `read_split`, or no root has the split.
+        DataError: as `read_split`, no root has the split, or one is named twice.
     """
     found: list[LabeledImage] = []
+    if len({root.resolve() for root in roots}) < len(roots):
+        raise DataError("a data set is given twice", remedy="name each folder once")
     present = [root for root in roots if (root / f"{split}_image_paths.csv").is_file()]
     if not present:
         names = ", ".join(str(root) for root in roots)
@@ -97,6 +99,18 @@ def read_roots(roots: Sequence[Path], split: str) -> list[LabeledImage]:
             for image in read_split(root, split)
         )
     return found
+
+
+def names_of_roots(roots: Sequence[Path]) -> list[str]:
+    """What each root is called in a bundle or a report: its folder's name, with a number where several have it."""
+    names: list[str] = []
+    for root in roots:
+        name, number = root.name, 1
+        while name in names:
+            number += 1
+            name = f"{root.name} ({number})"
+        names.append(name)
+    return names
 
 
 def read_display(path: Path) -> NDArray[np.float32]:

@@ -29,7 +29,8 @@ class Network(nn.Module):
         encoder: any encoder of the registry.
         head: what `models.head.build_head` makes.
         levels: how many "grade at least k" questions the auxiliary head answers; 0 for none.
-        unfreeze: how many of the encoder's last blocks learn; None for all of it, 0 for every block.
+        unfreeze: how many of the last blocks of each of the encoder's towers learn; None for all of it, 0 for every
+            block.
         only: of the parameters of these blocks, the beginning of the names of those that learn; all of them if empty.
     """
 
@@ -39,7 +40,8 @@ class Network(nn.Module):
         self.head = build_head(head)
         self.dropout = nn.Dropout(head.dropout)
         self.grades = nn.Linear(head.input_dim, levels) if levels else None
-        self.tuned: list[nn.Module] = [encoder] if unfreeze is None else encoder.blocks()[-unfreeze:]
+        last = [] if unfreeze is None else encoder.levels()[-unfreeze:]
+        self.tuned: list[nn.Module] = [encoder] if unfreeze is None else [block for level in last for block in level]
         encoder.requires_grad_(requires_grad=False)
         for module in self.tuned:
             for name, parameter in module.named_parameters():

@@ -14,17 +14,20 @@ if TYPE_CHECKING:
 def parameter_groups(network: Network, recipe: Recipe) -> list[dict[str, Any]]:
     """AdamW's parameter groups: the encoder at its own rate, and no decay on biases, norms and gates' offsets.
 
-    Of unfrozen blocks the last has the encoder's rate and each one before it `layer_decay` of its successor's: early
-    blocks hold what is common to all images (discriminative fine-tuning, Howard and Ruder 2018).
+    Of a tower's unfrozen blocks the last has the encoder's rate and each one before it `layer_decay` of its
+    successor's: early blocks hold what is common to all images (discriminative fine-tuning, Howard and Ruder 2018).
     """
     groups: list[dict[str, Any]] = []
     rate = recipe.encoder_learning_rate
     whole = network.encoder in network.tuned
     rest = {id(one): one for one in network.encoder.parameters()} if whole else {}
-    for block in reversed(network.encoder.blocks() if whole else network.tuned):
-        groups += _split_by_decay(list(block.parameters()), rate, recipe.weight_decay)
+    tuned = {id(block) for block in network.tuned}
+    for level in reversed(network.encoder.levels()):
+        learning = [block for block in level if whole or id(block) in tuned]
+        parameters = [parameter for block in learning for parameter in block.parameters()]
+        groups += _split_by_decay(parameters, rate, recipe.weight_decay)
         rate *= recipe.layer_decay
-        for parameter in block.parameters():
+        for parameter in parameters:
             rest.pop(id(parameter), None)
     groups += _split_by_decay(list(rest.values()), rate, recipe.weight_decay)  # of a whole encoder: its embeddings
     groups += _split_by_decay(list(network.head.parameters()), recipe.learning_rate, recipe.weight_decay)

@@ -33,8 +33,8 @@ class TrainOptions:
         data: MURA-layout roots; the first is the reference that calibration and thresholds are set on.
         encoder: "compact", "densenet" or "autoencoder" (fresh weights), "embedded" or the folder of a bundle that
             carries its encoder's weights, or a MedGemma, MedSigLIP or SigLIP checkpoint's folder or hub id.
-        unfreeze: how many of its last blocks learn too; 0 trains a head on frozen embeddings; None is what is usual
-            for the encoder, see `depth`.
+        unfreeze: how many of its last blocks (of each of its towers) learn too; 0 trains a head on frozen embeddings;
+            None is what is usual for the encoder, see `depth`.
         lora: rank of adapters that learn in the attention of these blocks in place of their weights; 0 for none.
         head: "mlp", "linear" or "attention"; the recipe's if None.
         join: trained compact bundles to put side by side in place of training.

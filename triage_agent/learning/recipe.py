@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING, Literal, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from triage_agent.learning.options import Depth
 
 
+_SEE = "see `triage_agent.learning.recipe`"
 HeadKind = Literal["mlp", "linear", "attention"]
 WIDTHS = (512, 256)  # of the head in Google's data-efficient MedSigLIP notebook
 
@@ -233,7 +235,7 @@ def recipe_for(
     A table of the file that is named like a kind of encoder holds for that kind only: `[densenet] batch_size = 16`.
 
     Args:
-        kind: of an encoder that starts from fresh weights or from a bundle; None for somebody's checkpoint.
+        kind: the encoder's; None for somebody's checkpoint where the file has no table for such.
         depth: how much of the encoder learns from labels; 0 trains a head on frozen embeddings.
         started: it goes on from a bundle.
         lora: the rank of adapters that learn in place of the encoder's weights, if any.
@@ -249,17 +251,42 @@ def recipe_for(
     if path is None and head is None:
         return base
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8")) if path is not None else {}
-        own = content.get(kind, {}) if kind is not None else {}
-        changes = {name: value for name, value in content.items() if name not in REGISTRY} | own
+        content = read_recipe(path)
+        changes = content.common | content.tables.get(kind or "", {})
         merged = base.model_dump() | _with_head(base, head) | changes | ({"head": head} if head else {})
         if "augmentation" in changes:
             merged["augmentation"] = base.augmentation.model_dump() | changes["augmentation"]
         return Recipe.model_validate(merged)
-    except (OSError, TypeError, tomllib.TOMLDecodeError, ValidationError) as error:
+    except (TypeError, ValidationError) as error:
         reason = " ".join(str(error).split())
         where = f"recipe {path}" if path is not None else f"a {head} head"
-        raise ConfigurationError(f"{where}: {reason}", remedy="see `triage_agent.learning.recipe`") from error
+        raise ConfigurationError(f"{where}: {reason}", remedy=_SEE) from error
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeFile:
+    """What a recipe's file says: for every encoder, and in tables for one kind each."""
+
+    common: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def read_recipe(path: Path | None) -> RecipeFile:
+    """The file's content, not checked yet; empty where there is none.
+
+    Raises:
+        ConfigurationError: it cannot be read, is not TOML, or has a key named like a kind that is no table.
+    """
+    if path is None:
+        return RecipeFile()
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"recipe {path}: {' '.join(str(error).split())}", remedy=_SEE) from error
+    tables = {name: value for name, value in content.items() if name in REGISTRY}
+    if wrong := [name for name, value in tables.items() if not isinstance(value, dict)]:
+        raise ConfigurationError(f"recipe {path}: {wrong[0]} is a kind of encoder, not a key", remedy=_SEE)
+    return RecipeFile({name: value for name, value in content.items() if name not in REGISTRY}, tables)
 
 
 def _built_in(kind: str | None, depth: Depth, *, started: bool) -> Recipe:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from triage_agent.learning import plots
 from triage_agent.learning.coverage import coverage_section
 from triage_agent.learning.metrics import DELONG, METRICS
+from triage_agent.learning.outliers import outlier_section
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -259,11 +260,17 @@ def _conformal(document: Document) -> Section | None:
     return Section("Uncertain findings", coverage_section(found)) if found else None
 
 
+def _outliers(document: Document) -> Section | None:
+    found = document.get("outliers")
+    return Section("Images unlike the training images", outlier_section(found)) if found else None
+
+
 SECTIONS: tuple[Callable[[Document], Section | None], ...] = (
     _figures,
     _images,
     _curves,
     _conformal,
+    _outliers,
     _comparison,
     _subgroups,
     _robustness,

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from triage_agent.domain.errors import BundleError, ConfigurationError
 from triage_agent.learning.options import ALL
+from triage_agent.learning.recipe import read_recipe
 from triage_agent.models.bundle import load_bundle
 from triage_agent.models.compact import CompactEncoder, member_of, with_grid
-from triage_agent.models.registry import REGISTRY, build_encoder, encoder_from_source
+from triage_agent.models.head import ATTENTION
+from triage_agent.models.registry import REGISTRY, build_encoder, encoder_from_source, kind_of_source
 from triage_agent.models.spec import IN_BUNDLE
 
 if TYPE_CHECKING:
@@ -27,6 +29,19 @@ def kind_of(options: TrainOptions) -> str | None:
     if options.fresh:
         return options.encoder
     return load_bundle(options.start).spec.encoder.kind if options.start is not None else None
+
+
+def recipe_kind(options: TrainOptions) -> str | None:
+    """The kind whose table in the recipe's file holds; a checkpoint is looked at only where the file has one for it.
+
+    Raises:
+        BundleError: the bundle or the checkpoint cannot be had.
+        ConfigurationError: the recipe cannot be read.
+    """
+    kind = kind_of(options)
+    if kind is not None or all(REGISTRY[one].learns_from != "checkpoint" for one in read_recipe(options.recipe).tables):
+        return kind
+    return kind_of_source(options.encoder)
 
 
 def check_asked(options: TrainOptions, recipe: Recipe, kind: str | None) -> None:
@@ -52,14 +67,20 @@ def starting_encoder(options: TrainOptions, recipe: Recipe, number: int = 0) -> 
 
     Raises:
         BundleError: it cannot be had, or the bundle does not carry its encoder's weights.
-        ConfigurationError: it has fewer blocks than are to be unfrozen.
+        ConfigurationError: it has fewer blocks than are to be unfrozen, or a width that attention heads cannot share.
     """
     encoder, spec = _start(options, recipe, number)
-    blocks, depth = len(encoder.blocks()), options.depth
+    blocks, depth = len(encoder.levels()), options.depth
     if depth != ALL and depth > blocks:
         raise ConfigurationError(
             f"{depth} blocks to unfreeze, the {encoder.kind} encoder has {blocks}",
             remedy=f"give at most {blocks}, or all",
+        )
+    if recipe.head_kind == ATTENTION and encoder.embedding_dim % recipe.attention_heads:
+        raise ConfigurationError(
+            f"{recipe.attention_heads} attention heads cannot share the {encoder.kind} encoder's "
+            f"{encoder.embedding_dim} numbers",
+            remedy=f"set attention_heads to a number that divides {encoder.embedding_dim} in --recipe",
         )
     return encoder, spec
 

@@ -15,7 +15,7 @@ import torch
 
 from triage_agent.domain.errors import BundleError, ConfigurationError
 from triage_agent.learning.finish import training_data
-from triage_agent.learning.mura import DataError
+from triage_agent.learning.mura import DataError, names_of_roots
 from triage_agent.learning.options import ALL, BUNDLE_FILE, judged_on
 from triage_agent.learning.starting import starting_encoder
 from triage_agent.learning.train import gather, recipe_of, train
@@ -122,7 +122,7 @@ def best_of(rows: list[SweepRow]) -> SweepRow:
 def report_of(plan: SweepPlan, rows: list[SweepRow]) -> dict[str, Any]:
     """The public form: what `sweep.json` and `--json` say."""
     return {
-        "data": [root.name for root in plan.base.data],
+        "data": names_of_roots(plan.base.data),
         "seed": plan.base.seed,
         "best": best_of(rows).name,
         "best_by": "AUROC on the held-back training images",
@@ -201,8 +201,8 @@ def _count(spec: BundleSpec, options: TrainOptions) -> tuple[int, int]:
     whole, top = (sum(one.numel() for one in module.parameters()) for module in (encoder, head))
     if options.reconstructs or options.depth == ALL:
         return whole + top, whole + top
-    blocks = encoder.blocks()[-options.depth :] if options.depth else []
-    return whole + top, top + sum(one.numel() for block in blocks for one in block.parameters())
+    last = encoder.levels()[-options.depth :] if options.depth else []
+    return whole + top, top + sum(one.numel() for level in last for block in level for one in block.parameters())
 
 
 def _write(plan: SweepPlan, rows: list[SweepRow]) -> None:

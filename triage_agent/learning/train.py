@@ -12,9 +12,11 @@ import torch
 
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.learning.autoencode import reconstruct
-from triage_agent.learning.finish import Trained, finish
+from triage_agent.learning.finish import Trained, finish, training_data
 from triage_agent.learning.frozen import embed, fit_head
+from triage_agent.learning.idle import idle_lines
 from triage_agent.learning.join import join
+from triage_agent.learning.lineage import check_started, unknown_before
 from triage_agent.learning.members import describe, device_of, head_spec, train_network
 from triage_agent.learning.mura import read_roots
 from triage_agent.learning.network import targets_of
@@ -23,7 +25,7 @@ from triage_agent.learning.pace import Pace, left_in_words
 from triage_agent.learning.ranks import together
 from triage_agent.learning.recipe import recipe_for
 from triage_agent.learning.split import split_patients
-from triage_agent.learning.starting import check_asked, kind_of, starting_encoder
+from triage_agent.learning.starting import check_asked, recipe_kind, starting_encoder
 from triage_agent.models.registry import tuned_spec
 from triage_agent.models.spec import IN_BUNDLE
 
@@ -45,15 +47,19 @@ def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
     Raises:
         DataError: the data cannot be read as it should.
         BundleError: the encoder cannot be had, or `out` is something else.
-        ConfigurationError: the recipe, or a checkpoint that is not this run's.
+        ConfigurationError: the recipe, a checkpoint that is not this run's, or a bundle to go on from that learnt from
+            patients that this run holds back.
     """
     recipe = recipe_of(options)
     work = options.out.with_name(f".{options.out.name}.work")
     with together() as ranks:
         heard = progress if ranks.first else _unheard
+        for line in idle_lines(options):
+            heard(line)
         material = gather(options, recipe)
         held_back = len(material.reference) + len(material.spare)
         heard(f"{len(material.images)} images, {held_back} of them held back")
+        _check_start(options, recipe, material, heard)
         if options.join:
             # Shares are fitted on every region, also where the first data set alone calibrates.
             material = judged_on(material, "all" if recipe.calibrate_on == "all" else "fill")
@@ -78,7 +84,7 @@ def recipe_of(options: TrainOptions) -> Recipe:
         BundleError: the bundle to go on from cannot be loaded.
         ConfigurationError: the recipe, or what makes no sense with it.
     """
-    kind = kind_of(options)
+    kind = recipe_kind(options)
     recipe = recipe_for(
         kind,
         options.depth,
@@ -108,6 +114,13 @@ def gather(options: TrainOptions, recipe: Recipe) -> Material:
         reference=judge[first[judge]],
         spare=judge[~first[judge]],
     )
+
+
+def _check_start(options: TrainOptions, recipe: Recipe, material: Material, progress: Callable[[str], None]) -> None:
+    data = training_data(options, recipe, material)
+    check_started(data)
+    if unknown := unknown_before(data):
+        progress(f"{', '.join(unknown)}: whether it learnt from patients that are held back here cannot be known")
 
 
 def _train_head(

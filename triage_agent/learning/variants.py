@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from triage_agent.domain.ports import ImageScorer
+    from triage_agent.domain.study import ImageScore
 
 Display: TypeAlias = NDArray[np.float32]
 
@@ -26,16 +27,18 @@ CLEAN = "clean"
 LONGEST = 512  # pixels, MURA's size: what is changed is brought down to it first, so that a severity means the same
 
 
-def probabilities_of(scorer: ImageScorer, images: Sequence[LabeledImage], displays: list[Display]) -> list[float]:
-    """One probability of abnormality an image, its region known: the one place where an evaluation asks a bundle."""
-    return [score.probability for score in scorer.score(displays, [image.anatomy for image in images])]
+def scores_of(scorer: ImageScorer, images: Sequence[LabeledImage], displays: list[Display]) -> list[ImageScore]:
+    """What the bundle says of each image, its region known: the one place where an evaluation asks it."""
+    return list(scorer.score(displays, [image.anatomy for image in images]))
 
 
-def score_images(scorer: ImageScorer, images: Sequence[LabeledImage], advance: Callable[[int], None]) -> list[float]:
-    """The probability of each image as it is; `advance` is told how many more are done."""
-    found: list[float] = []
+def score_images(
+    scorer: ImageScorer, images: Sequence[LabeledImage], advance: Callable[[int], None]
+) -> list[ImageScore]:
+    """What the bundle says of each image as it is; `advance` is told how many more are done."""
+    found: list[ImageScore] = []
     for _, window in windows(images):
-        found.extend(probabilities_of(scorer, window, read_window(window, lambda display: display)))
+        found.extend(scores_of(scorer, window, read_window(window, lambda display: display)))
         advance(len(window))
     return found
 
@@ -50,13 +53,17 @@ def score_variants(
     found: dict[str, list[float]] = {CLEAN: [], **{name: [] for name in variants}}
     for _, window in windows(images):
         displays = read_window(window, shrunk)
-        found[CLEAN].extend(probabilities_of(scorer, window, displays))
+        found[CLEAN].extend(_probabilities(scorer, window, displays))
         advance(len(window))
         for name, change in variants.items():
             changed = [change(image, display) for image, display in zip(window, displays, strict=True)]
-            found[name].extend(probabilities_of(scorer, window, changed))
+            found[name].extend(_probabilities(scorer, window, changed))
             advance(len(window))
     return found
+
+
+def _probabilities(scorer: ImageScorer, images: Sequence[LabeledImage], displays: list[Display]) -> list[float]:
+    return [score.probability for score in scores_of(scorer, images, displays)]
 
 
 def shrunk(display: Display) -> Display:

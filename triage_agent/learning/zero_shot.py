@@ -17,7 +17,7 @@ import torch
 from triage_agent.domain.errors import BundleError
 from triage_agent.learning.evaluate import evaluate
 from triage_agent.learning.finish import judge
-from triage_agent.learning.mura import DataError, read_roots
+from triage_agent.learning.mura import DataError, names_of_roots, read_roots
 from triage_agent.learning.pixels import read_window, windows
 from triage_agent.learning.thresholds import Targets, calibrate
 from triage_agent.learning.zero_shot_card import zero_shot_card
@@ -243,7 +243,7 @@ def _logits(scorer: Scorer | ZeroShotScorer, images: Sequence[LabeledImage]) -> 
 
 def _described(options: ZeroShotOptions, images: Sequence[LabeledImage]) -> dict[str, Any]:
     return {
-        "roots": [root.name for root in options.data],
+        "roots": names_of_roots(options.data),
         "split": "train",
         "images": len(images),
         "abnormal": sum(image.label for image in images),
@@ -257,11 +257,11 @@ def _described(options: ZeroShotOptions, images: Sequence[LabeledImage]) -> dict
 def _valid(options: ZeroShotOptions, draft: Path, progress: Callable[[str], None]) -> dict[str, Any]:
     """Figures on the `valid` split of every root that has one, by the root's name."""
     reports: dict[str, Any] = {}
-    for root in options.data:
+    for name, root in zip(names_of_roots(options.data), options.data, strict=True):
         if (root / "valid_image_paths.csv").is_file():
-            progress(f"measuring on the valid split of {root.name}")
+            progress(f"measuring on the valid split of {name}")
             report = evaluate(root, draft, device=options.device, seed=options.seed).to_json()
-            reports[root.name] = {key: report[key] for key in ("overall", "anatomies", "n", "images")}
+            reports[name] = {key: report[key] for key in ("overall", "anatomies", "n", "images")}
     return reports
 
 

@@ -149,9 +149,13 @@ class CompactEncoder(Encoder):
         return (fit_square(display, self.image_size) - mean) / std
 
     def blocks(self) -> list[nn.Module]:
-        """The stages of all towers, the last ones last: what `--unfreeze K` counts from the end."""
+        """The stages of all towers, the last ones last."""
+        return [block for level in self.levels() for block in level]
+
+    def levels(self) -> list[list[nn.Module]]:
+        """As `Encoder.levels`: a tower with fewer stages has none in the first levels."""
         from_the_end = zip_longest(*(reversed(tower.stages) for tower in self._towers()))
-        return [block for level in reversed(list(from_the_end)) for block in level if block is not None]
+        return [[block for block in level if block is not None] for level in reversed(list(from_the_end))]
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map [B, 1, size, size] to [B, embedding_dim], or [B, grid * grid, embedding_dim]."""

@@ -60,7 +60,14 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def blocks(self) -> list[nn.Module]:
-        """The stages from first to last: what `train --unfreeze K` counts from the end."""
+        """The stages from first to last, of every tower where there are several."""
+
+    def levels(self) -> list[list[nn.Module]]:
+        """The blocks from first to last, those of the same place in their towers together.
+
+        What `train --unfreeze K` counts from the end: of several towers, the last K blocks of each.
+        """
+        return [[block] for block in self.blocks()]
 
     def digest(self) -> str:
         """SHA-256 of the weights in use, hex; see `weights_digest`."""

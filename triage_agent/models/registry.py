@@ -149,14 +149,27 @@ def encoder_from_source(
     if starts_fresh(source):
         encoder = REGISTRY[source].load()({})
         return encoder, _describe(encoder, IN_BUNDLE, None)
-    if source in REGISTRY and not Path(source).is_dir():
-        raise BundleError(f"{source} needs weights", remedy="give their folder or hub id, google/medsiglip-448")
-    name, _, revision = (source, "", "") if Path(source).is_dir() else source.partition("@")
+    name, folder = _checkpoint(source)
     hub = is_hub_id(name)
-    folder = locate(name, revision or None, tower_name)
     encoder = REGISTRY[detect_kind(folder, name)].load().from_checkpoint(folder, pooling, grid)
     spec = _describe(encoder, name if hub else str(folder), folder.name if hub else None)
     return encoder, spec.model_copy(update={"digest": encoder.digest()})
+
+
+def kind_of_source(source: str) -> str:
+    """The registry key for what `train --encoder` names, without reading weights; arguments and errors as above."""
+    if starts_fresh(source):
+        return source
+    name, folder = _checkpoint(source)
+    return detect_kind(folder, name)
+
+
+def _checkpoint(source: str) -> tuple[str, Path]:
+    """A checkpoint's name without its revision, and its folder on this machine."""
+    if source in REGISTRY and not Path(source).is_dir():
+        raise BundleError(f"{source} needs weights", remedy="give their folder or hub id, google/medsiglip-448")
+    name, _, revision = (source, "", "") if Path(source).is_dir() else source.partition("@")
+    return name, locate(name, revision or None, tower_name)
 
 
 def tuned_spec(encoder: Encoder, base: EncoderSpec) -> EncoderSpec:

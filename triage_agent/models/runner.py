@@ -22,6 +22,7 @@ class Placement:
     batch: int = 8
     encoder_source: str | None = None
     error_rate: float | None = None
+    outlier_limit: float = 1.0
     compiled: bool = False
     yields: bool = False
 
@@ -37,6 +38,7 @@ def _local(ref: str, placement: Placement) -> ImageScorer:
         placement.batch,
         placement.encoder_source,
         placement.error_rate,
+        outlier_limit=placement.outlier_limit,
         compiled=placement.compiled,
     )
     return SharedScorer(scorer, scorer.device, yields=placement.yields)

@@ -81,6 +81,7 @@ class Scorer(BundleScorer):
         encoder_source: str | None = None,
         error_rate: float | None = None,
         *,
+        outlier_limit: float = 1.0,
         compiled: bool = False,
     ) -> None:
         """Build the model and move it to its device.
@@ -92,6 +93,8 @@ class Scorer(BundleScorer):
             batch: images that go through a GPU together.
             encoder_source: where this site keeps the encoder's base weights, instead of where training found them.
             error_rate: the share of wrong findings that the site allows; see `Bundle.identity_at`.
+            outlier_limit: how far from the training images an image may be, as a multiple of the bundle's own limit; 0
+                for as far as it likes.
             compiled: compile the encoder for the device (`torch.compile`) with the first image, which takes minutes;
                 worth it for a large tower on a GPU.
 
@@ -111,6 +114,7 @@ class Scorer(BundleScorer):
         head = build_head(bundle.spec.head, read_file(bundle.head_path))
         self._head = head.to(self._device).eval().requires_grad_(requires_grad=False)
         self._reference = reference_of(bundle)
+        self._outlier_limit = outlier_limit
 
     @property
     def encoder_kind(self) -> str:
@@ -132,7 +136,9 @@ class Scorer(BundleScorer):
         seen: list[str | None] = [None] * len(logits)
         strange = [0.0] * len(logits)
         if self._reference is not None:
-            seen, strange = self._reference.regions(embeddings), self._reference.strangeness(embeddings).tolist()
+            seen = self._reference.regions(embeddings)
+            if self._outlier_limit:
+                strange = (self._reference.strangeness(embeddings) / self._outlier_limit).tolist()
         stated = list(anatomies) or [None] * len(logits)
         regions = [said or shown for said, shown in zip(stated, seen, strict=True)]
         found = apply_platt(logits, self._bundle.spec.calibration, regions)
@@ -186,16 +192,26 @@ def load_scorer(
     encoder_source: str | None = None,
     error_rate: float | None = None,
     *,
+    outlier_limit: float = 1.0,
     compiled: bool = False,
 ) -> Scorer | ZeroShotScorer:
     """The scorer that a bundle needs, trained or zero-shot: the one place that chooses.
 
     Arguments and errors as `load_bundle` (a bundle's folder or "embedded"; or a bundle that is loaded) and `Scorer`;
-    `compiled` is for trained bundles.
+    `outlier_limit` and `compiled` are for trained bundles.
     """
     bundle = ref if isinstance(ref, Bundle) else load_bundle(ref)
     if bundle.spec.zero_shot is None:
-        return Scorer(bundle, device, threads, batch, encoder_source, error_rate, compiled=compiled)
+        return Scorer(
+            bundle,
+            device,
+            threads,
+            batch,
+            encoder_source,
+            error_rate,
+            outlier_limit=outlier_limit,
+            compiled=compiled,
+        )
     from triage_agent.models.zero_shot import zero_shot_scorer  # noqa: PLC0415 - it shares this module's checks
 
     return zero_shot_scorer(bundle, device, threads, batch, encoder_source, error_rate)

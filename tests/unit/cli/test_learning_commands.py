@@ -27,10 +27,11 @@ def asked(monkeypatch):
 
 def test_the_configured_place_of_the_encoder_is_where_evaluate_looks_for_it(run, asked, tmp_path):
     config = tmp_path / "agent.toml"
-    config.write_text('[model]\nencoder = "/srv/medgemma"\n')
+    config.write_text('[model]\nencoder = "/srv/medgemma"\noutlier_limit = 2\n')
     done = run("evaluate", tmp_path, "--bundle", "ours", "--config", config, "--json")
     assert (done.code, json.loads(done.out)) == (0, {"n": 0})
     assert (asked["encoder_source"], asked["bundle"], asked["data"]) == ("/srv/medgemma", "ours", [tmp_path])
+    assert asked["outlier_limit"] == 2
 
 
 def test_without_one_it_looks_where_training_found_it(run, asked, tmp_path):

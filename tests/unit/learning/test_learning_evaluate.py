@@ -1,12 +1,12 @@
 """`evaluate` from a MURA layout to document and page, with a scorer that is wrong about everything."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from support.radiographs import write_mura
 
+from triage_agent.domain.study import ImageScore
 from triage_agent.learning import evaluate as module
 from triage_agent.learning.corruptions import CORRUPTIONS
 from triage_agent.learning.evaluate import Extras, evaluate
@@ -23,6 +23,7 @@ PLAIN = {
     "reliability",
     "subgroups",
     "conformal",
+    "outliers",
 }
 PLAIN |= {"misses", "studies"}
 
@@ -39,7 +40,10 @@ def scored(monkeypatch):
         def score(self, images, anatomies):
             seen.extend(images)
             assert anatomies == ["XR_KNEE"] * len(images)
-            return [SimpleNamespace(probability=1 - float(np.clip(4 * image.std(), 0, 1))) for image in images]
+            return [
+                ImageScore(probability=1 - float(np.clip(4 * image.std(), 0, 1)), strangeness=1.5 * (place == 0))
+                for place, image in enumerate(images)
+            ]
 
     monkeypatch.setattr(module, "load_scorer", Backwards)
     return seen
@@ -57,6 +61,18 @@ def test_a_plain_evaluation_scores_each_image_once(root, scored):
     assert document["n"] == 12
     assert document["subgroups"].keys() == {"side"}
     assert [study["label"] for study in document["studies"]].count(1) == 6
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(1.0, 1), (1.5, 0), (0.0, 0)])
+def test_what_the_outlier_limit_refuses_is_counted(root, scored, tmp_path, limit, refused):
+    document = evaluate(root, "embedded", resamples=5, outlier_limit=limit, out=tmp_path).to_json()
+    assert document["outliers"]["overall"] == {
+        "images": {"n": 24, "refused": refused, "share": refused / 24},
+        "studies": {"n": 12, "refused": refused, "share": refused / 12},
+    }
+    assert document["outliers"]["anatomies"] == {"XR_KNEE": document["outliers"]["overall"]}
+    row = f"<td>24</td><td>{refused}</td><td>{refused / 24:.1%}</td><td>12</td><td>{refused}</td>"
+    assert row in (tmp_path / "report.html").read_text()
 
 
 def test_what_is_asked_for_is_added_and_progress_ends_at_all(root, scored):
@@ -97,7 +113,7 @@ def test_the_configured_weights_are_used_for_a_second_bundle_of_the_same_encoder
             asked.append(encoder_source)
 
         def score(self, images, anatomies):
-            return [SimpleNamespace(probability=0.5)] * len(images)
+            return [ImageScore(probability=0.5)] * len(images)
 
     monkeypatch.setattr(module, "load_scorer", Source)
     evaluate(root, "embedded", resamples=5, encoder_source="/srv/medgemma", extras=Extras(compare="embedded"))

@@ -193,6 +193,33 @@ def test_only_the_last_blocks_learn_when_asked():
     assert encoder.towers[0].stages[1].training
 
 
+def side_by_side():
+    """Towers of three stages and of two."""
+    shapes = ({"widths": [4, 4, 8], "depths": [1, 1, 1]}, {"widths": [4, 8], "depths": [1, 1]})
+    return joined([CompactEncoder({**TINY, **shape}) for shape in shapes])
+
+
+@pytest.mark.parametrize(
+    ("unfreeze", "learning"),
+    [(1, {"0.stages.2", "1.stages.1"}), (2, {"0.stages.1", "0.stages.2", "1.stages.0", "1.stages.1"})],
+)
+def test_the_last_blocks_of_each_tower_learn(unfreeze, learning):
+    encoder = side_by_side()
+    tuned = Network(encoder, HeadSpec(kind="linear", input_dim=16), levels=0, unfreeze=unfreeze)
+    names = [name for name, one in tuned.encoder.named_parameters() if one.requires_grad]
+    assert {".".join(name.split(".")[1:4]) for name in names} == learning
+    assert len(encoder.levels()) == 3
+
+
+def test_blocks_of_the_same_place_in_their_towers_have_the_same_rate():
+    tuned = Network(side_by_side(), HeadSpec(kind="linear", input_dim=16), levels=0, unfreeze=2)
+    recipe = FINE_TUNED.model_copy(update={"layer_decay": 0.5, "encoder_learning_rate": 0.4})
+    rates = {id(one): group["lr"] for group in parameter_groups(tuned, recipe) for one in group["params"]}
+    first, second = tuned.encoder.towers
+    found = [{rates.get(id(one)) for one in stage.parameters()} for stage in [*first.stages, *second.stages]]
+    assert found == [{None}, {0.2}, {0.4}, {0.2}, {0.4}]
+
+
 def test_the_average_follows_the_weights_and_puts_them_back():
     one = network()
     average = MovingAverage(one, 0.5)

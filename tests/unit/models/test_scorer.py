@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from triage_agent.builders import build_scorer
 from triage_agent.domain.errors import BundleError, ConfigurationError, UnreadableImageError
 from triage_agent.models import runner
 from triage_agent.models.bundle import load_bundle, write_bundle
 from triage_agent.models.calibration import apply_platt
 from triage_agent.models.head import build_head
 from triage_agent.models.scorer import Scorer, ScoringError, load_scorer
+from triage_agent.settings import Settings
 
 
 def images(n, seed=0):
@@ -134,3 +136,22 @@ def test_the_local_runner_scores_and_an_unknown_one_is_a_configuration_error(bun
     )
     with pytest.raises(ConfigurationError, match=r"set \[model\] runner to one of local"):
         runner.start("steam", str(bundle_folder), runner.Placement())
+
+
+def test_a_site_moves_the_outlier_limit_or_turns_it_off():
+    chessboard = np.kron(np.indices((8, 8)).sum(0) % 2, np.ones((32, 32))).astype(np.float32)
+    found = {
+        limit: build_scorer(Settings.model_validate({"model": {"outlier_limit": limit}})).score([chessboard])[0]
+        for limit in (1, 4, 0)
+    }
+    assert found[1].strangeness > 1
+    assert found[4].strangeness == pytest.approx(found[1].strangeness / 4)
+    assert found[0].strangeness == 0
+    assert len({(one.probability, one.seen_anatomy) for one in found.values()}) == 1
+
+
+def test_a_bundle_that_is_named_in_place_of_the_configured_one_keeps_the_sites_error_rate(bundle_folder):
+    settings = Settings.model_validate({"model": {"bundle": str(bundle_folder), "error_rate": 0.05}})
+    assert build_scorer(settings, "embedded").identity.error_rate == 0.05
+    with pytest.raises(ConfigurationError, match="has no error rates"):
+        build_scorer(settings)
