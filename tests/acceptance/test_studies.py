@@ -159,7 +159,7 @@ def test_a_hip_outside_the_bundle_is_decided_as_not_assessed_and_its_score_is_ke
     (item,) = hospital.settled(image)
     assert (item["status"], item["finding"], item["probability"]) == ("delivered", "not_assessed", None)
     assert (item["anatomy"], item["priority"], item["rule"]) == ("XR_HIP", "routine", "anatomy_not_in_bundle")
-    assert "validated on" in item["status_reason"]
+    assert "does not cover" in item["status_reason"]
     (instance,) = hospital.agent.study(image.StudyInstanceUID)["instances"]
     assert instance["assessment"]["outcome"] == "scored"
 

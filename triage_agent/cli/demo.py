@@ -291,11 +291,9 @@ def _report_panel(report: Dataset) -> Panel:
 def _print_result(
     items: "list[WorklistItem]", hospital: _Hospital, seconds: float, *, done: bool, as_json: bool
 ) -> None:
-    flags = [
-        (item.finding == "abnormal", hospital.truth[item.study_instance_uid])
-        for item in items
-        if item.study_instance_uid in hospital.truth
-    ]
+    known = [item for item in items if item.study_instance_uid in hospital.truth]
+    settled = [item for item in known if item.finding in {"abnormal", "normal"}]
+    right = sum((item.finding == "abnormal") is hospital.truth[item.study_instance_uid] for item in settled)
     facts = {
         "done": done,
         "seconds": round(seconds, 1),
@@ -303,7 +301,8 @@ def _print_result(
         "studies_on_worklist": len(items),
         "reports_at_pacs": len(hospital.reports),
         "hl7_messages_at_ris": len(hospital.ris.messages),
-        "findings_that_match_the_simulation": sum(said is truth for said, truth in flags),
+        "studies_called_normal_or_abnormal": len(settled),
+        "findings_that_match_the_simulation": right,
         "failure": hospital.failure,
         "worklist": items,
     }
@@ -317,7 +316,8 @@ def _print_result(
     stdout.print(
         f"{hospital.sent} studies sent, {len(hospital.reports)} reports back at the PACS, "
         f"{len(hospital.ris.messages)} HL7 messages at the RIS, "
-        f"{facts['findings_that_match_the_simulation']} of {len(flags)} findings match the simulation, {seconds:.0f} s"
+        f"{len(settled)} studies called normal or abnormal, {right} of them as simulated, "
+        f"{len(known) - len(settled)} left open, {seconds:.0f} s"
     )
     if hospital.failure:
         stdout.print(f"the simulated PACS failed: {hospital.failure}", style="red")

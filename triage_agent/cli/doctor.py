@@ -46,7 +46,7 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "configuration", lambda: _configuration(settings)
     yield "database", lambda: _database(settings)
     yield "disk", lambda: _disk(settings)
-    yield "model", lambda: _model(build_scorer(settings))
+    yield "model", lambda: _model(build_scorer(settings), settings.model.bundle)
     if settings.model.shadow:
         yield "shadow model", lambda: _shadow(settings)
     yield "clock", _clock
@@ -110,15 +110,21 @@ def _shadow(settings: Settings) -> str:
         scorer = build_shadow(settings)
     except TriageError as error:
         raise TriageError(f"{error.message} (`serve` runs without it)", remedy=error.remedy) from error
-    return "none" if scorer is None else f"{_model(scorer)}; it has no effect on any priority"
+    return "none" if scorer is None else f"{_model(scorer, settings.model.shadow)}; it has no effect on any priority"
 
 
-def _model(scorer: ImageScorer) -> str:
+def _model(scorer: ImageScorer, bundle: str) -> str:
+    from triage_agent.models.bundle import load_bundle
+    from triage_agent.models.doubts import doubts
+
     started = time.perf_counter()
     (score,) = scorer.score([np.random.default_rng(0).random((512, 512), dtype=np.float32)])
     model = scorer.identity
     use = "" if model.clinical_use else ", not for clinical use"
-    return f"{model.label}: test image scored {score.probability:.2f} in {time.perf_counter() - started:.2f} s{use}"
+    scored = f"test image scored {score.probability:.2f} in {time.perf_counter() - started:.2f} s"
+    return "; ".join(
+        (f"{model.label}: {scored}{use}", *(f"WARNING: {one}" for one in doubts(load_bundle(bundle).spec)))
+    )
 
 
 def _clock() -> str:

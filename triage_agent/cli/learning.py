@@ -1,13 +1,22 @@
 """`train`, `evaluate`, `bundle`: making models and telling what they are."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich import box
 from rich.markdown import Markdown
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
 bundle_app = typer.Typer(help="Model bundles: what they are, and whether they are whole.", no_args_is_help=True)
 
 _METRICS = ("auroc", "accuracy", "macro_f1", "sensitivity", "specificity", "kappa", "brier", "ece")
+_A_MINUTE = 60.0  # seconds
 _ENDLESS = 1000  # columns: a table says how wide it would be only where it has room
 _SHORT = ("auroc", "acc.", "F1", "sens.", "spec.", "kappa", "brier", "ece")
 
@@ -233,6 +243,8 @@ def evaluate(
         if robustness or probes:
             import triage_agent.learning.stress  # noqa: F401 - see above
 
+    if split != "valid":
+        say(f"WARNING: a bundle that learnt from the patients of {split!r} is flattered by its figures there")
     with progress_bar() as progress:
         task = progress.add_task("scoring", total=None)
         report = run(
@@ -251,7 +263,7 @@ def evaluate(
                 thumbnails=not no_thumbnails,
                 maps=maps,
             ),
-            progress=lambda done, of: progress.update(task, completed=done, total=of),
+            progress=told_of(progress, task),
         ).to_json()
     if as_json:
         print_json(report)
@@ -282,6 +294,21 @@ def _estimate(figure: Mapping[str, float | None], *, wide: bool) -> str:
         return "-"
     interval = f" ({figure['low']:.3f}-{figure['high']:.3f})" if wide and figure["low"] is not None else ""
     return f"{figure['value']:.3f}{interval}"
+
+
+def told_of(progress: Progress, task: TaskID) -> Callable[[int, int], None]:
+    """Moves the bar; where there is no screen for one, says a line a minute."""
+    started = said = time.monotonic()
+
+    def tell(done: int, of: int) -> None:
+        nonlocal said
+        progress.update(task, completed=done, total=of)
+        now = time.monotonic()
+        if not stderr.is_terminal and done and now - said >= _A_MINUTE:
+            said = now
+            say(f"scored {done} of {of}, about {(now - started) * (of - done) / done / 60:.0f} min left")
+
+    return tell
 
 
 def progress_bar() -> Progress:

@@ -29,13 +29,16 @@ def shadow(
 ) -> None:
     """How the shadow bundle compares with the one that decides: agreement, counts, and where they differ."""
     start = _EVER if since is None else since.replace(tzinfo=UTC)
-    pairs = pairs_of(open_worklist(load_settings(config)).comparisons(start))
+    settings = load_settings(config)
+    pairs = pairs_of(open_worklist(settings).comparisons(start))
     if as_json:
         print_json([_as_json(pair) for pair in pairs])
     elif pairs:
         stdout.print(Group(*(part for pair in pairs for part in _page(pair))))
     else:
-        stdout.print("no study was compared: [model] shadow names the second bundle", markup=False, highlight=False)
+        named = settings.model.shadow
+        why = f"{named} is configured as the shadow" if named else "[model] shadow names the second bundle"
+        stdout.print(f"no study was compared yet: {why}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _as_json(pair: Pair) -> dict[str, object]:

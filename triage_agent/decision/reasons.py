@@ -72,7 +72,8 @@ def rule(fired: Rule | None, had: Priority) -> str:
         return "No rule of the policy applies; the priority stays as it was."
     if fired.priority.rank > had.rank:
         return f'Rule "{fired.name}" raises the priority from {had.value} to {fired.priority.value}.'
-    return f'Rule "{fired.name}" leaves the priority at {had.value}.'
+    since = " (raised before, or asked for by the order)" if had is not Priority.ROUTINE else ""
+    return f'Rule "{fired.name}" leaves the priority at {had.value}{since}.'
 
 
 def region(anatomy: str | None, *, from_image: bool = False) -> tuple[str, ...]:
@@ -127,7 +128,8 @@ def anatomy_not_in_bundle(tally: Tally, model: ModelIdentity) -> str:
     """Why scores were kept and not used."""
     known = ", ".join(model.anatomies) or "no region"
     return (
-        f"The study shows {_regions(tally)}; the bundle {model.name} was validated on {known}, so it is not assessed."
+        f"The study shows {_regions(tally)}, which the bundle {model.name} does not cover (it covers {known}), "
+        "so it is not assessed."
     )
 
 

@@ -27,7 +27,7 @@ class Tally:
 
     Attributes:
         counted: scored, and showing a region of the bundle or one that is not stated; these make the mean.
-        outside: scored, but showing a region that the bundle was not validated on; kept, and not counted.
+        outside: scored, but showing a region that the bundle does not cover; kept, and not counted.
         failed: why each failed one failed.
         skipped: why each skipped one was skipped.
         anatomy: the region most of the counted show, else most of the outside; None where nothing says so.

@@ -30,7 +30,7 @@ class ModelIdentity:
 
     Attributes:
         digest: SHA-256 over the bundle, hex; changes whenever anything in the bundle does.
-        anatomies: the regions the bundle was validated on.
+        anatomies: the regions the bundle covers: it was trained on them, or has questions about them.
         threshold: study probability at or above which the finding is abnormal.
         alert: instance probability at or above which the priority is raised at once.
         clinical_use: False for bundles that must not be used on patients; outputs say so.

@@ -15,7 +15,6 @@ from triage_agent.learning.evaluate import EvaluationReport, few_threads, in_win
 from triage_agent.learning.lineage import SPLITS, STARTED, splits_of
 from triage_agent.learning.metrics import auroc
 from triage_agent.learning.mura import names_of_roots, read_roots
-from triage_agent.learning.options import COMPACT
 from triage_agent.learning.reference import FittedReference, fit_reference, sample
 from triage_agent.learning.thresholds import by_study, calibrate
 from triage_agent.models.bundle import Bundle, BundleSpec, Thresholds, load_bundle, write_bundle
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
 SEVERE = 3  # the grade from which the sensitivity at the alert threshold is stated
 IN_BUNDLE = "bundle"
 NOT_CLINICAL = "Embedded demonstration model, not for clinical use."
+NOT_VALIDATED = "Not for clinical use until it has been validated where it is used."
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +196,9 @@ def _measure(
 
 def _describe(options: TrainOptions, recipe: Recipe, material: Material, trained: Trained) -> BundleSpec:
     kind = REGISTRY[trained.encoder_spec.kind]
-    embedded = trained.encoder_spec.kind == COMPACT
+    name = options.name or options.out.resolve().name
     return BundleSpec(
-        name=options.name or f"{trained.encoder_spec.kind}-{options.data[0].name}",
+        name=name,
         version=options.version,
         created=options.created or datetime.now(UTC).replace(microsecond=0),
         encoder=trained.encoder_spec,
@@ -208,7 +208,9 @@ def _describe(options: TrainOptions, recipe: Recipe, material: Material, trained
         | {"epochs": [len(one) for one in trained.histories]}
         | trained.facts,
         licence=kind.licence or options.licence,
-        notice=" ".join(part for part in (kind.notice, NOT_CLINICAL if embedded else "") if part),
+        notice=" ".join(
+            part for part in (kind.notice, NOT_CLINICAL if "embedded" in name.lower() else NOT_VALIDATED) if part
+        ),
         clinical_use=False,
     )
 

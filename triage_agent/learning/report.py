@@ -17,7 +17,7 @@ from triage_agent.learning.metrics import DELONG, METRICS
 from triage_agent.learning.outliers import outlier_section
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     Document = Mapping[str, Any]
 
@@ -68,9 +68,16 @@ def render(document: Document, pictures: Sequence[bytes] = (), extra: Iterable[S
     return PAGE.format(
         title=html.escape(f"Evaluation of {bundle['name']}"),
         subtitle=html.escape(subtitle),
-        warning="" if bundle["clinical_use"] else '<p class="warning">This bundle is not for clinical use.</p>',
+        warning="".join(f'<p class="warning">{one}</p>' for one in _warnings(bundle, data)),
         sections="\n".join(f"<h2>{html.escape(one.title)}</h2>\n{one.body}" for one in sections),
     )
+
+
+def _warnings(bundle: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
+    if not bundle["clinical_use"]:
+        yield "This bundle is not for clinical use."
+    if data["split"] != "valid":
+        yield f"Measured on {html.escape(data['split'])}: a bundle that learnt from these patients is flattered."
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -26,6 +26,8 @@ from triage_agent.learning.ranks import together
 from triage_agent.learning.recipe import recipe_for
 from triage_agent.learning.split import split_patients
 from triage_agent.learning.starting import check_asked, recipe_kind, starting_encoder
+from triage_agent.models.bundle import load_bundle
+from triage_agent.models.doubts import doubts
 from triage_agent.models.registry import tuned_spec
 from triage_agent.models.spec import IN_BUNDLE
 
@@ -73,6 +75,8 @@ def train(options: TrainOptions, progress: Callable[[str], None]) -> Path:
     if not options.join:
         material = judged_on(material, recipe.calibrate_on)
     out = finish(options, recipe, material, trained, work, progress)
+    for doubt in doubts(load_bundle(out).spec):
+        progress(f"WARNING: {doubt}")
     shutil.rmtree(work, ignore_errors=True)
     return out
 

@@ -69,7 +69,7 @@ def _content(context: ResultContext, decision: Decision, sources: Sequence[Sourc
     """The content tree: TID 1500 with its observer (TID 1001), groups (TID 1501) and remarks (row 12)."""
     groups = [_study_group(context, decision, sources)]
     groups += [
-        _image_group(context, number, source)
+        _image_group(context, number, source, assessed=decision.finding is not Finding.NOT_ASSESSED)
         for number, source in enumerate((source for source in sources if source.considered), start=1)
     ]
     report = MeasurementReport(
@@ -133,10 +133,16 @@ def _study_group(
     )
 
 
-def _image_group(context: ResultContext, number: int, source: Source) -> MeasurementsAndQualitativeEvaluations:
-    """One image's probability, or that there is none."""
+def _image_group(
+    context: ResultContext, number: int, source: Source, *, assessed: bool
+) -> MeasurementsAndQualitativeEvaluations:
+    """One image's probability, or that there is none.
+
+    Of a study that is not `assessed` no image's is told: beside the threshold it would be read as a finding.
+    """
     assessment = source.assessment
-    scored = assessment is not None and assessment.outcome is Outcome.SCORED and assessment.probability is not None
+    has_one = assessment is not None and assessment.outcome is Outcome.SCORED and assessment.probability is not None
+    scored = assessed and has_one
     return _group(
         context,
         identifier=f"Image {number}",
@@ -187,22 +193,27 @@ def _comment(text: str) -> TextContentItem:
 
 def _evaluations(context: ResultContext, decision: Decision) -> Iterator[tuple[Code, Code]]:
     yield concepts.NORMALITY, concepts.NORMALITIES[decision.finding]
-    yield concepts.SUMMARY, _processing_summary(context, decision)
+    if (summary := _processing_summary(context, decision)) is not None:
+        yield concepts.SUMMARY, summary
     if decision.priority in concepts.URGENCIES:
         yield concepts.PRIORITY, concepts.URGENCIES[decision.priority]
     if category := concepts.ACR_CATEGORIES.get(decision.acr_category or ""):
         yield concepts.ACTIONABLE_FINDING, category
 
 
-def _processing_summary(context: ResultContext, decision: Decision) -> Code:
-    """CID 6047: whether all images could be scored, and whether something was found."""
+def _processing_summary(context: ResultContext, decision: Decision) -> Code | None:
+    """CID 6047: whether all images could be scored, and whether something was found.
+
+    Every term of the context group ends in "with findings" or "without findings": a study that was not assessed, or is
+    uncertain and shows nothing, has no such row, lest a viewer that reads the code alone take it for a negative.
+    """
     outcomes = {one.outcome for one in context.assessments}
     raised = max((one.probability or 0.0 for one in context.assessments), default=0.0) >= decision.model.alert
     above = (decision.probability or 0.0) >= decision.model.threshold
     found = decision.finding is Finding.ABNORMAL or (decision.finding is Finding.UNCERTAIN and (above or raised))
-    if decision.finding is Finding.NOT_ASSESSED and Outcome.SCORED not in outcomes:
-        summary = codes.DCM.NoAlgorithmsSucceededWithoutFindings
-    elif Outcome.FAILED in outcomes:
+    if not found and decision.finding is not Finding.NORMAL:
+        return None
+    if Outcome.FAILED in outcomes:
         partly = codes.DCM.NotAllAlgorithmsSucceededWithFindings
         summary = partly if found else codes.DCM.NotAllAlgorithmsSucceededWithoutFindings
     else:

@@ -105,14 +105,14 @@ def test_a_bundle_that_cannot_be_loaded_hides_no_other_part(check, monkeypatch):
     assert sum(finding["ok"] for finding in found.values()) == 7
 
 
-SHADOW = '[model]\nshadow = "/models/next"\n'
+SHADOW = '[model]\nshadow = "embedded"\n'
 
 
 def test_the_shadow_bundle_is_looked_at_where_there_is_one(check, monkeypatch):
     built = []
     monkeypatch.setattr(doctor, "build_shadow", lambda settings: built.append(settings.model.shadow) or FakeScorer())
     found = findings(check("--json", toml=PEER + ROUTE + SHADOW))["shadow model"]
-    assert built == ["/models/next"]
+    assert built == ["embedded"]
     assert found["ok"]
     assert "test image scored 0.25" in found["says"]
     assert "no effect on any priority" in found["says"]

@@ -103,7 +103,8 @@ def test_a_region_outside_the_bundle_is_not_assessed_whatever_the_score(claim_st
     assert (decision.event, decision.finding, decision.probability) == (Event.DECIDED, NOT_ASSESSED, None)
     assert (decision.rule, decision.priority, decision.anatomy) == ("anatomy_not_in_bundle", ROUTINE, "XR_SPINE")
     assert decision.status_reason == (
-        "The study shows XR_SPINE; the bundle knees was validated on XR_KNEE, XR_WRIST, so it is not assessed."
+        "The study shows XR_SPINE, which the bundle knees does not cover (it covers XR_KNEE, XR_WRIST), "
+        "so it is not assessed."
     )
 
 

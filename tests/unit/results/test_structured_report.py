@@ -202,21 +202,29 @@ def test_without_assessments_the_study_s_result_is_still_reported(context):
         (Finding.NORMAL, "SS", "17621005", "111241"),
         (Finding.UNCERTAIN, "SS", "371934000", "111242"),
         (Finding.ABNORMAL, "SF", "263654008", "111244"),
-        (Finding.NOT_ASSESSED, "SF", "371934000", "111243"),
-        (Finding.NOT_ASSESSED, "FF", "371934000", "111245"),
-        (Finding.NOT_ASSESSED, "SS", "371934000", "111241"),
+        (Finding.NORMAL, "SF", "17621005", "111243"),
+        # No code that a viewer could take for a negative stands beside what was not settled or not assessed.
+        (Finding.UNCERTAIN, "ss", "371934000", None),
+        (Finding.UNCERTAIN, "sF", "371934000", None),
+        (Finding.NOT_ASSESSED, "SF", "371934000", None),
+        (Finding.NOT_ASSESSED, "FF", "371934000", None),
+        (Finding.NOT_ASSESSED, "SS", "371934000", None),
     ],
 )
 def test_finding_and_failures_are_coded(finding, outcomes, normality, summary, context):
-    kinds = {"S": Outcome.SCORED, "F": Outcome.FAILED}
-    assessments = [assessed(number, kinds[letter]) for number, letter in enumerate(outcomes, start=1)]
-    probability = None if finding is Finding.NOT_ASSESSED else 0.7
+    kinds = {"S": Outcome.SCORED, "s": Outcome.SCORED, "F": Outcome.FAILED}
+    low = {"s": 0.1}
+    assessments = [
+        assessed(number, kinds[letter], low.get(letter, 0.9)) for number, letter in enumerate(outcomes, start=1)
+    ]
+    probability = None if finding is Finding.NOT_ASSESSED else 0.1 if "s" in outcomes else 0.7
     case = context(assessments=assessments, finding=finding, probability=probability)
     report = srread(BytesIO(build_structured_report(case).body))
     study, *images = report.content.get_image_measurement_groups()
-    assert (evaluations(study)["121402"], evaluations(study)["111017"]) == (normality, summary)
+    assert (evaluations(study)["121402"], evaluations(study).get("111017")) == (normality, summary)
     assert len(study.get_measurements()) == (probability is not None)
-    assert [len(group.get_measurements()) for group in images] == [letter == "S" for letter in outcomes]
+    told = finding is not Finding.NOT_ASSESSED  # beside the threshold, a probability would be read as a finding
+    assert [len(group.get_measurements()) for group in images] == [told and letter in "Ss" for letter in outcomes]
     assert report.CompletionFlag == ("PARTIAL" if "F" in outcomes else "COMPLETE")
 
 
