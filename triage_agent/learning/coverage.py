@@ -106,8 +106,8 @@ def coverage_section(found: Mapping[str, Mapping[str, Any]]) -> str:
     return (
         "<p>Share of studies whose true finding is in the prediction set at an error rate that a site may choose; "
         "share of each class that is called the other for sure; and share whose finding is left open. The rate is "
-        "what was asked for: where more of a class than that is called the other, beyond what chance does in so few studies, "
-        "the promise is not kept here.</p>"
+        "what was asked for: where more of a class than that is called the other, beyond what "
+        "chance does in so few studies, the promise is not kept here.</p>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
 
