@@ -22,6 +22,7 @@ _WIDE = 110  # columns of screen from which a table has room for every column an
 _RIGHT = frozenset({"Prob.", "Images", "Age"})
 # Widths of the columns that give way, (least, most): in this order they take what the others leave.
 _ELASTIC = {"Region": (8, 10), "Patient": (8, 20), "Status": (len("out of scope:"), 1000)}
+_LONGEST_STATUS = 72  # characters in a narrow table; `study` and `--json` have the whole reason
 _LONGEST_ACCESSION = 16  # DICOM's SH; a longer one goes on in a second line
 
 
@@ -40,7 +41,7 @@ class WorklistTable:
         rows = [_cells(item, self.now) for item in self.items]
         if width < _WIDE:
             table = Table(expand=True, header_style="bold", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-            rows = [{name: cell for name, cell in row.items() if name != "Images"} for row in rows]
+            rows = [_shortened({name: cell for name, cell in row.items() if name != "Images"}) for row in rows]
             names = [name for name in _NAMES if name != "Images"]
             room = width - (len(names) - 1)
         else:
@@ -102,6 +103,13 @@ def _cells(item: WorklistItem, now: datetime) -> dict[str, Text]:
         Text(status),
     )
     return dict(zip(_NAMES, cells, strict=True))
+
+
+def _shortened(row: dict[str, Text]) -> dict[str, Text]:
+    """A reason that would fill the screen of a narrow terminal is cut, so that the rows below stay in sight."""
+    status = row["Status"].copy()
+    status.truncate(_LONGEST_STATUS, overflow="ellipsis")
+    return row | {"Status": status}
 
 
 def _age(seconds: int) -> str:

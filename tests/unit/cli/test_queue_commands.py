@@ -92,6 +92,19 @@ def test_priority_probability_age_and_status_can_be_read_on_every_screen(run, st
     assert len(re.findall(r" \d+d ", shown)) == len(Priority) * len(ENDINGS) + 1
 
 
+@pytest.mark.parametrize(("width", "lines", "cut"), [(80, 8, True), (150, 8, False)])
+def test_a_long_reason_does_not_push_the_list_off_a_narrow_screen(run, story, monkeypatch, width, lines, cut):
+    monkeypatch.setattr(options.stdout, "_width", width)
+    story.claimed("1.2.3", accession_number="ACC1")
+    reason = "the image is unlike the training images, " * 4 + "so a human reads it"
+    story.decide(
+        study="1.2.3", event=Event.FAILED, finding=Finding.NOT_ASSESSED, probability=None, status_reason=reason
+    )
+    shown = run("worklist").out
+    assert ("…" in shown) is cut
+    assert len(shown.splitlines()) <= lines + 2
+
+
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [(-1, "0:00"), (61, "1:01"), (3599, "59:59"), (3600, "1h00"), (172740, "47h59"), (172800, "2d")],
