@@ -15,6 +15,7 @@ import structlog
 
 from triage_agent import __version__
 from triage_agent.builders import (
+    build_loader,
     build_peers,
     build_policy,
     build_scorer,
@@ -40,12 +41,14 @@ from triage_agent.worker import Loop, Loops, Worker
 
 if TYPE_CHECKING:
     from triage_agent.delivery.sender import Sender
+    from triage_agent.imaging.loader import Loader
     from triage_agent.intake.receiver import Received
     from triage_agent.shadow import Shadow
 
 __all__ = [
     "Agent",
     "build_agent",
+    "build_loader",
     "build_peers",
     "build_policy",
     "build_scorer",
@@ -204,10 +207,13 @@ class _Start:
             metrics.flagged.inc()
             self._loops.wake()
 
-        shadow = None if second is None else self._shadow(second)
+        # The shadow reads with a decoder of its own, so that no image waits for it.
+        loader = self._work.enter_context(build_loader(settings, most=1 if second is None else 2))
+        shadow = None if second is None else self._shadow(second, loader)
         pipeline = Pipeline(
             worklist=self.worklist,
             spool=settings.data_dir / "spool",
+            loader=loader,
             scorer=scorer,
             policy=build_policy(settings),
             routes=[Route(to=route.to, send=route.send) for route in settings.routes],
@@ -256,7 +262,7 @@ class _Start:
         del self._checks["start"]
         log.info("started", role=role, version=__version__, owner=self._process)
 
-    def _shadow(self, scorer: ImageScorer) -> "Shadow":
+    def _shadow(self, scorer: ImageScorer, loader: "Loader") -> "Shadow":
         """The second model, in a loop of its own: nothing that is received, raised or decided waits for it."""
         from triage_agent.pipeline import check_model
         from triage_agent.shadow import Shadow
@@ -273,6 +279,7 @@ class _Start:
         shadow = Shadow(
             worklist=self.worklist,
             spool=self._settings.data_dir / "spool",
+            loader=loader,
             scorer=scorer,
             clock=utc_now,
             compared=compared,

@@ -8,6 +8,7 @@ from triage_agent.settings import Settings
 
 if TYPE_CHECKING:
     from triage_agent.dimse.peers import Peer
+    from triage_agent.imaging.isolated.pool import Decoders
     from triage_agent.intake.spool import Spool
 
 
@@ -148,3 +149,14 @@ def build_spool(settings: Settings) -> "Spool":
     from triage_agent.intake.spool import Spool
 
     return Spool(settings.data_dir / "spool", settings.storage.low_water_percent)
+
+
+def build_loader(settings: Settings, *, most: int = 1) -> "Decoders":
+    """Who reads stored files, `most` at the same time: in processes that a hostile file can only end.
+
+    To be closed by whoever asked for it.
+    """
+    from triage_agent.imaging.isolated.pool import Decoders, Limits
+
+    worker = settings.worker
+    return Decoders(Limits(seconds=worker.decode_seconds, memory_mb=worker.decode_memory_mb), most=most)

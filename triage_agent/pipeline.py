@@ -19,7 +19,8 @@ from triage_agent.domain.errors import ModelUnavailableError, TriageError, Unrea
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, ImageScore, StoredInstance
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome
-from triage_agent.imaging.load import Displayable, Skipped, load_for_scoring, read_headers
+from triage_agent.imaging.load import Displayable, Skipped
+from triage_agent.imaging.loader import Loader, load_instance
 from triage_agent.results.context import DECISION, FLAG
 from triage_agent.results.header import name_several_patients
 from triage_agent.results.registry import REGISTRY, ResultContext
@@ -48,6 +49,7 @@ class Pipeline:
         *,
         worklist: Worklist,
         spool: Path,
+        loader: Loader,
         scorer: ImageScorer,
         policy: Policy,
         routes: Sequence[Route],
@@ -72,7 +74,8 @@ class Pipeline:
         self._clock = clock
         self._observer = observer
         self._batch = batch
-        self._load = partial(load_instance, secondary_captures=secondary_captures)
+        self._loader = loader
+        self._load = partial(load_instance, loader, secondary_captures=secondary_captures)
         self._compare = compare
         self._model_failure: ModelUnavailableError | None = None
 
@@ -188,7 +191,7 @@ class Pipeline:
 
     def _flag_shipments(self, flag: Flag, instance: StoredInstance, assessment: Assessment) -> list[Shipment]:
         """A flag that cannot be spelled out for a destination is still raised on the worklist."""
-        headers = [_header(self._spool / instance.path)]
+        headers = [self._header(instance)]
         shipments, _ = self._shipments(FLAG, flag, headers, [instance], [assessment])
         return shipments
 
@@ -198,7 +201,7 @@ class Pipeline:
         """The decision's artifacts by route; a study of several patients, or without results, needs a human."""
         if decision.event is Event.EXCLUDED:
             return decision, []
-        headers = [_header(self._spool / instance.path) for instance in claimed.instances]
+        headers = [self._header(instance) for instance in claimed.instances]
         if name_several_patients([header for header in headers if header is not None]):
             return of_several_patients(decision), []
         if decision.event is Event.DECIDED:
@@ -250,6 +253,20 @@ class Pipeline:
         shipments = [Shipment(artifact=artifacts[kind], destination=to) for kind, to in wanted if kind in artifacts]
         return shipments, problems
 
+    def _header(self, instance: StoredInstance) -> Dataset | None:
+        """None where it cannot be read.
+
+        Raises:
+            ModelUnavailableError: nothing can be read at the moment.
+        """
+        try:
+            return self._loader.header(self._spool / instance.path)
+        except ModelUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - promise 2: whatever a file does, its study comes to an end
+            log.warning("header_failed", error=type(error).__name__)  # values may name a patient
+            return None
+
     def _with_previous(self, context: ResultContext, kind: ArtifactKind) -> ResultContext:
         result = context.result
         if result.revision == 1 or not REGISTRY[kind].refers_to_previous:
@@ -276,15 +293,6 @@ def _told(what: str, error: Exception) -> str:
     return f"{what} could not be built{said}"
 
 
-def _header(path: Path) -> Dataset | None:
-    """None where it cannot be read."""
-    try:
-        return read_headers(path)
-    except Exception as error:  # noqa: BLE001 - promise 2: whatever a file does, its study comes to an end
-        log.warning("header_failed", error=type(error).__name__)  # values may name a patient
-        return None
-
-
 def _all_read(headers: Sequence[Dataset | None]) -> list[Dataset]:
     read = [header for header in headers if header is not None]
     if len(read) < len(headers):
@@ -308,17 +316,6 @@ def _given_up(instances: Sequence[StoredInstance]) -> list[Assessment]:
         Assessment(sop_instance_uid=instance.sop_instance_uid, outcome=Outcome.FAILED, reason=reason)
         for instance in instances
     ]
-
-
-def load_instance(path: Path, *, secondary_captures: bool = False) -> Displayable | Skipped | UnreadableImageError:
-    """`load_for_scoring` with its error as a value, so that one bad image does not stop a batch."""
-    try:
-        return load_for_scoring(path, secondary_captures=secondary_captures)
-    except UnreadableImageError as error:
-        return error
-    except Exception as error:  # noqa: BLE001 - promise 2: whatever a file does, its study has a reason
-        log.error("decode_failed", error=type(error).__name__)  # noqa: TRY400 - values may name a patient
-        return UnreadableImageError(f"the image could not be read ({type(error).__name__})")
 
 
 def score_loaded(

@@ -195,9 +195,11 @@ class StorageSettings(_Section):
 
 
 class WorkerSettings(_Section):
-    """How work is held."""
+    """How work is held, and what reading one image may cost."""
 
     lease_seconds: float = Field(default=15, gt=0, le=_YEAR)
+    decode_seconds: float = Field(default=60, gt=0, le=3600)
+    decode_memory_mb: int = Field(default=2048, ge=512, le=1 << 20)
 
 
 class DeliverySettings(_Section):

@@ -21,7 +21,8 @@ from triage_agent.domain.decision import Decision
 from triage_agent.domain.errors import TriageError, WorklistUnavailableError
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.study import Assessment, ClaimedStudy, ImageScore
-from triage_agent.imaging.load import Displayable, load_for_scoring
+from triage_agent.imaging.load import Displayable
+from triage_agent.imaging.loader import Loader
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +41,7 @@ class Shadow:
         *,
         worklist: Worklist,
         spool: Path,
+        loader: Loader,
         scorer: ImageScorer,
         clock: Clock,
         compared: Callable[[bool | None], None],
@@ -49,6 +51,7 @@ class Shadow:
         """`compared` is told whether the bundles agree on a study, and None where the shadow failed on it."""
         self._worklist = worklist
         self._spool = spool
+        self._loader = loader
         self._scorer = scorer
         self._clock = clock
         self._compared = compared
@@ -122,7 +125,7 @@ class Shadow:
         return scores
 
     def _load(self, path: Path) -> Displayable:
-        loaded = load_for_scoring(path, secondary_captures=self._secondary_captures)
+        loaded = self._loader.load(path, secondary_captures=self._secondary_captures)
         if not isinstance(loaded, Displayable):
             raise TriageError(f"not to be scored any more: {loaded.reason}")
         return loaded

@@ -11,12 +11,13 @@ from triage_agent.cli.options import ConfigOption, JsonOption, extra_installed, 
 from triage_agent.cli.scoring import DicomFile, dicom_files
 from triage_agent.domain.errors import TriageError, UnreadableImageError
 from triage_agent.domain.uids import is_uid
-from triage_agent.settings import load_settings
+from triage_agent.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from triage_agent.imaging.loader import Loader
     from triage_agent.models.explain import Explainer
 
 
@@ -37,8 +38,20 @@ def explain(
     Pictures are named by SOP Instance UID and carry no text of the header. Images that say that text is burned into
     them are left out.
     """
+    from triage_agent.bootstrap import build_loader
+
     settings = load_settings(config)
-    files = list(dicom_files(paths))
+    with build_loader(settings) as loader:
+        rows = _explain_all(paths, out, settings, loader, bundle, method)
+    _report(rows, as_json=as_json)
+    if all(row["png"] is None for row in rows):
+        raise typer.Exit(1)
+
+
+def _explain_all(
+    paths: Sequence[Path], out: Path, settings: Settings, loader: "Loader", bundle: str | None, method: str
+) -> list[dict[str, object]]:
+    files = list(dicom_files(paths, loader))
     if not files:
         raise TriageError("no DICOM file there", remedy="name DICOM files (Part 10) or folders that hold some")
     with extra_installed("gpu"):
@@ -52,18 +65,17 @@ def explain(
     out.mkdir(parents=True, exist_ok=True)
     with progress_bar() as progress:
         tracked = enumerate(progress.track(files, description="explaining"), start=1)
-        rows = [_explained(file, number, explainer, method, out) for number, file in tracked]
-    _report(rows, as_json=as_json)
-    if all(row["png"] is None for row in rows):
-        raise typer.Exit(1)
+        return [_explained(file, number, explainer, loader, method, out) for number, file in tracked]
 
 
-def _explained(file: DicomFile, number: int, explainer: "Explainer", method: str, out: Path) -> dict[str, object]:
+def _explained(
+    file: DicomFile, number: int, explainer: "Explainer", loader: "Loader", method: str, out: Path
+) -> dict[str, object]:
     from triage_agent.models.overlay import overlay, png
 
     row: dict[str, object] = {"sop_instance_uid": file.instance_uid, "path": file.path, "png": None, "reason": None}
     try:
-        display, anatomy = _display(file)
+        display, anatomy = _display(file, loader)
     except UnreadableImageError as error:
         return {**row, "reason": error.message}
     heat = explainer.map(display, method)
@@ -73,18 +85,18 @@ def _explained(file: DicomFile, number: int, explainer: "Explainer", method: str
     return {**row, "png": path, "probability": probability, "method": method}
 
 
-def _display(file: DicomFile) -> "tuple[NDArray[np.float32], str | None]":
+def _display(file: DicomFile, loader: "Loader") -> "tuple[NDArray[np.float32], str | None]":
     """The image as the model sees it and its region.
 
     Raises:
         UnreadableImageError: it is none that is scored, or it shows what must not leave with a picture.
     """
     from triage_agent.imaging.load import Skipped
-    from triage_agent.pipeline import load_instance
+    from triage_agent.imaging.loader import load_instance
 
     if str(file.header.get("BurnedInAnnotation", "")).strip().upper() == "YES":
         raise UnreadableImageError("its header says that text is burned into the image: it may name the patient")
-    loaded = load_instance(file.path)
+    loaded = load_instance(loader, file.path)
     if isinstance(loaded, UnreadableImageError):
         raise loaded
     if isinstance(loaded, Skipped):

@@ -17,14 +17,15 @@ from rich.text import Text
 from triage_agent.cli.learning import progress_bar
 from triage_agent.cli.options import ConfigOption, JsonOption, check_config, extra_installed, print_json, stdout, tell
 from triage_agent.domain.decision import Decision
-from triage_agent.domain.errors import TriageError
+from triage_agent.domain.errors import TriageError, UnreadableImageError
 from triage_agent.domain.study import Assessment, ClaimedStudy, StoredInstance
 from triage_agent.domain.uids import is_uid, stand_in_series_uid
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Outcome, Priority
-from triage_agent.settings import load_settings
+from triage_agent.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from triage_agent.domain.ports import ImageScorer
+    from triage_agent.imaging.loader import Loader
 
 _BATCH = 8
 _SHORT = 60  # characters
@@ -72,12 +73,28 @@ def triage(
     Studies are decided as `serve` would decide them with this bundle: policy, allowed error rate, outlier limit, device
     and encoder are the configuration's, also with --bundle.
     """
+    from triage_agent.bootstrap import build_loader
+
+    settings = load_settings(config)
+    with build_loader(settings) as loader:
+        results = _triaged(paths, settings, loader, bundle, sr)
+    if as_json:
+        print_json([_as_json(result) for result in results])
+    else:
+        stdout.print(_table(results))
+    if sr is not None and any(one.report is None and one.decision.event is Event.DECIDED for one in results):
+        raise typer.Exit(1)
+
+
+def _triaged(
+    paths: Sequence[Path], settings: Settings, loader: "Loader", bundle: str | None, sr: Path | None
+) -> list[_Result]:
+    """Every study that the paths hold, with its report where one is asked for and can be written."""
     from triage_agent.bootstrap import build_policy, build_scorer
     from triage_agent.decision.policy import decide, of_several_patients
     from triage_agent.results.header import name_several_patients
 
-    settings = load_settings(config)
-    files = list(dicom_files(paths))
+    files = list(dicom_files(paths, loader))
     if not files:
         raise TriageError("no DICOM file there", remedy="name DICOM files (Part 10) or folders that hold some")
     scorer = build_scorer(settings, bundle)
@@ -85,36 +102,32 @@ def triage(
     studies: dict[str, list[DicomFile]] = defaultdict(list)
     for file in files:
         studies[file.study_uid].append(file)
-    results, reported = [], True
+    results = []
     with progress_bar() as progress:
         task = progress.add_task("scoring", total=len(files))
         for uid, members in studies.items():
-            assessments = _assess(members, scorer, lambda done: progress.advance(task, done))
+            assessments = _assess(members, scorer, loader, lambda done: progress.advance(task, done))
             decision = decide(_as_claimed(uid, members), assessments, scorer.identity, policy, datetime.now(UTC))
             if name_several_patients([file.header for file in members]):
                 decision = of_several_patients(decision)
             report = None
             if sr is not None and decision.event is Event.DECIDED:
                 report = _write_sr(sr, decision, members, assessments, settings.institution)
-                reported &= report is not None
             results.append(_Result(decision, members, assessments, report))
-    if as_json:
-        print_json([_as_json(result) for result in results])
-    else:
-        stdout.print(_table(results))
-    if not reported:
-        raise typer.Exit(1)
+    return results
 
 
-def dicom_files(paths: Sequence[Path]) -> Iterator[DicomFile]:
-    """Every readable DICOM file; what is none is named on stderr, and skipped silently only inside folders."""
-    from triage_agent.imaging.load import read_headers
+def dicom_files(paths: Sequence[Path], loader: "Loader") -> Iterator[DicomFile]:
+    """Every readable DICOM file; what is none is named on stderr, and skipped silently only inside folders.
 
+    Raises:
+        DecoderUnavailableError: nothing can be read.
+    """
     for named in paths:
         for path in sorted(each for each in named.rglob("*") if each.is_file()) if named.is_dir() else [named]:
             try:
-                header = read_headers(path)
-            except TriageError as error:
+                header = loader.header(path)
+            except UnreadableImageError as error:
                 if not named.is_dir():
                     tell(f"{path}: {error}")
                 continue
@@ -122,13 +135,16 @@ def dicom_files(paths: Sequence[Path]) -> Iterator[DicomFile]:
                 yield DicomFile(path, header)
 
 
-def _assess(members: Sequence[DicomFile], scorer: "ImageScorer", advance: Callable[[int], None]) -> list[Assessment]:
-    from triage_agent.pipeline import load_instance, score_loaded
+def _assess(
+    members: Sequence[DicomFile], scorer: "ImageScorer", loader: "Loader", advance: Callable[[int], None]
+) -> list[Assessment]:
+    from triage_agent.imaging.loader import load_instance
+    from triage_agent.pipeline import score_loaded
 
     assessments: list[Assessment] = []
     for start in range(0, len(members), _BATCH):
         batch = members[start : start + _BATCH]
-        loaded = [(file.instance_uid, load_instance(file.path)) for file in batch]
+        loaded = [(file.instance_uid, load_instance(loader, file.path)) for file in batch]
         assessments += score_loaded(loaded, scorer)
         advance(len(batch))
     return assessments

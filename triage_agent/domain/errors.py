@@ -60,6 +60,10 @@ class ModelUnavailableError(TriageError):
     """The model scores nothing at all: no study's fault, so that the work is given back and tried again."""
 
 
+class DecoderUnavailableError(ModelUnavailableError):
+    """No stored file can be read at the moment: no study's fault either."""
+
+
 class DeliveryError(TriageError):
     """A destination did not take an artifact.
 

@@ -1,11 +1,13 @@
 """Commands run in this process, over the in-memory worklist."""
 
 import sys
+from contextlib import nullcontext
 
 import pytest
 from support.story import Story
 
 from triage_agent.cli import app, options, shadow, worklist
+from triage_agent.imaging.loader import DirectLoader
 from triage_agent.settings import Settings
 from triage_agent.worklist import MemoryWorklist
 
@@ -13,6 +15,12 @@ from triage_agent.worklist import MemoryWorklist
 @pytest.fixture(autouse=True)
 def _logging_stays_as_it_is(monkeypatch):
     monkeypatch.setattr("triage_agent.ops.logging.configure_logging", lambda *_args, **_options: None)
+
+
+@pytest.fixture(autouse=True)
+def _files_are_read_in_this_process(monkeypatch):
+    """A process takes a second to start; tests/integration/test_decoders.py and the acceptance tests have it."""
+    monkeypatch.setattr("triage_agent.bootstrap.build_loader", lambda _settings: nullcontext(DirectLoader()))
 
 
 class Done:

@@ -11,6 +11,7 @@ from triage_agent.decision.rules import DEFAULT_POLICY
 from triage_agent.domain.decision import Route
 from triage_agent.domain.study import ImageScore, ReceivedInstance
 from triage_agent.domain.vocabulary import ArtifactKind
+from triage_agent.imaging.loader import DirectLoader
 from triage_agent.intake.header import read_header
 from triage_agent.pipeline import Observer, Pipeline
 from triage_agent.worklist import MemoryWorklist
@@ -74,6 +75,7 @@ class Ward:
         self.now = T0
         self.told = Told()
         self.secondary_captures = False
+        self.loader = DirectLoader()
         self.compare = None
         self.scorer = FakeScorer({64: 0.1, 65: 0.95, 66: 0.4})
         self.routes = [Route(to="pacs", send=(ArtifactKind.SR,)), Route(to="ris", send=(ArtifactKind.HL7_ORU,))]
@@ -87,6 +89,7 @@ class Ward:
         return Pipeline(
             worklist=self.worklist,
             spool=self.spool,
+            loader=self.loader,
             scorer=self.scorer,
             policy=DEFAULT_POLICY,
             routes=self.routes,

@@ -10,7 +10,7 @@ from support.story import LEASE, MODEL, RULE
 
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.vocabulary import Finding, Outcome, Priority, Status
-from triage_agent.pipeline import load_instance
+from triage_agent.imaging.loader import load_instance
 from triage_agent.results.registry import REGISTRY
 from triage_agent.worklist import MAX_ATTEMPTS
 
@@ -50,7 +50,7 @@ def test_a_large_study_is_decoded_batch_by_batch(ward, monkeypatch):
     steps, score = [], ward.scorer.score
     monkeypatch.setattr(
         "triage_agent.pipeline.load_instance",
-        lambda path, **rule: (steps.append("load"), load_instance(path, **rule))[1],
+        lambda loader, path, **rule: (steps.append("load"), load_instance(loader, path, **rule))[1],
     )
     ward.scorer.score = lambda images, anatomies=(): (steps.append("score"), score(images))[1]
     for _ in range(7):
@@ -205,7 +205,7 @@ def test_headers_that_have_gone_missing_leave_the_study_to_a_human(ward, monkeyp
     def crash(_path):
         raise OSError("Doe^Jane.dcm")
 
-    monkeypatch.setattr("triage_agent.pipeline.read_headers", crash)
+    monkeypatch.setattr(ward.loader, "header", crash)
     ward.receive()
     ward.decide()
     item = ward.item()

@@ -52,7 +52,7 @@ def test_whatever_decoding_raises_the_image_has_a_reason(ward, monkeypatch):
     def crash(_path, **_rule):
         raise ZeroDivisionError("Doe^Jane")
 
-    monkeypatch.setattr("triage_agent.pipeline.load_for_scoring", crash)
+    monkeypatch.setattr(ward.loader, "load", crash)
     image = ward.receive()
     ward.score_images()
     assert ward.assessments()[image].reason == "the image could not be read (ZeroDivisionError)"

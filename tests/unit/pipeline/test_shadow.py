@@ -44,6 +44,7 @@ class Shadowed:
         self.shadow = Shadow(
             worklist=ward.worklist,
             spool=ward.spool,
+            loader=ward.loader,
             scorer=self.second,
             clock=ward.clock,
             compared=self.told.append,
