@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql
 
-.PHONY: demo test unit lint bench faults tools clean
+.PHONY: demo test unit lint bench faults fuzz tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/triage-agent demo
@@ -40,6 +40,13 @@ bench: $(VENV)/.dev
 # The long form of the kill trials: a hundred studies, `kill -9` at seeded times.
 faults: $(VENV)/.dev
 	TRIAGE_FAULT_TRIALS=$(or $(TRIALS),15) TRIAGE_FAULT_STUDIES=$(or $(STUDIES),100) $(BIN)/python -m pytest tests/acceptance/test_kill.py 
+
+# Each input's way in, guided by coverage, FUZZ_SECONDS each; what fails is left in build/fuzz.
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev,fuzz]'
+	for target in pdu intake decode hl7; do \
+		$(BIN)/python tests/fuzz/run.py $$target --seconds $(or $(FUZZ_SECONDS),600) --seed 1 || exit 1; \
+	done
 
 # Real peers of the tests. Where they may not be installed, pytest names each test that it leaves out.
 tools:

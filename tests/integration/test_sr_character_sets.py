@@ -6,6 +6,7 @@ from io import BytesIO
 import pytest
 from pydicom import dcmread
 from support import story
+from support.charsets import NAMES
 from support.data import shared_data
 from support.programs import require_program
 
@@ -14,25 +15,6 @@ from triage_agent.domain.vocabulary import ArtifactKind, Finding, Outcome, Prior
 from triage_agent.results.registry import REGISTRY, ResultContext
 
 pytestmark = pytest.mark.shared
-
-# As dcmtk's `dcmdump +U8` and, for the Japanese sets that it cannot convert, as PS3.5 annex H print them.
-NAMES = {
-    "chrArab.dcm": "قباني^لنزار",
-    "chrFren.dcm": "Buc^Jérôme",
-    "chrFrenMulti.dcm": "Buc^Jérôme",
-    "chrGerm.dcm": "Äneas^Rüdiger",
-    "chrGreek.dcm": "Διονυσιος",
-    "chrH31.dcm": "Yamada^Tarou=山田^太郎=やまだ^たろう",
-    "chrH32.dcm": "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう",
-    "chrHbrw.dcm": "שרון^דבורה",
-    "chrI2.dcm": "Hong^Gildong=洪^吉洞=홍^길동",
-    "chrJapMulti.dcm": "やまだ^たろう",
-    "chrJapMultiExplicitIR6.dcm": "やまだ^たろう",
-    "chrKoreanMulti.dcm": "김희중",
-    "chrRuss.dcm": "Люкceмбypг",  # noqa: RUF001 - so it is in the file: Cyrillic with Latin letters in between
-    "chrX1.dcm": "Wang^XiaoDong=王^小東",
-    "chrX2.dcm": "Wang^XiaoDong=王^小东",
-}
 
 
 def context_of(path):

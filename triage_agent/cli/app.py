@@ -9,6 +9,7 @@ from triage_agent import __version__
 from triage_agent.cli import database, demo, explaining, learning, scoring, serving, shadow, worklist, zero_shot
 from triage_agent.cli.options import stderr
 from triage_agent.domain.errors import ConfigurationError, TriageError
+from triage_agent.domain.visible import visible
 
 # The base class of every error of usage, which has no public name in every version of typer.
 _UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
@@ -81,5 +82,5 @@ def _usage(error: Any) -> str:
 
 def _end(line: str, code: int) -> NoReturn:
     if line:
-        stderr.print(f"triage-agent: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+        stderr.print(f"triage-agent: {visible(line)}", style="red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(code)

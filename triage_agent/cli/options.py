@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from triage_agent.domain.errors import MissingPackageError
+from triage_agent.domain.visible import UNSAFE, visible
 from triage_agent.settings import load_settings
 
 stdout = Console()
@@ -66,7 +67,7 @@ def extra_installed(extra: str) -> Iterator[None]:
 
 def tell(line: str) -> None:
     """A remark on stderr, as it is."""
-    stderr.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    stderr.print(visible(line), style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def keep_private() -> None:
@@ -76,4 +77,7 @@ def keep_private() -> None:
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(jsonable(value), ensure_ascii=False, indent=2) + "\n")
+    document = json.dumps(jsonable(value), ensure_ascii=False, indent=2)
+    # JSON leaves them raw, and a terminal would obey them; outside strings there is none but the line ends.
+    document = UNSAFE.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", document)
+    sys.stdout.write(document + "\n")

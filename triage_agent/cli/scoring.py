@@ -20,6 +20,7 @@ from triage_agent.domain.decision import Decision
 from triage_agent.domain.errors import TriageError, UnreadableImageError
 from triage_agent.domain.study import Assessment, ClaimedStudy, StoredInstance
 from triage_agent.domain.uids import is_uid, stand_in_series_uid
+from triage_agent.domain.visible import visible
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Outcome, Priority
 from triage_agent.settings import Settings, load_settings
 
@@ -244,8 +245,8 @@ def _table(results: Sequence[_Result]) -> Table:
             decision.finding.value.replace("_", " "),
             "" if decision.probability is None else f"{decision.probability:.2f}",
             (decision.anatomy or "").removeprefix("XR_").lower(),
-            Text("\n".join(str(part) for part in (decision.study_instance_uid, result.report) if part)),
-            Text(_why(result)),
+            Text("\n".join(visible(str(part)) for part in (decision.study_instance_uid, result.report) if part)),
+            Text(visible(_why(result))),
         )
     return table
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from triage_agent.cli.options import ConfigOption, JsonOption, keep_private, print_json, stdout
+from triage_agent.domain.visible import visible
 from triage_agent.settings import load_settings
 
 
@@ -52,7 +53,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         for finding in findings:
             line = f"{'ok  ' if finding.ok else 'FAIL'}  {finding.part}: {finding.says}"
             stdout.print(
-                f"{line}; {finding.remedy}" if finding.remedy else line,
+                visible(f"{line}; {finding.remedy}" if finding.remedy else line),
                 style="" if finding.ok else "red",
                 markup=False,
                 highlight=False,

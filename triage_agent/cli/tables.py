@@ -13,6 +13,7 @@ from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.decision import DeliveryRecord, ShadowResult
 from triage_agent.domain.ports import StudyDetail
 from triage_agent.domain.study import Assessment, StoredInstance, WorklistItem
+from triage_agent.domain.visible import visible
 from triage_agent.domain.vocabulary import DeliveryState, Priority
 
 _PRIORITY_STYLE = {Priority.STAT: "bold white on red", Priority.URGENT: "bold black on yellow", Priority.ROUTINE: ""}
@@ -24,6 +25,11 @@ _RIGHT = frozenset({"Prob.", "Images", "Age"})
 _ELASTIC = {"Region": (8, 10), "Patient": (8, 20), "Status": (len("out of scope:"), 1000)}
 _LONGEST_STATUS = 72  # characters in a narrow table; `study` and `--json` have the whole reason
 _LONGEST_ACCESSION = 16  # DICOM's SH; a longer one goes on in a second line
+
+
+def shown(said: str, style: str = "") -> Text:
+    """What a terminal shows and never obeys: no markup, no control characters, no line of its own."""
+    return Text(visible(said), style=style)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +66,11 @@ class WorklistTable:
 def worklist_page(items: Sequence[WorklistItem], now: datetime) -> Group:
     """The list; then, of studies without an accession number, what else `study` and `retry` take."""
     nameless = [
-        Text(f"  {item.study_instance_uid}  {item.patient_name or ''}".rstrip())
+        shown(f"  {item.study_instance_uid}  {item.patient_name or ''}".rstrip())
         for item in items
         if not item.accession_number
     ]
-    title = [Text("Without an accession number, by Study Instance UID:")] if nameless else []
+    title = [shown("Without an accession number, by Study Instance UID:")] if nameless else []
     return Group(WorklistTable(items, now), *title, *nameless)
 
 
@@ -92,15 +98,15 @@ def _cells(item: WorklistItem, now: datetime) -> dict[str, Text]:
     word = f"{_PRIORITY_SHAPE[item.priority]} {item.priority.value.upper()}"
     status = item.status.value.replace("_", " ") + (f": {item.status_reason}" if item.status_reason else "")
     cells = (
-        Text(word, style=_PRIORITY_STYLE[item.priority]),
-        Text((item.finding or "").replace("_", " ")),
-        Text("" if item.probability is None else f"{item.probability:.2f}"),
-        Text((item.anatomy or "").removeprefix("XR_").lower()),
-        Text(item.patient_name or ""),
-        Text(item.accession_number or ""),
-        Text(str(item.instances)),
-        Text(_age(int((now - item.received_at).total_seconds()))),
-        Text(status),
+        shown(word, style=_PRIORITY_STYLE[item.priority]),
+        shown((item.finding or "").replace("_", " ")),
+        shown("" if item.probability is None else f"{item.probability:.2f}"),
+        shown((item.anatomy or "").removeprefix("XR_").lower()),
+        shown(item.patient_name or ""),
+        shown(item.accession_number or ""),
+        shown(str(item.instances)),
+        shown(_age(int((now - item.received_at).total_seconds()))),
+        shown(status),
     )
     return dict(zip(_NAMES, cells, strict=True))
 
@@ -128,8 +134,8 @@ def study_page(detail: StudyDetail, now: datetime, trouble: Mapping[str, str | N
     """
     return Group(
         WorklistTable([detail.item], now),
-        Text(f"Study Instance UID {detail.item.study_instance_uid}"),
-        *(Text(f"  - {reason}") for reason in detail.reasons),
+        shown(f"Study Instance UID {detail.item.study_instance_uid}"),
+        *(shown(f"  - {reason}") for reason in detail.reasons),
         *([_shadow(detail.shadow)] if detail.shadow else []),
         _instances(detail.instances),
         _deliveries(detail.deliveries, now, trouble),
@@ -139,7 +145,7 @@ def study_page(detail: StudyDetail, now: datetime, trouble: Mapping[str, str | N
 
 def _shadow(result: ShadowResult) -> Text:
     agrees = "agrees" if result.agrees else "disagrees"
-    return Text(f"  Shadow bundle {result.bundle}: {result.finding.value}, {result.probability:.2f}; it {agrees}.")
+    return shown(f"  Shadow bundle {result.bundle}: {result.finding.value}, {result.probability:.2f}; it {agrees}.")
 
 
 def _titled(title: str, whole: Mapping[str, bool]) -> Table:
@@ -159,10 +165,10 @@ def _instances(instances: Sequence[StoredInstance]) -> Table:
         known = instance.assessment
         figures = [known.probability, known.shadow_probability] if known else [None, None]
         table.add_row(
-            Text(instance.sop_instance_uid),
+            shown(instance.sop_instance_uid),
             known.outcome.value if known else "not yet",
             *("" if figure is None else f"{figure:.4f}" for figure in figures[: 1 + shadowed]),
-            Text(_remark(known)),
+            shown(_remark(known)),
         )
     return table
 
@@ -182,11 +188,11 @@ def _deliveries(deliveries: Sequence[DeliveryRecord], now: datetime, trouble: Ma
     for row in deliveries:
         table.add_row(
             row.kind.value,
-            Text(row.destination),
+            shown(row.destination),
             row.state.value,
             str(row.attempts),
-            Text(row.summary),
-            Text(_trouble(row, now, trouble.get(row.destination))),
+            shown(row.summary),
+            shown(_trouble(row, now, trouble.get(row.destination))),
         )
     return table
 
@@ -213,5 +219,5 @@ def _trail(events: Sequence[AuditEvent]) -> Table:
             day = event.at.date()
             when = f"{day.isoformat()}\n{when}"
         facts = ", ".join(f"{key}={value}" for key, value in event.detail.items())
-        table.add_row(when, event.action.value, Text(event.actor), Text(facts))
+        table.add_row(when, event.action.value, shown(event.actor), shown(facts))
     return table

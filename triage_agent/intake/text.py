@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from pydicom.charset import CODES_TO_ENCODINGS, python_encoding
 
+from triage_agent.domain.visible import UNSAFE
+
 _ESCAPE = 0x1B
 _FRAGMENT = re.compile(rb"^[^\x1b]+|\x1b[^\x1b]*", re.DOTALL)
 _LATIN = "latin_1"  # decodes every byte, so that a site which forgot (0008,0005) loses the least
@@ -16,7 +18,6 @@ _LATIN = "latin_1"  # decodes every byte, so that a site which forgot (0008,0005
 _ESCAPING_CODECS = frozenset({"iso2022_jp", "iso2022_jp_2"})
 # PS3.5 section 6.1.2.5.3: these put the first character set back in force.
 _RESETS = re.compile(rb"[\n\r\t\f^=\\]")
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _LONGEST = 256  # characters; PN has at most 3 x 64, LO and SH fewer
 
 
@@ -33,7 +34,7 @@ def decode_text(value: bytes, codecs: Sequence[str]) -> str:
         text = "".join(_decode_fragment(fragment, codecs) for fragment in _FRAGMENT.findall(value))
     else:
         text = _decode(value, codecs[0])
-    return _CONTROLS.sub("", text).strip()[:_LONGEST]
+    return UNSAFE.sub("", text).strip()[:_LONGEST]
 
 
 def decode_person_name(value: bytes, codecs: Sequence[str]) -> str:

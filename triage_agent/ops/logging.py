@@ -1,13 +1,15 @@
 """structlog, configured once: JSON or console, no patient data, no forged lines."""
 
 import logging
-import re
 import sys
 import warnings
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from triage_agent.domain.visible import visible
 
 # Libraries that chatter, a line a tick.
 _QUIET_LIBRARIES = ("pynetdicom", "alembic", "uvicorn", "transformers", "httpx")
@@ -16,7 +18,6 @@ _MUTED_LIBRARIES = ("apscheduler",)
 # Its remarks quote the values that it remarks on, and those name patients; what matters is raised, not logged.
 _SILENT_LIBRARIES = ("pydicom",)
 _PATIENT_KEYS = frozenset({"patient_name", "patient_id", "patient_birth_date", "accession_number"})
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def configure_logging(form: Literal["console", "json"] = "console", level: str = "info") -> None:
@@ -75,8 +76,17 @@ def on_one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
     Tracebacks keep their lines: they are ours.
     """
     return {
-        key: _CONTROL_CHARACTERS.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
-        if isinstance(value, str) and key != "exception"
-        else value
+        visible(key): value if key == "exception" and isinstance(value, str) else _safe(value)
         for key, value in event.items()
     }
+
+
+def _safe(value: Any) -> Any:
+    """Also what stands in lists and mappings, which renderers print as they are."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, Mapping):
+        return {visible(str(key)): _safe(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_safe(one) for one in value]
+    return value

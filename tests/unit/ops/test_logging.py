@@ -50,6 +50,24 @@ def test_a_value_with_line_breaks_cannot_forge_a_line(lines, form):
     assert len(lines()) == 2
 
 
+_HOSTILE = 'EVIL","level":"info","event":"forged\x1b[2J\x9b1m\u202e\n{"event":"forged"}'
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize("value", [_HOSTILE, [_HOSTILE], {"ae": _HOSTILE}, {_HOSTILE: 1}, (_HOSTILE, [_HOSTILE])])
+def test_no_value_however_wrapped_forges_a_line_or_moves_the_cursor(lines, form, value):
+    configure_logging(form)
+    structlog.get_logger("triage_agent.test").warning("rejected", calling_ae_title=value, **{_HOSTILE: "key"})
+    logging.getLogger("other").warning("%s", _HOSTILE)
+    said = lines()
+    assert len(said) == 2
+    assert not any(letter in "".join(said) for letter in "\x1b\x9b\u202e\u2028")
+    if form == "json":
+        records = [json.loads(line) for line in said]
+        assert records[0]["event"] == "rejected"
+        assert {record["level"] for record in records} == {"warning"}
+
+
 @pytest.mark.parametrize(
     ("library", "level"),
     [

@@ -1,0 +1,16 @@
+"""Foreign text made safe to show: no terminal, log or list obeys what a header, a peer or a file name says."""
+
+import re
+
+# Control characters (ESC and the one-byte CSI among them), line and paragraph separators, and what turns the direction
+# of text, by which a line can be made to read as another. Marks that Arabic and Hebrew names need are not among them.
+UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """`text` with every unsafe character written as an escape."""
+    return UNSAFE.sub(lambda found: _escape(ord(found[0])), text)
+
+
+def _escape(number: int) -> str:
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"  # noqa: PLR2004 - a byte
