@@ -10,6 +10,7 @@ import ctypes
 import errno
 import importlib
 import json
+import logging
 import math
 import os
 import resource
@@ -26,6 +27,7 @@ from triage_agent.imaging.load import Displayable, load_for_scoring, read_header
 
 # What decodes is loaded before the first file, so that no file's time is spent on it.
 _CODECS = ("gdcm", "openjpeg", "jpeg_ls", "PIL.Image", "PIL.JpegImagePlugin", "pydicom.pixels.decoders")
+_PYDICOM = logging.getLogger("pydicom")
 _SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), PR_SET_PDEATHSIG
 
 
@@ -37,10 +39,27 @@ def main() -> None:
         for codec in _CODECS:
             importlib.import_module(codec)
     _limit(memory)
+    _PYDICOM.addHandler(_out_of_memory)
+    _PYDICOM.propagate = False
     with socket.socket(fileno=descriptor) as connection:
         wire.send(connection, Message(Word.READY, b""))
         with suppress(EOFError, ConnectionError):
             _serve(connection)
+
+
+class _OutOfMemory(logging.Handler):
+    """Hears of memory that ran out inside pydicom, which logs what its plug-ins raise and keeps only their words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note it; nothing is printed."""
+        self.heard |= record.exc_info is not None and _is_out_of_memory(record.exc_info[1])
+
+
+_out_of_memory = _OutOfMemory()
 
 
 def _end_with(parent: int) -> None:
@@ -82,6 +101,7 @@ def _serve(connection: socket.socket) -> None:
 
 def _answer(path: Path, request: dict[str, object], pixels: SharedPixels | None) -> Message:
     """What became of it; an exception of whatever kind is an answer too."""
+    _out_of_memory.heard = False
     try:
         if request["want"] == "header":
             return Message(Word.HEADER, plain.pack_header(read_headers(path)))
@@ -95,7 +115,7 @@ def _answer(path: Path, request: dict[str, object], pixels: SharedPixels | None)
         said = {
             "message": error.message if isinstance(error, UnreadableImageError) else None,
             "type": type(error).__name__,
-            "memory": _is_out_of_memory(error),
+            "memory": _out_of_memory.heard or _is_out_of_memory(error),
         }
         return Message(Word.UNREADABLE, json.dumps(said).encode())
 
