@@ -68,7 +68,7 @@ def test_the_frozen_words_are_the_domain_s(first_migration):
     assert tuple(Status) == first_migration.STATUSES
     assert tuple(Finding) == first_migration.FINDINGS
     assert tuple(Outcome) == first_migration.OUTCOMES
-    assert tuple(DeliveryState) == first_migration.DELIVERY_STATES
+    assert tuple(DeliveryState) == ScriptDirectory(str(migrations_folder())).get_revision("0003").module.DELIVERY_STATES
 
 
 @empty

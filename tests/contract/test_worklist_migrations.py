@@ -17,7 +17,15 @@ pytestmark = pytest.mark.parametrize(
     "empty_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.external)], indirect=True
 )
 
-_AT = {"received_at", "first_received_at", "last_received_at", "decided_at", "assessed_at"}
+_AT = {
+    "received_at",
+    "first_received_at",
+    "last_received_at",
+    "decided_at",
+    "assessed_at",
+    "created_at",
+    "committed_at",
+}
 _MODEL = {"name": "knees", "version": "1.2", "digest": "d" * 64, "anatomies": ["XR_KNEE"], "threshold": 0.5}
 _STUDY_OF_0001 = {
     "study_instance_uid": STUDY,
@@ -148,6 +156,22 @@ def test_the_database_still_refuses_to_lower_a_priority(upgraded, old_url):
     engine = open_engine(old_url)
     with pytest.raises(IntegrityError, match="never lowered"), engine.begin() as connection:
         connection.execute(text("UPDATE studies SET priority = 0"))
+    engine.dispose()
+
+
+def test_a_committed_delivery_goes_back_as_a_sent_one(upgraded, old_url):
+    committed = {"artifact_id": 1, "study_instance_uid": STUDY, "revision": 1, "destination": "pacs", "attempts": 1}
+    engine = open_engine(old_url)
+    with engine.begin() as connection:
+        artifact = {"id": 1, "study_instance_uid": STUDY, "revision": 1, "kind": "sr", "uid": "2.25.1", "summary": ""}
+        insert(connection, "artifacts", {**artifact, "body": b"", "created_at": T0})
+        insert(connection, "outbox", {**committed, "of_decision": True, "state": "committed", "committed_at": T0})
+    assert [row.committed_at for row in upgraded.study(STUDY).deliveries] == [T0]
+    at_revision(old_url, "0002", command.downgrade)
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT state FROM outbox")).scalars().all() == ["sent"]
+    with pytest.raises(IntegrityError, match="ck_outbox_state"), engine.begin() as connection:
+        connection.execute(text("UPDATE outbox SET state = 'committed'"))
     engine.dispose()
 
 

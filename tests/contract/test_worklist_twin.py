@@ -25,6 +25,7 @@ from support.story import (
     shipment,
 )
 
+from triage_agent.domain.commitment import CommitmentReport, CommitmentRequest, Reference
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Priority
 from triage_agent.worklist import MemoryWorklist, SqlWorklist, open_engine
 
@@ -37,6 +38,8 @@ ENDINGS = st.sampled_from([Event.DECIDED, Event.DECIDED, Event.EXCLUDED, Event.F
 DESTINATIONS = st.lists(st.sampled_from(["pacs", "ris"]), max_size=3)
 
 ENDS = st.sampled_from(["sent", "sent", "sent", "later", "never"])
+TRANSACTIONS = st.sampled_from(["2.25.71", "2.25.72"])
+OBJECTS = st.lists(st.sampled_from(["2.25.1", "2.25.91", "2.25.92"]), max_size=3)
 
 
 def anonymous(deliveries):
@@ -179,7 +182,7 @@ class Twins(RuleBasedStateMachine):
     def end(self, pair, end):
         for worklist, delivery in zip(self.both, pair, strict=True):
             if end == "sent":
-                worklist.delivery_sent(delivery, self.now)
+                worklist.delivery_sent(delivery, self.now, commit=delivery.destination == "pacs")
             else:
                 worklist.delivery_failed(delivery, end, self.now + LEASE if end == "later" else None, self.now)
 
@@ -191,6 +194,44 @@ class Twins(RuleBasedStateMachine):
             self.ask("renew_leases", owner, self.now, LEASE)
         else:
             self.ask("give_back", owner, self.now, counted=counted)
+
+    @rule(transaction_uid=TRANSACTIONS, limit=st.integers(1, 3))
+    def a_destination_is_asked_what_it_keeps(self, transaction_uid, limit):
+        self.ask("claim_commitments", "pacs", transaction_uid, self.now, self.now + LEASE, limit, 2)
+
+    @rule(transaction_uid=TRANSACTIONS, away=st.booleans(), refused=st.booleans())
+    def a_question_is_put_or_not(self, transaction_uid, away, refused):
+        if away or refused:
+            self.ask("commitments_not_asked", transaction_uid, "why", self.now + LEASE, counted=refused)
+        else:
+            self.ask("commitments_asked", transaction_uid, self.now + LEASE)
+
+    @rule(transaction_uid=TRANSACTIONS, kept=OBJECTS, lost=OBJECTS)
+    def a_destination_reports(self, transaction_uid, kept, lost):
+        said = CommitmentReport(
+            transaction_uid=transaction_uid,
+            committed=tuple(Reference(REPORT, uid) for uid in kept),
+            failed=tuple((Reference(REPORT, uid), 0x0112) for uid in lost),
+        )
+        self.ask("commitment_reported", ["pacs"], said, 1, self.now)
+
+    @rule(peer=st.sampled_from(["pacs", "ris"]), transaction_uid=TRANSACTIONS)
+    def a_peer_asks_what_we_keep(self, peer, transaction_uid):
+        wanted = (Reference("1.2", "1.2.1.1"), Reference("1.2", "1.2.3.4"))
+        request = CommitmentRequest(peer=peer, transaction_uid=transaction_uid, references=wanted)
+        self.ask("keep_commitment_request", request, self.now, self.now)
+        self.ask("kept_instances", [reference.sop_instance_uid for reference in wanted])
+
+    @rule(away=st.sampled_from([(), (), ("ris",)]), end=ENDS)
+    def a_peer_is_answered_or_not(self, away, end):
+        claims = [each.claim_commitment_request(self.now, self.now + LEASE, away) for each in self.both]
+        told = [claimed and (claimed.request, claimed.attempt) for claimed in claims]
+        assert told[0] == told[1]
+        for worklist, claimed in zip(self.both, claims, strict=True):
+            if claimed is not None and end == "sent":
+                worklist.commitment_answered(claimed, 1, self.now)
+            elif claimed is not None:
+                worklist.commitment_unanswered(claimed, end, self.now if end == "later" else None, self.now)
 
     @rule(kept=st.sampled_from([["pacs"], ["pacs", "ris"]]))
     def a_worker_starts_with_these_routes(self, kept):

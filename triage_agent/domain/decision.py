@@ -202,3 +202,4 @@ class DeliveryRecord:
     next_attempt_at: datetime | None
     sent_at: datetime | None
     last_error: str | None
+    committed_at: datetime | None = None

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.commitment import Commitments
 from triage_agent.domain.decision import (
     Artifact,
     Comparison,
@@ -65,8 +66,8 @@ class StudyDetail:
     shadow: ShadowResult | None = None
 
 
-class Worklist(Protocol):
-    """The queue of studies and the outbox of results.
+class Worklist(Commitments, Protocol):
+    """The queue of studies and the outbox of results; `Commitments` is a part of it.
 
     Every method raises `WorklistUnavailableError` when the database is away.
     """
@@ -171,8 +172,11 @@ class Worklist(Protocol):
     ) -> Sequence[Delivery]:
         """Lease due outbox rows, most urgent study first, then oldest; counts the attempt before it is made."""
 
-    def delivery_sent(self, delivery: Delivery, now: datetime) -> None:
-        """Mark sent; DELIVERED when nothing of the revision's is left, but what is superseded (see `retry_study`)."""
+    def delivery_sent(self, delivery: Delivery, now: datetime, *, commit: bool = False) -> None:
+        """Mark sent; DELIVERED when nothing of the revision's is left, but what is superseded (see `retry_study`).
+
+        With `commit` its destination is asked to commit to it, from now on (see `claim_commitments`).
+        """
 
     def delivery_failed(self, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
         """Keep the error; try again at `retry_at`, or never (DEAD) when it is None.

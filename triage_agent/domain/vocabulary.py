@@ -70,6 +70,7 @@ class DeliveryState(StrEnum):
     PENDING = "pending"
     SENDING = "sending"
     SENT = "sent"
+    COMMITTED = "committed"  # sent, and the destination has promised to keep it (storage commitment)
     DEAD = "dead"  # refused for good, or out of attempts: an admin looks and retries
 
 
@@ -98,4 +99,9 @@ class AuditAction(StrEnum):
     DELIVERY_SENT = "delivery_sent"
     DELIVERY_FAILED = "delivery_failed"
     DELIVERY_DEAD = "delivery_dead"
+    DELIVERY_COMMITTED = "delivery_committed"
+    DELIVERY_NOT_COMMITTED = "delivery_not_committed"
+    COMMITMENT_REQUESTED = "commitment_requested"
+    COMMITMENT_ANSWERED = "commitment_answered"
+    COMMITMENT_DEAD = "commitment_dead"
     RETRY_REQUESTED = "retry_requested"

@@ -105,7 +105,7 @@ def retry_study(session: Session, study_instance_uid: str, actor: str, now: date
             OutboxRow.state == DeliveryState.DEAD,
             OutboxRow.id.not_in(superseded_rows(session, study_instance_uid)),
         )
-        .values(state=DeliveryState.PENDING, attempts=0, next_attempt_at=now)
+        .values(state=DeliveryState.PENDING, attempts=0, next_attempt_at=now, commit_resends=0)
         .execution_options(synchronize_session=False)
     )
     deliveries = changed(session, dead)

@@ -1,5 +1,6 @@
 """Rules that the SQL worklist and its in-memory twin share."""
 
+from triage_agent.domain.commitment import reason_in_words
 from triage_agent.domain.states import CONCLUDED
 from triage_agent.domain.study import Assessment, InstanceHeader
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Outcome, Status
@@ -45,6 +46,16 @@ def patient_with(
 def delivery_failure(kind: ArtifactKind, destination: str, error: str) -> str:
     """What the worklist says of a study whose delivery failed for good."""
     return f"delivery of {kind} to {destination} failed: {error}"
+
+
+def not_committed(reason: int) -> str:
+    """Why a delivery whose destination does not keep it is sent again, or dead."""
+    return f"stored, but not committed: {reason_in_words(reason)}"
+
+
+def unanswered_commitment(asks: int) -> str:
+    """What a delivery says that its destination was asked about in vain."""
+    return f"stored; asked {asks} times whether it is kept (storage commitment), without an answer"
 
 
 def no_route(destination: str) -> str:

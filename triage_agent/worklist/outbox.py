@@ -11,7 +11,7 @@ from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliverySt
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import delivery_failure
 from triage_agent.worklist.rows import advance, append_audit, locked_study
-from triage_agent.worklist.supersession import Place, superseded
+from triage_agent.worklist.supersession import ARRIVED, Place, superseded
 from triage_agent.worklist.tables import ArtifactRow, DecisionRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import changed
 
@@ -89,10 +89,11 @@ def last_artifact(
         .limit(1)
     )
     row = session.scalars(statement).one_or_none()
-    return None if row is None else _artifact(row)
+    return None if row is None else artifact_of(row)
 
 
-def _artifact(row: ArtifactRow) -> Artifact:
+def artifact_of(row: ArtifactRow) -> Artifact:
+    """As the domain has it."""
     return Artifact(kind=row.kind, uid=row.uid, body=row.body, summary=row.summary)
 
 
@@ -135,7 +136,7 @@ def claim_deliveries(
             revision=row.revision,
             destination=row.destination,
             attempt=row.attempts + 1,
-            artifact=_artifact(artifact),
+            artifact=artifact_of(artifact),
         )
         for row, artifact in found
     ]
@@ -162,7 +163,7 @@ def _has_earlier_open_row() -> ColumnElement[bool]:
     )
 
 
-def delivery_sent(session: Session, delivery: Delivery, now: datetime) -> None:
+def delivery_sent(session: Session, delivery: Delivery, now: datetime, *, commit: bool) -> None:
     """See `Worklist.delivery_sent`.
 
     Sent is a fact, also when the lease ran out meanwhile and another sender took the row.
@@ -170,7 +171,7 @@ def delivery_sent(session: Session, delivery: Delivery, now: datetime) -> None:
     locked_study(session, delivery.study_instance_uid)
     statement = (
         update(OutboxRow)
-        .where(OutboxRow.id == delivery.delivery_id, OutboxRow.state != DeliveryState.SENT)
+        .where(OutboxRow.id == delivery.delivery_id, OutboxRow.state.not_in(ARRIVED))
         .values(
             state=DeliveryState.SENT,
             sent_at=now,
@@ -178,6 +179,9 @@ def delivery_sent(session: Session, delivery: Delivery, now: datetime) -> None:
             lease_owner=None,
             lease_until=None,
             last_error=None,
+            transaction_uid=None,
+            commit_at=now if commit else None,
+            commit_asks=0,
         )
         .execution_options(synchronize_session=False)
     )
@@ -218,15 +222,16 @@ def settle(session: Session, study_instance_uid: str, now: datetime) -> None:
     """Bring a decided study in line with its outbox: delivered, or the reason why it is not.
 
     DELIVERED when the revision has a shipment of the decision and every row of the revision, the flag's too, is sent
-    or superseded.
+    or superseded. A study that is delivered stays so, and says why when something that was sent is dead after all.
     """
     study = locked_study(session, study_instance_uid)
-    if study is None or study.status is not Status.DECIDED:
+    if study is None or study.status not in {Status.DECIDED, Status.DELIVERED}:
         return
     places = _places(session, study_instance_uid)
     past = superseded(places)
     rows = [place for place in places if place.revision == study.revision and place.number not in past]
-    if any(row.of_decision for row in rows) and all(row.state is DeliveryState.SENT for row in rows):
+    arrived = any(row.of_decision for row in rows) and all(row.state in ARRIVED for row in rows)
+    if arrived and study.status is Status.DECIDED:
         reason = _reason_of_decision(session, study)
         advance(
             session,

@@ -142,6 +142,7 @@ def _deliveries(session: Session, study_instance_uid: str) -> tuple[DeliveryReco
             attempts=row.attempts,
             next_attempt_at=row.next_attempt_at,
             sent_at=row.sent_at,
+            committed_at=row.committed_at,
             last_error=superseded_error(row.last_error) if row.id in past else row.last_error,
         )
         for row, kind, uid, summary in rows

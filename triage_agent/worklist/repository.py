@@ -28,19 +28,21 @@ from triage_agent.domain.study import (
 )
 from triage_agent.domain.vocabulary import ArtifactKind, Priority, Status
 from triage_agent.worklist import leases, outbox, queries, registration, scoring, shadow, unrouted
+from triage_agent.worklist.commitments import SqlCommitments
 from triage_agent.worklist.migrate import is_current
 from triage_agent.worklist.rows import append_audit
 from triage_agent.worklist.transactions import Database
 
 
-class SqlWorklist:
+class SqlWorklist(SqlCommitments):
     """The `Worklist` port on SQLite or Postgres; safe to share between threads.
 
-    The functions behind it stand in `registration`, `scoring`, `shadow`, `outbox`, `leases` and `queries`.
+    The functions behind it stand in `registration`, `scoring`, `shadow`, `outbox`, `leases` and `queries`; those
+    of storage commitment in `commitments`.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._database = Database(engine)
+        super().__init__(Database(engine))
 
     def register(self, received: ReceivedInstance, rule: CompletenessRule) -> Registered:
         """See `Worklist.register`."""
@@ -135,9 +137,9 @@ class SqlWorklist:
             lambda session: outbox.claim_deliveries(session, owner, now, lease, limit, destinations)
         )
 
-    def delivery_sent(self, delivery: Delivery, now: datetime) -> None:
+    def delivery_sent(self, delivery: Delivery, now: datetime, *, commit: bool = False) -> None:
         """See `Worklist.delivery_sent`."""
-        self._database.write(lambda session: outbox.delivery_sent(session, delivery, now))
+        self._database.write(lambda session: outbox.delivery_sent(session, delivery, now, commit=commit))
 
     def delivery_failed(self, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
         """See `Worklist.delivery_failed`."""

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState
 
-_GOES_OUT = frozenset({DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.SENT})
+ARRIVED = frozenset({DeliveryState.SENT, DeliveryState.COMMITTED})
+"""What the destination has."""
+
+_GOES_OUT = frozenset({DeliveryState.PENDING, DeliveryState.SENDING}) | ARRIVED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

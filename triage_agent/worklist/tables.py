@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from triage_agent.domain.commitment import AnswerState
 from triage_agent.domain.vocabulary import (
     ArtifactKind,
     AuditAction,
@@ -54,6 +55,8 @@ class Base(DeclarativeBase):
         ArtifactKind: words(ArtifactKind, 32),
         AuditAction: words(AuditAction, 48),
         list[str]: JSON,
+        list[list[str]]: JSON,
+        AnswerState: words(AnswerState),
         dict[str, Any]: JSON,
     }
 
@@ -192,6 +195,32 @@ class OutboxRow(Base):
     lease_until: Mapped[datetime | None]
     sent_at: Mapped[datetime | None]
     last_error: Mapped[str | None] = mapped_column(FittedText(1000))
+    # Storage commitment, of rows that are sent: what the destination was asked last, and when to ask (again).
+    transaction_uid: Mapped[str | None] = mapped_column(String(_UID))
+    commit_at: Mapped[datetime | None]
+    commit_asks: Mapped[int] = mapped_column(server_default="0")
+    commit_resends: Mapped[int] = mapped_column(server_default="0")
+    committed_at: Mapped[datetime | None]
+
+
+class CommitmentRequestRow(Base):
+    """A peer's request for storage commitment, until it is answered and after."""
+
+    __tablename__ = "commitment_requests"
+    __table_args__ = (UniqueConstraint("peer", "transaction_uid", name="uq_commitment_requests_transaction"),)
+
+    id: Mapped[int] = mapped_column(_SURROGATE, primary_key=True)
+    peer: Mapped[str] = mapped_column(FittedText(200))
+    transaction_uid: Mapped[str] = mapped_column(String(_UID))
+    state: Mapped[AnswerState]
+    objects: Mapped[list[list[str]]]  # [SOP Class UID, SOP Instance UID] of each; empty once there is nothing to answer
+    instances: Mapped[int]  # how many were asked for
+    failures: Mapped[int | None]  # how many of them the answer named as not kept
+    requested_at: Mapped[datetime]
+    attempts: Mapped[int]
+    next_attempt_at: Mapped[datetime | None]
+    answered_at: Mapped[datetime | None]
+    last_error: Mapped[str | None] = mapped_column(FittedText(1000))
 
 
 class AuditRow(Base):
@@ -247,5 +276,9 @@ _partial("ix_decisions_shadow", DecisionRow.decided_at, where="shadow IS NOT NUL
 Index("ix_instances_study", InstanceRow.study_instance_uid, InstanceRow.received_at)  # study(), claim_study()
 Index("ix_outbox_due", OutboxRow.state, OutboxRow.next_attempt_at)  # claim_deliveries(), counts()
 Index("ix_outbox_study", OutboxRow.study_instance_uid, OutboxRow.id)  # order a destination, study(), delivered?
+_partial("ix_outbox_commit", OutboxRow.destination, OutboxRow.commit_at, where="commit_at IS NOT NULL")  # claim_...
+_partial("ix_outbox_transaction", OutboxRow.transaction_uid, where="transaction_uid IS NOT NULL")  # ..._reported()
+Index("ix_artifacts_uid", ArtifactRow.uid)  # commitment_reported()
+_partial("ix_commitment_requests_due", CommitmentRequestRow.next_attempt_at, where="state = 'waiting'")  # claim_...
 Index("ix_audit_events_study", AuditRow.study_instance_uid, AuditRow.id)  # study()
 Index("ix_audit_events_at", AuditRow.at)  # export of a period

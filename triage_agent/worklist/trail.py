@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.commitment import CommitmentRequest, reason_in_words
 from triage_agent.domain.decision import Decision, Delivery, Flag, ShadowResult
 from triage_agent.domain.ports import Registered
 from triage_agent.domain.study import ReceivedInstance
@@ -182,4 +183,45 @@ def retry_requested(study_instance_uid: str, *, deliveries: int, study: bool, ac
         actor=actor,
         study_instance_uid=study_instance_uid,
         detail={"deliveries": deliveries, "study": study},
+    )
+
+
+def delivery_committed(
+    study_instance_uid: str, *, destination: str, uid: str, revision: int, at: datetime
+) -> AuditEvent:
+    """A destination has promised to keep what it was sent."""
+    return AuditEvent(
+        at=at,
+        action=AuditAction.DELIVERY_COMMITTED,
+        actor=destination,
+        study_instance_uid=study_instance_uid,
+        detail={"destination": destination, "uid": uid, "revision": revision},
+    )
+
+
+def delivery_not_committed(
+    study_instance_uid: str, *, destination: str, uid: str, revision: int, reason: int, dead: bool, at: datetime
+) -> AuditEvent:
+    """A destination does not keep what it was sent: it is sent again, or dead."""
+    return AuditEvent(
+        at=at,
+        action=AuditAction.DELIVERY_DEAD if dead else AuditAction.DELIVERY_NOT_COMMITTED,
+        actor=destination,
+        study_instance_uid=study_instance_uid,
+        detail={
+            "destination": destination,
+            "uid": uid,
+            "revision": revision,
+            "reason": f"not committed: {reason_in_words(reason)}",
+        },
+    )
+
+
+def commitment_moved(action: AuditAction, request: CommitmentRequest, at: datetime, **detail: int | bool) -> AuditEvent:
+    """A peer's request for storage commitment came, was answered, or is dead."""
+    return AuditEvent(
+        at=at,
+        action=action,
+        actor=request.peer,
+        detail={"transaction_uid": request.transaction_uid, "instances": len(request.references), **detail},
     )

@@ -4,7 +4,10 @@ import pytest
 from sqlalchemy import event
 from support.story import LEASE, T0, shadow_result
 
+from triage_agent.domain.commitment import CommitmentReport, Reference
 from triage_agent.domain.vocabulary import Priority, Status
+
+COMMITTED = CommitmentReport(transaction_uid="2.25.1", committed=(Reference("1.2", "1.2.3"),))
 
 
 @pytest.fixture
@@ -63,6 +66,11 @@ def test_what_loops_ask_is_read_off_a_partial_index(worklist, plans, ask, index)
         lambda worklist: worklist.bury_unrouted(["pacs"], T0),
         lambda worklist: worklist.counts(),
         lambda worklist: worklist.comparisons(T0),
+        lambda worklist: worklist.claim_commitment_request(T0, T0 + LEASE),
+        lambda worklist: worklist.claim_commitment_request(T0, T0 + LEASE, ["pacs"]),
+        lambda worklist: worklist.kept_instances(["1.2.3"]),
+        lambda worklist: worklist.claim_commitments("pacs", "2.25.1", T0, T0 + LEASE, 10, 3),
+        lambda worklist: worklist.commitment_reported(["pacs"], COMMITTED, 3, T0),
         lambda worklist: worklist.record_shadow("1.2", 1, shadow_result(), (), T0),
     ],
 )

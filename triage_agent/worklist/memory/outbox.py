@@ -10,7 +10,7 @@ from triage_agent.worklist import trail
 from triage_agent.worklist.limits import delivery_failure, no_route
 from triage_agent.worklist.memory.base import Rows
 from triage_agent.worklist.memory.rows import Lease, OutboxEntry, StudyEntry
-from triage_agent.worklist.supersession import superseded
+from triage_agent.worklist.supersession import ARRIVED, superseded
 
 _OPEN = frozenset({DeliveryState.PENDING, DeliveryState.SENDING})
 
@@ -60,13 +60,13 @@ class Outbox(Rows):
             due.sort(key=lambda entry: (*self._studies[entry.study_instance_uid].urgency[:2], entry.number))
             return [entry.send(Lease(owner, now + lease)) for entry in due[:limit]]
 
-    def delivery_sent(self, delivery: Delivery, now: datetime) -> None:
+    def delivery_sent(self, delivery: Delivery, now: datetime, *, commit: bool = False) -> None:
         """See `Worklist.delivery_sent`."""
         with self._lock:
             entry = self._outbox.get(delivery.delivery_id)
-            if entry is None or entry.state is DeliveryState.SENT:
+            if entry is None or entry.state in ARRIVED:
                 return
-            entry.sent(now)
+            entry.sent(now, commit=commit)
             self._audit.append(trail.delivery_moved(AuditAction.DELIVERY_SENT, delivery, now))
             self._settle(self._studies[delivery.study_instance_uid], now)
 
@@ -126,7 +126,7 @@ class Outbox(Rows):
         return superseded(entry.place for entry in self._outbox.values() if entry.study_instance_uid == study.uid)
 
     def _settle(self, study: StudyEntry, now: datetime) -> None:
-        if study.item.status is not Status.DECIDED:
+        if study.item.status not in {Status.DECIDED, Status.DELIVERED}:
             return
         past = self._superseded(study)
         entries = [
@@ -139,6 +139,7 @@ class Outbox(Rows):
         if dead is not None:
             reason = delivery_failure(dead.shipment.artifact.kind, dead.shipment.destination, dead.last_error or "")
         study.item = replace(study.item, status_reason=reason)
-        if any(entry.of_decision for entry in entries) and all(e.state is DeliveryState.SENT for e in entries):
+        arrived = any(entry.of_decision for entry in entries) and all(entry.state in ARRIVED for entry in entries)
+        if arrived and study.item.status is Status.DECIDED:
             self._advance(study, Event.DELIVERED, trail.AGENT, now)
             study.item = replace(study.item, delivered_at=now)

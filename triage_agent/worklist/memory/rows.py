@@ -252,6 +252,12 @@ class OutboxEntry:
     lease: Lease = field(default_factory=Lease)
     sent_at: datetime | None = None
     last_error: str | None = None
+    # Storage commitment.
+    transaction_uid: str | None = None
+    commit_at: datetime | None = None
+    commit_asks: int = 0
+    commit_resends: int = 0
+    committed_at: datetime | None = None
 
     @property
     def key(self) -> tuple[str, int, str, str]:
@@ -281,10 +287,21 @@ class OutboxEntry:
         """Make it free to be taken at `until`."""
         self.state, self.lease, self.next_attempt_at = DeliveryState.PENDING, Lease(), until
 
-    def sent(self, now: datetime) -> None:
-        """It has arrived."""
+    def sent(self, now: datetime, *, commit: bool) -> None:
+        """It has arrived; with `commit` its destination is to be asked whether it is kept."""
         self.state, self.lease, self.next_attempt_at = DeliveryState.SENT, Lease(), None
         self.sent_at, self.last_error = now, None
+        self.transaction_uid, self.commit_at, self.commit_asks = None, now if commit else None, 0
+
+    def commits(self, destination: str, now: datetime) -> bool:
+        """Whether that destination is to be asked about it now."""
+        is_there = self.state is DeliveryState.SENT and self.shipment.destination == destination
+        return is_there and self.commit_at is not None and self.commit_at <= now
+
+    def committed(self, now: datetime) -> None:
+        """Its destination keeps it."""
+        self.state, self.committed_at = DeliveryState.COMMITTED, now
+        self.commit_at = self.last_error = None
 
     def failed(self, error: str, retry_at: datetime | None) -> None:
         """It has not arrived, and is tried again at `retry_at` or never."""
@@ -317,5 +334,6 @@ class OutboxEntry:
             attempts=self.attempts,
             next_attempt_at=self.next_attempt_at,
             sent_at=self.sent_at,
+            committed_at=self.committed_at,
             last_error=superseded_error(self.last_error) if self.number in past else self.last_error,
         )

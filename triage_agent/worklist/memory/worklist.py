@@ -10,13 +10,14 @@ from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.vocabulary import DeliveryState, Event, Outcome, Priority, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import EXPIRED, GIVEN_BACK, PUT_BACK
+from triage_agent.worklist.memory.commitments import Commitments
 from triage_agent.worklist.memory.intake import Intake
 from triage_agent.worklist.memory.rows import Image, Lease, OutboxEntry, StudyEntry
 from triage_agent.worklist.memory.scoring import Scoring
 from triage_agent.worklist.memory.shadow import Shadow
 
 
-class MemoryWorklist(Intake, Scoring, Shadow):
+class MemoryWorklist(Intake, Scoring, Shadow, Commitments):
     """The `Worklist` port without a database; safe to share between threads."""
 
     def give_back(self, owner: str, now: datetime, *, counted: bool = True) -> int:
@@ -105,7 +106,7 @@ class MemoryWorklist(Intake, Scoring, Shadow):
             dead = [e for e in self._dead() if e.study_instance_uid == study.uid and e.number not in past]
             for entry in dead:
                 entry.wait(now)
-                entry.attempts = 0
+                entry.attempts = entry.commit_resends = 0
             put_back = study.item.status in sources_of(Event.RETRIED)
             if dead or put_back:
                 self._audit.append(
