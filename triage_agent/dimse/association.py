@@ -14,8 +14,8 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import structlog
@@ -48,6 +48,47 @@ class _PokingQueue(queue.Queue[Any]):
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         super().put(item, block, timeout)
         self._poke()
+
+
+class Checkpoint(threading.Event):
+    """Where the reactor can be stopped between two messages, and that it has stopped can be known.
+
+    pynetdicom's own sign, `_is_paused`, is up also while it serves a message, and for a moment after it has gone on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._change = threading.Condition()
+        self._is_open, self._blocks = True, False
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the reactor stands here."""
+        with self._change:
+            return self._blocks and not self._is_open
+
+    def is_set(self) -> bool:
+        """Whether the reactor may pass."""
+        return self._is_open
+
+    def set(self) -> None:
+        """Let it pass."""
+        with self._change:
+            self._is_open = True
+            self._change.notify_all()
+
+    def clear(self) -> None:
+        """Stop it when it comes by."""
+        with self._change:
+            self._is_open = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it may pass, at most `timeout` seconds; whether it may."""
+        with self._change:
+            self._blocks = not self._is_open
+            passes = self._change.wait_for(lambda: self._is_open, timeout)
+            self._blocks = False
+            return passes
 
 
 class UpperLayer(DULServiceProvider):
@@ -189,6 +230,7 @@ class GuardedAssociation(Association):
         # Their setters pass these on to the upper layer's timers, which are new.
         self.acse_timeout = ae.acse_timeout
         self.network_timeout = ae.network_timeout
+        self._reactor_checkpoint: Checkpoint = Checkpoint()
         self._serving = False
         self.last_served = time.monotonic()
 
@@ -203,6 +245,29 @@ class GuardedAssociation(Association):
         if connection is not None:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def peer_ends(self) -> bool:
+        """Whether the peer has released or aborted, which the reactor has still to see."""
+        return not self.dul.to_user_queue.empty()
+
+    @contextmanager
+    def stopped(self, deadline: float) -> Iterator[bool]:
+        """Keep the reactor from taking and serving messages, so that another thread can; False where it is too late.
+
+        Args:
+            deadline: by the monotonic clock; what is being served is waited for until then.
+        """
+        self._reactor_checkpoint.clear()
+        try:
+            while not self._reactor_checkpoint.blocks:
+                if not self.is_alive() or time.monotonic() > deadline:
+                    yield False
+                    return
+                time.sleep(0.0005)
+            yield True
+        finally:
+            self._reactor_checkpoint.set()
 
     def run_reactor(self) -> None:
         """Run until the association ends."""

@@ -20,6 +20,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Ver
 from triage_agent.dimse.outgoing import Caller, Context, accepted_contexts, end, exchange
 from triage_agent.dimse.peers import Peer
 from triage_agent.dimse.statuses import Verdict, judge_store
+from triage_agent.domain.commitment import Reference
 from triage_agent.domain.errors import DeliveryError
 
 log = structlog.get_logger(__name__)
@@ -241,6 +242,16 @@ class DicomClient:
         association, self._kept = self._kept, None
         if association is not None:
             end(association, seconds)
+
+
+def reference_of(part10: bytes) -> Reference:
+    """How other messages name a Part 10 file's object.
+
+    Raises:
+        DeliveryError: it is none.
+    """
+    outgoing = _read(part10)
+    return Reference(outgoing.sop_class_uid, outgoing.sop_instance_uid)
 
 
 def _read(part10: bytes) -> _Outgoing:

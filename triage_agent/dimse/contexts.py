@@ -8,7 +8,11 @@ from pydicom.uid import UID
 from pynetdicom import AllStoragePresentationContexts
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.service_class import StorageServiceClass
-from pynetdicom.sop_class import Verification, register_uid  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StorageCommitmentPushModel,
+    Verification,
+    register_uid,
+)
 
 # Preferred where a sender offers a choice in one context: what needs no codec, then what loses nothing.
 _PREFERRED = (
@@ -40,6 +44,7 @@ _STORAGE_PREFIX = "1.2.840.10008.5.1.4.1.1."
 _ANNEX_GG = ("1.2.840.10008.5.1.4.1.1.200.", "1.2.840.10008.5.1.4.1.1.201.")
 
 VERIFICATION: UID = Verification
+COMMITMENT: UID = StorageCommitmentPushModel
 
 
 def transfer_syntaxes() -> tuple[UID, ...]:
@@ -70,6 +75,15 @@ def supported_contexts() -> Mapping[UID, PresentationContext]:
     syntaxes: list[str | UID] = [*transfer_syntaxes()]
     storage = {uid: build_context(uid, syntaxes) for uid in storage_sop_classes()}
     return {**storage, VERIFICATION: build_context(VERIFICATION, syntaxes[:4])}
+
+
+@cache
+def commitment_context() -> PresentationContext:
+    """Storage commitment, in both roles: a peer that reports to us proposes to be its provider (PS3.7 D.3.3.4)."""
+    syntaxes: list[str | UID] = [*transfer_syntaxes()]
+    context = build_context(COMMITMENT, syntaxes[:4])
+    context.scu_role = context.scp_role = True
+    return context
 
 
 def register_storage_sop_classes() -> None:

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 import structlog
+from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 
-from triage_agent.dimse.contexts import VERIFICATION, supported_contexts
-from triage_agent.dimse.peers import STORE, AccessPolicy
+from triage_agent.dimse.contexts import COMMITMENT, VERIFICATION, commitment_context, supported_contexts
+from triage_agent.dimse.peers import COMMIT, REPORT, STORE, AccessPolicy
 from triage_agent.dimse.throttle import Throttle
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.errors import WorklistUnavailableError
@@ -36,13 +37,16 @@ class Door:
         audit: Callable[[AuditEvent], None],
         clock: Clock,
         rejected: Callable[[str], None],
+        commits: bool = False,
     ) -> None:
+        """`commits`: there is somebody who serves storage commitment."""
         self._ae_title = ae_title.strip()
+        self._commits = commits
         self._policy = policy
         self._audit = audit
         self._clock = clock
         self._rejected = rejected
-        self._contexts = supported_contexts()
+        self._contexts = {**supported_contexts(), COMMITMENT: commitment_context()}
         self._rejections = Throttle(_REPORTS, _WINDOW_SECONDS)
 
     @property
@@ -65,10 +69,18 @@ class Door:
             self._reject(event, _CALLED_AE_TITLE_NOT_RECOGNIZED, "called AE title not recognized")
         else:
             proposed = {context.abstract_syntax for context in request.presentation_context_definition_list}
-            usable = self._contexts.keys() if STORE in permissions else {VERIFICATION}
+            usable = self._usable(permissions)
             association.acceptor.supported_contexts = [
                 self._contexts[uid] for uid in proposed if uid is not None and uid in usable
             ]
+
+    def _usable(self, permissions: frozenset[str]) -> set[UID]:
+        usable = {VERIFICATION}
+        if STORE in permissions:
+            usable |= self._contexts.keys() - {COMMITMENT}
+        if self._commits and permissions & {COMMIT, REPORT}:
+            usable.add(COMMITMENT)
+        return usable
 
     def _reject(self, event: evt.Event, diagnostic: int, reason: str) -> None:
         association = event.assoc

@@ -9,7 +9,8 @@ from weakref import WeakSet
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.events import EventHandlerType
+from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import build_context
 from pynetdicom.transport import AddressInformation
 
@@ -81,8 +82,19 @@ class Caller:
         """Hang up on the peer at once, whatever is in flight."""
         self._entity.cut()
 
-    def associate(self, contexts: Sequence[Context]) -> Association:
+    def associate(
+        self,
+        contexts: Sequence[Context],
+        *,
+        roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
+        handlers: Sequence[EventHandlerType] = (),
+    ) -> Association:
         """An established association with at least one of `contexts` accepted.
+
+        Args:
+            contexts: what is proposed.
+            roles: which role we propose for what, where it is not the user's (PS3.7 section D.3.3.4).
+            handlers: who serves what the peer asks on it.
 
         Raises:
             DeliveryError: permanent only when the peer takes none of the contexts.
@@ -94,6 +106,8 @@ class Caller:
                 contexts=[build_context(abstract, transfer) for abstract, transfer in contexts],
                 ae_title=self._peer.ae_title,
                 max_pdu=_MAX_PDU,
+                ext_neg=list(roles) or None,
+                evt_handlers=list(handlers) or None,
             )
         except OSError as error:
             raise DeliveryError(

@@ -13,6 +13,7 @@ log = structlog.get_logger(__name__)
 STORE = "store"
 QUERY = "query"
 COMMIT = "commit"
+REPORT = "report"  # nobody writes it: a peer that we ask for commitment may report on it
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _REMEMBER_SECONDS = 60.0
@@ -24,7 +25,7 @@ class Peer:
 
     Attributes:
         host: name or address.
-        may: what it is allowed to ask for: `store`, `query`, `commit`. C-ECHO needs no permission.
+        may: what it is allowed to ask for: `store`, `query`, `commit`; `report` where we ask it. C-ECHO needs none.
     """
 
     name: str
@@ -79,6 +80,11 @@ class AccessPolicy:
         if self._accept_unknown:
             return frozenset({STORE})
         return frozenset() if self._own is not None and self._is(self._own, title, where) else None
+
+    def names(self, calling_ae_title: str, address: str, permission: str) -> frozenset[str]:
+        """The peers that the caller is, of those that have a permission."""
+        title, where = calling_ae_title.strip(), normal_address(address)
+        return frozenset(peer.name for peer in self._peers if permission in peer.may and self._is(peer, title, where))
 
     def _is(self, peer: Peer, title: str, where: str) -> bool:
         return peer.ae_title.strip() == title and where in self._addresses(peer.host)

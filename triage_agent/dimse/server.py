@@ -15,10 +15,12 @@ from pynetdicom.dimse_primitives import C_STORE
 
 from triage_agent import __version__
 from triage_agent.dimse.association import GuardedAssociation
+from triage_agent.dimse.commitment import CommitmentDesk
 from triage_agent.dimse.door import Door
 from triage_agent.dimse.library import configure_pynetdicom
-from triage_agent.dimse.listener import Listener
+from triage_agent.dimse.listener import Handler, Listener
 from triage_agent.dimse.peers import AccessPolicy
+from triage_agent.dimse.statuses import comment_on
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.errors import (
     ConfigurationError,
@@ -41,7 +43,6 @@ DATA_SET_DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 
 _POLL_SECONDS = 0.1
-_LONGEST_COMMENT = 64  # VR LO
 
 
 class Outcome(Protocol):
@@ -96,6 +97,7 @@ class DicomServer:
         audit: told of rejected associations; may raise `WorklistUnavailableError`.
         answered: told the status of every C-STORE response.
         rejected: told why, of every association that is rejected.
+        commitment: serves storage commitment (PS3.4 annex J) for peers that may ask for it, or that we ask.
     """
 
     def __init__(
@@ -108,12 +110,21 @@ class DicomServer:
         clock: Clock,
         answered: Callable[[int], None] = _unobserved,
         rejected: Callable[[str], None] = _unobserved,
+        commitment: CommitmentDesk | None = None,
     ) -> None:
         configure_pynetdicom()
         self._answered = answered
         self._settings = settings
         self._receive = receive
-        self._door = Door(settings.ae_title, policy=policy, audit=audit, clock=clock, rejected=rejected)
+        self._commitment = commitment
+        self._door = Door(
+            settings.ae_title,
+            policy=policy,
+            audit=audit,
+            clock=clock,
+            rejected=rejected,
+            commits=commitment is not None,
+        )
         self._listener: Listener | None = None
         self._thread: threading.Thread | None = None
 
@@ -142,12 +153,7 @@ class DicomServer:
                 (settings.host, settings.port),
                 contexts=[self._door.for_anybody],
                 tls=settings.tls,
-                handlers=[
-                    (evt.EVT_REQUESTED, self._door.on_requested),
-                    (evt.EVT_REJECTED, self._door.on_rejected),
-                    (evt.EVT_CONN_CLOSE, _on_closed),
-                    (evt.EVT_C_STORE, self._on_store),
-                ],
+                handlers=self._handlers(),
                 io_timeout=settings.timeout_seconds,
                 largest_message=settings.max_instance_bytes,
             )
@@ -161,6 +167,18 @@ class DicomServer:
         )
         self._thread.start()
         log.info("listening", ae_title=settings.ae_title, host=self.address[0], port=self.address[1])
+
+    def _handlers(self) -> list[Handler]:
+        handlers: list[Handler] = [
+            (evt.EVT_REQUESTED, self._door.on_requested),
+            (evt.EVT_REJECTED, self._door.on_rejected),
+            (evt.EVT_CONN_CLOSE, _on_closed),
+            (evt.EVT_C_STORE, self._on_store),
+        ]
+        if self._commitment is not None:
+            handlers.append((evt.EVT_N_ACTION, self._commitment.on_action))
+            handlers.append((evt.EVT_N_EVENT_REPORT, self._commitment.on_report))
+        return handlers
 
     def stop(self, drain_seconds: float = 10.0) -> bool:
         """Accept nothing more, let transfers end for `drain_seconds`, abort what is left; True if nothing was.
@@ -198,9 +216,9 @@ class DicomServer:
         """The status (PS3.4 section B.2.3): 0x0000 only for what is durable."""
         request = event.request
         if not isinstance(request, C_STORE) or request.DataSet is None:
-            return _status(CANNOT_UNDERSTAND, "not a C-STORE request")
+            return comment_on(CANNOT_UNDERSTAND, "not a C-STORE request")
         if request.AffectedSOPClassUID != event.context.abstract_syntax:
-            return _status(SOP_CLASS_NOT_SUPPORTED, "SOP class is not the presentation context's")
+            return comment_on(SOP_CLASS_NOT_SUPPORTED, "SOP class is not the presentation context's")
         source, uid = str(event.assoc.requestor.ae_title).strip(), str(request.AffectedSOPInstanceUID)
         named = uid if is_uid(uid) else "(not a UID)"  # whatever else stands there may be a name
         with (
@@ -224,9 +242,9 @@ class DicomServer:
             return _refusal(OUT_OF_RESOURCES, error)
         except Exception as error:  # noqa: BLE001 - a bug costs one instance its acknowledgement, not the association
             log.error("store_failed", error=type(error).__name__, where=_origin(error))  # noqa: TRY400 - see _origin
-            return _status(CANNOT_UNDERSTAND, f"internal error ({type(error).__name__})")
+            return comment_on(CANNOT_UNDERSTAND, f"internal error ({type(error).__name__})")
         if received.outcome is Registered.CONFLICT and self._settings.warn_on_conflict:
-            return _status(COERCED, "first copy kept: this SOP Instance UID came before with other bytes")
+            return comment_on(COERCED, "first copy kept: this SOP Instance UID came before with other bytes")
         return SUCCESS
 
 
@@ -238,15 +256,7 @@ def _origin(error: Exception) -> str:
 
 def _refusal(code: int, error: TriageError) -> Dataset:
     log.warning("store_refused", status=f"0x{code:04X}", why=error.message)
-    return _status(code, error.message)
-
-
-def _status(code: int, comment: str) -> Dataset:
-    """A response's status elements (PS3.7 section C.5); the comment is cut to what LO takes."""
-    status = Dataset()
-    status.Status = code
-    status.ErrorComment = comment.encode("ascii", "replace").decode().replace("\\", "/")[:_LONGEST_COMMENT]
-    return status
+    return comment_on(code, error.message)
 
 
 def _on_closed(event: evt.Event) -> None:

@@ -19,6 +19,10 @@ somebody will mend. A refused presentation context is permanent: the peer does n
 
 from enum import Enum
 
+from pydicom.dataset import Dataset
+
+_LONGEST_COMMENT = 64  # VR LO
+
 
 class Verdict(Enum):
     """What to do about an object after a peer's answer."""
@@ -39,3 +43,11 @@ def judge_store(status: int) -> Verdict:
     if status in _PERMANENT or status & 0xFF00 == 0xA900 or status & 0xF000 == 0xC000:  # noqa: PLR2004 - as above
         return Verdict.PERMANENT
     return Verdict.TRY_AGAIN
+
+
+def comment_on(code: int, comment: str) -> Dataset:
+    """A response's status elements (PS3.7 section C.5); the comment is cut to what LO takes."""
+    status = Dataset()
+    status.Status = code
+    status.ErrorComment = comment.encode("ascii", "replace").decode().replace("\\", "/")[:_LONGEST_COMMENT]
+    return status
