@@ -5,7 +5,7 @@ which is harmless (promise 5).
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -52,11 +52,13 @@ class Sender:
         owner: str,
         lease: timedelta,
         retry: RetryPolicy | None = None,
+        commits: Collection[str] = (),
         observed: Callable[[str, Sent], None] | None = None,
     ) -> None:
         """`transports` are by destination; `lease` must be longer than the slowest send takes.
 
-        `observed` is told the destination and the outcome of each attempt; the metrics' side of it.
+        `commits` are destinations that are asked to commit to what they take. `observed` is told the destination and
+        the outcome of each attempt; the metrics' side of it.
         """
         self._worklist = worklist
         self._transports = dict(transports)
@@ -65,6 +67,7 @@ class Sender:
         self._owner = owner
         self._lease = lease
         self._retry = retry or RetryPolicy()
+        self._commits = frozenset(commits)
         self._observed = observed
         self._away: dict[str, _Away] = {}  # by destination; each is served by one thread
 
@@ -114,7 +117,7 @@ class Sender:
         failure = self._attempt(delivery)
         self._note_whether_away(delivery.destination, failure)
         if failure is None:
-            self._worklist.delivery_sent(delivery, self._clock())
+            self._worklist.delivery_sent(delivery, self._clock(), commit=delivery.destination in self._commits)
             outcome = Sent.SENT
         else:
             outcome = self._keep_failure(delivery, failure)

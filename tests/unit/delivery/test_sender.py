@@ -23,7 +23,7 @@ class Outbox:
 
     def __init__(self, *rows):
         self.due = list(rows)
-        self.done = []
+        self.done, self.committing = [], []
         self.lock = threading.Lock()
 
     def claim_deliveries(self, owner, now, lease, limit, destinations=None):
@@ -34,8 +34,10 @@ class Outbox:
                 self.done.append(("claimed", row.delivery_id))
             return claimed
 
-    def delivery_sent(self, delivery, now):
+    def delivery_sent(self, delivery, now, commit):
         self.done.append(("sent", delivery.delivery_id))
+        if commit:
+            self.committing.append(delivery.delivery_id)
 
     def delivery_failed(self, delivery, error, retry_at, now):
         self.done.append(("failed", delivery.delivery_id, error, retry_at))
@@ -85,7 +87,7 @@ def lines(monkeypatch):
     return capture.entries
 
 
-def sender_of(outbox, observed=None, clock=lambda: NOW, **transports):
+def sender_of(outbox, observed=None, clock=lambda: NOW, commits=(), **transports):
     return Sender(
         worklist=outbox,
         transports=transports,
@@ -95,6 +97,7 @@ def sender_of(outbox, observed=None, clock=lambda: NOW, **transports):
         lease=timedelta(minutes=5),
         retry=RetryPolicy(),
         observed=observed,
+        commits=commits,
     )
 
 
@@ -253,3 +256,11 @@ def test_closing_closes_every_transport():
     sender.close()
     assert all(wire.closed for wire in wires.values())
     assert sender.destinations == ("one", "two")
+
+
+def test_who_is_to_commit_is_told_to_the_worklist_with_what_was_sent():
+    outbox = Outbox(row(1), row(2, destination="other"))
+    wires = {"pacs": Wire(), "other": Wire()}
+    sender_of(outbox, commits=["pacs"], **wires).run_once()
+    assert [number for what, number, *_ in outbox.done if what == "sent"] == [1, 2]
+    assert outbox.committing == [1]
