@@ -40,7 +40,9 @@ from triage_agent.settings import Settings
 from triage_agent.worker import Loop, Loops, Worker
 
 if TYPE_CHECKING:
+    from triage_agent.delivery.retry import RetryPolicy
     from triage_agent.delivery.sender import Sender
+    from triage_agent.dimse.commitment import CommitmentDesk
     from triage_agent.imaging.loader import Loader
     from triage_agent.intake.receiver import Received
     from triage_agent.shadow import Shadow
@@ -64,6 +66,7 @@ log = structlog.get_logger(__name__)
 # From SIGTERM on, both at the same time; far below its 30 s, since a database may be slow to take things back.
 _DRAIN_SECONDS = 8.0  # for associations
 _STOP_SECONDS = 12.0  # for images and deliveries in hand
+_LAST_ANSWER_SECONDS = 2.0  # on top of them, for an answer to a request for storage commitment
 
 
 def utc_now() -> datetime:
@@ -130,6 +133,7 @@ class _Start:
 
     def listener(self) -> None:
         """Bring spool and worklist to agree, then accept associations."""
+        from triage_agent.commitment import build_desk
         from triage_agent.dimse.peers import AccessPolicy, ourselves
         from triage_agent.dimse.server import DicomServer, ServerSettings
         from triage_agent.intake.receiver import Receiver
@@ -140,6 +144,8 @@ class _Start:
         own = ourselves(dicom.ae_title, dicom.host, dicom.port)
         reconcile(spool, self.worklist, rule, utc_now)
         receiver = Receiver(spool, self.worklist, rule, utc_now)
+        policy = AccessPolicy(peers, accept_unknown=dicom.accept_unknown_peers, own=own)
+        desk = build_desk(self._settings, self.worklist, policy, self.metrics, self._loops.wake)
 
         def receive(encoded: memoryview, **request: str) -> "Received":
             received = receiver.receive(encoded, **request)
@@ -157,15 +163,27 @@ class _Start:
                 warn_on_conflict=dicom.warn_on_conflict,
             ),
             receive=receive,
-            policy=AccessPolicy(peers, accept_unknown=dicom.accept_unknown_peers, own=own),
+            policy=policy,
             audit=self.worklist.record_audit,
             clock=utc_now,
             answered=lambda status: self.metrics.stores.labels(f"0x{status:04X}").inc(),
             rejected=lambda reason: self.metrics.rejected.labels(reason).inc(),
+            commitment=desk,
         )
         server.start()
         self._stack.callback(server.stop, _DRAIN_SECONDS)
+        self._answers(desk)
         self._checks["disk"] = spool.check_room
+
+    def _answers(self, desk: "CommitmentDesk") -> None:
+        """Answer requests for storage commitment where the associations are: some peers listen only on theirs."""
+        from triage_agent.commitment import build_answerer
+
+        answerer = build_answerer(self._settings, self.worklist, desk, self.metrics, self._retry())
+        loop = Loop("commitment-answers", answerer.step)
+        loop.start()
+        self._work.callback(loop.join, _LAST_ANSWER_SECONDS)  # what it cannot end is answered after the next start
+        self._stack.callback(loop.stop)
 
     def models(self) -> tuple[ImageScorer, ImageScorer | None]:
         """Load the bundle, and the shadow bundle where there is one; it is a wrong configuration if the first fails."""
@@ -292,15 +310,10 @@ class _Start:
 
     def _deliverers(self, lease: timedelta) -> None:
         """One loop a destination that some route names: a dead one blocks no other."""
-        from triage_agent.delivery.retry import RetryPolicy
+        from triage_agent.commitment import build_askers, committing_destinations
         from triage_agent.delivery.sender import Sender
 
-        settings = self._settings.delivery
-        retry = RetryPolicy(
-            first=timedelta(seconds=settings.first_retry_seconds),
-            longest=timedelta(seconds=settings.longest_retry_seconds),
-            give_up_after=timedelta(hours=settings.give_up_after_hours),
-        )
+        retry = self._retry()
         wanted = {route.to for route in self._settings.routes}
         if buried := self.worklist.bury_unrouted(wanted, utc_now()):
             log.warning("deliveries_without_a_route", dead=buried)
@@ -316,10 +329,24 @@ class _Start:
                 owner=owner,
                 lease=lease,
                 retry=retry,
+                commits=committing_destinations(self._settings),
                 observed=lambda destination, outcome: self.metrics.deliveries.labels(destination, outcome.value).inc(),
             )
             self._work.callback(sender.close)
             self._loops.add(Loop(f"deliver-{name}", partial(_sent_any, sender, name), partial(self._free_held, owner)))
+        for name, asker, client in build_askers(self._settings, self.worklist, self.metrics, retry):
+            self._work.callback(client.close)
+            self._loops.add(Loop(f"commit-{name}", asker.step))
+
+    def _retry(self) -> "RetryPolicy":
+        from triage_agent.delivery.retry import RetryPolicy
+
+        settings = self._settings.delivery
+        return RetryPolicy(
+            first=timedelta(seconds=settings.first_retry_seconds),
+            longest=timedelta(seconds=settings.longest_retry_seconds),
+            give_up_after=timedelta(hours=settings.give_up_after_hours),
+        )
 
     def _owner_of(self, loop: str) -> str:
         """The name under which a loop holds what it works on."""

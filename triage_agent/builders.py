@@ -112,10 +112,17 @@ def _start(
 
 def build_peers(settings: Settings) -> "dict[str, Peer]":
     """The DICOM peers by name."""
-    from triage_agent.dimse.peers import Peer
+    from triage_agent.dimse.peers import REPORT, Peer
 
+    asked = {route.to for route in settings.routes if route.commit}
     return {
-        peer.name: Peer(name=peer.name, ae_title=peer.ae_title, host=peer.host, port=peer.port, may=frozenset(peer.may))
+        peer.name: Peer(
+            name=peer.name,
+            ae_title=peer.ae_title,
+            host=peer.host,
+            port=peer.port,
+            may=frozenset(peer.may) | ({REPORT} if peer.name in asked else set()),
+        )
         for peer in settings.dicom.peers
     }
 

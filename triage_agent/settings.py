@@ -172,6 +172,7 @@ class RouteSettings(_Section):
 
     to: str
     send: tuple[ArtifactKind, ...] = Field(min_length=1)
+    commit: bool = False
 
 
 class WebSettings(_Section):
@@ -208,6 +209,9 @@ class DeliverySettings(_Section):
     first_retry_seconds: float = Field(default=2, gt=0, le=_YEAR)
     longest_retry_seconds: float = Field(default=300, gt=0, le=_YEAR)
     give_up_after_hours: float = Field(default=72, gt=0, le=_YEAR / 3600)
+    commit_answer_seconds: float = Field(default=3600, gt=0, le=_YEAR)
+    commit_asks: int = Field(default=3, ge=1, le=1000)
+    commit_resends: int = Field(default=3, ge=0, le=1000)
 
 
 class LoggingSettings(_Section):
@@ -277,6 +281,8 @@ class Settings(BaseSettings):
         for route in self.routes:
             if route.to not in names:
                 raise ValueError(f"a route's to {route.to!r} is no peer's name{_hint(route.to, names)}")
+            if route.commit and route.to not in dicom_names:
+                raise ValueError(f"a route asks {route.to!r} to commit, which is not one of [[dicom.peers]]")
             for kind in route.send:
                 home, where = (
                     (hl7_names, "[[hl7.peers]]") if kind.value.startswith("hl7") else (dicom_names, "[[dicom.peers]]")

@@ -49,7 +49,7 @@ class Agent:
     """One `triage-agent serve`, with its folder, its log, and its worklist."""
 
     def __init__(self, folder, *, bundle, role="all", shares_data_with=None, **site):
-        """`site`: pacs_port, ris_port, quiet, sends, log_format, and `tables`, TOML that is put at the end."""
+        """`site`: pacs_port, ris_port, quiet, sends, may, commit, log_format, and `tables`, TOML put at the end."""
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.role = role
@@ -168,7 +168,19 @@ class Agent:
         return SqlWorklist(self._engine)
 
 
-def _toml(agent, bundle, *, pacs_port=None, ris_port=None, quiet=0.5, sends=("sr",), log_format="console", tables=""):
+def _toml(
+    agent,
+    bundle,
+    *,
+    pacs_port=None,
+    ris_port=None,
+    quiet=0.5,
+    sends=("sr",),
+    may=("store", "query"),
+    commit=False,
+    log_format="console",
+    tables="",
+):
     peers = ""
     if pacs_port is not None:
         peers += f"""
@@ -177,10 +189,10 @@ name = "pacs"
 ae_title = "PACS"
 host = "127.0.0.1"
 port = {pacs_port}
-may = ["store", "query"]
+may = {json.dumps(list(may))}
 """
         if sends:
-            peers += f'[[routes]]\nto = "pacs"\nsend = {json.dumps(list(sends))}\n'
+            peers += f'[[routes]]\nto = "pacs"\nsend = {json.dumps(list(sends))}\ncommit = {str(commit).lower()}\n'
     if ris_port is not None:
         peers += f"""
 [[hl7.peers]]

@@ -25,6 +25,35 @@ class Orthanc:
         with urllib.request.urlopen(f"{self._web}/{path}", data=body, timeout=30) as answer:  # noqa: S310
             return answer.read()
 
+    def knows(self, agent):
+        """Tell it of the agent: where it is, and that storage commitment goes both ways."""
+        modality = {"AET": "TRIAGE", "Host": "127.0.0.1", "Port": agent.port, "AllowStorageCommitment": True}
+        self._send("PUT", "modalities/triage", modality)
+
+    def upload(self, path):
+        """Give it a file; returns its number there."""
+        return json.loads(self._send("POST", "instances", path.read_bytes()))["ID"]
+
+    def store_at_agent(self, *numbers):
+        """C-STORE what it has to the agent."""
+        self.ask("modalities/triage/store", list(numbers))
+
+    def ask_for_commitment(self, *references):
+        """N-ACTION to the agent for [SOP Class UID, SOP Instance UID]; returns the Transaction UID."""
+        return json.loads(self.ask("modalities/triage/storage-commitment", {"DicomInstances": references}))["ID"]
+
+    def commitment(self, transaction_uid):
+        """What it knows of a transaction: (status, {UIDs that are kept}, {UID: failure reason})."""
+        said = json.loads(self.ask(f"storage-commitment/{transaction_uid}"))
+        kept = {one["SOPInstanceUID"] for one in said.get("Success", [])}
+        return said["Status"], kept, {one["SOPInstanceUID"]: one["FailureReason"] for one in said.get("Failures", [])}
+
+    def _send(self, method, path, content):
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        request = urllib.request.Request(f"{self._web}/{path}", data=body, method=method)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return answer.read()
+
     def ready(self):
         try:
             return bool(self.ask("system"))

@@ -76,6 +76,10 @@ def test_any_value_can_be_given_as_a_file(config, tmp_path):
             '[[routes]]\nto = "pacs"\nsend = ["hl7-oru"]\n' + PEER,
             "sends hl7-oru to 'pacs', which is not one of [[hl7.peers]]",
         ),
+        (
+            '[[hl7.peers]]\nname = "r"\nhost = "r"\nport = 1\n[[routes]]\nto = "r"\nsend = ["hl7-oru"]\ncommit = true',
+            "asks 'r' to commit, which is not one of [[dicom.peers]]",
+        ),
         ('[study]\nask_peer = "ris"\n' + PEER, "study.ask_peer 'ris' is no [[dicom.peers]] name"),
         (PEER + PEER, "two peers are named 'pacs'; give each its own name"),
         ("[[policy.rules]]\nname = 'a'", "policy.rules.0.when: Field required"),

@@ -17,6 +17,7 @@ from triage_agent.bootstrap import (
     open_worklist,
 )
 from triage_agent.cli import ports
+from triage_agent.commitment import build_client, committing_destinations
 from triage_agent.dimse.client import DicomClient
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.ports import ImageScorer
@@ -54,6 +55,8 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "web port", lambda: ports.look_at_web(settings)
     for name, transport in build_transports(settings).items():
         yield f"peer {name}", transport.check
+    for name in committing_destinations(settings):
+        yield f"commitment by {name}", build_client(settings, name).check
     if settings.study.ask_peer is not None:
         peer = build_peers(settings)[settings.study.ask_peer]
         yield f"asking {peer.name}", DicomClient(peer, calling_ae_title=settings.dicom.ae_title).check_find

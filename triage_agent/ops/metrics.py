@@ -35,6 +35,24 @@ class Metrics:
         self.deliveries = Counter(
             "triage_deliveries", "Attempts to send a result", ["destination", "outcome"], registry=self.registry
         )
+        self.commitment_requests = Counter(
+            "triage_commitment_requests",
+            "Responses to requests for storage commitment",
+            ["status"],
+            registry=self.registry,
+        )
+        self.commitment_answers = Counter(
+            "triage_commitment_answers",
+            "Attempts to answer a request: committed, failed (some instance is not kept), retry, dead",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.commitments = Counter(
+            "triage_commitments",
+            "Results whose destination was asked, or answered: asked, away, refused, committed, resent, dead",
+            ["destination", "outcome"],
+            registry=self.registry,
+        )
         self.scoring_seconds = Histogram(
             "triage_scoring_seconds", "Decode and model time of one image", buckets=_SECONDS, registry=self.registry
         )
