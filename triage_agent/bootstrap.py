@@ -18,6 +18,7 @@ from triage_agent.builders import (
     build_loader,
     build_peers,
     build_policy,
+    build_retry,
     build_scorer,
     build_shadow,
     build_spool,
@@ -40,7 +41,6 @@ from triage_agent.settings import Settings
 from triage_agent.worker import Loop, Loops, Worker
 
 if TYPE_CHECKING:
-    from triage_agent.delivery.retry import RetryPolicy
     from triage_agent.delivery.sender import Sender
     from triage_agent.dimse.commitment import CommitmentDesk
     from triage_agent.imaging.loader import Loader
@@ -145,7 +145,7 @@ class _Start:
         reconcile(spool, self.worklist, rule, utc_now)
         receiver = Receiver(spool, self.worklist, rule, utc_now)
         policy = AccessPolicy(peers, accept_unknown=dicom.accept_unknown_peers, own=own)
-        desk = build_desk(self._settings, self.worklist, policy, self.metrics, self._loops.wake)
+        desk = build_desk(self._settings, self.worklist, policy, self.metrics, utc_now, self._loops.wake)
 
         def receive(encoded: memoryview, **request: str) -> "Received":
             received = receiver.receive(encoded, **request)
@@ -179,7 +179,7 @@ class _Start:
         """Answer requests for storage commitment where the associations are: some peers listen only on theirs."""
         from triage_agent.commitment import build_answerer
 
-        answerer = build_answerer(self._settings, self.worklist, desk, self.metrics, self._retry())
+        answerer = build_answerer(self._settings, self.worklist, desk, self.metrics, utc_now)
         loop = Loop("commitment-answers", answerer.step)
         loop.start()
         self._work.callback(loop.join, _LAST_ANSWER_SECONDS)  # what it cannot end is answered after the next start
@@ -313,7 +313,7 @@ class _Start:
         from triage_agent.commitment import build_askers, committing_destinations
         from triage_agent.delivery.sender import Sender
 
-        retry = self._retry()
+        retry = build_retry(self._settings)
         wanted = {route.to for route in self._settings.routes}
         if buried := self.worklist.bury_unrouted(wanted, utc_now()):
             log.warning("deliveries_without_a_route", dead=buried)
@@ -334,19 +334,9 @@ class _Start:
             )
             self._work.callback(sender.close)
             self._loops.add(Loop(f"deliver-{name}", partial(_sent_any, sender, name), partial(self._free_held, owner)))
-        for name, asker, client in build_askers(self._settings, self.worklist, self.metrics, retry):
+        for name, asker, client in build_askers(self._settings, self.worklist, self.metrics, utc_now):
             self._work.callback(client.close)
             self._loops.add(Loop(f"commit-{name}", asker.step))
-
-    def _retry(self) -> "RetryPolicy":
-        from triage_agent.delivery.retry import RetryPolicy
-
-        settings = self._settings.delivery
-        return RetryPolicy(
-            first=timedelta(seconds=settings.first_retry_seconds),
-            longest=timedelta(seconds=settings.longest_retry_seconds),
-            give_up_after=timedelta(hours=settings.give_up_after_hours),
-        )
 
     def _owner_of(self, loop: str) -> str:
         """The name under which a loop holds what it works on."""

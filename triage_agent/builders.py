@@ -1,5 +1,6 @@
 """The one place that reads settings and wires ports to adapters; a running agent is put together in `bootstrap`."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from triage_agent.decision.rules import DEFAULT_POLICY, Condition, Policy, Rule
@@ -7,6 +8,7 @@ from triage_agent.domain.ports import ImageScorer, Transport, Worklist
 from triage_agent.settings import Settings
 
 if TYPE_CHECKING:
+    from triage_agent.delivery.retry import RetryPolicy
     from triage_agent.dimse.peers import Peer
     from triage_agent.imaging.isolated.pool import Decoders
     from triage_agent.intake.spool import Spool
@@ -149,6 +151,18 @@ def build_transports(settings: Settings) -> dict[str, Transport]:
             Endpoint(host=peer.host, port=peer.port, answer_seconds=peer.timeout_seconds)
         )
     return transports
+
+
+def build_retry(settings: Settings) -> "RetryPolicy":
+    """When something that could not be sent is tried again."""
+    from triage_agent.delivery.retry import RetryPolicy
+
+    delivery = settings.delivery
+    return RetryPolicy(
+        first=timedelta(seconds=delivery.first_retry_seconds),
+        longest=timedelta(seconds=delivery.longest_retry_seconds),
+        give_up_after=timedelta(hours=delivery.give_up_after_hours),
+    )
 
 
 def build_spool(settings: Settings) -> "Spool":

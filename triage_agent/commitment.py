@@ -1,23 +1,22 @@
 """Wires storage commitment from the settings: who is served at the door, who answers, who asks."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from random import SystemRandom
 
 import structlog
 from pydicom.uid import generate_uid
 
-from triage_agent.builders import build_peers
+from triage_agent.builders import build_peers, build_retry
 from triage_agent.delivery.answering import Answerer
 from triage_agent.delivery.committing import Asker, CommitmentRule, ReportTaker
-from triage_agent.delivery.retry import RetryPolicy
 from triage_agent.dimse.commitment import CommitmentDesk
 from triage_agent.dimse.commitment_client import CommitmentClient
 from triage_agent.dimse.peers import AccessPolicy
 from triage_agent.domain.commitment import CommitmentReport, CommitmentRequest
 from triage_agent.domain.errors import DeliveryError
-from triage_agent.domain.ports import Worklist
+from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.intake.keeping import is_kept
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
@@ -27,23 +26,24 @@ log = structlog.get_logger(__name__)
 _BEFORE_ANSWERING = timedelta(seconds=1)  # for the peer to take our response, and to listen for the report
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 def committing_destinations(settings: Settings) -> tuple[str, ...]:
     """The peers that some route asks to commit to what they are sent, in the configuration's order."""
     return tuple(dict.fromkeys(route.to for route in settings.routes if route.commit))
 
 
 def build_desk(
-    settings: Settings, worklist: Worklist, policy: AccessPolicy, metrics: Metrics, wake: Callable[[], None]
+    settings: Settings,
+    worklist: Worklist,
+    policy: AccessPolicy,
+    metrics: Metrics,
+    clock: Clock,
+    wake: Callable[[], None],
 ) -> CommitmentDesk:
     """What the server does with requests and reports; `wake` is called when something is to be sent again."""
-    taker = _taker(settings, worklist, metrics)
+    taker = _taker(settings, worklist, metrics, clock)
 
     def requested(request: CommitmentRequest) -> None:
-        worklist.keep_commitment_request(request, _now(), _now() + _BEFORE_ANSWERING)
+        worklist.keep_commitment_request(request, now := clock(), now + _BEFORE_ANSWERING)
 
     def reported(peers: frozenset[str], report: CommitmentReport) -> None:
         if taker.take(peers, report).resent:
@@ -58,7 +58,7 @@ def build_desk(
 
 
 def build_answerer(
-    settings: Settings, worklist: Worklist, desk: CommitmentDesk, metrics: Metrics, retry: RetryPolicy
+    settings: Settings, worklist: Worklist, desk: CommitmentDesk, metrics: Metrics, clock: Clock
 ) -> Answerer:
     """The loop's step that answers what peers asked for."""
     clients = {
@@ -87,19 +87,19 @@ def build_answerer(
         worklist=worklist,
         is_kept=partial(is_kept, settings.data_dir / "spool"),
         tell=tell,
-        clock=_now,
+        clock=clock,
         rng=SystemRandom(),
         lease=timedelta(seconds=settings.worker.lease_seconds),
-        retry=retry,
+        retry=build_retry(settings),
         observed=lambda outcome: metrics.commitment_answers.labels(outcome).inc(),
     )
 
 
 def build_askers(
-    settings: Settings, worklist: Worklist, metrics: Metrics, retry: RetryPolicy
+    settings: Settings, worklist: Worklist, metrics: Metrics, clock: Clock
 ) -> list[tuple[str, Asker, CommitmentClient]]:
     """For each destination that is to commit: its name, the loop's step that asks it, and the client to close."""
-    taker = _taker(settings, worklist, metrics)
+    taker = _taker(settings, worklist, metrics, clock)
 
     def reported(peers: frozenset[str], report: CommitmentReport) -> None:
         taker.take(peers, report)
@@ -110,10 +110,10 @@ def build_askers(
             worklist=worklist,
             destination=name,
             ask=client.ask,
-            clock=_now,
+            clock=clock,
             new_uid=lambda: str(generate_uid(prefix=None)),
             rule=_rule(settings),
-            retry=retry,
+            retry=build_retry(settings),
             observed=partial(_count, metrics),
         )
         return name, step, client
@@ -133,11 +133,11 @@ def build_client(
     )
 
 
-def _taker(settings: Settings, worklist: Worklist, metrics: Metrics) -> ReportTaker:
+def _taker(settings: Settings, worklist: Worklist, metrics: Metrics, clock: Clock) -> ReportTaker:
     def observed(peers: frozenset[str], outcome: str, objects: int) -> None:
         _count(metrics, ",".join(sorted(peers)), outcome, objects)
 
-    return ReportTaker(worklist=worklist, clock=_now, rule=_rule(settings), observed=observed)
+    return ReportTaker(worklist=worklist, clock=clock, rule=_rule(settings), observed=observed)
 
 
 def _count(metrics: Metrics, destination: str, outcome: str, objects: int) -> None:

@@ -14,13 +14,14 @@ import pytest
 from support.claimer import claim_all
 from support.story import LEASE, RULE, STUDY, T0, decision, flag, received, scored, shipment
 
+from triage_agent.domain.commitment import CommitmentRequest, Reference
 from triage_agent.domain.ports import Registered
 from triage_agent.domain.vocabulary import Priority
 from triage_agent.worklist import SqlWorklist, open_engine
 
 N = 30
 TURNS = 10
-WHAT = ["studies", "images", "deliveries"]
+WHAT = ["studies", "images", "deliveries", "commitments", "requests"]
 
 
 def fill(url, what):
@@ -30,13 +31,21 @@ def fill(url, what):
     for number in range(N):
         study = f"1.2.{number}"
         worklist.register(received(study, f"{study}.1", T0), RULE)
-        if what == "deliveries":
+        if what in {"deliveries", "commitments"}:
             worklist.raise_flag(flag(study), [shipment(f"2.25.{number}")], T0)
+        if what == "requests":
+            asked = CommitmentRequest(
+                peer="pacs", transaction_uid=f"2.25.{number}", references=(Reference("1.2", "1.2.3"),)
+            )
+            worklist.keep_commitment_request(asked, T0, T0)
+    if what == "commitments":
+        for delivery in worklist.claim_deliveries("s", T0, LEASE, N):
+            worklist.delivery_sent(delivery, T0, commit=True)
     if what == "studies":
         for view in worklist.due_for_completion(T0 + RULE.quiet):
             worklist.complete(view, "quiet", T0)
     engine.dispose()
-    prefix, suffix = {"studies": ("1.2", ""), "images": ("1.2", ".1"), "deliveries": ("2.25", "")}[what]
+    prefix, suffix = {"studies": ("1.2", ""), "images": ("1.2", ".1")}.get(what, ("2.25", ""))
     return {f"{prefix}.{number}{suffix}": 1 for number in range(N)}
 
 

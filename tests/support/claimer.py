@@ -16,6 +16,12 @@ def claim(worklist, what, owner):
     if what == "images":
         images = worklist.claim_images(owner, T0 + LEASE, LEASE, 3)
         return [image.instance.sop_instance_uid for image in images]
+    if what == "commitments":
+        asked = worklist.claim_commitments("pacs", f"2.25.{ord(owner)}", T0 + LEASE, T0 + 2 * LEASE, 3, 3)
+        return [artifact.uid for artifact in asked]
+    if what == "requests":
+        request = worklist.claim_commitment_request(T0 + LEASE, T0 + 2 * LEASE)
+        return [request.request.transaction_uid] if request else []
     deliveries = worklist.claim_deliveries(owner, T0 + LEASE, LEASE, 3)
     return [delivery.artifact.uid for delivery in deliveries]
 

@@ -48,6 +48,7 @@ class IsKept(Protocol):
 @dataclass(slots=True)
 class _Away:
     failures: int
+    since: datetime
     until: datetime
 
 
@@ -84,7 +85,8 @@ class Answerer:
             WorklistUnavailableError: the database is away; what was answered and could not be marked is answered again.
         """
         now = self._clock()
-        away = [peer for peer, state in self._away.items() if now < state.until]
+        # Before `since` the clock was set back.
+        away = [peer for peer, state in self._away.items() if state.since <= now < state.until]
         claimed = self._worklist.claim_commitment_request(now, now + self._lease, away)
         if claimed is None:
             return False
@@ -113,7 +115,7 @@ class Answerer:
         now, peer = self._clock(), claimed.request.peer
         if error.away:
             failures = self._away[peer].failures + 1 if peer in self._away else 1
-            self._away[peer] = _Away(failures, now + self._retry.pause(failures))
+            self._away[peer] = _Away(failures, now, now + self._retry.pause(failures))
         else:
             self._away.pop(peer, None)
         retry_at = None if error.permanent else self._retry.next_attempt(claimed.attempt, now, self._rng)

@@ -65,7 +65,7 @@ class Asker:
         self._retry = retry
         self._observed = observed
         self._failures = 0  # in a row
-        self._not_before = clock()
+        self._left_alone = (clock(), clock())  # since, until
 
     def step(self) -> bool:
         """Put one question about what is due; False if nothing is, or the destination is left alone for a while.
@@ -74,7 +74,8 @@ class Asker:
             WorklistUnavailableError: the database is away; what was asked and could not be marked is asked again.
         """
         now, transaction_uid = self._clock(), self._new_uid()
-        if now < self._not_before:
+        since, until = self._left_alone
+        if since <= now < until:  # before that: the clock was set back
             return False
         until = now + timedelta(seconds=_ASK_SECONDS)
         objects = self._worklist.claim_commitments(
@@ -99,8 +100,9 @@ class Asker:
         """Who cannot be reached is looked for as for deliveries; who refuses is asked again like who is silent."""
         now = self._clock()
         self._failures += 1
-        self._not_before = now + self._retry.pause(self._failures)
-        again_at = self._not_before if error.away else now + self._rule.answer_within
+        pause_ends = now + self._retry.pause(self._failures)
+        self._left_alone = (now, pause_ends)
+        again_at = pause_ends if error.away else now + self._rule.answer_within
         self._worklist.commitments_not_asked(transaction_uid, str(error), again_at, counted=not error.away)
         self._observed(self._destination, "away" if error.away else "refused", objects)
 

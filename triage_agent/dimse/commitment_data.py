@@ -22,7 +22,7 @@ REQUEST = 1  # Action Type ID
 ALL_COMMITTED, SOME_FAILED = 1, 2  # Event Type IDs
 
 MOST_REFERENCES = 32_768
-LARGEST_DATA_SET = 16 << 20  # bytes; ten thousand references have one and a half million
+LARGEST_DATA_SET = 4 << 20  # bytes; ten thousand references have a little more than one million
 
 
 def action_information(transaction_uid: str, references: Iterable[Reference]) -> Dataset:
