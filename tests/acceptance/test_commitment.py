@@ -56,9 +56,9 @@ def test_orthanc_is_told_what_is_kept_of_what_it_sent_and_what_is_not(orthanc, s
     assert kept == ("Success", {data_set.SOPInstanceUID}, {})
     mixed = answered(orthanc, orthanc.ask_for_commitment(named(data_set), [str(data_set.SOPClassUID), "1.2.3.4"]))
     assert mixed == ("Failure", {data_set.SOPInstanceUID}, {"1.2.3.4": 0x0112})
-    metrics = site.get("metrics")[1]
-    assert 'triage_commitment_requests_total{status="0x0000"} 2.0' in metrics
-    assert 'triage_commitment_answers_total{outcome="failed"} 1.0' in metrics
+    # Counted once it is marked, which is after Orthanc has heard.
+    eventually(lambda: 'triage_commitment_answers_total{outcome="failed"} 1.0' in site.get("metrics")[1])
+    assert 'triage_commitment_requests_total{status="0x0000"} 2.0' in site.get("metrics")[1]
 
 
 def test_a_request_is_answered_by_the_agent_that_follows_one_that_was_killed(orthanc, site, image):

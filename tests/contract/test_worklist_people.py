@@ -155,7 +155,7 @@ def test_counts_count(story):
     counts = story.worklist.counts()
     assert {word: number for word, number in counts["status"].items() if number} == {"decided": 1, "receiving": 2}
     assert counts["priority"] == {"routine": 1, "urgent": 1, "stat": 1}
-    assert counts["outbox"] == {"pending": 1, "sending": 0, "sent": 0, "dead": 1}
+    assert counts["outbox"] == {"pending": 1, "sending": 0, "sent": 0, "committed": 0, "dead": 1}
 
 
 def test_a_study_can_go_all_the_way_twice(story):

@@ -20,7 +20,7 @@ from triage_agent.dimse.door import Door
 from triage_agent.dimse.library import configure_pynetdicom
 from triage_agent.dimse.listener import Handler, Listener
 from triage_agent.dimse.peers import AccessPolicy
-from triage_agent.dimse.statuses import comment_on
+from triage_agent.dimse.statuses import comment_on as _status
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.errors import (
     ConfigurationError,
@@ -216,9 +216,9 @@ class DicomServer:
         """The status (PS3.4 section B.2.3): 0x0000 only for what is durable."""
         request = event.request
         if not isinstance(request, C_STORE) or request.DataSet is None:
-            return comment_on(CANNOT_UNDERSTAND, "not a C-STORE request")
+            return _status(CANNOT_UNDERSTAND, "not a C-STORE request")
         if request.AffectedSOPClassUID != event.context.abstract_syntax:
-            return comment_on(SOP_CLASS_NOT_SUPPORTED, "SOP class is not the presentation context's")
+            return _status(SOP_CLASS_NOT_SUPPORTED, "SOP class is not the presentation context's")
         source, uid = str(event.assoc.requestor.ae_title).strip(), str(request.AffectedSOPInstanceUID)
         named = uid if is_uid(uid) else "(not a UID)"  # whatever else stands there may be a name
         with (
@@ -242,9 +242,9 @@ class DicomServer:
             return _refusal(OUT_OF_RESOURCES, error)
         except Exception as error:  # noqa: BLE001 - a bug costs one instance its acknowledgement, not the association
             log.error("store_failed", error=type(error).__name__, where=_origin(error))  # noqa: TRY400 - see _origin
-            return comment_on(CANNOT_UNDERSTAND, f"internal error ({type(error).__name__})")
+            return _status(CANNOT_UNDERSTAND, f"internal error ({type(error).__name__})")
         if received.outcome is Registered.CONFLICT and self._settings.warn_on_conflict:
-            return comment_on(COERCED, "first copy kept: this SOP Instance UID came before with other bytes")
+            return _status(COERCED, "first copy kept: this SOP Instance UID came before with other bytes")
         return SUCCESS
 
 
@@ -256,7 +256,7 @@ def _origin(error: Exception) -> str:
 
 def _refusal(code: int, error: TriageError) -> Dataset:
     log.warning("store_refused", status=f"0x{code:04X}", why=error.message)
-    return comment_on(code, error.message)
+    return _status(code, error.message)
 
 
 def _on_closed(event: evt.Event) -> None:
