@@ -23,11 +23,16 @@ def orthanc(tmp_path_factory):
 
 
 @pytest.fixture
-def site(agent, calm_bundle, orthanc):
-    """An agent that Orthanc knows, and that knows Orthanc."""
-    running = agent(
-        bundle=calm_bundle, pacs_port=orthanc.port, may=["store", "query", "commit"], commit=True, tables=QUICK
-    )
+def knowing(agent, calm_bundle, orthanc):
+    """Starts an agent that knows Orthanc."""
+    knows = {"pacs_port": orthanc.port, "may": ["store", "query", "commit"], "commit": True, "tables": QUICK}
+    return lambda **role: agent(bundle=calm_bundle, **knows, **role)
+
+
+@pytest.fixture
+def site(knowing, orthanc):
+    """An agent that Orthanc knows, too."""
+    running = knowing()
     orthanc.knows(running)
     return running
 
@@ -103,6 +108,16 @@ def test_a_report_is_committed_though_the_agent_was_killed_after_it_had_asked(or
     site.kill()
     site.start()
     assert committed(site, data_set)["attempts"] == 1
+
+
+def test_a_listener_and_a_worker_in_two_processes_do_the_same(orthanc, knowing, image):
+    data_set, number = image
+    listener = knowing(role="listener")
+    knowing(role="worker", shares_data_with=listener)
+    orthanc.knows(listener)
+    orthanc.store_at_agent(number)
+    assert answered(orthanc, orthanc.ask_for_commitment(named(data_set)))[0] == "Success"
+    assert committed(listener, data_set)["attempts"] == 1
 
 
 def test_check_says_that_orthanc_takes_storage_commitment(site):

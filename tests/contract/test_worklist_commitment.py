@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-import pytest
 from support.story import DX, LEASE, RULE, SECOND, STUDY, T0, received, shipment
 
 from triage_agent.domain.commitment import CommitmentReport, CommitmentRequest, KeptInstance, Reference, Reported
@@ -340,8 +339,7 @@ def test_a_committed_report_keeps_an_older_one_from_being_sent_after_all(story):
     assert "superseded" in row(story).last_error
 
 
-@pytest.mark.parametrize("worker", ["late"])
-def test_a_sender_that_comes_late_leaves_a_committed_delivery_as_it_is(story, worker):
+def test_a_sender_that_comes_late_leaves_a_committed_delivery_as_it_is(story):
     story.decided(shipment("2.25.1"))
     (first,) = story.deliveries()
     story.tick(LEASE)
