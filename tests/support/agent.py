@@ -82,6 +82,10 @@ class Agent:
     def running(self):
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def get(self, path):
         """Status and body of a page; (0, "") where nothing answers."""
         try:
@@ -139,6 +143,10 @@ class Agent:
     def worklist(self):
         """What `worklist --json` prints, without starting an interpreter each time."""
         return jsonable(self._open().items(limit=100_000))
+
+    def counts(self):
+        """Numbers of studies and deliveries, as /metrics has them."""
+        return self._open().counts()
 
     def study(self, uid):
         """What `study UID --json` prints; None where there is none."""
