@@ -165,7 +165,7 @@ class _Start:
         )
         server.start()
         self._stack.callback(server.stop, _DRAIN_SECONDS)
-        self._checks["disk"] = spool.check_room
+        self._checks["disk"] = spool.check_ready
 
     def models(self) -> tuple[ImageScorer, ImageScorer | None]:
         """Load the bundle, and the shadow bundle where there is one; it is a wrong configuration if the first fails."""

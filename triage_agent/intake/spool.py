@@ -87,6 +87,11 @@ class Spool:
         """Raise `StorageExhaustedError` if `size` more bytes would leave less than the low-water mark."""
         check_room(self.root, self._low_water_percent, size)
 
+    def check_ready(self) -> None:
+        """Raise `StorageExhaustedError` unless there is room and the spool's disk takes a file down to its platters."""
+        self.check_room()
+        self._store.prove()
+
     def instances(self) -> Iterator[str]:
         """Paths of every kept instance, one at a time, in no order."""
         for shard in _folders(self.root / _INCOMING):

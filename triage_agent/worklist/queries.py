@@ -1,13 +1,14 @@
-"""What people, metrics and health checks ask; nothing here writes."""
+"""What people, metrics and health checks ask; nothing here changes anything."""
 
 from collections.abc import Sequence
 from enum import StrEnum
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.decision import DeliveryRecord
+from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.ports import StudyDetail
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.vocabulary import DeliveryState, Priority, Status
@@ -88,6 +89,21 @@ def counts(session: Session) -> dict[str, dict[str, int]]:
     for state, number in session.execute(select(OutboxRow.state, func.count()).group_by(OutboxRow.state)):
         numbers["outbox"][state] = number
     return numbers
+
+
+def prove_writable(session: Session) -> None:
+    """Write something that changes nothing, down to the disk: a lock, a full or read-only disk shows only then.
+
+    On Postgres nothing is written, since the role of a running agent may not change the one table that suits: there a
+    server that only reads says so.
+
+    Raises:
+        WorklistUnavailableError: it cannot be written to.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        session.execute(text("UPDATE alembic_version SET version_num = version_num"))
+    elif session.scalar(text("SHOW transaction_read_only")) == "on":
+        raise WorklistUnavailableError("the database server only reads", remedy="name the primary in [database] url")
 
 
 def _zeroes(words: type[StrEnum]) -> dict[str, int]:

@@ -32,6 +32,8 @@ from triage_agent.worklist.migrate import is_current
 from triage_agent.worklist.rows import append_audit
 from triage_agent.worklist.transactions import Database
 
+_PING_SECONDS = 2.0  # whoever asks whether we are ready will not wait for long
+
 
 class SqlWorklist:
     """The `Worklist` port on SQLite or Postgres; safe to share between threads.
@@ -188,3 +190,4 @@ class SqlWorklist:
             raise WorklistUnavailableError(
                 "the database's tables are not those of this version", remedy="run `triage-agent db upgrade`"
             )
+        self._database.write(queries.prove_writable, patience=_PING_SECONDS)

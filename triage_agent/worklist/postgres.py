@@ -1,0 +1,40 @@
+"""How the agent connects to Postgres: no answer is waited for without end."""
+
+import time
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from psycopg.waiting import Ready, Wait
+
+Answer = TypeVar("Answer")
+
+ANSWER_SECONDS = 10.0
+"""For one statement; a server that is frozen, or a network that swallows packets, is away. Locks end far sooner."""
+
+
+class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that gives its server up when one answer takes longer than `ANSWER_SECONDS`.
+
+    The server's own limits (lock_timeout, statement_timeout) need a server that runs.
+    """
+
+    def wait(self, gen: PQGen[Answer], *args: Any, **kwargs: Any) -> Answer:
+        """Wait for an answer, as psycopg does, or raise `OperationalError` and close the connection."""
+        return super().wait(_bounded(gen, self, time.monotonic() + ANSWER_SECONDS), *args, **kwargs)
+
+
+def _bounded(gen: PQGen[Answer], connection: BoundedConnection, deadline: float) -> Generator[Wait, Ready, Answer]:
+    """`gen`, which psycopg resumes at least every tenth of a second, until the deadline."""
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() > deadline:
+                connection.pgconn.finish()  # its state is unknown: nobody may use it again
+                raise psycopg.OperationalError(f"the server did not answer for {ANSWER_SECONDS:g} s")
+            wanted = gen.send(ready)
+    except StopIteration as end:
+        answer: Answer = end.value
+        return answer
