@@ -20,6 +20,7 @@ from triage_agent.builders import (
     build_policy,
     build_scorer,
     build_shadow,
+    build_signals,
     build_spool,
     build_transports,
     open_worklist,
@@ -33,7 +34,7 @@ from triage_agent.domain.errors import (
     TriageError,
     WorklistUnavailableError,
 )
-from triage_agent.domain.ports import ImageScorer, StudyCounter, Worklist
+from triage_agent.domain.ports import Clock, ImageScorer, StudyCounter, Worklist
 from triage_agent.domain.vocabulary import AuditAction, Finding, Outcome
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
@@ -114,6 +115,9 @@ class _Start:
         self.metrics = Metrics()
         _migrate(settings)
         self.worklist = open_worklist(settings)
+        self._signals = build_signals(settings, self._loops.wake)
+        # With several machines, the database's: by their own clocks they would take each other's work.
+        self._clock: Clock = self._signals.clock if self._signals else utc_now
 
     def probes(self) -> None:
         """Answer probes from the first moment on; not ready until `finish`."""
@@ -126,6 +130,9 @@ class _Start:
         server = WebServer(build_app(self._checks, self.metrics.exposition, __version__), web.host, web.port)
         server.start()
         self._stack.callback(server.stop)
+        if self._signals is not None:
+            self._signals.start()
+            self._stack.callback(self._signals.stop)
         self._stack.enter_context(self._work)
 
     def listener(self) -> None:
@@ -138,8 +145,8 @@ class _Start:
         dicom, rule, spool = self._settings.dicom, self._settings.study.rule(), build_spool(self._settings)
         peers = build_peers(self._settings).values()
         own = ourselves(dicom.ae_title, dicom.host, dicom.port)
-        reconcile(spool, self.worklist, rule, utc_now)
-        receiver = Receiver(spool, self.worklist, rule, utc_now)
+        reconcile(spool, self.worklist, rule, self._clock)
+        receiver = Receiver(spool, self.worklist, rule, self._clock)
 
         def receive(encoded: memoryview, **request: str) -> "Received":
             received = receiver.receive(encoded, **request)
@@ -159,7 +166,7 @@ class _Start:
             receive=receive,
             policy=AccessPolicy(peers, accept_unknown=dicom.accept_unknown_peers, own=own),
             audit=self.worklist.record_audit,
-            clock=utc_now,
+            clock=self._clock,
             answered=lambda status: self.metrics.stores.labels(f"0x{status:04X}").inc(),
             rejected=lambda reason: self.metrics.rejected.labels(reason).inc(),
         )
@@ -218,7 +225,7 @@ class _Start:
             policy=build_policy(settings),
             routes=[Route(to=route.to, send=route.send) for route in settings.routes],
             institution=settings.institution,
-            clock=utc_now,
+            clock=self._clock,
             observer=Observer(assessed=assessed, flagged=flagged, decided=decided),
             batch=settings.model.batch,
             secondary_captures=settings.study.score_secondary_captures,
@@ -234,16 +241,16 @@ class _Start:
             owner=owner,
             lease=lease,
             batch=settings.model.batch,
-            clock=utc_now,
+            clock=self._clock,
         )
-        self._loops.add(Loop("worker", worker.step, partial(self._free_held, owner)))
+        self._add_loop("worker", worker.step, owner)
         self._deliverers(lease)
         counter = self._counter()
         self._work.callback(self._give_back)  # before connections are cut: what is in flight then is free already
         schedule = Schedule(
             worklist=self.worklist,
             rule=settings.study.rule(),
-            clock=utc_now,
+            clock=self._clock,
             counter=counter,
             completed=self._loops.wake,
             owners=self._owners,
@@ -281,7 +288,7 @@ class _Start:
             spool=self._settings.data_dir / "spool",
             loader=loader,
             scorer=scorer,
-            clock=utc_now,
+            clock=self._clock,
             compared=compared,
             batch=self._settings.model.batch,
             secondary_captures=self._settings.study.score_secondary_captures,
@@ -302,7 +309,7 @@ class _Start:
             give_up_after=timedelta(hours=settings.give_up_after_hours),
         )
         wanted = {route.to for route in self._settings.routes}
-        if buried := self.worklist.bury_unrouted(wanted, utc_now()):
+        if buried := self.worklist.bury_unrouted(wanted, self._clock()):
             log.warning("deliveries_without_a_route", dead=buried)
         for name, transport in build_transports(self._settings).items():
             if name not in wanted:
@@ -311,7 +318,7 @@ class _Start:
             sender = Sender(
                 worklist=self.worklist,
                 transports={name: transport},
-                clock=utc_now,
+                clock=self._clock,
                 rng=SystemRandom(),
                 owner=owner,
                 lease=lease,
@@ -319,7 +326,11 @@ class _Start:
                 observed=lambda destination, outcome: self.metrics.deliveries.labels(destination, outcome.value).inc(),
             )
             self._work.callback(sender.close)
-            self._loops.add(Loop(f"deliver-{name}", partial(_sent_any, sender, name), partial(self._free_held, owner)))
+            self._add_loop(f"deliver-{name}", partial(_sent_any, sender, name), owner)
+
+    def _add_loop(self, name: str, step: Callable[[], bool], owner: str) -> None:
+        idle = self._settings.worker.poll_seconds
+        self._loops.add(Loop(name, step, partial(self._free_held, owner), idle_seconds=idle))
 
     def _owner_of(self, loop: str) -> str:
         """The name under which a loop holds what it works on."""
@@ -338,7 +349,7 @@ class _Start:
 
     def _free_held(self, owner: str, counted: bool) -> None:
         """What a failed step held would otherwise be renewed for as long as this process lives."""
-        self.worklist.give_back(owner, utc_now(), counted=counted)
+        self.worklist.give_back(owner, self._clock(), counted=counted)
 
     def _join_loops(self) -> None:
         self._stuck = not self._loops.join()
@@ -354,7 +365,7 @@ class _Start:
     def _audit(self, action: AuditAction, role: str) -> None:
         detail = {"role": role, "version": __version__}
         try:
-            self.worklist.record_audit(AuditEvent(at=utc_now(), action=action, actor=self._process, detail=detail))
+            self.worklist.record_audit(AuditEvent(at=self._clock(), action=action, actor=self._process, detail=detail))
         except WorklistUnavailableError as error:
             log.warning("not_audited", action=action.value, error=error.message)
 

@@ -102,7 +102,7 @@ class _SqliteConnector:
         if not self._create:  # a file that is gone is not made anew, without our tables
             arguments = [f"{self._files.path.as_uri()}?mode=rw"]
             options = {**options, "uri": True}
-        connection = sqlite3.connect(*arguments, **options)
+        connection: sqlite3.Connection = sqlite3.connect(*arguments, **options)
         try:
             _prepare_sqlite(connection)
             record.info[STILL_THERE] = partial(self._files.require, self._files.opened(before))
@@ -145,27 +145,31 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _open_postgres(url: URL, *, bounded: bool) -> Engine:
-    if url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+psycopg")
+def postgres_url(url: URL) -> URL:
+    """The address with our driver, and with an end to every wait where the site has set none."""
     defaults = {
         "application_name": "triage-agent",
         "connect_timeout": str(WAIT_SECONDS),
         "tcp_user_timeout": "10000",  # a server that fell silent is given up after 10 s
     }
-    url = url.set(query={**defaults, **url.query})
+    driver = "postgresql+psycopg" if url.drivername == "postgresql" else url.drivername
+    return url.set(drivername=driver, query={**defaults, **url.query})
+
+
+def _open_postgres(url: URL, *, bounded: bool) -> Engine:
+    url = postgres_url(url)
     try:
         engine = create_engine(
             url, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=30, pool_timeout=WAIT_SECONDS
         )
-        from triage_agent.worklist.postgres import BoundedConnection
+        from triage_agent.worklist.postgres import connect  # noqa: PLC0415 - the driver is an extra's
     except ImportError as error:
         raise ConfigurationError(
             f"[database] url names Postgres, whose driver is not installed: {error}",
             remedy=how_to_install("postgres"),
         ) from error
     if bounded:
-        event.listen(engine, "do_connect", lambda _dialect, _record, args, kwargs: BoundedConnection.connect(*args, **kwargs))
+        event.listen(engine, "do_connect", connect)
     event.listen(engine, "connect", _prepare_postgres)
     return engine
 

@@ -1,12 +1,13 @@
 """How the agent connects to Postgres: no answer is waited for without end."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
-from psycopg.waiting import Ready, Wait
+from sqlalchemy import Dialect
+from sqlalchemy.pool import ConnectionPoolEntry
 
 Answer = TypeVar("Answer")
 
@@ -25,7 +26,14 @@ class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
         return super().wait(_bounded(gen, self, time.monotonic() + ANSWER_SECONDS), *args, **kwargs)
 
 
-def _bounded(gen: PQGen[Answer], connection: BoundedConnection, deadline: float) -> Generator[Wait, Ready, Answer]:
+def connect(
+    _: Dialect, __: ConnectionPoolEntry, arguments: Sequence[Any], options: Mapping[str, Any]
+) -> BoundedConnection:
+    """SQLAlchemy's `do_connect` handler: a connection that is bounded."""
+    return BoundedConnection.connect(*arguments, **options)
+
+
+def _bounded(gen: PQGen[Answer], connection: BoundedConnection, deadline: float) -> PQGen[Answer]:
     """`gen`, which psycopg resumes at least every tenth of a second, until the deadline."""
     try:
         wanted = next(gen)

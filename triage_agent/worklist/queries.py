@@ -54,7 +54,7 @@ def study(session: Session, study_instance_uid: str) -> StudyDetail | None:
 
 
 def studies_called(session: Session, name: str) -> Sequence[str]:
-    """See `Worklist.studies_called`; accession numbers have no index: it is asked by hand, now and then."""
+    """See `Worklist.studies_called`."""
     uid = StudyRow.study_instance_uid
     by_uid = session.scalars(select(uid).where(uid == name)).all()
     return by_uid or sorted(session.scalars(select(uid).where(StudyRow.accession_number == name)))

@@ -138,12 +138,12 @@ def test_a_start_beside_a_writer_does_not_take_a_file_that_is_not_locked_yet(sto
     store.put(store.root / "a" / "file", [b"bytes"])
     assert seen == [1]
     assert (store.root / "a" / "file").read_bytes() == b"bytes"
-    assert os.listdir(store.root / "tmp") == []
+    assert list((store.root / "tmp").iterdir()) == []
 
 
 def test_a_store_whose_beginnings_are_gone_says_so(store):
     store.prove()
-    assert os.listdir(store.root / "tmp") == []
+    assert list((store.root / "tmp").iterdir()) == []
     (store.root / "tmp").rmdir()
     with pytest.raises(StorageExhaustedError, match="No such file"):
         store.prove()

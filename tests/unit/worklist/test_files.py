@@ -1,18 +1,17 @@
 """The database's file is removed, replaced, locked or made read-only under a worklist that is open."""
 
-import os
 import shutil
 import sqlite3
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from support.story import RULE, received
 
 from triage_agent.domain.errors import WorklistUnavailableError
-from triage_agent.worklist import SqlWorklist, open_engine, upgrade
+from triage_agent.worklist import SqlWorklist, open_engine, repository, upgrade
 from triage_agent.worklist import engine as engine_module
-from triage_agent.worklist import repository
 
 PARTS = ["", "-wal", "-shm"]
 
@@ -37,17 +36,17 @@ def refuses(worklist):
 
 @pytest.mark.parametrize("part", PARTS)
 def test_what_would_go_into_a_removed_file_is_refused(worklist, database, part):
-    os.unlink(f"{database}{part}")
+    Path(f"{database}{part}").unlink()
     with pytest.raises(WorklistUnavailableError, match="removed or replaced"):
         worklist.register(received(image="1.2.1.2"), RULE)
     assert refuses(worklist)
-    assert os.path.exists(database) == (part != ""), "nothing is made in its place"
+    assert database.exists() == (part != ""), "nothing is made in its place"
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_commit_into_a_file_that_is_removed_meanwhile_is_not_acknowledged(worklist, database, part, monkeypatch):
     def remove_first(*events):
-        os.unlink(f"{database}{part}")
+        Path(f"{database}{part}").unlink()
 
     monkeypatch.setattr("triage_agent.worklist.registration.append_audit", remove_first)
     with pytest.raises(WorklistUnavailableError, match="removed or replaced"):
@@ -56,14 +55,14 @@ def test_a_commit_into_a_file_that_is_removed_meanwhile_is_not_acknowledged(work
 
 def test_another_database_in_the_place_of_ours_is_not_taken_for_ours(worklist, database, tmp_path):
     upgrade(f"sqlite:///{tmp_path}/other.db")
-    os.replace(tmp_path / "other.db", database)
+    (tmp_path / "other.db").replace(database)
     assert refuses(worklist)
 
 
 def test_more_connections_do_not_open_what_took_its_place(worklist, database, tmp_path, engine):
     """Also those that the pool makes later are of the first one's file."""
     engine.dispose()
-    os.rename(database, tmp_path / "aside.db")
+    database.rename(tmp_path / "aside.db")
     upgrade(f"sqlite:///{database}")
     worklist._database.engine.pool.recreate()
     worklist._database.engine.dispose()
@@ -73,10 +72,10 @@ def test_more_connections_do_not_open_what_took_its_place(worklist, database, tm
 def test_a_file_that_is_put_back_is_used_again(worklist, database, tmp_path):
     names = [f"{database}{part}" for part in PARTS]
     for name in names:
-        os.rename(name, f"{name}.aside")
+        Path(name).rename(f"{name}.aside")
     assert refuses(worklist)
     for name in names:
-        os.rename(f"{name}.aside", name)
+        Path(f"{name}.aside").rename(name)
     worklist.register(received(image="1.2.1.2"), RULE)
     worklist.ping()
     assert worklist.items()[0].instances == 2
@@ -84,7 +83,7 @@ def test_a_file_that_is_put_back_is_used_again(worklist, database, tmp_path):
 
 def test_a_copy_in_its_place_is_not_our_file(worklist, database, tmp_path):
     shutil.copy(database, tmp_path / "copy.db")
-    os.replace(tmp_path / "copy.db", database)
+    (tmp_path / "copy.db").replace(database)
     assert refuses(worklist)
 
 
