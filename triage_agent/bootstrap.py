@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -65,6 +66,7 @@ log = structlog.get_logger(__name__)
 # From SIGTERM on, both at the same time; far below its 30 s, since a database may be slow to take things back.
 _DRAIN_SECONDS = 8.0  # for associations
 _STOP_SECONDS = 12.0  # for images and deliveries in hand
+_DATABASE_SECONDS = 4.0  # for each of the last things that are written
 
 
 def utc_now() -> datetime:
@@ -246,7 +248,9 @@ class _Start:
         self._add_loop("worker", worker.step, owner)
         self._deliverers(lease)
         counter = self._counter()
-        self._work.callback(self._give_back)  # before connections are cut: what is in flight then is free already
+        self._work.callback(
+            _in_time, self._give_back
+        )  # before connections are cut: what is in flight then is free already
         schedule = Schedule(
             worklist=self.worklist,
             rule=settings.study.rule(),
@@ -255,6 +259,7 @@ class _Start:
             completed=self._loops.wake,
             owners=self._owners,
             lease=lease,
+            longest_wait=timedelta(seconds=settings.delivery.longest_retry_seconds),
         )
         schedule.start()
         self._work.callback(schedule.stop)  # it renews what loops hold until they have ended
@@ -265,7 +270,7 @@ class _Start:
     def finish(self, role: str) -> None:
         """Say that everything is up, here and in the audit trail."""
         self._audit(AuditAction.AGENT_STARTED, role)
-        self._stack.callback(self._audit, AuditAction.AGENT_STOPPED, role)
+        self._stack.callback(_in_time, partial(self._audit, AuditAction.AGENT_STOPPED, role))
         del self._checks["start"]
         log.info("started", role=role, version=__version__, owner=self._process)
 
@@ -368,6 +373,15 @@ class _Start:
             self.worklist.record_audit(AuditEvent(at=self._clock(), action=action, actor=self._process, detail=detail))
         except WorklistUnavailableError as error:
             log.warning("not_audited", action=action.value, error=error.message)
+
+
+def _in_time(task: Callable[[], None]) -> None:
+    """At the end: do it, and do not wait for long where the database does not answer."""
+    thread = threading.Thread(target=task, name="ending", daemon=True)
+    thread.start()
+    thread.join(_DATABASE_SECONDS)
+    if thread.is_alive():
+        log.warning("database_does_not_answer_at_stop")
 
 
 def _sent_any(sender: "Sender", destination: str) -> bool:

@@ -165,6 +165,13 @@ class Worklist(Protocol):
     def expire_leases(self, now: datetime) -> int:
         """GIVEN_BACK for studies whose lease has run out; returns how many."""
 
+    def bring_deadlines_near(self, now: datetime, lease: timedelta, longest_wait: timedelta) -> int:
+        """Shorten deadlines that lie farther ahead than any could have been set; returns how many there were.
+
+        They were set before the clock was set back: leases then end at `now + lease`, unless their owners live and
+        renew them. What waits to be sent for longer than `longest_wait`, or was never tried, is due.
+        """
+
     # --- delivery -------------------------------------------------------------------------------------------------
     def claim_deliveries(
         self, owner: str, now: datetime, lease: timedelta, limit: int, destinations: Sequence[str] | None = None

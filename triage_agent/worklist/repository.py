@@ -129,6 +129,10 @@ class SqlWorklist:
         """See `Worklist.expire_leases`."""
         return self._database.write(lambda session: leases.expire_leases(session, now))
 
+    def bring_deadlines_near(self, now: datetime, lease: timedelta, longest_wait: timedelta) -> int:
+        """See `Worklist.bring_deadlines_near`."""
+        return self._database.write(lambda session: leases.bring_deadlines_near(session, now, lease, longest_wait))
+
     def claim_deliveries(
         self, owner: str, now: datetime, lease: timedelta, limit: int, destinations: Sequence[str] | None = None
     ) -> Sequence[Delivery]:
