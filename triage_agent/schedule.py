@@ -27,7 +27,7 @@ _RENEWALS = 4  # in the time of one lease, so that a late tick or two cost nothi
 _ASKERS = 4  # questions to the PACS in flight; a slow PACS delays questions, never quiet periods
 
 
-class _SteadyScheduler(BackgroundScheduler):
+class _SteadyScheduler(BackgroundScheduler):  # type: ignore[misc] # APScheduler has no types
     """Goes on ticking when the machine's clock is set back: APScheduler reckons by it, and would wait to catch up."""
 
     def _process_jobs(self) -> float | None:
@@ -54,7 +54,10 @@ class Schedule:
         lease: timedelta,
         longest_wait: timedelta = timedelta(minutes=5),
     ) -> None:
-        """`owners` are the names under which this process holds work; `longest_wait` is a delivery's between attempts."""
+        """`owners` are the names under which this process holds work.
+
+        `longest_wait` is how long a delivery may have to wait for its next attempt.
+        """
         self._worklist = worklist
         self._rule = rule
         self._clock = clock

@@ -1,4 +1,4 @@
-"""The SQLite file is locked by somebody else, or gone: nothing is acknowledged that would be lost, and the end is in time."""
+"""The SQLite file is locked by somebody else, or gone: nothing is acknowledged that would be lost."""
 
 import json
 import sqlite3

@@ -23,7 +23,7 @@ def set_back(story):
     return to_the_past
 
 
-# --- back ------------------------------------------------------------------------------------------------------------
+# --- back -----------------------------------------------------------------------------------------------------------
 def test_a_study_that_a_dead_worker_held_moves_on_after_one_lease_though_the_clock_was_set_back(story, set_back):
     story.claimed(owner="dead")
     assert set_back() == 1
@@ -89,7 +89,7 @@ def test_an_image_that_comes_after_the_clock_was_set_back_does_not_make_its_stud
     assert isinstance(assess(view, RULE, story.now), Complete)
 
 
-# --- as they should be -------------------------------------------------------------------------------------------------
+# --- as they should be ------------------------------------------------------------------------------------------------
 def test_deadlines_as_they_are_set_are_left_alone(story):
     story.decided(shipment())
     (taken,) = story.deliveries()
@@ -102,7 +102,7 @@ def test_deadlines_as_they_are_set_are_left_alone(story):
     assert story.worklist.bring_deadlines_near(story.now, LEASE, LONGEST) == 0
 
 
-# --- forth -------------------------------------------------------------------------------------------------------------
+# --- forth ------------------------------------------------------------------------------------------------------------
 def test_who_loses_a_study_to_a_clock_that_leaps_decides_nothing_any_more(story):
     story.claimed(owner="w1")
     story.now += HOUR

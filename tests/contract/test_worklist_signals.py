@@ -95,7 +95,7 @@ def test_what_is_rolled_back_wakes_nobody(engine, story, heard, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr("triage_agent.worklist.registration.append_audit", fail)
-        with pytest.raises(ValueError):  # noqa: PT011 - ours
+        with pytest.raises(ValueError):
             story.receive()
     with engine.begin() as connection:
         connection.execute(text("NOTIFY triage_work, 'last'"))

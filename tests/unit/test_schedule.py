@@ -278,7 +278,7 @@ def test_a_tick_that_fails_is_tried_again_at_the_next(monkeypatch, ticking):
     assert failures == []
 
 
-# --- a clock that is set -----------------------------------------------------------------------------------------------
+# --- a clock that is set ----------------------------------------------------------------------------------------------
 def test_ticks_go_on_when_the_machine_s_clock_is_set_back(monkeypatch):
     """APScheduler reckons by the machine's clock: it would wait for an hour."""
     back = timedelta(0)

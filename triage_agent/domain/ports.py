@@ -3,7 +3,7 @@
 Times are aware UTC datetimes and always passed in. A worklist method that reads as an order is one transaction.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -83,6 +83,12 @@ class Worklist(Protocol):
 
     def digest_of(self, sop_instance_uid: str) -> str | None:
         """SHA-256 of the registered instance, None when it is not registered."""
+
+    def spool_paths(self) -> Iterator[str]:
+        """Where each registered instance lies in the spool, in the order of their characters; read as it is consumed.
+
+        What is registered after the first was asked for may be left out.
+        """
 
     def record_audit(self, event: AuditEvent) -> None:
         """Append an event that no state change carries."""

@@ -21,9 +21,13 @@ class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
     The server's own limits (lock_timeout, statement_timeout) need a server that runs.
     """
 
+    answer_seconds: float | None = None
+    """What is waited for here instead: a long table takes its time to be sorted."""
+
     def wait(self, gen: PQGen[Answer], *args: Any, **kwargs: Any) -> Answer:
         """Wait for an answer, as psycopg does, or raise `OperationalError` and close the connection."""
-        return super().wait(_bounded(gen, self, time.monotonic() + ANSWER_SECONDS), *args, **kwargs)
+        seconds = self.answer_seconds or ANSWER_SECONDS
+        return super().wait(_bounded(gen, self, seconds), *args, **kwargs)
 
 
 def connect(
@@ -33,15 +37,16 @@ def connect(
     return BoundedConnection.connect(*arguments, **options)
 
 
-def _bounded(gen: PQGen[Answer], connection: BoundedConnection, deadline: float) -> PQGen[Answer]:
-    """`gen`, which psycopg resumes at least every tenth of a second, until the deadline."""
+def _bounded(gen: PQGen[Answer], connection: BoundedConnection, seconds: float) -> PQGen[Answer]:
+    """`gen`, which psycopg resumes at least every tenth of a second, for so long."""
+    deadline = time.monotonic() + seconds
     try:
         wanted = next(gen)
         while True:
             ready = yield wanted
             if not ready and time.monotonic() > deadline:
                 connection.pgconn.finish()  # its state is unknown: nobody may use it again
-                raise psycopg.OperationalError(f"the server did not answer for {ANSWER_SECONDS:g} s")
+                raise psycopg.OperationalError(f"the server did not answer for {seconds:g} s")
             wanted = gen.send(ready)
     except StopIteration as end:
         answer: Answer = end.value

@@ -1,6 +1,6 @@
 """The worklist in a database: each method of the port is one transaction."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
@@ -51,6 +51,10 @@ class SqlWorklist:
     def digest_of(self, sop_instance_uid: str) -> str | None:
         """See `Worklist.digest_of`."""
         return self._database.read(lambda session: registration.digest_of(session, sop_instance_uid))
+
+    def spool_paths(self) -> Iterator[str]:
+        """See `Worklist.spool_paths`."""
+        return self._database.stream(registration.spool_paths)
 
     def record_audit(self, event: AuditEvent) -> None:
         """See `Worklist.record_audit`."""

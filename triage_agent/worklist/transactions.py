@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import CursorResult, Engine, Executable
 from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
@@ -17,6 +17,7 @@ from triage_agent.worklist.engine import READ_ONLY, STILL_THERE, WAIT_SECONDS, w
 Result = TypeVar("Result")
 
 _TRIES = 3
+_WHOLE_TABLE_SECONDS = 600.0
 # SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _TRY_AGAIN = {"40001", "40P01"}  # serialization failure, deadlock: nothing was written, the same work may succeed
 _AWAY = {"25006", "42P01", "42501"}  # read-only after a failover, tables not there yet, or not ours to write to
@@ -38,6 +39,11 @@ class Database:
             WorklistUnavailableError: the database is away.
         """
         return self._run(self._reader, work)
+
+    def stream(self, work: Callable[[Session], Iterator[Result]]) -> Iterator[Result]:
+        """What `work` yields, in one transaction that takes no write lock and lasts until it is consumed."""
+        with telling_when_away(), Session(self._reader) as session, session.begin(), _patient(session):
+            yield from work(session)
 
     def write(self, work: Callable[[Session], Result], *, patience: float = WAIT_SECONDS) -> Result:
         """`work` in a transaction; returns after its commit.
@@ -80,6 +86,20 @@ class Database:
             if still_there is not None:  # asked after the commit: what went into a file without a name is lost
                 still_there()
             return result
+
+
+@contextmanager
+def _patient(session: Session) -> Iterator[None]:
+    """Wait for a Postgres server as long as a whole table takes."""
+    connection: Any = session.connection().connection.dbapi_connection
+    if not hasattr(connection, "answer_seconds"):
+        yield
+        return
+    connection.answer_seconds = _WHOLE_TABLE_SECONDS
+    try:
+        yield
+    finally:
+        connection.answer_seconds = None
 
 
 @contextmanager
