@@ -18,6 +18,11 @@ from triage_agent.worklist.shadow import last_shadow
 from triage_agent.worklist.supersession import superseded, superseded_error
 from triage_agent.worklist.tables import ArtifactRow, AuditRow, OutboxRow, StudyRow
 
+_MAY_WRITE = """
+SELECT current_setting('transaction_read_only'), bool_and(has_table_privilege(name, 'INSERT'))
+FROM unnest(ARRAY['studies', 'instances', 'audit_events']) AS name
+"""
+
 
 def items(session: Session, status: Status | None, priority: Priority | None, limit: int) -> Sequence[WorklistItem]:
     """See `Worklist.items`; the indexes `ix_studies_list` and `ix_studies_status` have this order."""
@@ -94,16 +99,22 @@ def counts(session: Session) -> dict[str, dict[str, int]]:
 def prove_writable(session: Session) -> None:
     """Write something that changes nothing, down to the disk: a lock, a full or read-only disk shows only then.
 
-    On Postgres nothing is written, since the role of a running agent may not change the one table that suits: there a
-    server that only reads says so.
+    On Postgres nothing is written, since the role of a running agent may not change the one table that suits: there the
+    server is asked whether it would be.
 
     Raises:
         WorklistUnavailableError: it cannot be written to.
     """
     if session.get_bind().dialect.name == "sqlite":
         session.execute(text("UPDATE alembic_version SET version_num = version_num"))
-    elif session.scalar(text("SHOW transaction_read_only")) == "on":
+        return
+    read_only, granted = session.execute(text(_MAY_WRITE)).one()
+    if read_only == "on":
         raise WorklistUnavailableError("the database server only reads", remedy="name the primary in [database] url")
+    if not granted:
+        raise WorklistUnavailableError(
+            "the role in [database] url may not write to the worklist", remedy="see deploy/postgres/grants.sql"
+        )
 
 
 def _zeroes(words: type[StrEnum]) -> dict[str, int]:
