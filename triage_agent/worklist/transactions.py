@@ -45,11 +45,12 @@ class Database:
         with telling_when_away(), Session(self._reader) as session, session.begin(), _patient(session):
             yield from work(session)
 
-    def write(self, work: Callable[[Session], Result], *, patience: float = WAIT_SECONDS) -> Result:
+    def write(self, work: Callable[[Session], Result], *, patience: float | None = None) -> Result:
         """`work` in a transaction; returns after its commit.
 
         Work that lost a race for a unique key, or a deadlock, was rolled back and is done again from the start.
-        `patience` is how many seconds to wait for the one writer of SQLite, in this process and outside, at most.
+        `patience` is how many seconds to wait for the one writer of SQLite, in this process and outside, at most; by
+        default `WAIT_SECONDS`.
 
         Raises:
             WorklistUnavailableError: the database is away, locked, full or read-only.
@@ -65,11 +66,12 @@ class Database:
                     raise
         return self._write_once(work, patience)
 
-    def _write_once(self, work: Callable[[Session], Result], patience: float) -> Result:
+    def _write_once(self, work: Callable[[Session], Result], patience: float | None) -> Result:
         if self._turn is None:
             return self._run(self.engine, work)
-        deadline = time.monotonic() + patience
-        if not self._turn.acquire(timeout=patience):
+        seconds = WAIT_SECONDS if patience is None else patience
+        deadline = time.monotonic() + seconds
+        if not self._turn.acquire(timeout=seconds):
             raise WorklistUnavailableError("the worklist database is busy", remedy="senders retry")
         try:
             left = max(0.0, deadline - time.monotonic())
