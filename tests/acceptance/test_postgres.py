@@ -183,16 +183,13 @@ def test_while_the_database_is_away_senders_keep_what_they_have_and_everything_g
     running = process("all", bundle=calm_bundle, pacs_port=pacs.port, quiet=0.5, poll=_POLL_SECONDS)
     before, meanwhile = radiograph(seed=1), radiograph(seed=2)
     assert list(send(running.port, before).values()) == [0x0000]
-    server.stop()
-    try:
+    with server.stopped():
         started = time.monotonic()
         assert list(send(running.port, meanwhile).values()) == [_OUT_OF_RESOURCES]
         assert time.monotonic() - started < _SOON
         status, body = running.get("readyz")
         assert (status, "did not answer" in json.loads(body)["problems"]["database"]) == (503, True)
         assert running.get("healthz")[0] == 200
-    finally:
-        server.start()
     eventually(running.ready, _SOON)
     assert list(send(running.port, meanwhile).values()) == [0x0000]
     items = running.settled(before.StudyInstanceUID, meanwhile.StudyInstanceUID)
@@ -202,12 +199,11 @@ def test_while_the_database_is_away_senders_keep_what_they_have_and_everything_g
     )
 
 
-def test_sigterm_ends_in_time_while_the_database_is_away(process, server, pacs, calm_bundle):
+@pytest.mark.parametrize("away", ["stopped", "frozen"])
+def test_senders_are_told_and_sigterm_ends_in_time_while_the_database_is_away(process, server, pacs, calm_bundle, away):
     running = process("all", bundle=calm_bundle, pacs_port=pacs.port, quiet=60)
     assert list(send(running.port, radiograph(seed=1)).values()) == [0x0000]
-    server.stop()
-    try:
+    with getattr(server, away)():
+        assert list(send(running.port, radiograph(seed=2)).values()) == [_OUT_OF_RESOURCES]
         assert running.stop() == 0
-    finally:
-        server.start()
-    assert "not_audited" in running.log_text
+    assert "store_refused" in running.log_text

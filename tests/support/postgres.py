@@ -62,6 +62,29 @@ class Cluster:
             self._server.wait(timeout=60)
             self._server = None
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Nothing of it runs: connections stand, and nobody answers."""
+        postmaster = self._server.pid
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        processes = [postmaster, *map(int, children)]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It is stopped at once, and starts again."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
     def remove(self) -> None:
         """Leave nothing behind."""
         try:

@@ -11,7 +11,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 Answer = TypeVar("Answer")
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 7.0
 """For one statement; a server that is frozen, or a network that swallows packets, is away. Locks end far sooner."""
 
 

@@ -9,12 +9,12 @@ from triage_agent.domain.vocabulary import Priority, Status
 
 @pytest.fixture
 def plans(engine):
-    """The query plans of all that was asked since, one text a SELECT."""
+    """The query plans of all that was asked since, one text a SELECT or UPDATE."""
     found = []
 
     @event.listens_for(engine, "before_cursor_execute")
     def explain(connection, cursor, statement, parameters, context, executemany):
-        if statement.startswith("SELECT"):
+        if statement.startswith(("SELECT", "UPDATE")):
             plan = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
             found.append(" / ".join(row[3] for row in plan))
 
@@ -62,6 +62,8 @@ def test_what_loops_ask_is_read_off_a_partial_index(worklist, plans, ask, index)
         lambda worklist: worklist.give_back("w", T0),
         lambda worklist: worklist.bury_unrouted(["pacs"], T0),
         lambda worklist: worklist.counts(),
+        lambda worklist: worklist.studies_called("A1"),
+        lambda worklist: worklist.bring_deadlines_near(T0, LEASE, LEASE),
         lambda worklist: worklist.comparisons(T0),
         lambda worklist: worklist.record_shadow("1.2", 1, shadow_result(), (), T0),
     ],
