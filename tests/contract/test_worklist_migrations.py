@@ -81,11 +81,13 @@ def insert(connection, table, values):
 def at_revision(url, revision, move=command.upgrade):
     """Move the database to a migration, as `upgrade` does to the last one."""
     engine = open_engine(url)
-    with engine.begin() as connection:
-        config = migrate._config()
-        config.attributes["connection"] = connection
-        move(config, revision)
-    engine.dispose()
+    try:
+        with engine.begin() as connection:
+            config = migrate._config()
+            config.attributes["connection"] = connection
+            move(config, revision)
+    finally:
+        engine.dispose()
 
 
 def columns(url):
