@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,7 @@ from triage_agent.builders import (
     build_retry,
     build_scorer,
     build_shadow,
+    build_signals,
     build_spool,
     build_transports,
     open_worklist,
@@ -34,7 +36,7 @@ from triage_agent.domain.errors import (
     TriageError,
     WorklistUnavailableError,
 )
-from triage_agent.domain.ports import ImageScorer, StudyCounter, Worklist
+from triage_agent.domain.ports import Clock, ImageScorer, StudyCounter, Worklist
 from triage_agent.domain.vocabulary import AuditAction, Finding, Outcome
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
@@ -67,6 +69,7 @@ log = structlog.get_logger(__name__)
 _DRAIN_SECONDS = 8.0  # for associations
 _STOP_SECONDS = 12.0  # for images and deliveries in hand
 _LAST_ANSWER_SECONDS = 2.0  # on top of them, for an answer to a request for storage commitment
+_DATABASE_SECONDS = 4.0  # for each of the last things that are written
 
 
 def utc_now() -> datetime:
@@ -117,6 +120,9 @@ class _Start:
         self.metrics = Metrics()
         _migrate(settings)
         self.worklist = open_worklist(settings)
+        self._signals = build_signals(settings, self._loops.wake)
+        # With several machines, the database's: by their own clocks they would take each other's work.
+        self._clock: Clock = self._signals.clock if self._signals else utc_now
 
     def probes(self) -> None:
         """Answer probes from the first moment on; not ready until `finish`."""
@@ -129,6 +135,9 @@ class _Start:
         server = WebServer(build_app(self._checks, self.metrics.exposition, __version__), web.host, web.port)
         server.start()
         self._stack.callback(server.stop)
+        if self._signals is not None:
+            self._signals.start()
+            self._stack.callback(self._signals.stop)
         self._stack.enter_context(self._work)
 
     def listener(self) -> None:
@@ -142,10 +151,10 @@ class _Start:
         dicom, rule, spool = self._settings.dicom, self._settings.study.rule(), build_spool(self._settings)
         peers = build_peers(self._settings).values()
         own = ourselves(dicom.ae_title, dicom.host, dicom.port)
-        reconcile(spool, self.worklist, rule, utc_now)
-        receiver = Receiver(spool, self.worklist, rule, utc_now)
+        reconcile(spool, self.worklist, rule, self._clock)
+        receiver = Receiver(spool, self.worklist, rule, self._clock)
         policy = AccessPolicy(peers, accept_unknown=dicom.accept_unknown_peers, own=own)
-        desk = build_desk(self._settings, self.worklist, policy, self.metrics, utc_now, self._loops.wake)
+        desk = build_desk(self._settings, self.worklist, policy, self.metrics, self._clock, self._loops.wake)
 
         def receive(encoded: memoryview, **request: str) -> "Received":
             received = receiver.receive(encoded, **request)
@@ -165,7 +174,7 @@ class _Start:
             receive=receive,
             policy=policy,
             audit=self.worklist.record_audit,
-            clock=utc_now,
+            clock=self._clock,
             answered=lambda status: self.metrics.stores.labels(f"0x{status:04X}").inc(),
             rejected=lambda reason: self.metrics.rejected.labels(reason).inc(),
             commitment=desk,
@@ -173,13 +182,13 @@ class _Start:
         server.start()
         self._stack.callback(server.stop, _DRAIN_SECONDS)
         self._answers(desk)
-        self._checks["disk"] = spool.check_room
+        self._checks["disk"] = spool.check_ready
 
     def _answers(self, desk: "CommitmentDesk") -> None:
         """Answer requests for storage commitment where the associations are: some peers listen only on theirs."""
         from triage_agent.commitment import build_answerer
 
-        answerer = build_answerer(self._settings, self.worklist, desk, self.metrics, utc_now)
+        answerer = build_answerer(self._settings, self.worklist, desk, self.metrics, self._clock)
         loop = Loop("commitment-answers", answerer.step)
         loop.start()
         self._work.callback(loop.join, _LAST_ANSWER_SECONDS)  # what it cannot end is answered after the next start
@@ -236,7 +245,7 @@ class _Start:
             policy=build_policy(settings),
             routes=[Route(to=route.to, send=route.send) for route in settings.routes],
             institution=settings.institution,
-            clock=utc_now,
+            clock=self._clock,
             observer=Observer(assessed=assessed, flagged=flagged, decided=decided),
             batch=settings.model.batch,
             secondary_captures=settings.study.score_secondary_captures,
@@ -252,20 +261,23 @@ class _Start:
             owner=owner,
             lease=lease,
             batch=settings.model.batch,
-            clock=utc_now,
+            clock=self._clock,
         )
-        self._loops.add(Loop("worker", worker.step, partial(self._free_held, owner)))
+        self._add_loop("worker", worker.step, owner)
         self._deliverers(lease)
         counter = self._counter()
-        self._work.callback(self._give_back)  # before connections are cut: what is in flight then is free already
+        self._work.callback(
+            _in_time, self._give_back
+        )  # before connections are cut: what is in flight then is free already
         schedule = Schedule(
             worklist=self.worklist,
             rule=settings.study.rule(),
-            clock=utc_now,
+            clock=self._clock,
             counter=counter,
             completed=self._loops.wake,
             owners=self._owners,
             lease=lease,
+            longest_wait=timedelta(seconds=settings.delivery.longest_retry_seconds),
         )
         schedule.start()
         self._work.callback(schedule.stop)  # it renews what loops hold until they have ended
@@ -276,7 +288,7 @@ class _Start:
     def finish(self, role: str) -> None:
         """Say that everything is up, here and in the audit trail."""
         self._audit(AuditAction.AGENT_STARTED, role)
-        self._stack.callback(self._audit, AuditAction.AGENT_STOPPED, role)
+        self._stack.callback(_in_time, partial(self._audit, AuditAction.AGENT_STOPPED, role))
         del self._checks["start"]
         log.info("started", role=role, version=__version__, owner=self._process)
 
@@ -299,7 +311,7 @@ class _Start:
             spool=self._settings.data_dir / "spool",
             loader=loader,
             scorer=scorer,
-            clock=utc_now,
+            clock=self._clock,
             compared=compared,
             batch=self._settings.model.batch,
             secondary_captures=self._settings.study.score_secondary_captures,
@@ -315,7 +327,7 @@ class _Start:
 
         retry = build_retry(self._settings)
         wanted = {route.to for route in self._settings.routes}
-        if buried := self.worklist.bury_unrouted(wanted, utc_now()):
+        if buried := self.worklist.bury_unrouted(wanted, self._clock()):
             log.warning("deliveries_without_a_route", dead=buried)
         for name, transport in build_transports(self._settings).items():
             if name not in wanted:
@@ -324,7 +336,7 @@ class _Start:
             sender = Sender(
                 worklist=self.worklist,
                 transports={name: transport},
-                clock=utc_now,
+                clock=self._clock,
                 rng=SystemRandom(),
                 owner=owner,
                 lease=lease,
@@ -333,10 +345,14 @@ class _Start:
                 observed=lambda destination, outcome: self.metrics.deliveries.labels(destination, outcome.value).inc(),
             )
             self._work.callback(sender.close)
-            self._loops.add(Loop(f"deliver-{name}", partial(_sent_any, sender, name), partial(self._free_held, owner)))
-        for name, asker, client in build_askers(self._settings, self.worklist, self.metrics, utc_now):
+            self._add_loop(f"deliver-{name}", partial(_sent_any, sender, name), owner)
+        for name, asker, client in build_askers(self._settings, self.worklist, self.metrics, self._clock):
             self._work.callback(client.close)
             self._loops.add(Loop(f"commit-{name}", asker.step))
+
+    def _add_loop(self, name: str, step: Callable[[], bool], owner: str) -> None:
+        idle = self._settings.worker.poll_seconds
+        self._loops.add(Loop(name, step, partial(self._free_held, owner), idle_seconds=idle))
 
     def _owner_of(self, loop: str) -> str:
         """The name under which a loop holds what it works on."""
@@ -355,7 +371,7 @@ class _Start:
 
     def _free_held(self, owner: str, counted: bool) -> None:
         """What a failed step held would otherwise be renewed for as long as this process lives."""
-        self.worklist.give_back(owner, utc_now(), counted=counted)
+        self.worklist.give_back(owner, self._clock(), counted=counted)
 
     def _join_loops(self) -> None:
         self._stuck = not self._loops.join()
@@ -371,9 +387,18 @@ class _Start:
     def _audit(self, action: AuditAction, role: str) -> None:
         detail = {"role": role, "version": __version__}
         try:
-            self.worklist.record_audit(AuditEvent(at=utc_now(), action=action, actor=self._process, detail=detail))
+            self.worklist.record_audit(AuditEvent(at=self._clock(), action=action, actor=self._process, detail=detail))
         except WorklistUnavailableError as error:
             log.warning("not_audited", action=action.value, error=error.message)
+
+
+def _in_time(task: Callable[[], None]) -> None:
+    """At the end: do it, and do not wait for long where the database does not answer."""
+    thread = threading.Thread(target=task, name="ending", daemon=True)
+    thread.start()
+    thread.join(_DATABASE_SECONDS)
+    if thread.is_alive():
+        log.warning("database_does_not_answer_at_stop")
 
 
 def _sent_any(sender: "Sender", destination: str) -> bool:

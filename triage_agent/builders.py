@@ -8,10 +8,13 @@ from triage_agent.domain.ports import ImageScorer, Transport, Worklist
 from triage_agent.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from triage_agent.delivery.retry import RetryPolicy
     from triage_agent.dimse.peers import Peer
     from triage_agent.imaging.isolated.pool import Decoders
     from triage_agent.intake.spool import Spool
+    from triage_agent.worklist.signals import Signals
 
 
 def open_worklist(settings: Settings) -> Worklist:
@@ -26,6 +29,19 @@ def open_worklist(settings: Settings) -> Worklist:
     worklist = SqlWorklist(open_engine(settings.database_url, create=False))
     worklist.ping()
     return worklist
+
+
+def build_signals(settings: Settings, wake: "Callable[[str], None]") -> "Signals | None":
+    """What tells of other processes' work and of the common time; None with SQLite, which cannot.
+
+    Raises:
+        WorklistUnavailableError: the database is away.
+    """
+    if not settings.database_url.startswith("postgresql"):
+        return None
+    from triage_agent.worklist.signals import Signals
+
+    return Signals(settings.database_url, wake)
 
 
 def build_policy(settings: Settings) -> Policy:

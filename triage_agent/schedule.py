@@ -4,7 +4,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
 
@@ -21,8 +21,22 @@ log = structlog.get_logger(__name__)
 
 _COMPLETENESS_SECONDS = 0.5
 _LEASES_SECONDS = 5.0
+_LONGEST_LEASE = timedelta(minutes=1)  # that is not taken for one from before the clock was set back
+_STOP_SECONDS = 4.0
 _RENEWALS = 4  # in the time of one lease, so that a late tick or two cost nothing
 _ASKERS = 4  # questions to the PACS in flight; a slow PACS delays questions, never quiet periods
+
+
+class _SteadyScheduler(BackgroundScheduler):  # type: ignore[misc] # APScheduler has no types
+    """Goes on ticking when the machine's clock is set back: APScheduler reckons by it, and would wait to catch up."""
+
+    def _process_jobs(self) -> float | None:
+        now = datetime.now(self.timezone)
+        for job in self.get_jobs():
+            if job.next_run_time is not None and job.next_run_time > now + 2 * job.trigger.interval:
+                job.modify(next_run_time=now)
+        seconds: float | None = super()._process_jobs()
+        return seconds
 
 
 class Schedule:
@@ -38,8 +52,12 @@ class Schedule:
         completed: Callable[[], None],
         owners: Sequence[str],
         lease: timedelta,
+        longest_wait: timedelta = timedelta(minutes=5),
     ) -> None:
-        """`owners` are the names under which this process holds work."""
+        """`owners` are the names under which this process holds work.
+
+        `longest_wait` is how long a delivery may have to wait for its next attempt.
+        """
         self._worklist = worklist
         self._rule = rule
         self._clock = clock
@@ -47,10 +65,11 @@ class Schedule:
         self._completed = completed
         self._owners = tuple(owners)
         self._lease = lease
+        self._longest_wait = longest_wait
         self._asking: set[str] = set()
         self._lock = threading.Lock()
         self._askers = _Askers(_ASKERS)
-        self._scheduler = BackgroundScheduler(
+        self._scheduler = _SteadyScheduler(
             executors={"default": TickExecutor(2)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
@@ -65,9 +84,14 @@ class Schedule:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Let the running tick end, start no other; nobody waits for what the PACS was asked."""
-        self._scheduler.shutdown(wait=True)
+        """Let the running tick end, start no other; nobody waits for what the PACS was asked.
+
+        Nor for long: a tick may itself wait for a database that is away.
+        """
         self._askers.stop()
+        ending = threading.Thread(target=self._scheduler.shutdown, name="schedule-stop", daemon=True)
+        ending.start()
+        ending.join(_STOP_SECONDS)
 
     def complete_due(self) -> None:
         """Look at every study whose next check is due; asks the PACS outside this tick."""
@@ -82,9 +106,13 @@ class Schedule:
                 self._ask(view, self._counter)
 
     def leases(self) -> None:
-        """Keep what this process holds, and free what a dead one held."""
+        """Keep what this process holds, and free what a dead one held, also one whose clock was ahead."""
         for owner in self._owners:
             self._worklist.renew_leases(owner, self._clock(), self._lease)
+        horizon = max(self._lease, _LONGEST_LEASE)  # others may hold for longer than we do
+        if near := self._worklist.bring_deadlines_near(self._clock(), horizon, self._longest_wait):
+            log.warning("clock_was_set_back", deadlines=near)
+            self._completed()
         if freed := self._worklist.expire_leases(self._clock()):
             log.warning("leases_expired", studies=freed)
             self._completed()

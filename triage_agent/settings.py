@@ -199,6 +199,7 @@ class WorkerSettings(_Section):
     """How work is held, and what reading one image may cost."""
 
     lease_seconds: float = Field(default=15, gt=0, le=_YEAR)
+    poll_seconds: float = Field(default=0.25, gt=0, le=3600)
     decode_seconds: float = Field(default=60, gt=0, le=3600)
     decode_memory_mb: int = Field(default=2048, ge=512, le=1 << 20)
 

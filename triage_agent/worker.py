@@ -14,7 +14,7 @@ from triage_agent.pipeline import Pipeline
 
 log = structlog.get_logger(__name__)
 
-_IDLE_SECONDS = 0.25  # how long work that another process queued can lie unseen
+_IDLE_SECONDS = 0.25  # how long work that another process queued can lie unseen where nobody tells of it
 _DATABASE_AWAY_SECONDS = 2.0
 _MODEL_AWAY_SECONDS = 2.0  # at first, then twice as long each time, until
 _LONGEST_MODEL_AWAY_SECONDS = 30.0
@@ -55,13 +55,20 @@ class Loop:
     """A thread that repeats a step while there is something to do, and otherwise waits to be woken."""
 
     def __init__(
-        self, name: str, step: Callable[[], bool], recover: Callable[[bool], None] = lambda _counted: None
+        self,
+        name: str,
+        step: Callable[[], bool],
+        recover: Callable[[bool], None] = lambda _counted: None,
+        *,
+        idle_seconds: float = _IDLE_SECONDS,
     ) -> None:
         """`recover` is called before the step after one that failed: it frees what that one held.
 
         It is told whether the failure counts as an attempt at that: not where the database or the model was away.
+        `idle_seconds` is how long to wait for being woken before looking for work by itself.
         """
         self.name = name
+        self._idle_seconds = idle_seconds
         self._step = step
         self._recover = recover
         self._wake = threading.Event()
@@ -103,7 +110,7 @@ class Loop:
                 continue
             self._failures = 0
             if not busy:
-                self._wake.wait(_IDLE_SECONDS)
+                self._wake.wait(self._idle_seconds)
 
     def _failed(self, error: Exception) -> float:
         """Say so; returns the seconds to wait before the next step."""
@@ -141,10 +148,11 @@ class Loops:
         for loop in self._loops:
             loop.start()
 
-    def wake(self) -> None:
-        """There is work for one of them."""
+    def wake(self, whom: str = "") -> None:
+        """There is work for one of those whose names begin so."""
         for loop in self._loops:
-            loop.wake()
+            if loop.name.startswith(whom):
+                loop.wake()
 
     def stop(self) -> None:
         """Begin no other step."""

@@ -281,6 +281,13 @@ def _refuse(name: str, operation: str, table: str, message: str, condition: str)
 
 
 def downgrade() -> None:
-    """There is no way back: the worklist's tables are the record of what was received."""
-    message = "the first migration is not taken back: restore a backup"
-    raise NotImplementedError(message)
+    """Only where nothing was ever received: the tables are the record of what was."""
+    connection = op.get_bind()
+    for rows in ("SELECT count(*) FROM studies", "SELECT count(*) FROM audit_events"):
+        if connection.execute(sa.text(rows)).scalar_one():
+            message = "the first migration is not taken back while there are studies or audit events: restore a backup"
+            raise RuntimeError(message)
+    for table in ("audit_events", "outbox", "artifacts", "decisions", "instances", "studies"):
+        op.drop_table(table)  # and its indexes and triggers with it
+    if connection.dialect.name == "postgresql":
+        op.execute("DROP FUNCTION triage_refuse()")

@@ -316,3 +316,14 @@ def test_texts_of_any_length_and_kind_are_taken(story):
     assert story.receive(patient_name="N\x00" * 5_000, patient_id="I" * 10_000, modality="\ud800") is Registered.NEW
     assert story.receive(accession_number="\x00" + "A" * 5_000) is Registered.NEW
     assert story.item().patient_name.startswith("N")
+
+
+def test_the_paths_of_everything_registered_come_in_the_order_of_their_characters(story):
+    for image in ("1.2.10", "1.2.9", "1.2.1", "1.2.Z", "1.2.a"):
+        story.worklist.register(received(image=image), RULE)
+    expected = [f"{image}.dcm" for image in ("1.2.1", "1.2.10", "1.2.9", "1.2.Z", "1.2.a")]
+    assert list(story.worklist.spool_paths()) == expected
+    walk = story.worklist.spool_paths()
+    assert next(walk) == expected[0]
+    story.worklist.register(received(image="1.2.0"), RULE)  # somebody receives while we read
+    assert set(walk) >= set(expected[1:])

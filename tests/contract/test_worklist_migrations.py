@@ -4,6 +4,7 @@ import json
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import bindparam, inspect, text
 from sqlalchemy.exc import IntegrityError
 from support.story import MODEL, SHADOW, STUDY, T0, in_shadow, scored, shadow_result
@@ -88,11 +89,13 @@ def insert(connection, table, values):
 def at_revision(url, revision, move=command.upgrade):
     """Move the database to a migration, as `upgrade` does to the last one."""
     engine = open_engine(url)
-    with engine.begin() as connection:
-        config = migrate._config()
-        config.attributes["connection"] = connection
-        move(config, revision)
-    engine.dispose()
+    try:
+        with engine.begin() as connection:
+            config = migrate._config()
+            config.attributes["connection"] = connection
+            move(config, revision)
+    finally:
+        engine.dispose()
 
 
 def columns(url):
@@ -185,3 +188,43 @@ def test_the_way_back_leaves_the_tables_and_rows_of_the_first_version(old_url):
     engine = open_engine(old_url)
     assert [one.assessment.reason for one in SqlWorklist(engine).study(STUDY).instances] == ["", "torn"]
     engine.dispose()
+
+
+def made_by_migrations(url):
+    """Tables, columns, indexes, triggers and functions, as the database spells them."""
+    engine = open_engine(url)
+    if engine.dialect.name == "sqlite":
+        statements = ["SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"]
+    else:
+        statements = [
+            "SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+            "SELECT 'trigger', tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
+            "SELECT 'function', proname, prosrc FROM pg_proc WHERE proname LIKE 'triage%'",
+            "SELECT 'check', conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'c'",
+        ]
+    with engine.connect() as connection:
+        found = {tuple(row) for statement in statements for row in connection.execute(text(statement))}
+    engine.dispose()
+    return found, columns(url)
+
+
+def test_every_migration_can_be_taken_back_and_made_again_and_leaves_nothing_of_itself(empty_url):
+    steps = [script.revision for script in ScriptDirectory(str(migrate.migrations_folder())).walk_revisions()][::-1]
+    states = {"base": None}
+    for revision in steps:
+        at_revision(empty_url, revision)
+        states[revision] = made_by_migrations(empty_url)
+    for revision in reversed(steps[:-1]):
+        at_revision(empty_url, revision, command.downgrade)
+        assert made_by_migrations(empty_url) == states[revision], f"what is left of the one after {revision}"
+    at_revision(empty_url, "base", command.downgrade)
+    _, (tables, indexes) = made_by_migrations(empty_url)
+    assert (set(tables), indexes) == ({"alembic_version"}, set())
+    upgrade(empty_url)
+    assert made_by_migrations(empty_url) == states[steps[-1]]
+
+
+def test_the_record_of_what_was_received_is_not_taken_back(old_url):
+    with pytest.raises(RuntimeError, match="restore a backup"):
+        at_revision(old_url, "base", command.downgrade)
+    assert current(old_url) == "0001"

@@ -1,5 +1,7 @@
 """What only a server can do: lose connections, be configured otherwise, fail over."""
 
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,7 +10,7 @@ from support.story import RULE, Story, received
 
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.vocabulary import Status
-from triage_agent.worklist import SqlWorklist, open_engine
+from triage_agent.worklist import SqlWorklist, open_engine, postgres
 
 pytestmark = pytest.mark.external
 
@@ -89,7 +91,7 @@ def test_a_server_that_only_reads_is_a_worklist_that_is_away(postgres_url, admin
 
 def test_nobody_waits_for_ever(engine):
     with engine.connect() as connection:
-        assert connection.execute(text("SHOW lock_timeout")).scalar_one() == "15s"
+        assert connection.execute(text("SHOW lock_timeout")).scalar_one() == "5s"
 
 
 def test_a_row_that_another_holds_for_too_long_is_a_worklist_that_is_away(postgres_url):
@@ -115,3 +117,42 @@ def test_an_owner_gives_back_also_what_another_transaction_looks_at(engine):
         other.rollback()
         assert giving_back.result(10) == 1
     assert story.status() is Status.READY
+
+
+def test_a_connection_whose_server_is_frozen_is_given_up_for_another(postgres_url, monkeypatch):
+    """It answers nothing, not even that a time is over, and the network does not say that it is gone."""
+    monkeypatch.setattr(postgres, "ANSWER_SECONDS", 0.3)
+    engine = open_engine(postgres_url)
+    worklist = SqlWorklist(engine)
+    worklist.register(received(), RULE)
+    backends = _backends(postgres_url)
+    for backend in backends:
+        os.kill(backend, signal.SIGSTOP)
+    try:
+        worklist.register(received(image="1.2.1.2"), RULE)
+        assert worklist.items()[0].instances == 2
+    finally:
+        for backend in backends:
+            os.kill(backend, signal.SIGCONT)
+        engine.dispose()
+
+
+def test_a_statement_that_is_not_answered_ends(postgres_url, monkeypatch):
+    monkeypatch.setattr(postgres, "ANSWER_SECONDS", 0.3)
+    engine = open_engine(postgres_url)
+    with pytest.raises(WorklistUnavailableError, match="did not answer for"):
+        SqlWorklist(engine)._database.read(lambda session: session.execute(text("SELECT pg_sleep(60)")))
+    assert SqlWorklist(engine).items() == []
+    engine.dispose()
+
+
+def _backends(url):
+    """The server's processes that serve the worklist's idle connections."""
+    admin = create_engine(url)
+    with admin.connect() as connection:
+        found = connection.execute(
+            text("SELECT pid FROM pg_stat_activity WHERE application_name = 'triage-agent' AND datname = 'triage'")
+        )
+        pids = list(found.scalars())
+    admin.dispose()
+    return pids

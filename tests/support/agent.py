@@ -123,6 +123,10 @@ class Agent:
         """Leave nothing behind, whatever the test did."""
         if self.running:
             self.kill()
+        self.close_worklist()
+
+    def close_worklist(self):
+        """Let go of the database, before it is taken away."""
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None

@@ -26,29 +26,94 @@ def postgres_program(name: str) -> str:
     return require_program(*(str(path) for path in reversed(candidates)), name)
 
 
+class Cluster:
+    """A server on a socket in a folder of its own, that tests may stop and start."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._identity = _ordinary_user(folder)
+        self._log = (folder / "log").open("wb")
+        self._server: subprocess.Popen | None = None
+        self._data = str(folder / "data")
+        self.url = f"postgresql+psycopg://triage@/postgres?host={folder}"
+
+    def create(self) -> None:
+        """Make its files."""
+        initdb = [postgres_program("initdb"), "-D", self._data, "--username", "triage", "--auth", "trust"]
+        subprocess.run(
+            [*initdb, "--encoding", "UTF8", "--no-sync"], check=True, timeout=_START_SECONDS, **self._surroundings()
+        )
+
+    def start(self) -> None:
+        """Run; returns when it answers."""
+        serve = [postgres_program("postgres"), "-D", self._data, "-k", str(self._folder)]
+        # Should the tests be killed, so is the server.
+        self._server = subprocess.Popen(
+            [*serve, "-c", "listen_addresses=", "-c", "fsync=off"],
+            preexec_fn=_die_with_parent,  # noqa: PLW1509
+            **self._surroundings(),
+        )
+        _wait_until_it_answers(self._folder)
+
+    def stop(self) -> None:
+        """At once, as `pg_ctl stop -m immediate`: what was committed is recovered at the next start."""
+        if self._server is not None:
+            self._server.send_signal(signal.SIGQUIT)
+            self._server.wait(timeout=60)
+            self._server = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Nothing of it runs: connections stand, and nobody answers."""
+        postmaster = self._server.pid
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        processes = [postmaster, *map(int, children)]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It is stopped at once, and starts again."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    def remove(self) -> None:
+        """Leave nothing behind."""
+        try:
+            self.stop()
+        finally:
+            self._log.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _surroundings(self) -> dict:
+        return {"cwd": self._folder, "stdout": self._log, "stderr": self._log, **self._identity}
+
+
+@contextmanager
+def postgres_cluster() -> Iterator[Cluster]:
+    """A running server."""
+    cluster = Cluster(Path(tempfile.mkdtemp(prefix="triage-pg-")))  # short: a socket's path has at most 107 characters
+    try:
+        cluster.create()
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.remove()
+
+
 @contextmanager
 def postgres_server() -> Iterator[str]:
-    """Run a server on a socket in a folder of its own; yields the address of its first database."""
-    initdb, postgres = postgres_program("initdb"), postgres_program("postgres")
-    folder = Path(tempfile.mkdtemp(prefix="triage-pg-"))  # short: a socket's path has at most 107 characters
-    identity = _ordinary_user(folder)
-    data = str(folder / "data")
-    create = [initdb, "-D", data, "--username", "triage", "--auth", "trust", "--encoding", "UTF8", "--no-sync"]
-    serve = [postgres, "-D", data, "-k", str(folder), "-c", "listen_addresses=", "-c", "fsync=off"]
-    with (folder / "log").open("wb") as log:
-        output = {"cwd": folder, "stdout": log, "stderr": log}
-        try:
-            subprocess.run(create, check=True, timeout=_START_SECONDS, **output, **identity)
-            # Should the tests be killed, so is the server.
-            server = subprocess.Popen(serve, preexec_fn=_die_with_parent, **output, **identity)  # noqa: PLW1509
-            try:
-                _wait_until_it_answers(folder)
-                yield f"postgresql+psycopg://triage@/postgres?host={folder}"
-            finally:
-                server.send_signal(signal.SIGQUIT)  # at once: nothing in it is kept
-                server.wait(timeout=60)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    """Run a server; yields the address of its first database."""
+    with postgres_cluster() as cluster:
+        yield cluster.url
 
 
 def _ordinary_user(folder: Path) -> dict:
@@ -81,7 +146,7 @@ def _wait_until_it_answers(folder: Path) -> None:
 @contextmanager
 def postgres_database(server_url: str, name: str) -> Iterator[str]:
     """An empty database of its own; yields its address."""
-    admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
+    admin = create_engine(server_url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
     try:
         with admin.connect() as connection:
             connection.execute(text(f'CREATE DATABASE "{name}"'))

@@ -3,9 +3,11 @@
 import threading
 import time
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+from apscheduler.schedulers import base
+from support.agent import eventually
 from support.story import LEASE, RULE, SECOND, STUDY, Story, received
 
 from triage_agent import schedule as module
@@ -274,3 +276,59 @@ def test_a_tick_that_fails_is_tried_again_at_the_next(monkeypatch, ticking):
     assert completed.wait(SOON)
     story.schedule.stop()
     assert failures == []
+
+
+# --- a clock that is set ----------------------------------------------------------------------------------------------
+def test_ticks_go_on_when_the_machine_s_clock_is_set_back(monkeypatch):
+    """APScheduler reckons by the machine's clock: it would wait for an hour."""
+    back = timedelta(0)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) - back
+
+    for each in (module, base):
+        monkeypatch.setattr(each, "datetime", Clock)
+    scheduler, ticks = module._SteadyScheduler(timezone="UTC"), []
+    scheduler.add_job(lambda: ticks.append(time.monotonic()), "interval", seconds=0.02, misfire_grace_time=None)
+    scheduler.start()
+    try:
+        eventually(lambda: ticks, SOON, every=0.005)
+        back = timedelta(hours=1)
+        before = len(ticks)
+        eventually(lambda: len(ticks) > before + 3, SOON, every=0.005)
+    finally:
+        scheduler.shutdown()
+
+
+def test_leases_of_the_dead_are_brought_near_when_the_clock_was_set_back():
+    ticking = Ticking()
+    ticking.claimed(owner="dead")
+    ticking.now -= timedelta(hours=1)
+    ticking.schedule.leases()
+    ticking.tick(max(LEASE, module._LONGEST_LEASE))
+    ticking.schedule.leases()
+    assert ticking.status() is Status.READY
+    ticking.end()
+
+
+def test_the_end_does_not_wait_for_a_tick_that_does_not_end(monkeypatch):
+    ticking, ended = Ticking(), threading.Event()
+    monkeypatch.setattr(module, "_STOP_SECONDS", 0.05)
+    monkeypatch.setattr(module, "_COMPLETENESS_SECONDS", 0.01)
+    begun = threading.Event()
+
+    def never():
+        begun.set()
+        ended.wait(SOON)
+
+    monkeypatch.setattr(ticking.schedule, "complete_due", never)
+    never.__name__ = "complete_due"
+    ticking.schedule.start()
+    begun.wait(SOON)
+    started = time.monotonic()
+    ticking.schedule.stop()
+    assert time.monotonic() - started < SOON
+    assert not ended.is_set()
+    ended.set()

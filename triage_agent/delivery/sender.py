@@ -33,9 +33,10 @@ class Sent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Away:
-    """A destination that could not be reached so often in a row, and when to look for it again."""
+    """A destination that could not be reached so often in a row, since when, and when to look for it again."""
 
     failures: int
+    since: datetime
     until: datetime
 
 
@@ -97,7 +98,7 @@ class Sender:
 
     def _drain(self, destination: str) -> int:
         away = self._away.get(destination)
-        if away is not None and self._clock() < away.until:
+        if away is not None and away.since <= self._clock() < away.until:  # before that: the clock was set back
             return 0
         delivered = 0
         for _ in range(_LONGEST_RUN):
@@ -142,7 +143,8 @@ class Sender:
             self._away.pop(destination, None)  # whatever it said, it is there
             return
         failures = self._away[destination].failures + 1 if destination in self._away else 1
-        self._away[destination] = _Away(failures, self._clock() + self._retry.pause(failures))
+        now = self._clock()
+        self._away[destination] = _Away(failures, now, now + self._retry.pause(failures))
 
     def _attempt(self, delivery: Delivery) -> DeliveryError | None:
         """The reason why it was not taken; None when it was."""

@@ -3,7 +3,7 @@
 Times are aware UTC datetimes and always passed in. A worklist method that reads as an order is one transaction.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -85,6 +85,12 @@ class Worklist(Commitments, Protocol):
     def digest_of(self, sop_instance_uid: str) -> str | None:
         """SHA-256 of the registered instance, None when it is not registered."""
 
+    def spool_paths(self) -> Iterator[str]:
+        """Where each registered instance lies in the spool, in the order of their characters; read as it is consumed.
+
+        What is registered after the first was asked for may be left out.
+        """
+
     def record_audit(self, event: AuditEvent) -> None:
         """Append an event that no state change carries."""
 
@@ -165,6 +171,13 @@ class Worklist(Commitments, Protocol):
 
     def expire_leases(self, now: datetime) -> int:
         """GIVEN_BACK for studies whose lease has run out; returns how many."""
+
+    def bring_deadlines_near(self, now: datetime, lease: timedelta, longest_wait: timedelta) -> int:
+        """Shorten deadlines that lie farther ahead than any could have been set; returns how many there were.
+
+        They were set before the clock was set back: leases then end at `now + lease`, unless their owners live and
+        renew them. What waits to be sent for longer than `longest_wait`, or was never tried, is due.
+        """
 
     # --- delivery -------------------------------------------------------------------------------------------------
     def claim_deliveries(

@@ -5,7 +5,7 @@ import os
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from triage_agent.domain.errors import StorageExhaustedError
@@ -36,10 +36,10 @@ class DurableStore:
 
     def put(self, final: Path, parts: Sequence[Buffer]) -> None:
         """Write `parts` one after another as `final`; returns when they are durable under that name."""
-        temporary = self._temporary / f"{os.getpid()}-{uuid.uuid4().hex}"
         with refusing():
+            temporary, descriptor = self._create()
             try:
-                self._write(temporary, parts)
+                _fill(descriptor, parts)
                 self._make(final.parent)
                 temporary.rename(final)
             except BaseException:
@@ -60,24 +60,41 @@ class DurableStore:
         with refusing():
             self._sync(final)
 
+    def prove(self) -> None:
+        """Make a file where all files begin, and remove it: the folder is there, and its disk takes writes."""
+        with refusing():
+            probe, descriptor = self._create()
+            try:
+                _fill(descriptor, [b"\0"])
+            finally:
+                probe.unlink(missing_ok=True)  # closed, it is anybody's to remove
+
     def remove_stale(self) -> int:
         """Remove what writers that are gone had not finished; returns how many."""
         removed = 0
         for entry in os.scandir(self._temporary):
-            if _is_abandoned(entry.path):
-                with suppress(FileNotFoundError):
-                    Path(entry.path).unlink()
-                    removed += 1
+            removed += _removed_if_abandoned(entry.path)
         return removed
 
-    def _write(self, file: Path, parts: Sequence[Buffer]) -> None:
-        descriptor = os.open(file, _NEW, 0o640)
-        try:
-            # Held until the writer ends, however it ends: that is how `remove_stale` knows it from a dead one's.
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _write_all(descriptor, parts)
-            os.fsync(descriptor)
-        finally:
+    def _create(self) -> tuple[Path, int]:
+        """An empty file that is locked until its descriptor is closed.
+
+        The lock is held until the writer ends, however it ends: that is how `remove_stale` knows it from a dead one's.
+        Another process that starts may look at the file before it is locked, and remove it: then another is made.
+        """
+        while True:
+            file = self._temporary / f"{os.getpid()}-{uuid.uuid4().hex}"
+            descriptor = os.open(file, _NEW, 0o640)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(descriptor).st_nlink:
+                    return file, descriptor
+            except BlockingIOError:
+                pass  # the other one removes it
+            except OSError:
+                os.close(descriptor)
+                file.unlink(missing_ok=True)
+                raise
             os.close(descriptor)
 
     def _make(self, folder: Path) -> None:
@@ -117,6 +134,15 @@ def refusing() -> Iterator[None]:
         ) from error
 
 
+def _fill(descriptor: int, parts: Sequence[Buffer]) -> None:
+    """Write `parts` down to the disk, and close."""
+    try:
+        _write_all(descriptor, parts)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _write_all(descriptor: int, parts: Sequence[Buffer]) -> None:
     """Write every byte; the kernel takes at most 2 GiB at a time."""
     left = [memoryview(part).cast("B") for part in parts if len(part)]
@@ -136,14 +162,15 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _is_abandoned(path: str) -> bool:
-    """Whether no process holds the temporary file open for writing."""
+def _removed_if_abandoned(path: str) -> bool:
+    """Remove a temporary file that no process holds open for writing; whether it was one."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        Path(path).unlink()  # under the lock, so that its writer sees that it is gone
     except OSError:
         return False
     else:

@@ -87,14 +87,23 @@ class Spool:
         """Raise `StorageExhaustedError` if `size` more bytes would leave less than the low-water mark."""
         check_room(self.root, self._low_water_percent, size)
 
+    def check_ready(self) -> None:
+        """Raise `StorageExhaustedError` unless there is room and the spool's disk takes a file down to its platters."""
+        self.check_room()
+        self._store.prove()
+
     def instances(self) -> Iterator[str]:
-        """Paths of every kept instance, one at a time, in no order."""
+        """Paths of every kept instance, one at a time, in the order of their characters."""
         for shard in _folders(self.root / _INCOMING):
             for study in _folders(Path(shard.path)):
                 with os.scandir(study.path) as files:
-                    for file in files:
-                        if file.name.endswith(_SUFFIX) and file.is_file(follow_symlinks=False):
-                            yield f"{_INCOMING}/{shard.name}/{study.name}/{file.name}"
+                    names = [
+                        file.name
+                        for file in files
+                        if file.name.endswith(_SUFFIX) and file.is_file(follow_symlinks=False)
+                    ]
+                for name in sorted(names):
+                    yield f"{_INCOMING}/{shard.name}/{study.name}/{name}"
 
     def remove_stale(self) -> int:
         """Remove unfinished files of writers that are gone; returns how many."""
@@ -135,6 +144,7 @@ def _hash(uid: str) -> str:
 def _folders(folder: Path) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            yield from (entry for entry in entries if entry.is_dir(follow_symlinks=False))
+            folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return
+    yield from sorted(folders, key=lambda folder: folder.name)

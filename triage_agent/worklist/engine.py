@@ -2,31 +2,42 @@
 
 import sqlite3
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from triage_agent.domain.errors import ConfigurationError, WorklistUnavailableError, how_to_install
+from triage_agent.worklist.files import DatabaseFiles
 
 READ_ONLY = {"triage_read_only": True}
 """Execution options of a transaction that only reads: on SQLite it takes no write lock."""
 
-WAIT_SECONDS = 15
+WAIT_SECONDS = 5
 """For a lock or a connection; a sender that would have to wait longer gets 0xA700 and retries."""
 
-_WAL_TRIES = 50
+STILL_THERE = "triage_still_there"
+"""Where a connection's `info` has what raises once its files were removed or replaced; SQLite only."""
+
+_WAIT = "triage_wait_seconds"
 
 
-def open_engine(url: str, *, create: bool = True) -> Engine:
+def waiting(seconds: float) -> dict[str, float]:
+    """Execution options of a transaction that waits so long for SQLite's write lock instead of `WAIT_SECONDS`."""
+    return {_WAIT: seconds}
+
+
+def open_engine(url: str, *, create: bool = True, bounded: bool = True) -> Engine:
     """Connect lazily to the database at `url`: `sqlite:///FILE` or `postgresql+psycopg://...`.
 
     Args:
         url: where it is.
         create: make the SQLite file and its folder where they are absent; who only looks should make none.
+        bounded: give a Postgres server up that takes long for one statement; migrations may take minutes.
 
     Raises:
         ConfigurationError: the address is not one of these.
@@ -41,7 +52,7 @@ def open_engine(url: str, *, create: bool = True) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         return _open_sqlite(parsed, create=create)
     if parsed.get_backend_name() == "postgresql":
-        return _open_postgres(parsed)
+        return _open_postgres(parsed, bounded=bounded)
     raise ConfigurationError(
         f"[database] url names {parsed.get_backend_name()}, which the worklist does not speak",
         remedy="use sqlite:///FILE or postgresql+psycopg://user@host/db",
@@ -72,12 +83,36 @@ def _open_sqlite(url: URL, *, create: bool) -> Engine:
         max_overflow=30,  # a thread an association: they queue for the one write lock, not for connections
         pool_timeout=WAIT_SECONDS,
     )
-    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "do_connect", _SqliteConnector(Path(url.database), create=create))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+class _SqliteConnector:
+    """Makes connections that know their files, so that none writes to a file that lost its name (promise 1)."""
+
+    def __init__(self, path: Path, *, create: bool) -> None:
+        self._files = DatabaseFiles(path)
+        self._create = create
+
+    def __call__(
+        self, _: Dialect, record: ConnectionPoolEntry, arguments: list[Any], options: dict[str, Any]
+    ) -> sqlite3.Connection:
+        before = self._files.look()
+        if not self._create:  # a file that is gone is not made anew, without our tables
+            arguments = [f"{self._files.path.as_uri()}?mode=rw"]
+            options = {**options, "uri": True}
+        connection: sqlite3.Connection = sqlite3.connect(*arguments, **options)
+        try:
+            _prepare_sqlite(connection)
+            record.info[STILL_THERE] = partial(self._files.require, self._files.opened(before))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _prepare_sqlite(connection: sqlite3.Connection) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, below
     _enter_wal(connection)
     connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns (promise 1)
@@ -86,43 +121,55 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> N
 
 def _enter_wal(connection: sqlite3.Connection) -> None:
     """Turn write-ahead logging on, once a file; SQLite does not wait by itself for others that do the same."""
-    for _ in range(_WAL_TRIES):
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error):
+            if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
         else:
             return
-    msg = "database is locked: write-ahead logging could not be turned on"
-    raise sqlite3.OperationalError(msg)
 
 
 def _begin_sqlite(connection: Connection) -> None:
     """Take the write lock at the start: a transaction that reads and then writes can thereby not deadlock."""
-    read_only = connection.get_execution_options().get("triage_read_only", False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+    connection.info[STILL_THERE]()
+    options = connection.get_execution_options()
+    if options.get("triage_read_only", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    milliseconds = round(1000 * options.get(_WAIT, WAIT_SECONDS))
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {milliseconds}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _open_postgres(url: URL) -> Engine:
-    if url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+psycopg")
+def postgres_url(url: URL) -> URL:
+    """The address with our driver, and with an end to every wait where the site has set none."""
     defaults = {
         "application_name": "triage-agent",
         "connect_timeout": str(WAIT_SECONDS),
-        "tcp_user_timeout": "30000",  # a server that fell silent is given up after 30 s
+        "tcp_user_timeout": "10000",  # a server that fell silent is given up after 10 s
     }
-    url = url.set(query={**defaults, **url.query})
+    driver = "postgresql+psycopg" if url.drivername == "postgresql" else url.drivername
+    return url.set(drivername=driver, query={**defaults, **url.query})
+
+
+def _open_postgres(url: URL, *, bounded: bool) -> Engine:
+    url = postgres_url(url)
     try:
         engine = create_engine(
             url, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=30, pool_timeout=WAIT_SECONDS
         )
+        from triage_agent.worklist.postgres import connect  # noqa: PLC0415 - the driver is an extra's
     except ImportError as error:
         raise ConfigurationError(
             f"[database] url names Postgres, whose driver is not installed: {error}",
             remedy=how_to_install("postgres"),
         ) from error
+    if bounded:
+        event.listen(engine, "do_connect", connect)
     event.listen(engine, "connect", _prepare_postgres)
     return engine
 

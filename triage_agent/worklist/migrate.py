@@ -11,11 +11,12 @@ from alembic.util import CommandError
 from sqlalchemy import Engine, text
 
 from triage_agent.domain.errors import ConfigurationError, WorklistUnavailableError
-from triage_agent.worklist.engine import READ_ONLY, open_engine
+from triage_agent.worklist.engine import READ_ONLY, open_engine, waiting
 from triage_agent.worklist.transactions import telling_when_away
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _ADVISORY_LOCK = 0x7472_6961_6765  # "triage"
+_PATIENCE_SECONDS = 60  # for whoever migrates the same database at this moment
 
 
 def upgrade(url: str) -> str:
@@ -26,10 +27,11 @@ def upgrade(url: str) -> str:
     Raises:
         ConfigurationError: the address is wrong, or a newer version of the agent made the database.
     """
-    engine = open_engine(url)
+    engine = open_engine(url, bounded=False).execution_options(**waiting(_PATIENCE_SECONDS))
     try:
         with telling_when_away(), engine.begin() as connection:  # on SQLite this is the lock
             if connection.dialect.name == "postgresql":
+                connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE_SECONDS}s'"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
             config = _config()
             config.attributes["connection"] = connection

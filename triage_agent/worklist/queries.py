@@ -1,13 +1,14 @@
-"""What people, metrics and health checks ask; nothing here writes."""
+"""What people, metrics and health checks ask; nothing here changes anything."""
 
 from collections.abc import Sequence
 from enum import StrEnum
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.decision import DeliveryRecord
+from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.ports import StudyDetail
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.vocabulary import DeliveryState, Priority, Status
@@ -16,6 +17,11 @@ from triage_agent.worklist.rows import instances_of, status_is
 from triage_agent.worklist.shadow import last_shadow
 from triage_agent.worklist.supersession import superseded, superseded_error
 from triage_agent.worklist.tables import ArtifactRow, AuditRow, OutboxRow, StudyRow
+
+_MAY_WRITE = """
+SELECT current_setting('transaction_read_only'), bool_and(has_table_privilege(name, 'INSERT'))
+FROM unnest(ARRAY['studies', 'instances', 'audit_events']) AS name
+"""
 
 
 def items(session: Session, status: Status | None, priority: Priority | None, limit: int) -> Sequence[WorklistItem]:
@@ -53,7 +59,7 @@ def study(session: Session, study_instance_uid: str) -> StudyDetail | None:
 
 
 def studies_called(session: Session, name: str) -> Sequence[str]:
-    """See `Worklist.studies_called`; accession numbers have no index: it is asked by hand, now and then."""
+    """See `Worklist.studies_called`."""
     uid = StudyRow.study_instance_uid
     by_uid = session.scalars(select(uid).where(uid == name)).all()
     return by_uid or sorted(session.scalars(select(uid).where(StudyRow.accession_number == name)))
@@ -88,6 +94,27 @@ def counts(session: Session) -> dict[str, dict[str, int]]:
     for state, number in session.execute(select(OutboxRow.state, func.count()).group_by(OutboxRow.state)):
         numbers["outbox"][state] = number
     return numbers
+
+
+def prove_writable(session: Session) -> None:
+    """Write something that changes nothing, down to the disk: a lock, a full or read-only disk shows only then.
+
+    On Postgres nothing is written, since the role of a running agent may not change the one table that suits: there the
+    server is asked whether it would be.
+
+    Raises:
+        WorklistUnavailableError: it cannot be written to.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        session.execute(text("UPDATE alembic_version SET version_num = version_num"))
+        return
+    read_only, granted = session.execute(text(_MAY_WRITE)).one()
+    if read_only == "on":
+        raise WorklistUnavailableError("the database server only reads", remedy="name the primary in [database] url")
+    if not granted:
+        raise WorklistUnavailableError(
+            "the role in [database] url may not write to the worklist", remedy="see deploy/postgres/grants.sql"
+        )
 
 
 def _zeroes(words: type[StrEnum]) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Received instances take their place on the worklist, and complete studies move on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from sqlalchemy import insert, or_, select, update
@@ -41,6 +41,13 @@ def register(session: Session, received: ReceivedInstance, rule: CompletenessRul
 def digest_of(session: Session, sop_instance_uid: str) -> str | None:
     """See `Worklist.digest_of`."""
     return session.scalar(select(InstanceRow.sha256).where(InstanceRow.sop_instance_uid == sop_instance_uid))
+
+
+def spool_paths(session: Session) -> Iterator[str]:
+    """See `Worklist.spool_paths`; the server sorts, and a few thousand are here at a time."""
+    plain = InstanceRow.path.collate("C") if session.get_bind().dialect.name == "postgresql" else InstanceRow.path
+    statement = select(InstanceRow.path).order_by(plain).execution_options(yield_per=5000)
+    yield from session.scalars(statement)
 
 
 def _insert_study(session: Session, received: ReceivedInstance, rule: CompletenessRule) -> None:

@@ -1,6 +1,6 @@
 """The worklist in a database: each method of the port is one transaction."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
@@ -33,6 +33,8 @@ from triage_agent.worklist.migrate import is_current
 from triage_agent.worklist.rows import append_audit
 from triage_agent.worklist.transactions import Database
 
+_PING_SECONDS = 2.0  # whoever asks whether we are ready will not wait for long
+
 
 class SqlWorklist(SqlCommitments):
     """The `Worklist` port on SQLite or Postgres; safe to share between threads.
@@ -51,6 +53,10 @@ class SqlWorklist(SqlCommitments):
     def digest_of(self, sop_instance_uid: str) -> str | None:
         """See `Worklist.digest_of`."""
         return self._database.read(lambda session: registration.digest_of(session, sop_instance_uid))
+
+    def spool_paths(self) -> Iterator[str]:
+        """See `Worklist.spool_paths`."""
+        return self._database.stream(registration.spool_paths)
 
     def record_audit(self, event: AuditEvent) -> None:
         """See `Worklist.record_audit`."""
@@ -129,6 +135,10 @@ class SqlWorklist(SqlCommitments):
         """See `Worklist.expire_leases`."""
         return self._database.write(lambda session: leases.expire_leases(session, now))
 
+    def bring_deadlines_near(self, now: datetime, lease: timedelta, longest_wait: timedelta) -> int:
+        """See `Worklist.bring_deadlines_near`."""
+        return self._database.write(lambda session: leases.bring_deadlines_near(session, now, lease, longest_wait))
+
     def claim_deliveries(
         self, owner: str, now: datetime, lease: timedelta, limit: int, destinations: Sequence[str] | None = None
     ) -> Sequence[Delivery]:
@@ -190,3 +200,4 @@ class SqlWorklist(SqlCommitments):
             raise WorklistUnavailableError(
                 "the database's tables are not those of this version", remedy="run `triage-agent db upgrade`"
             )
+        self._database.write(queries.prove_writable, patience=_PING_SECONDS)

@@ -270,6 +270,7 @@ _partial(
 )
 _partial("ix_studies_receiving", StudyRow.status, StudyRow.next_check_at, where="status = 'receiving'")  # due_...
 _partial("ix_studies_scoring", StudyRow.status, StudyRow.lease_until, where="status = 'scoring'")  # expire_leases()
+_partial("ix_studies_accession", StudyRow.accession_number, where="accession_number IS NOT NULL")  # studies_called()
 _partial("ix_instances_unassessed", InstanceRow.study_instance_uid, where="outcome IS NULL")  # claim_images()
 _partial("ix_instances_lease_owner", InstanceRow.lease_owner, where="lease_owner IS NOT NULL")  # give_back()
 _partial("ix_decisions_shadow", DecisionRow.decided_at, where="shadow IS NOT NULL")  # comparisons()

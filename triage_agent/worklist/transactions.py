@@ -1,9 +1,10 @@
 """Units of work: one transaction each, with the database's failures told in the house's words."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import CursorResult, Engine, Executable
 from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
@@ -11,14 +12,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.errors import WorklistUnavailableError
-from triage_agent.worklist.engine import READ_ONLY, WAIT_SECONDS
+from triage_agent.worklist.engine import READ_ONLY, STILL_THERE, WAIT_SECONDS, waiting
 
 Result = TypeVar("Result")
 
 _TRIES = 3
+_WHOLE_TABLE_SECONDS = 600.0
 # SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _TRY_AGAIN = {"40001", "40P01"}  # serialization failure, deadlock: nothing was written, the same work may succeed
-_AWAY = {"25006", "42P01"}  # read-only after a failover, tables not there yet
+_AWAY = {"25006", "42P01", "42501"}  # read-only after a failover, tables not there yet, or not ours to write to
 
 
 class Database:
@@ -38,39 +40,68 @@ class Database:
         """
         return self._run(self._reader, work)
 
-    def write(self, work: Callable[[Session], Result]) -> Result:
+    def stream(self, work: Callable[[Session], Iterator[Result]]) -> Iterator[Result]:
+        """What `work` yields, in one transaction that takes no write lock and lasts until it is consumed."""
+        with telling_when_away(), Session(self._reader) as session, session.begin(), _patient(session):
+            yield from work(session)
+
+    def write(self, work: Callable[[Session], Result], *, patience: float | None = None) -> Result:
         """`work` in a transaction; returns after its commit.
 
         Work that lost a race for a unique key, or a deadlock, was rolled back and is done again from the start.
+        `patience` is how many seconds to wait for the one writer of SQLite, in this process and outside, at most; by
+        default `WAIT_SECONDS`.
 
         Raises:
             WorklistUnavailableError: the database is away, locked, full or read-only.
         """
         for _ in range(_TRIES - 1):
             try:
-                return self._write_once(work)
+                return self._write_once(work, patience)
             except IntegrityError as error:
                 if not _is_lost_race(error):
                     raise
             except WorklistUnavailableError as error:
                 if _sqlstate(error.__cause__) not in _TRY_AGAIN:
                     raise
-        return self._write_once(work)
+        return self._write_once(work, patience)
 
-    def _write_once(self, work: Callable[[Session], Result]) -> Result:
+    def _write_once(self, work: Callable[[Session], Result], patience: float | None) -> Result:
         if self._turn is None:
             return self._run(self.engine, work)
-        if not self._turn.acquire(timeout=WAIT_SECONDS):
+        seconds = WAIT_SECONDS if patience is None else patience
+        deadline = time.monotonic() + seconds
+        if not self._turn.acquire(timeout=seconds):
             raise WorklistUnavailableError("the worklist database is busy", remedy="senders retry")
         try:
-            return self._run(self.engine, work)
+            left = max(0.0, deadline - time.monotonic())
+            return self._run(self.engine.execution_options(**waiting(left)), work)
         finally:
             self._turn.release()
 
     @staticmethod
     def _run(engine: Engine, work: Callable[[Session], Result]) -> Result:
-        with telling_when_away(), Session(engine, expire_on_commit=False) as session, session.begin():
-            return work(session)
+        with telling_when_away(), Session(engine, expire_on_commit=False) as session:
+            with session.begin():
+                result = work(session)
+                still_there = session.connection().info.get(STILL_THERE)
+            if still_there is not None:  # asked after the commit: what went into a file without a name is lost
+                still_there()
+            return result
+
+
+@contextmanager
+def _patient(session: Session) -> Iterator[None]:
+    """Wait for a Postgres server as long as a whole table takes."""
+    connection: Any = session.connection().connection.dbapi_connection
+    if not hasattr(connection, "answer_seconds"):
+        yield
+        return
+    connection.answer_seconds = _WHOLE_TABLE_SECONDS
+    try:
+        yield
+    finally:
+        connection.answer_seconds = None
 
 
 @contextmanager

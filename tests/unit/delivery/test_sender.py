@@ -155,6 +155,14 @@ def test_a_destination_that_is_away_is_left_alone_for_longer_and_longer_whatever
     assert {later - earlier for earlier, later in pairwise(tries[5:])} == {30}
 
 
+def test_a_destination_that_is_away_is_looked_for_also_when_the_clock_was_set_back():
+    outbox = Outbox(*(row(number) for number in range(3)))
+    clocked = Clocked(Wire(outbox, AWAY), outbox)
+    assert clocked.run() == 1
+    assert clocked.run(1) == 0
+    assert clocked.run(-3600) == 2
+
+
 def test_a_destination_that_is_back_gets_everything_at_once():
     outbox = Outbox(*(row(number) for number in range(10)))
     clocked = Clocked(Wire(outbox, AWAY, AWAY, None, None, None, None, AWAY), outbox)

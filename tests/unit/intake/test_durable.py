@@ -122,3 +122,28 @@ def test_a_root_that_cannot_be_made_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageExhaustedError, match="Not a directory"):
         DurableStore(tmp_path / "file" / "spool")
+
+
+def test_a_start_beside_a_writer_does_not_take_a_file_that_is_not_locked_yet(store, monkeypatch):
+    """Another process looks for abandoned files just after this one has made its own."""
+    real, other, seen = durable.fcntl.flock, durable.DurableStore(store.root), []
+
+    def look_first(descriptor, how):
+        if not seen:
+            seen.append(None)
+            seen[0] = other.remove_stale()
+        return real(descriptor, how)
+
+    monkeypatch.setattr(durable.fcntl, "flock", look_first)
+    store.put(store.root / "a" / "file", [b"bytes"])
+    assert seen == [1]
+    assert (store.root / "a" / "file").read_bytes() == b"bytes"
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_a_store_whose_beginnings_are_gone_says_so(store):
+    store.prove()
+    assert list((store.root / "tmp").iterdir()) == []
+    (store.root / "tmp").rmdir()
+    with pytest.raises(StorageExhaustedError, match="No such file"):
+        store.prove()

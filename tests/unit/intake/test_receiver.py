@@ -171,6 +171,19 @@ class TestReconcile:
             receive(spool, worklist, dx())
         assert again() == Reconciled(known=3)
 
+    def test_what_is_known_is_not_opened_and_what_is_not_is_found_between_it(self, spool, worklist, again, monkeypatch):
+        for number in range(20):
+            receive(spool, worklist if number % 3 else Recording(), dx())
+        opened, real = [], Path.open
+
+        def spy(file, *how, **more):
+            opened.append(file)
+            return real(file, *how, **more)
+
+        monkeypatch.setattr(Path, "open", spy)
+        assert again() == Reconciled(known=13, recovered=7)
+        assert len({file for file in opened if file.suffix == ".dcm"}) == 7
+
     def test_a_file_that_the_worklist_does_not_know_is_registered_once(self, spool, worklist, again):
         data_set = dx(RequestedProcedurePriority="HIGH")
         receive(spool, Recording(), data_set)  # the commit of this one was lost
@@ -217,7 +230,7 @@ class TestReconcile:
         assert again() == Reconciled()
 
     def test_a_file_that_the_disk_does_not_give_is_left_and_stops_nothing(self, spool, worklist, again, monkeypatch):
-        first, second = receive(spool, worklist, dx()), receive(spool, worklist, dx())
+        first, second = receive(spool, Recording(), dx()), receive(spool, worklist, dx())
         opened = Path.open
 
         def refuse(file, *args):

@@ -67,7 +67,8 @@ def test_a_server_that_is_not_there_is_a_worklist_that_is_away():
 
 
 def test_a_locked_file_is_a_worklist_that_is_away_and_no_patient_is_named(database, monkeypatch):
-    monkeypatch.setattr(engine_module, "WAIT_SECONDS", 0.05)
+    for module in (engine_module, transactions):
+        monkeypatch.setattr(module, "WAIT_SECONDS", 0.05)
     engine = open_engine(f"sqlite:///{database}")
     other = sqlite3.connect(database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

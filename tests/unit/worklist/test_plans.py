@@ -12,12 +12,12 @@ COMMITTED = CommitmentReport(transaction_uid="2.25.1", committed=(Reference("1.2
 
 @pytest.fixture
 def plans(engine):
-    """The query plans of all that was asked since, one text a SELECT."""
+    """The query plans of all that was asked since, one text a SELECT or UPDATE."""
     found = []
 
     @event.listens_for(engine, "before_cursor_execute")
     def explain(connection, cursor, statement, parameters, context, executemany):
-        if statement.startswith("SELECT"):
+        if statement.startswith(("SELECT", "UPDATE")):
             plan = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
             found.append(" / ".join(row[3] for row in plan))
 
@@ -65,6 +65,8 @@ def test_what_loops_ask_is_read_off_a_partial_index(worklist, plans, ask, index)
         lambda worklist: worklist.give_back("w", T0),
         lambda worklist: worklist.bury_unrouted(["pacs"], T0),
         lambda worklist: worklist.counts(),
+        lambda worklist: worklist.studies_called("A1"),
+        lambda worklist: worklist.bring_deadlines_near(T0, LEASE, LEASE),
         lambda worklist: worklist.comparisons(T0),
         lambda worklist: worklist.claim_commitment_request(T0, T0 + LEASE),
         lambda worklist: worklist.claim_commitment_request(T0, T0 + LEASE, ["pacs"]),

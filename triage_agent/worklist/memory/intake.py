@@ -1,6 +1,6 @@
 """Intake and assembly, in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -53,6 +53,11 @@ class Intake(Rows):
         with self._lock:
             known = self._images.get(sop_instance_uid)
             return known.received.sha256 if known else None
+
+    def spool_paths(self) -> Iterator[str]:
+        """See `Worklist.spool_paths`."""
+        with self._lock:
+            return iter(sorted(image.received.path for image in self._images.values()))
 
     def record_audit(self, event: AuditEvent) -> None:
         """See `Worklist.record_audit`."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from triage_agent.domain.decision import Comparison, Decision, Delivery, DeliveryRecord, Flag, ShadowResult, Shipment
 from triage_agent.domain.study import (
@@ -28,6 +28,10 @@ class Lease:
     def is_free(self, now: datetime) -> bool:
         """Nobody holds it, or whoever held it let the lease run out."""
         return self.until is None or self.until <= now
+
+    def ends_after(self, time: datetime) -> bool:
+        """Somebody holds it for longer."""
+        return self.until is not None and self.until > time
 
 
 @dataclass(slots=True)
@@ -269,6 +273,12 @@ class OutboxEntry:
         if self.state is DeliveryState.SENDING:
             return self.lease.is_free(now)
         return self.state is DeliveryState.PENDING and self.next_attempt_at is not None and self.next_attempt_at <= now
+
+    def waits_too_long(self, now: datetime, longest_wait: timedelta) -> bool:
+        """Whether its next attempt lies farther ahead than any could have been set."""
+        if self.state is not DeliveryState.PENDING or self.next_attempt_at is None:
+            return False
+        return self.next_attempt_at > (now if self.attempts == 0 else now + longest_wait)
 
     def send(self, lease: Lease) -> Delivery:
         """Hand it to a sender."""

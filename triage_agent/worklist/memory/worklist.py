@@ -51,6 +51,20 @@ class MemoryWorklist(Intake, Scoring, Shadow, Commitments):
         with self._lock:
             return self._release(lambda lease: lease.is_free(now), EXPIRED, trail.AGENT, now)
 
+    def bring_deadlines_near(self, now: datetime, lease: timedelta, longest_wait: timedelta) -> int:
+        """See `Worklist.bring_deadlines_near`."""
+        latest = now + lease
+        with self._lock:
+            everything: list[StudyEntry | Image | OutboxEntry]
+            everything = [*self._studies.values(), *self._images.values(), *self._outbox.values()]
+            held = [thing for thing in everything if thing.lease.ends_after(latest)]
+            for thing in held:
+                thing.lease = replace(thing.lease, until=latest)
+            waiting = [entry for entry in self._outbox.values() if entry.waits_too_long(now, longest_wait)]
+            for entry in waiting:
+                entry.next_attempt_at = now
+            return len(held) + len(waiting)
+
     def _release(
         self, which: Callable[[Lease], bool], reason: str, actor: str, now: datetime, taken_back: int = 0
     ) -> int:
