@@ -42,6 +42,7 @@ from triage_agent.worker import Loop, Loops, Worker
 if TYPE_CHECKING:
     from triage_agent.delivery.sender import Sender
     from triage_agent.imaging.loader import Loader
+    from triage_agent.intake.incoming import Incoming
     from triage_agent.intake.receiver import Received
     from triage_agent.shadow import Shadow
 
@@ -141,9 +142,9 @@ class _Start:
         reconcile(spool, self.worklist, rule, utc_now)
         receiver = Receiver(spool, self.worklist, rule, utc_now)
 
-        def receive(encoded: memoryview, **request: str) -> "Received":
-            received = receiver.receive(encoded, **request)
-            self.metrics.received_bytes.inc(len(encoded))
+        def receive(incoming: "Incoming") -> "Received":
+            received = receiver.keep(incoming)
+            self.metrics.received_bytes.inc(incoming.size)
             self._loops.wake()
             return received
 
@@ -154,8 +155,10 @@ class _Start:
                 port=dicom.port,
                 max_associations=dicom.max_associations,
                 timeout_seconds=dicom.timeout_seconds,
+                min_bytes_per_second=dicom.min_bytes_per_second,
                 warn_on_conflict=dicom.warn_on_conflict,
             ),
+            begin=receiver.begin,
             receive=receive,
             policy=AccessPolicy(peers, accept_unknown=dicom.accept_unknown_peers, own=own),
             audit=self.worklist.record_audit,

@@ -1,12 +1,15 @@
 """Files that survive a power cut once the call has returned: write, fsync, rename, fsync the folders."""
 
 import fcntl
+import mmap
 import os
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from triage_agent.domain.errors import StorageExhaustedError
 
@@ -15,7 +18,7 @@ Buffer = bytes | bytearray | memoryview
 _TEMPORARY = "tmp"
 _MOST_REMEMBERED = 10_000  # folders known to be durable; a study's is used for minutes
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 class DurableStore:
@@ -36,15 +39,20 @@ class DurableStore:
 
     def put(self, final: Path, parts: Sequence[Buffer]) -> None:
         """Write `parts` one after another as `final`; returns when they are durable under that name."""
-        temporary = self._temporary / f"{os.getpid()}-{uuid.uuid4().hex}"
+        with self.begin() as unfinished:
+            unfinished.append(*parts)
+            self.finish(unfinished, final)
+
+    def begin(self) -> "Unfinished":
+        """A new file that grows, and that is gone unless it is finished; use it as a context, or close it."""
+        return Unfinished(self._temporary / f"{os.getpid()}-{uuid.uuid4().hex}")
+
+    def finish(self, unfinished: "Unfinished", final: Path) -> None:
+        """Give a file that has grown its name; returns when its bytes are durable under that name."""
         with refusing():
-            try:
-                self._write(temporary, parts)
-                self._make(final.parent)
-                temporary.rename(final)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+            unfinished.sync()
+            self._make(final.parent)
+            unfinished.rename(final)
             self._sync(final)
 
     def move(self, file: Path, final: Path) -> None:
@@ -70,16 +78,6 @@ class DurableStore:
                     removed += 1
         return removed
 
-    def _write(self, file: Path, parts: Sequence[Buffer]) -> None:
-        descriptor = os.open(file, _NEW, 0o640)
-        try:
-            # Held until the writer ends, however it ends: that is how `remove_stale` knows it from a dead one's.
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _write_all(descriptor, parts)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
     def _make(self, folder: Path) -> None:
         """Make a folder and its parents where they are missing, and forget that they were durable before."""
         if folder.is_dir():
@@ -104,6 +102,67 @@ class DurableStore:
                 self._durable[created] = None
             while len(self._durable) > _MOST_REMEMBERED:
                 del self._durable[next(iter(self._durable))]
+
+
+class Unfinished:
+    """A file without a name yet: it grows in the store's folder for such files, and goes with its writer.
+
+    Every method raises `StorageExhaustedError` when the file system refuses.
+    """
+
+    def __init__(self, temporary: Path) -> None:
+        self._temporary: Path | None = temporary
+        with refusing():
+            self._descriptor = os.open(temporary, _NEW, 0o640)
+            try:
+                # Held until the writer ends, however it ends: that is how `remove_stale` knows it from a dead one's.
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                self.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def append(self, *parts: Buffer) -> None:
+        """Write `parts` behind what is there."""
+        with refusing():
+            _write_all(self._descriptor, parts)
+
+    def view(self, start: int) -> memoryview:
+        """The file's bytes from `start`, mapped: what nobody looks at is in no memory. The file must not be empty."""
+        with refusing():
+            return memoryview(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ))[start:]
+
+    def sync(self) -> None:
+        """Return when every byte is on disk."""
+        with refusing():
+            os.fsync(self._descriptor)
+
+    def rename(self, final: Path) -> None:
+        """Give it its name; it stays when it is closed."""
+        if self._temporary is None:
+            raise ValueError("the file has its name already, or is gone")
+        with refusing():
+            self._temporary.rename(final)
+        self._temporary = None
+
+    def close(self) -> None:
+        """Let go of the file, and remove it unless it has its name; doing it again does nothing."""
+        with refusing():
+            try:
+                if self._temporary is not None:
+                    self._temporary.unlink(missing_ok=True)
+                    self._temporary = None
+            finally:
+                if self._descriptor >= 0:
+                    descriptor, self._descriptor = self._descriptor, -1
+                    os.close(descriptor)
 
 
 @contextmanager
