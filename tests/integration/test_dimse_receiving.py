@@ -1,4 +1,4 @@
-"""Large, slow and half-sent messages, and connections that never become associations: bounded, and gone without trace."""
+"""Large, slow and half-sent messages, and connections that ask for nothing: bounded, and gone without trace."""
 
 import contextlib
 import os
