@@ -199,6 +199,29 @@ def test_a_query_may_not_be_longer_than_queries_are(listening, monkeypatch):
         assert connection.recv(1 << 16)[0] == 7
 
 
+def test_queries_that_wait_may_not_be_longer_together_than_one_may_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(messages, "_LARGEST_IN_MEMORY", 200_000)
+    proceed = threading.Event()
+    running = listen(tmp_path / "spool", receive=lambda *_: proceed.wait(5))
+    command = Dataset()
+    command.AffectedSOPClassUID, command.CommandField = DX, 0x20  # C-FIND-RQ
+    command.MessageID, command.Priority, command.CommandDataSetType = 1, 0, 1
+    query = fragment(COMMAND | LAST, encode(command, IMPLICIT)) + fragment(DATA | LAST, bytes(90_000))
+    try:
+        with raw(running.port) as connection:
+            connection.sendall(store_command("1.2.3") + fragment(DATA | LAST, bytes(100)))  # keeps the others waiting
+            time.sleep(0.5)
+            connection.sendall(query * 2)
+            connection.settimeout(1)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+            connection.sendall(query)
+            assert connection.recv(1 << 16)[0] == 7
+    finally:
+        proceed.set()
+        running.server.stop(1)
+
+
 class TestSlowPeers:
     def drip(self, port, seconds=15.0, size=1):
         """Seconds until a peer is hung up on that sends a message in tiny PDUs, each of them in time."""

@@ -103,7 +103,11 @@ class Listener(ThreadedAssociationServer):
         self.io_timeout = io_timeout
         self.request_timeout = request_timeout
         self.terms = terms
-        self.lobby = Lobby(_ROOMY * ae.maximum_associations, ae.maximum_associations)
+        self.lobby = Lobby(
+            _ROOMY * ae.maximum_associations,
+            ae.maximum_associations,
+            complain=lambda address: self.complain("too_many_connections", address, ""),
+        )
         self._associations_made = 0
         self._complaints = Throttle(5, 60.0)
         super().__init__(ae, address, ae.ae_title, contexts, ssl_context=tls, request_handler=_Connection)

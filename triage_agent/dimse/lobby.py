@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 _HEADER = struct.Struct(">BBI")  # type, reserved, length (PS3.8 table 9-11)
@@ -39,11 +39,13 @@ class Lobby:
     Args:
         most: connections that wait at once.
         most_of_one: ... from one address.
+        complain: told the address of each that has to go.
     """
 
-    def __init__(self, most: int, most_of_one: int) -> None:
+    def __init__(self, most: int, most_of_one: int, complain: Callable[[str], None]) -> None:
         self._most = most
         self._most_of_one = most_of_one
+        self._complain = complain
         self._waiting: dict[int, Guest] = {}  # oldest first
         self._lock = threading.Lock()
         self._closed = False
@@ -61,8 +63,11 @@ class Lobby:
                 del self._waiting[id(other)]
             self._waiting[id(guest)] = guest
             closed = self._closed
-        for other in [*beyond, *([guest] if closed else [])]:
+        for other in beyond:
             other.send_away()
+            self._complain(other.address)
+        if closed:
+            guest.send_away()
         try:
             yield guest
         finally:

@@ -122,7 +122,7 @@ class Messages(DIMSEServiceProvider):
         self._waited_since = now if self.message is not before else self._waited_since + now - came
         if self._too_long():
             self._abort("message too long")
-        elif self.msg_queue.qsize() > _MOST_WAITING:
+        elif self._too_many_waiting():
             self._abort("requests without waiting for answers")
         if self._ended:
             self.end()
@@ -185,6 +185,15 @@ class Messages(DIMSEServiceProvider):
             return False
         largest = self._terms.largest if isinstance(message.data_set, _Passing) else _LARGEST_IN_MEMORY
         return _data_set_size(message) > largest or message.encoded_command_set.tell() > _LARGEST_COMMAND
+
+    def _too_many_waiting(self) -> bool:
+        with self.msg_queue.mutex:
+            waiting = [request for _, request in self.msg_queue.queue if request is not None]
+        if len(waiting) > _MOST_WAITING:
+            return True
+        # `_dataset` is what a request of any kind calls by another name; one that was passed on is empty here.
+        held = [each for request in waiting if isinstance(each := getattr(request, "_dataset", None), BytesIO)]
+        return sum(each.getbuffer().nbytes for each in held) > _LARGEST_IN_MEMORY
 
     def _abort(self, why: str) -> None:
         log.warning("message_refused", why=why, calling_ae_title=self.assoc.requestor.ae_title)
