@@ -25,7 +25,7 @@ LONG = "TRIAGE_FAULT_TRIALS" in os.environ
 SMALL_SENDERS, SMALL_EACH = (39, 500) if LONG else (8, 30)  # besides Orthanc, which sends as many as one of them
 HUGE, HUGE_BYTES = (10, 200_000_000) if LONG else (1, 60_000_000)
 _MOST_MEMORY = 400  # MB, the whole process
-_MOST_GROWTH = 150 if LONG else 40  # MB more than before the first association; the short form's huge one is larger
+_MOST_GROWTH = 60  # MB more than before the first association
 _LONGEST_SETUP = 1.0 if LONG else 10.0  # seconds; the short form runs beside other tests
 _WAIT = 1500 if LONG else 200  # seconds
 
