@@ -140,6 +140,19 @@ class TestLargeDataSets:
         assert send(association, large()) == 0
         association.release()
 
+    @pytest.mark.parametrize("ending", ["abort", "close", "reset"])
+    def test_a_sender_that_ends_in_the_middle_of_one_leaves_nothing(self, listening, ending):
+        with raw(listening.port) as connection:
+            connection.sendall(store_command("1.2.3") + fragment(DATA, bytes(300_000)) * 3)
+            assert eventually(lambda: len(unfinished(listening)) == 1)
+            if ending == "abort":
+                connection.sendall(struct.pack(">BBIBBBB", 7, 0, 4, 0, 0, 0, 0))
+            elif ending == "reset":
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert eventually(lambda: threads() == [])
+        assert unfinished(listening) == []
+        assert healthy(listening)
+
     def test_a_command_in_the_middle_of_one_is_aborted(self, listening):
         with raw(listening.port) as connection:
             connection.sendall(store_command("1.2.3") + fragment(DATA, bytes(400_000)) + store_command("1.2.4"))
@@ -170,6 +183,7 @@ class TestLargeDataSets:
             with raw(running.port) as connection:
                 connection.sendall((store_command("1.2.3") + fragment(DATA | LAST, bytes(500_000))) * 2)
                 assert eventually(lambda: len(unfinished(running)) == 2)
+            assert eventually(lambda: len(threads()) == 1), "the upper layer has not ended"
             proceed.set()
             assert eventually(lambda: threads() == [])
             assert unfinished(running) == []
@@ -268,12 +282,23 @@ class TestSlowPeers:
             running.server.stop(1)
 
 
+def hung_up_on(connection):
+    connection.settimeout(0.0)
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
 class TestConnectionsThatAskForNothing:
     def test_a_hundred_silent_ones_take_nobodys_seat(self, tmp_path):
         running = listen(tmp_path / "spool", max_associations=20)
         silent = [socket.create_connection(("127.0.0.1", running.port), 5) for _ in range(100)]
         try:
-            assert eventually(lambda: 0 < len(running.server._listener.lobby) <= 20)
+            assert eventually(lambda: sum(map(hung_up_on, silent)) == 80), "the oldest have to go"
+            assert len(running.server._listener.lobby) == 20
             assert threads() == [], "a connection that asked for nothing has an association's threads"
             held = [associate(running.port) for _ in range(20)]
             assert [each.is_established for each in held] == [True] * 20
@@ -313,12 +338,18 @@ class TestConnectionsThatAskForNothing:
 
     def test_requests_that_cannot_be_read_hold_no_seat(self, tmp_path):
         running = listen(tmp_path / "spool", max_associations=5)
-        broken = struct.pack(">BBI", 1, 0, 200) + bytes(200)
+        whole = request_pdu()
+        broken = whole[:74] + b"\x77" + whole[75:]  # where the application context item should be (PS3.8 table 9-11)
         held = [socket.create_connection(("127.0.0.1", running.port), 5) for _ in range(20)]
         try:
             for each in held:
                 each.sendall(broken)
-            assert eventually(lambda: threads() == [], seconds=8)
+            for each in held:
+                each.settimeout(8)  # less than `request_seconds`
+                with contextlib.suppress(ConnectionError):
+                    while each.recv(100):
+                        pass
+            assert eventually(lambda: threads() == [], seconds=5)
             assert healthy(running)
         finally:
             for each in held:

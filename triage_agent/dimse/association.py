@@ -6,7 +6,7 @@ Each class overrides the narrowest thing that was found wanting in pynetdicom 3.
 - a PDU's announced length is believed, and a message grows as long as the peer likes (`messages`);
 - errors outside its `try` blocks end a thread with a traceback on stderr;
 - both reactors poll a thousand times a second, so that idle associations eat the CPU and every message waits;
-- a connection that asks for nothing that can be understood keeps its threads for `acse_timeout`;
+- a connection that is closed before it asked for anything that can be understood keeps its threads for `acse_timeout`;
 - every association copies every supported context (50 ms for all of storage), and a burst waits for TCP's retries.
 """
 
@@ -32,9 +32,7 @@ from triage_agent.dimse.wire import BoundedSocket, fragments
 log = structlog.get_logger(__name__)
 
 _NO_DATA_SET = 0xA900
-# States of the upper layer (PS3.8 section 9.2.1).
-_AWAITING_REQUEST = "Sta2"
-_ESTABLISHED = "Sta6"
+_ESTABLISHED = "Sta6"  # PS3.8 table 9-3: ready for data transfer
 
 
 class _PokingQueue(queue.Queue[Any]):
@@ -108,11 +106,9 @@ class UpperLayer(DULServiceProvider):
 
         That is action DT-2 (PS3.8 table 9-7), which leaves the state as it is.
         """
-        wire, state = self.socket, self.state_machine.current_state
-        if not isinstance(wire, BoundedSocket) or state != _ESTABLISHED:
+        wire = self.socket
+        if not isinstance(wire, BoundedSocket) or self.state_machine.current_state != _ESTABLISHED:
             super()._read_pdu_data()
-            if state == _AWAITING_REQUEST and self._recv_pdu.empty() and isinstance(self.assoc, GuardedAssociation):
-                self.assoc.abandon_unasked()
             return
         try:
             value = wire.receive_p_data()
@@ -183,7 +179,7 @@ class GuardedAssociation(Association):
             self.dimse.end()
 
     def abandon_unasked(self) -> None:
-        """End at once when the connection closed, or spoke nonsense, before anything was requested."""
+        """End at once when the connection closed before anything was requested that could be understood."""
         if self.requestor.primitive is None:
             time_is_over: Any = None  # what `receive_pdu` returns then, which the queue's type does not foresee
             self.dul.to_user_queue.put(time_is_over)
