@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 
 _HEADER = struct.Struct(">BBI")  # type, reserved, length (PS3.8 table 9-11)
 _ASSOCIATE_RQ = 0x01
+_ABORT = struct.pack(">BBIBBBB", 7, 0, 4, 0, 0, 2, 2)  # by the service provider: unexpected PDU (PS3.8 table 9-26)
 _LARGEST_REQUEST = 1 << 20  # bytes; a request with every context there is has a quarter of it
 _PIECE = 1 << 16
 
@@ -91,7 +92,10 @@ class Lobby:
 
 
 def read_request(connection: socket.socket, seconds: float) -> bytes | None:
-    """A whole A-ASSOCIATE-RQ PDU (PS3.8 section 9.3.2); None when that is not what came, or not in time."""
+    """A whole A-ASSOCIATE-RQ PDU (PS3.8 section 9.3.2); None when it does not come in time.
+
+    What comes in its place is answered with an A-ABORT (PS3.8 table 9-10, AA-1), and None too.
+    """
     deadline = time.monotonic() + seconds
     received, wanted = bytearray(), _HEADER.size
     try:
@@ -101,11 +105,15 @@ def read_request(connection: socket.socket, seconds: float) -> bytes | None:
             connection.settimeout(left)
             piece = connection.recv(min(wanted - len(received), _PIECE))
             received += piece
-            if not piece or received[0] != _ASSOCIATE_RQ:
+            if not piece:
+                return None
+            if received[0] != _ASSOCIATE_RQ:
+                connection.sendall(_ABORT)
                 return None
             if len(received) == _HEADER.size == wanted:
                 _, _, length = _HEADER.unpack(received)
                 if length > _LARGEST_REQUEST:
+                    connection.sendall(_ABORT)
                     return None
                 wanted += length
     except OSError:

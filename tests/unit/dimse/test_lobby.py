@@ -9,6 +9,7 @@ import pytest
 from triage_agent.dimse.lobby import Lobby, read_request
 
 REQUEST = struct.pack(">BBI", 1, 0, 20) + b"twenty bytes of what"
+ABORT = b"\7\0\0\0\0\4\0\0\2\2"
 
 
 @pytest.fixture
@@ -97,22 +98,24 @@ def test_a_request_is_read_however_it_comes_and_nothing_behind_it(pairs):
 
 
 @pytest.mark.parametrize(
-    "said",
+    ("said", "answer"),
     [
-        b"",
-        b"\1",
-        REQUEST[:-1],
-        b"GET / HTTP/1.0",
-        b"\4" + REQUEST[1:],
-        struct.pack(">BBI", 1, 0, 0xFFFFFFF0) + bytes(100),
-        b"\x16\x03\x01\x02\x00\x01",  # a TLS handshake
+        (b"", b""),
+        (b"\1", b""),
+        (REQUEST[:-1], b""),
+        (b"GET / HTTP/1.0", ABORT),
+        (b"\4" + REQUEST[1:], ABORT),
+        (struct.pack(">BBI", 1, 0, 0xFFFFFFF0) + bytes(100), ABORT),
+        (b"\x16\x03\x01\x02\x00\x01", ABORT),  # a TLS handshake
     ],
 )
-def test_what_is_no_request_is_not(pairs, said):
+def test_what_is_no_request_is_not(pairs, said, answer):
     ours, theirs = pairs()
     theirs.sendall(said)
     theirs.shutdown(socket.SHUT_WR)
     assert read_request(ours, 5) is None
+    ours.shutdown(socket.SHUT_WR)
+    assert theirs.recv(100) == answer
 
 
 @pytest.mark.parametrize("said", [b"", b"\1", REQUEST[:-1]])
