@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from triage_agent.delivery.sender import Sender
     from triage_agent.dimse.commitment import CommitmentDesk
     from triage_agent.imaging.loader import Loader
+    from triage_agent.intake.incoming import Incoming
     from triage_agent.intake.receiver import Received
     from triage_agent.shadow import Shadow
 
@@ -156,9 +157,9 @@ class _Start:
         policy = AccessPolicy(peers, accept_unknown=dicom.accept_unknown_peers, own=own)
         desk = build_desk(self._settings, self.worklist, policy, self.metrics, self._clock, self._loops.wake)
 
-        def receive(encoded: memoryview, **request: str) -> "Received":
-            received = receiver.receive(encoded, **request)
-            self.metrics.received_bytes.inc(len(encoded))
+        def receive(incoming: "Incoming") -> "Received":
+            received = receiver.keep(incoming)
+            self.metrics.received_bytes.inc(incoming.size)
             self._loops.wake()
             return received
 
@@ -169,8 +170,10 @@ class _Start:
                 port=dicom.port,
                 max_associations=dicom.max_associations,
                 timeout_seconds=dicom.timeout_seconds,
+                min_bytes_per_second=dicom.min_bytes_per_second,
                 warn_on_conflict=dicom.warn_on_conflict,
             ),
+            begin=receiver.begin,
             receive=receive,
             policy=policy,
             audit=self.worklist.record_audit,

@@ -87,6 +87,7 @@ class DicomSettings(_Section):
     accept_unknown_peers: bool = False
     max_associations: int = Field(default=100, ge=1)
     timeout_seconds: float = Field(default=30, gt=0, le=_YEAR)
+    min_bytes_per_second: float = Field(default=4000, ge=0)
     warn_on_conflict: bool = False
     peers: tuple[PeerSettings, ...] = ()
 

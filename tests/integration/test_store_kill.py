@@ -27,7 +27,8 @@ _SENDERS = 4
 @contextlib.contextmanager
 def listener(folder, port):
     """A listener process; killed at the end at the latest."""
-    environment = os.environ | {"PYTHONPATH": str(Path(support.killable.__file__).parents[1])}
+    path = [str(Path(support.killable.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
     command = [sys.executable, support.killable.__file__, str(folder), str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:

@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -98,7 +99,8 @@ def answer_to(port, sent, seconds=5.0, more=False):
         try:
             connection.sendall(sent)
             if not more:
-                connection.shutdown(socket.SHUT_WR)
+                with suppress(OSError):  # hung up on already
+                    connection.shutdown(socket.SHUT_WR)
             while piece := connection.recv(65536):
                 heard += piece
         except ConnectionError:

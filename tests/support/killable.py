@@ -27,9 +27,11 @@ def main():
     folder, port = Path(sys.argv[1]), int(sys.argv[2])
     spool, worklist = Spool(folder / "spool", low_water_percent=0), open_worklist(folder)
     reconcile(spool, worklist, RULE, utc_now)
+    receiver = Receiver(spool, worklist, RULE, utc_now)
     server = DicomServer(
         ServerSettings(ae_title="TRIAGE", host="127.0.0.1", port=port),
-        receive=Receiver(spool, worklist, RULE, utc_now).receive,
+        begin=receiver.begin,
+        receive=receiver.keep,
         policy=AccessPolicy(PEERS),
         audit=worklist.record_audit,
         clock=utc_now,

@@ -46,13 +46,14 @@ class Listening:
         return found
 
 
-def listen(root, receive=None, peers=PEERS, accept_unknown=False, own=None, port=0, **settings):
+def listen(root, receive=None, begin=None, peers=PEERS, accept_unknown=False, own=None, port=0, **settings):
     """Start a listener that keeps what it gets under `root`; the caller stops `server`."""
     spool, worklist, audit = Spool(root, low_water_percent=0), MemoryWorklist(), []
     receiver = Receiver(spool, worklist, RULE, utc_now)
     server = DicomServer(
         ServerSettings(ae_title="TRIAGE", host="127.0.0.1", port=port, **settings),
-        receive=receive or receiver.receive,
+        begin=begin or receiver.begin,
+        receive=receive or receiver.keep,
         policy=AccessPolicy(peers, accept_unknown=accept_unknown, own=own),
         audit=audit.append,
         clock=utc_now,

@@ -3,10 +3,10 @@
 Each class overrides the narrowest thing that was found wanting in pynetdicom 3.0 and leaves the protocol itself to it:
 
 - a connected socket has no timeout, so a peer that stops in the middle of a PDU holds its threads for ever;
-- a PDU's announced length is believed, and a message grows as long as the peer likes;
+- a PDU's announced length is believed, and a message grows as long as the peer likes (`messages`);
 - errors outside its `try` blocks end a thread with a traceback on stderr;
 - both reactors poll a thousand times a second, so that idle associations eat the CPU and every message waits;
-- a connection that is closed before it asks for anything (a load balancer's probe) keeps its thread for `acse_timeout`;
+- a connection that is closed before it asked for anything that can be understood keeps its threads for `acse_timeout`;
 - every association copies every supported context (50 ms for all of storage), and a burst waits for TCP's retries.
 """
 
@@ -22,18 +22,15 @@ import structlog
 from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
-from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import C_STORE, DimseServiceType
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
+from triage_agent.dimse.messages import WAIT_SECONDS, Messages, Terms, incoming_of
 from triage_agent.dimse.wire import BoundedSocket, fragments
 
 log = structlog.get_logger(__name__)
 
-_WAIT_SECONDS = 0.25  # how long a reactor sleeps when nothing wakes it, that is how late it sees a timer
-_MOST_WAITING = 8  # requests a peer has sent without waiting for answers; more than one was not negotiated
-_LARGEST_COMMAND = 1 << 16  # bytes; a C-STORE request's command set has two hundred
 _NO_DATA_SET = 0xA900
 _ESTABLISHED = "Sta6"  # PS3.8 table 9-3: ready for data transfer
 
@@ -110,6 +107,7 @@ class UpperLayer(DULServiceProvider):
         except Exception as error:  # noqa: BLE001 - strangers' input must not end a thread with a traceback
             log.warning("upper_layer_failed", error=type(error).__name__)
         finally:
+            self._abandon_message()
             self._poke_user()
             self._waker.close()
             self._woken.close()
@@ -130,14 +128,14 @@ class UpperLayer(DULServiceProvider):
             return False
         self.kill_dul()
         if threading.current_thread() is not self:
-            self.join(_WAIT_SECONDS)
+            self.join(WAIT_SECONDS)
         return True
 
     def _is_transport_event(self) -> bool:
         wire = self.socket
         if not isinstance(wire, BoundedSocket) or self.state_machine.current_state == "Sta13":
             return super()._is_transport_event()
-        if not wire.wait(_WAIT_SECONDS if self.event_queue.empty() else 0.0, self._woken):
+        if not wire.wait(WAIT_SECONDS if self.event_queue.empty() else 0.0, self._woken):
             with suppress(OSError):
                 self._woken.recv(4096)
             return False
@@ -170,6 +168,10 @@ class UpperLayer(DULServiceProvider):
             return
         self.assoc.dimse.receive_primitive(primitive)
 
+    def _abandon_message(self) -> None:
+        if isinstance(self.assoc, GuardedAssociation):
+            self.assoc.dimse.abandon()
+
     def _wake(self) -> None:
         with suppress(OSError):  # full, so it will wake anyway, or closed, so there is nobody to wake
             self._waker.send(b"\0")
@@ -178,55 +180,16 @@ class UpperLayer(DULServiceProvider):
         self.assoc.dimse.msg_queue.put((None, None))
 
 
-class Messages(DIMSEServiceProvider):
-    """Assembles messages of bounded length, and aborts over one that makes no sense."""
-
-    def __init__(self, assoc: Association, largest_message: int) -> None:
-        super().__init__(assoc)
-        self._largest = largest_message
-
-    def get_msg(self, block: bool = False) -> Any:
-        """The next message; the reactor, which asks without `block`, sleeps here until there is something to do."""
-        if block:
-            return super().get_msg(block=True)
-        try:
-            return self.msg_queue.get(timeout=_WAIT_SECONDS)
-        except queue.Empty:
-            return None, None
-
-    def receive_primitive(self, primitive: P_DATA) -> None:
-        """Take up a P-DATA; anything wrong with it aborts the association (PS3.8 section 9.2.3, AA-8)."""
-        try:
-            super().receive_primitive(primitive)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._abort(type(error).__name__)
-        else:
-            if self._too_long():
-                self._abort("message too long")
-            elif self.msg_queue.qsize() > _MOST_WAITING:
-                self._abort("requests without waiting for answers")
-
-    def _too_long(self) -> bool:
-        message = self.message
-        if message is None:
-            return False
-        data_set = message.data_set.tell() if message.data_set is not None else 0
-        return data_set > self._largest or message.encoded_command_set.tell() > _LARGEST_COMMAND
-
-    def _abort(self, why: str) -> None:
-        log.warning("message_refused", why=why, calling_ae_title=self.assoc.requestor.ae_title)
-        self.message = None
-        self.dul.event_queue.put("Evt19")
-
-
 class GuardedAssociation(Association):
     """An accepted association that ends cleanly whatever happens on it."""
 
-    def __init__(self, ae: ApplicationEntity, server: Any, largest_message: int) -> None:
+    dimse: Messages
+
+    def __init__(self, ae: ApplicationEntity, server: Any, terms: Terms) -> None:
         super().__init__(ae, MODE_ACCEPTOR)
         self._server = server
         self.dul: UpperLayer = UpperLayer(self)
-        self.dimse = Messages(self, largest_message)
+        self.dimse = Messages(self, terms)
         # Their setters pass these on to the upper layer's timers, which are new.
         self.acse_timeout = ae.acse_timeout
         self.network_timeout = ae.network_timeout
@@ -278,9 +241,10 @@ class GuardedAssociation(Association):
             self.cut()
         finally:
             self.dul.kill_dul()
+            self.dimse.end()
 
     def abandon_unasked(self) -> None:
-        """End at once when the connection closed before anything was requested."""
+        """End at once when the connection closed before anything was requested that could be understood."""
         if self.requestor.primitive is None:
             time_is_over: Any = None  # what `receive_pdu` returns then, which the queue's type does not foresee
             self.dul.to_user_queue.put(time_is_over)
@@ -293,8 +257,12 @@ class GuardedAssociation(Association):
             else:
                 super()._serve_request(msg, context_id)
         finally:
+            if (incoming := incoming_of(msg)) is not None:
+                incoming.close()
             self._serving = False
             self.last_served = time.monotonic()
+            # Our own time to serve it is not the peer's silence, of which the reactor asks next.
+            self.dul._idle_timer.restart()  # noqa: SLF001 - there is no other way
 
     def _refuse_incomplete(self, request: C_STORE, context_id: int) -> None:
         """Answer a C-STORE without data set or identifiers, which pynetdicom leaves waiting (PS3.7 section 9.3.1.2)."""

@@ -17,6 +17,8 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from triage_agent.dimse.association import GuardedAssociation
+from triage_agent.dimse.lobby import Guest, Lobby, read_request
+from triage_agent.dimse.messages import Terms
 from triage_agent.dimse.throttle import Throttle
 from triage_agent.dimse.wire import BoundedSocket
 
@@ -27,7 +29,8 @@ Handler = tuple[evt.EventType, Callable[[evt.Event], Any]]
 _DRAIN_POLL_SECONDS = 0.05
 _IDLE_BEFORE_DRAINED = 0.5
 _LAST_SECONDS = 2.0  # for threads to end once everything was aborted
-_COLLECT_EVERY = 200  # connections; pynetdicom's objects refer to each other and wait for the cycle collector
+_ROOMY = 4  # times as many connections may wait for a request as associations may be open
+_COLLECT_EVERY = 200  # associations; pynetdicom's objects refer to each other and wait for the cycle collector
 
 
 class _Connection(RequestHandler):
@@ -36,14 +39,21 @@ class _Connection(RequestHandler):
     server: "Listener"
 
     def handle(self) -> None:
-        """Start an association on the connection and return."""
+        """Wait for an association request, start an association on the connection and return."""
         server = self.server
-        connection = self._secured(self.request, server.ssl_context, server.io_timeout)
-        if connection is None:
+        with server.lobby.waits(str(self.client_address[0]), self.request) as guest:
+            request = read_request(guest.connection, server.request_timeout) if self._secured(guest) else None
+        if request is None:
+            server.shutdown_request(guest.connection)
             return
-        association = GuardedAssociation(server.ae, server, server.largest_message)
+        self._associate(guest.connection, request)
+
+    def _associate(self, connection: socket.socket, request: bytes) -> None:
+        server = self.server
+        server.collect()
+        association = GuardedAssociation(server.ae, server, server.terms)
         association.name = f"AcceptorThread@{datetime.now(UTC):%Y%m%d%H%M%S}"
-        association.set_socket(BoundedSocket(association, server.io_timeout, connection=connection))
+        association.set_socket(BoundedSocket(association, server.io_timeout, connection=connection, unread=request))
         association.acceptor.maximum_length = server.ae.maximum_pdu_size
         association.acceptor.ae_title = server.ae_title
         association.acceptor.address_info = self.local
@@ -55,19 +65,20 @@ class _Connection(RequestHandler):
             association.bind(event, handler)
         association.start()
 
-    def _secured(
-        self, connection: socket.socket, context: ssl.SSLContext | None, timeout: float
-    ) -> socket.socket | None:
-        """The connection, after the handshake where TLS is on; here, in its own thread, a slow peer harms nobody."""
-        if context is None:
-            return connection
-        connection.settimeout(timeout)
+    def _secured(self, guest: Guest) -> bool:
+        """Shake hands where TLS is on; here, in its own thread, a slow peer harms nobody."""
+        server = self.server
+        if server.ssl_context is None:
+            return True
         try:
-            return context.wrap_socket(connection, server_side=True)
+            guest.connection.settimeout(server.request_timeout)
+            secured = server.ssl_context.wrap_socket(guest.connection, server_side=True, do_handshake_on_connect=False)
+            guest.connection = secured
+            secured.do_handshake()
         except OSError as error:  # ssl.SSLError and timeouts among them
-            self.server.complain("tls_handshake_failed", str(self.client_address[0]), type(error).__name__)
-            self.server.shutdown_request(connection)
-            return None
+            server.complain("tls_handshake_failed", guest.address, type(error).__name__)
+            return False
+        return True
 
 
 class Listener(ThreadedAssociationServer):
@@ -85,12 +96,19 @@ class Listener(ThreadedAssociationServer):
         tls: ssl.SSLContext | None,
         handlers: Sequence[Handler],
         io_timeout: float,
-        largest_message: int,
+        request_timeout: float,
+        terms: Terms,
     ) -> None:
         self.handlers = tuple(handlers)
         self.io_timeout = io_timeout
-        self.largest_message = largest_message
-        self._connections = 0
+        self.request_timeout = request_timeout
+        self.terms = terms
+        self.lobby = Lobby(
+            _ROOMY * ae.maximum_associations,
+            ae.maximum_associations,
+            complain=lambda address: self.complain("too_many_connections", address, ""),
+        )
+        self._associations_made = 0
         self._complaints = Throttle(5, 60.0)
         super().__init__(ae, address, ae.ae_title, contexts, ssl_context=tls, request_handler=_Connection)
 
@@ -113,17 +131,17 @@ class Listener(ThreadedAssociationServer):
     def service_actions(self) -> None:
         """Collect dead associations after many, not twice a minute: a collection stops a process that holds a model."""
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Give the connection a thread."""
-        self._connections += 1
-        if self._connections % _COLLECT_EVERY == 0:
+    def collect(self) -> None:
+        """Called before each association is made."""
+        self._associations_made += 1
+        if self._associations_made % _COLLECT_EVERY == 0:
             gc.collect()
-        super().process_request(request, client_address)
 
     def shutdown(self) -> None:
         """Stop accepting and close the socket; associations go on."""
         socketserver.BaseServer.shutdown(self)
         self.server_close()
+        self.lobby.close()
 
     def complain(self, what: str, address: str, error: str) -> None:
         """One throttled line about an address."""

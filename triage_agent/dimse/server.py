@@ -5,7 +5,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from pydicom.dataset import Dataset
@@ -19,6 +19,7 @@ from triage_agent.dimse.commitment import CommitmentDesk
 from triage_agent.dimse.door import Door
 from triage_agent.dimse.library import configure_pynetdicom
 from triage_agent.dimse.listener import Handler, Listener
+from triage_agent.dimse.messages import Begin, Incoming, Terms, incoming_of
 from triage_agent.dimse.peers import AccessPolicy
 from triage_agent.dimse.statuses import comment_on as _status
 from triage_agent.domain.audit import AuditEvent
@@ -54,12 +55,14 @@ class Outcome(Protocol):
 
 
 class Receive(Protocol):
-    """Keeps an instance; returns when it is durable and on the worklist."""
+    """Keeps an instance whose data set has come; returns when it is durable and on the worklist."""
 
-    def __call__(
-        self, encoded: memoryview, *, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str, source: str
-    ) -> Outcome:
-        """Raises InvalidDatasetError, StorageExhaustedError or WorklistUnavailableError; see `DicomServer`."""
+    def __call__(self, incoming: Any, /) -> Outcome:
+        """Raises InvalidDatasetError, StorageExhaustedError or WorklistUnavailableError; see `DicomServer`.
+
+        Args:
+            incoming: what `begin` made for this data set, with every fragment of it; closed by the server.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,9 @@ class ServerSettings:
 
     Attributes:
         port: 0 for any that is free.
-        timeout_seconds: for an association request, between messages, and for one PDU to come whole.
+        timeout_seconds: between messages, and for one PDU to come whole.
+        request_seconds: for TLS and a whole association request; at most `timeout_seconds`.
+        min_bytes_per_second: a message that comes slower, averaged once `timeout_seconds` have passed, is aborted.
         max_pdu_bytes: largest P-DATA-TF that senders are told to send; large ones make large images fast.
         max_instance_bytes: a longer data set aborts its association.
         warn_on_conflict: answer 0xB000 in place of 0x0000 to known SOP Instance UIDs with other bytes.
@@ -79,6 +84,8 @@ class ServerSettings:
     port: int
     max_associations: int = 100
     timeout_seconds: float = 30.0
+    request_seconds: float = 10.0
+    min_bytes_per_second: float = 4000.0
     max_pdu_bytes: int = 131072
     max_instance_bytes: int = 2 << 30
     warn_on_conflict: bool = False
@@ -93,7 +100,8 @@ class DicomServer:
     """Verification and Storage SCP (PS3.4 annexes A and B).
 
     Args:
-        receive: called in the association's thread with each data set as it came.
+        begin: called before each data set comes, in the thread that reads the connection and hands it the fragments.
+        receive: called in the association's thread with what `begin` returned, once everything came.
         audit: told of rejected associations; may raise `WorklistUnavailableError`.
         answered: told the status of every C-STORE response.
         rejected: told why, of every association that is rejected.
@@ -104,6 +112,7 @@ class DicomServer:
         self,
         settings: ServerSettings,
         *,
+        begin: Begin,
         receive: Receive,
         policy: AccessPolicy,
         audit: Callable[[AuditEvent], None],
@@ -115,6 +124,7 @@ class DicomServer:
         configure_pynetdicom()
         self._answered = answered
         self._settings = settings
+        self._begin = begin
         self._receive = receive
         self._commitment = commitment
         self._door = Door(
@@ -155,7 +165,13 @@ class DicomServer:
                 tls=settings.tls,
                 handlers=self._handlers(),
                 io_timeout=settings.timeout_seconds,
-                largest_message=settings.max_instance_bytes,
+                request_timeout=self._request_seconds,
+                terms=Terms(
+                    begin=self._begin,
+                    largest=settings.max_instance_bytes,
+                    slowest=settings.min_bytes_per_second,
+                    grace=settings.timeout_seconds,
+                ),
             )
         except OSError as error:
             raise ConfigurationError(
@@ -194,10 +210,14 @@ class DicomServer:
         self._thread = self._listener = None
         return drained
 
+    @property
+    def _request_seconds(self) -> float:
+        return min(self._settings.request_seconds, self._settings.timeout_seconds)
+
     def _application_entity(self) -> ApplicationEntity:
         settings = self._settings
         entity = ApplicationEntity(settings.ae_title)
-        entity.acse_timeout = settings.timeout_seconds
+        entity.acse_timeout = self._request_seconds
         entity.dimse_timeout = settings.timeout_seconds
         entity.network_timeout = settings.timeout_seconds
         entity.maximum_pdu_size = settings.max_pdu_bytes
@@ -215,27 +235,21 @@ class DicomServer:
     def _answer(self, event: evt.Event) -> Dataset | int:
         """The status (PS3.4 section B.2.3): 0x0000 only for what is durable."""
         request = event.request
-        if not isinstance(request, C_STORE) or request.DataSet is None:
+        incoming = incoming_of(request)
+        if not isinstance(request, C_STORE):
             return _status(CANNOT_UNDERSTAND, "not a C-STORE request")
+        if incoming is None:
+            return _status(DATA_SET_DOES_NOT_MATCH, "the request lacks its data set")
         if request.AffectedSOPClassUID != event.context.abstract_syntax:
             return _status(SOP_CLASS_NOT_SUPPORTED, "SOP class is not the presentation context's")
         source, uid = str(event.assoc.requestor.ae_title).strip(), str(request.AffectedSOPInstanceUID)
         named = uid if is_uid(uid) else "(not a UID)"  # whatever else stands there may be a name
-        with (
-            structlog.contextvars.bound_contextvars(calling_ae_title=source, sop_instance_uid=named),
-            request.DataSet.getbuffer() as encoded,
-        ):
-            return self._store(event, encoded, request, source)
+        with structlog.contextvars.bound_contextvars(calling_ae_title=source, sop_instance_uid=named):
+            return self._store(incoming)
 
-    def _store(self, event: evt.Event, encoded: memoryview, request: C_STORE, source: str) -> Dataset | int:
+    def _store(self, incoming: Incoming) -> Dataset | int:
         try:
-            received = self._receive(
-                encoded,
-                transfer_syntax_uid=str(event.context.transfer_syntax),
-                sop_class_uid=str(request.AffectedSOPClassUID),
-                sop_instance_uid=str(request.AffectedSOPInstanceUID),
-                source=source,
-            )
+            received = self._receive(incoming)
         except InvalidDatasetError as error:
             return _refusal(DATA_SET_DOES_NOT_MATCH, error)
         except (StorageExhaustedError, WorklistUnavailableError) as error:

@@ -16,7 +16,8 @@ _P_DATA_TF = 0x04
 _ITEM = Struct(">IB")  # length of what follows it, presentation context id (PS3.8 table 9-23)
 _ITEM_LENGTH_BYTES = 4
 _QUICK_ACKNOWLEDGEMENT: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
-LARGEST_PDU = 1 << 20  # bytes; an A-ASSOCIATE-RQ with every context there is has a quarter of it
+LARGEST_PDU = 1 << 20  # bytes; far more than we ask senders for
+_KEPT_BUFFER = (1 << 17) + 64  # bytes; a PDU of the length that we ask for
 
 
 class BoundedSocket(AssociationSocket):
@@ -25,6 +26,7 @@ class BoundedSocket(AssociationSocket):
     Args:
         connection: one that was accepted; otherwise the socket is made for a connection to come, from `address`.
         timeout: seconds.
+        unread: what was read from `connection` already.
     """
 
     def __init__(
@@ -34,9 +36,10 @@ class BoundedSocket(AssociationSocket):
         *,
         connection: socket.socket | None = None,
         address: AddressInformation | None = None,
+        unread: bytes = b"",
     ) -> None:
         self._timeout = timeout
-        self._unread = b""
+        self._unread = unread
         self._buffer = bytearray()  # for one P-DATA-TF after another
         self.connected = connection is not None
         if connection is not None:
@@ -126,8 +129,9 @@ class BoundedSocket(AssociationSocket):
         if length > LARGEST_PDU:
             raise OSError("the peer announced a PDU that is longer than was agreed")
         if length > len(self._buffer):
-            self._buffer = bytearray(length)
-        value = memoryview(self._buffer)[:length]
+            # One that is longer than was agreed is taken, and its memory let go of.
+            self._buffer = bytearray(min(length, _KEPT_BUFFER))
+        value = memoryview(self._buffer if length <= len(self._buffer) else bytearray(length))[:length]
         if self._fill(value) < length:
             raise OSError("the peer closed the connection in the middle of a PDU")
         return value

@@ -1,12 +1,15 @@
 """Files that survive a power cut once the call has returned: write, fsync, rename, fsync the folders."""
 
 import fcntl
+import mmap
 import os
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from triage_agent.domain.errors import StorageExhaustedError
 
@@ -15,7 +18,7 @@ Buffer = bytes | bytearray | memoryview
 _TEMPORARY = "tmp"
 _MOST_REMEMBERED = 10_000  # folders known to be durable; a study's is used for minutes
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 class DurableStore:
@@ -36,15 +39,20 @@ class DurableStore:
 
     def put(self, final: Path, parts: Sequence[Buffer]) -> None:
         """Write `parts` one after another as `final`; returns when they are durable under that name."""
+        with self.begin() as unfinished:
+            unfinished.append(*parts)
+            self.finish(unfinished, final)
+
+    def begin(self) -> "Unfinished":
+        """A new file that grows, and that is gone unless it is finished; use it as a context, or close it."""
+        return Unfinished(self._temporary)
+
+    def finish(self, unfinished: "Unfinished", final: Path) -> None:
+        """Give a file that has grown its name; returns when its bytes are durable under that name."""
         with refusing():
-            temporary, descriptor = self._create()
-            try:
-                _fill(descriptor, parts)
-                self._make(final.parent)
-                temporary.rename(final)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+            unfinished.sync()
+            self._make(final.parent)
+            unfinished.rename(final)
             self._sync(final)
 
     def move(self, file: Path, final: Path) -> None:
@@ -62,12 +70,9 @@ class DurableStore:
 
     def prove(self) -> None:
         """Make a file where all files begin, and remove it: the folder is there, and its disk takes writes."""
-        with refusing():
-            probe, descriptor = self._create()
-            try:
-                _fill(descriptor, [b"\0"])
-            finally:
-                probe.unlink(missing_ok=True)  # closed, it is anybody's to remove
+        with self.begin() as probe:
+            probe.append(b"\0")
+            probe.sync()
 
     def remove_stale(self) -> int:
         """Remove what writers that are gone had not finished; returns how many."""
@@ -75,27 +80,6 @@ class DurableStore:
         for entry in os.scandir(self._temporary):
             removed += _removed_if_abandoned(entry.path)
         return removed
-
-    def _create(self) -> tuple[Path, int]:
-        """An empty file that is locked until its descriptor is closed.
-
-        The lock is held until the writer ends, however it ends: that is how `remove_stale` knows it from a dead one's.
-        Another process that starts may look at the file before it is locked, and remove it: then another is made.
-        """
-        while True:
-            file = self._temporary / f"{os.getpid()}-{uuid.uuid4().hex}"
-            descriptor = os.open(file, _NEW, 0o640)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(descriptor).st_nlink:
-                    return file, descriptor
-            except BlockingIOError:
-                pass  # the other one removes it
-            except OSError:
-                os.close(descriptor)
-                file.unlink(missing_ok=True)
-                raise
-            os.close(descriptor)
 
     def _make(self, folder: Path) -> None:
         """Make a folder and its parents where they are missing, and forget that they were durable before."""
@@ -123,6 +107,61 @@ class DurableStore:
                 del self._durable[next(iter(self._durable))]
 
 
+class Unfinished:
+    """A file without a name yet: it grows in the store's folder for such files, and goes with its writer.
+
+    Every method raises `StorageExhaustedError` when the file system refuses.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        with refusing():
+            self._temporary: Path | None
+            self._temporary, self._descriptor = _locked_file(folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def append(self, *parts: Buffer) -> None:
+        """Write `parts` behind what is there."""
+        with refusing():
+            _write_all(self._descriptor, parts)
+
+    def view(self, start: int) -> memoryview:
+        """The file's bytes from `start`, mapped: what nobody looks at is in no memory. The file must not be empty."""
+        with refusing():
+            return memoryview(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ))[start:]
+
+    def sync(self) -> None:
+        """Return when every byte is on disk."""
+        with refusing():
+            os.fsync(self._descriptor)
+
+    def rename(self, final: Path) -> None:
+        """Give it its name; it stays when it is closed."""
+        if self._temporary is None:
+            raise ValueError("the file has its name already, or is gone")
+        with refusing():
+            self._temporary.rename(final)
+        self._temporary = None
+
+    def close(self) -> None:
+        """Let go of the file, and remove it unless it has its name; doing it again does nothing."""
+        with refusing():
+            try:
+                if self._temporary is not None:
+                    self._temporary.unlink(missing_ok=True)
+                    self._temporary = None
+            finally:
+                if self._descriptor >= 0:
+                    descriptor, self._descriptor = self._descriptor, -1
+                    os.close(descriptor)
+
+
 @contextmanager
 def refusing() -> Iterator[None]:
     """Turn a file system's refusal (full, over quota, read-only, broken) into one that the sender will retry."""
@@ -134,12 +173,25 @@ def refusing() -> Iterator[None]:
         ) from error
 
 
-def _fill(descriptor: int, parts: Sequence[Buffer]) -> None:
-    """Write `parts` down to the disk, and close."""
-    try:
-        _write_all(descriptor, parts)
-        os.fsync(descriptor)
-    finally:
+def _locked_file(folder: Path) -> tuple[Path, int]:
+    """An empty file that is locked until its descriptor is closed.
+
+    The lock is held until the writer ends, however it ends: that is how `remove_stale` knows it from a dead one's.
+    Another process that starts may look at the file before it is locked, and remove it: then another is made.
+    """
+    while True:
+        file = folder / f"{os.getpid()}-{uuid.uuid4().hex}"
+        descriptor = os.open(file, _NEW, 0o640)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink:
+                return file, descriptor
+        except BlockingIOError:
+            pass  # the other one removes it
+        except OSError:
+            os.close(descriptor)
+            file.unlink(missing_ok=True)
+            raise
         os.close(descriptor)
 
 

@@ -1,5 +1,6 @@
 """Reads of a data set what the worklist needs to know, and stops before the pixels."""
 
+import threading
 import zlib
 from collections.abc import Callable, Mapping
 
@@ -33,11 +34,15 @@ _WANTED = frozenset(
         *(_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _REQUEST_ATTRIBUTES, _REQUESTED_PROCEDURE_PRIORITY),
     }
 )
+_LONGEST_UID = 1024  # bytes, with any padding; a UID has 64 (PS3.5 section 9.1)
 _IDENTIFIERS = frozenset({_SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID})
 
 # PS3.5 A.5 and A.7: the whole data set is deflated.
 _DEFLATED = frozenset({DeflatedExplicitVRLittleEndian, "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
-_MOST_INFLATED = 16 << 20  # bytes of a deflated data set that are looked at: headers are far smaller, bombs larger
+_FIRST_INFLATED = 1 << 20  # bytes of a deflated data set that are looked at: nearly every header ends before
+_MOST_INFLATED = 16 << 20  # ... and where it does not: headers are far smaller than this, bombs larger
+_DEFLATED_PIECE = 1 << 16  # bytes fed at once, since zlib copies what it does not need
+_inflating = threading.Lock()  # for the larger of the two, so that many such data sets at once need no more memory
 
 # Defined terms of Requested Procedure Priority (PS3.3 table C.4-12); LOW and MEDIUM ask for nothing.
 _PRIORITIES = {"STAT": Priority.STAT, "HIGH": Priority.URGENT}
@@ -53,7 +58,7 @@ def read_header(
     Raises:
         InvalidDatasetError: the Study or SOP Instance UID is missing or no UID, or is not the request's.
     """
-    found = _find(_as_plain(memoryview(encoded), transfer_syntax_uid), encoding_of(transfer_syntax_uid))
+    found = _wanted(memoryview(encoded), transfer_syntax_uid)
     for name, uid in (("SOP Class UID", sop_class_uid), ("Transfer Syntax UID", transfer_syntax_uid)):
         if not is_uid(uid):
             raise InvalidDatasetError(f"{name} of the request is no UID")
@@ -83,18 +88,36 @@ def encoding_of(transfer_syntax_uid: str) -> Encoding:
     )
 
 
-def _as_plain(data: memoryview, transfer_syntax_uid: str) -> memoryview:
-    """The data set, inflated as far as its header can reach when it is deflated."""
+def _wanted(data: memoryview, transfer_syntax_uid: str) -> Mapping[int, Element]:
+    """The wanted elements of a data set, inflated as far as its header can reach when it is deflated."""
+    encoding = encoding_of(transfer_syntax_uid)
     if UID(transfer_syntax_uid) not in _DEFLATED:
-        return data
+        return _find(data, encoding)[0]
+    plain = _inflated(data, _FIRST_INFLATED)
+    found, ended = _find(plain, encoding)
+    if ended or len(plain) < _FIRST_INFLATED:
+        return found
+    with _inflating:
+        found, _ = _find(_inflated(data, _MOST_INFLATED), encoding)
+        # Values are parts of what was inflated; copies of them let go of the rest.
+        return {tag: element._replace(value=memoryview(bytes(element.value))) for tag, element in found.items()}
+
+
+def _inflated(data: memoryview, most: int) -> memoryview:
+    """The first `most` bytes of what a deflated data set holds (PS3.5 A.5), fewer where it has fewer."""
+    inflater, plain = zlib.decompressobj(-zlib.MAX_WBITS), bytearray()
     try:
-        return memoryview(zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, _MOST_INFLATED))
+        for start in range(0, len(data), _DEFLATED_PIECE):
+            plain += inflater.decompress(data[start : start + _DEFLATED_PIECE], most - len(plain))
+            if len(plain) >= most or inflater.eof:
+                break
     except zlib.error:
         raise InvalidDatasetError("the data set is not deflated as its transfer syntax says") from None
+    return memoryview(plain)
 
 
-def _find(data: memoryview, encoding: Encoding) -> Mapping[int, Element]:
-    """The wanted elements, the first of each tag.
+def _find(data: memoryview, encoding: Encoding) -> tuple[Mapping[int, Element], bool]:
+    """The wanted elements, the first of each tag, and whether the search ended before the data did.
 
     Tags ascend (PS3.5 section 7.1), so the search ends behind the last wanted one or where they stop to ascend; but not
     before the identifiers are found, since some writers do not sort.
@@ -104,17 +127,21 @@ def _find(data: memoryview, encoding: Encoding) -> Mapping[int, Element]:
     for element in elements(data, encoding):
         beyond = element.tag > _REQUESTED_PROCEDURE_PRIORITY or element.tag <= last
         if beyond and found.keys() >= _IDENTIFIERS:
-            break
+            return found, True
         if element.tag in _WANTED:
             found.setdefault(element.tag, element)
         last = element.tag
-    return found
+    return found, False
 
 
 def _uid(found: Mapping[int, Element], tag: int) -> str:
     """A UID without its padding (PS3.5 section 9.1: one NUL; spaces are a common mistake), empty when absent."""
     element = found.get(tag)
-    return bytes(element.value).strip(b"\0 ").decode("ascii", "replace") if element else ""
+    if element is None:
+        return ""
+    if len(element.value) > _LONGEST_UID:
+        return "longer than any UID"
+    return bytes(element.value).strip(b"\0 ").decode("ascii", "replace")
 
 
 def _required_uid(found: Mapping[int, Element], tag: int, name: str) -> str:

@@ -8,7 +8,6 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
 from triage_agent import __version__
-from triage_agent.domain.study import InstanceHeader
 from triage_agent.domain.uids import IMPLEMENTATION_CLASS_UID
 from triage_agent.intake.elements import Encoding, elements
 
@@ -32,13 +31,13 @@ class FileMeta:
     data_set_offset: int
 
 
-def encode_preamble(header: InstanceHeader, source: str) -> bytes:
-    """Preamble, prefix and file meta information (PS3.10 section 7.1) for a data set from `source`."""
+def encode_preamble(*, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source: str) -> bytes:
+    """Preamble, prefix and file meta information (PS3.10 section 7.1) for a data set from `source`; valid UIDs only."""
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\0\1"
-    meta.MediaStorageSOPClassUID = UID(header.sop_class_uid)
-    meta.MediaStorageSOPInstanceUID = UID(header.sop_instance_uid)
-    meta.TransferSyntaxUID = UID(header.transfer_syntax_uid)
+    meta.MediaStorageSOPClassUID = UID(sop_class_uid)
+    meta.MediaStorageSOPInstanceUID = UID(sop_instance_uid)
+    meta.TransferSyntaxUID = UID(transfer_syntax_uid)
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = f"TRIAGE_{__version__}"[:16]
     meta.SourceApplicationEntityTitle = _ae_title(source)

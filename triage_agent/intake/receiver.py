@@ -1,6 +1,7 @@
 """Takes one instance from the wire to the worklist: header, spool, registration, in that order."""
 
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass
 
 import structlog
 
@@ -12,10 +13,12 @@ from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.intake.durable import Buffer
 from triage_agent.intake.header import read_header
+from triage_agent.intake.incoming import Incoming, Memory, Request
 from triage_agent.intake.spool import Spool, Stored
 
 log = structlog.get_logger(__name__)
 
+_MEMORY = 32 << 20  # bytes, for all data sets that come at once; those that find none left go to disk as they come
 OTHER_BYTES = "the same SOP Instance UID came before with other bytes"
 
 
@@ -36,30 +39,50 @@ class Receiver:
         self._worklist = worklist
         self._rule = rule
         self._clock = clock
+        self._memory = Memory(_MEMORY)
+
+    def begin(self, *, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str, source: str) -> Incoming:
+        """What takes the fragments of a data set that is going to come; `keep` it then, and close it in any case."""
+        request = Request(
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            source=source,
+        )
+        return Incoming(self._spool, request, self._memory)
 
     def receive(
         self, encoded: Buffer, *, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str, source: str
     ) -> Received:
-        """Keep and register an encoded data set; returns when both are durable, so that it can be acknowledged.
+        """As `keep`, for an encoded data set that is here as a whole."""
+        incoming = self.begin(
+            transfer_syntax_uid=transfer_syntax_uid,
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            source=source,
+        )
+        with closing(incoming):
+            incoming.write(encoded)
+            return self.keep(incoming)
+
+    def keep(self, incoming: Incoming) -> Received:
+        """Keep and register a data set that has come; returns when both are durable, so that it can be acknowledged.
 
         Raises:
             InvalidDatasetError: it lacks its identifiers; its bytes are in quarantine, and that is audited.
             StorageExhaustedError: there is no room for it.
             WorklistUnavailableError: the database is away; the file stays and is found again.
         """
+        request = incoming.request
         try:
-            header = read_header(encoded, transfer_syntax_uid, sop_class_uid, sop_instance_uid)
+            header = read_header(
+                incoming.view(), request.transfer_syntax_uid, request.sop_class_uid, request.sop_instance_uid
+            )
         except InvalidDatasetError as error:
-            request = {
-                "sop_class_uid": sop_class_uid,
-                "sop_instance_uid": sop_instance_uid,
-                "transfer_syntax_uid": transfer_syntax_uid,
-            }
-            self._quarantine(encoded, error.message, request, source)
+            self._quarantine(incoming, error.message)
             raise
         with structlog.contextvars.bound_contextvars(study_instance_uid=header.study_instance_uid):
-            stored = self._spool.write(encoded, header, source=source)
-            return self._register(header, stored, source)
+            return self._register(header, incoming.keep(header), request.source)
 
     def _register(self, header: InstanceHeader, stored: Stored, source: str) -> Received:
         received = ReceivedInstance(
@@ -78,12 +101,14 @@ class Receiver:
             log.warning("instance_conflict", sop_instance_uid=header.sop_instance_uid, kept=path)
         return Received(outcome=outcome, header=header, path=path)
 
-    def _quarantine(self, encoded: Buffer, reason: str, request: dict[str, str], source: str) -> None:
+    def _quarantine(self, incoming: Incoming, reason: str) -> None:
         """Keep the bytes and say so; only UIDs that are UIDs go further than the bytes themselves."""
         now = self._clock()
+        request = asdict(incoming.request)
+        source = request.pop("source")
         named = {name: uid if is_uid(uid) else "invalid" for name, uid in request.items()}
-        path = self._spool.quarantine(encoded, reason, {**named, "source": source, "at": now})
-        detail = {**named, "reason": reason, "path": path, "size": len(encoded)}
+        path = incoming.quarantine(reason, {**named, "source": source, "at": now})
+        detail = {**named, "reason": reason, "path": path, "size": incoming.size}
         self._worklist.record_audit(
             AuditEvent(at=now, action=AuditAction.INSTANCE_QUARANTINED, actor=source, detail=detail)
         )

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from triage_agent.domain.errors import StorageExhaustedError
 from triage_agent.domain.study import InstanceHeader
-from triage_agent.intake.durable import Buffer, DurableStore, refusing
+from triage_agent.intake.durable import Buffer, DurableStore, Unfinished, refusing
 from triage_agent.intake.part10 import encode_preamble
 
 _INCOMING = "incoming"
 _QUARANTINE = "quarantine"
 _SUFFIX = ".dcm"
+_RAW = ".bin"  # bytes as they came, without file meta information
 _HASH_LENGTH = 32  # hex digits; 128 bits
 
 
@@ -52,10 +53,56 @@ class Spool:
         new = not final.exists()
         if new:
             self.check_room(len(encoded))
-            self._store.put(final, [encode_preamble(header, source), encoded])
+            preamble = encode_preamble(
+                sop_class_uid=header.sop_class_uid,
+                sop_instance_uid=header.sop_instance_uid,
+                transfer_syntax_uid=header.transfer_syntax_uid,
+                source=source,
+            )
+            self._store.put(final, [preamble, encoded])
         else:
             self._store.confirm(final)
         return Stored(path=path, sha256=digest, size=len(encoded), new=new)
+
+    def begin(self) -> Unfinished:
+        """An unfinished file for a data set that is too long for memory; `adopt` or `quarantine_file` finishes it.
+
+        Raises:
+            StorageExhaustedError: there is no room, or the disk refuses.
+        """
+        self.check_room()
+        return self._store.begin()
+
+    def adopt(self, file: Unfinished, header: InstanceHeader, *, sha256: str, size: int) -> Stored:
+        """Keep a data set that came into `file`, behind file meta information; returns when it is durable (promise 1).
+
+        `sha256` and `size` are the data set's.
+
+        Raises:
+            StorageExhaustedError: there is no room, or the disk refuses.
+        """
+        path = _instance_path(header, sha256)
+        final = self.root / path
+        new = not final.exists()
+        if new:
+            self.check_room()
+            self._store.finish(file, final)
+        else:
+            self._store.confirm(final)
+        return Stored(path=path, sha256=sha256, size=size, new=new)
+
+    def quarantine_file(
+        self, file: Unfinished, reason: str, note: Mapping[str, object], *, sha256: str, data_set_offset: int
+    ) -> str:
+        """As `quarantine`, for a data set that came into `file`; the note says at which offset it begins there."""
+        suffix = _SUFFIX if data_set_offset else _RAW
+        path = f"{_QUARANTINE}/{sha256[:2]}/{sha256}{suffix}"
+        final = self.root / path
+        if not final.exists():
+            self.check_room()
+            self._store.finish(file, final)
+        self._write_note(final, {"reason": reason, "sha256": sha256, "data_set_offset": data_set_offset, **note})
+        return path
 
     def quarantine(self, encoded: Buffer, reason: str, note: Mapping[str, object]) -> str:
         """Keep bytes that cannot go on the worklist, with a note beside them; returns their path in the spool.
@@ -63,7 +110,7 @@ class Spool:
         The same bytes are kept once, however often they are sent.
         """
         digest = hashlib.sha256(encoded).hexdigest()
-        path = f"{_QUARANTINE}/{digest[:2]}/{digest}.bin"
+        path = f"{_QUARANTINE}/{digest[:2]}/{digest}{_RAW}"
         final = self.root / path
         if not final.exists():
             self.check_room(len(encoded))

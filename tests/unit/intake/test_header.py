@@ -178,11 +178,32 @@ def test_an_explicit_data_set_in_an_implicit_context_is_still_read():
 
 
 def test_a_deflated_bomb_is_inflated_only_as_far_as_a_header_reaches(monkeypatch):
+    monkeypatch.setattr(header, "_FIRST_INFLATED", 1 << 14)
     monkeypatch.setattr(header, "_MOST_INFLATED", 1 << 16)
     data_set, padding = dx(), element(8, 0x20, b"UN", bytes(1 << 16))
     assert read(data_set, DEFLATED, encoded=deflate(encode(data_set) + padding)).patient_id == "P1"
     with pytest.raises(InvalidDatasetError, match="missing"):
         read(data_set, DEFLATED, encoded=deflate(padding + encode(data_set)))
+
+
+@pytest.mark.parametrize("size", [10_000, 100_000, 1_000_000])
+def test_a_deflated_header_that_is_long_is_read_to_its_end(monkeypatch, size):
+    monkeypatch.setattr(header, "_FIRST_INFLATED", 1 << 14)
+    data_set, padding = (
+        dx(RequestedProcedurePriority="STAT"),
+        element(8, 0x20, b"UN", random.Random(size).randbytes(size)),
+    )
+    pixels = element(0x7FE0, 0x10, b"OW", bytes(100_000))
+    found = read(data_set, DEFLATED, encoded=deflate(padding + encode(data_set) + pixels))
+    assert (found.patient_id, found.requested_priority) == ("P1", Priority.STAT)
+
+
+def test_a_uid_of_any_length_is_read_as_far_as_a_uid_goes():
+    data_set = dx()
+    padded = encode(dx(StudyInstanceUID=None, SOPInstanceUID=data_set.SOPInstanceUID))
+    for value in (b"1.2.3" + b"9" * 5000, b"1.2.3" + b"\0" * 5000 + b"x"):
+        with pytest.raises(InvalidDatasetError, match="no UID"):
+            read(data_set, encoded=padded + element(0x20, 0xD, b"UI", value))
 
 
 def test_a_data_set_of_nothing_but_headers_is_given_up(monkeypatch):
