@@ -24,6 +24,7 @@ from triage_agent.builders import (
     build_shadow,
     build_signals,
     build_spool,
+    build_tls,
     build_transports,
     open_worklist,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "build_scorer",
     "build_shadow",
     "build_spool",
+    "build_tls",
     "build_transports",
     "open_worklist",
     "utc_now",
@@ -83,6 +85,7 @@ class Agent:
 
     worklist: Worklist
     metrics: Metrics
+    reload: Callable[[], None]  # certificates, from their files
 
 
 @contextmanager
@@ -95,6 +98,7 @@ def build_agent(settings: Settings, role: str) -> Iterator[Agent]:
     with ExitStack() as stack:
         start = _Start(settings, stack)
         start.probes()
+        start.certificates()
         works = role in {"all", "worker"}
         models = start.models() if works else None  # before anything is received that could then not be scored
         if role in {"all", "listener"}:
@@ -102,7 +106,7 @@ def build_agent(settings: Settings, role: str) -> Iterator[Agent]:
         if models is not None:
             start.worker(*models)
         start.finish(role)
-        yield Agent(start.worklist, start.metrics)
+        yield Agent(start.worklist, start.metrics, start.reload)
 
 
 class _Start:
@@ -118,6 +122,7 @@ class _Start:
         self._stuck = False
         self._loops = Loops(_STOP_SECONDS)
         self.metrics = Metrics()
+        self.reload: Callable[[], None] = lambda: None
         _migrate(settings)
         self.worklist = open_worklist(settings)
         self._signals = build_signals(settings, self._loops.wake)
@@ -140,6 +145,18 @@ class _Start:
             self._stack.callback(self._signals.stop)
         self._stack.enter_context(self._work)
 
+    def certificates(self) -> None:
+        """Load them where there is TLS, and watch their files."""
+        if (keeper := build_tls(self._settings)) is None:
+            return
+        from triage_agent.dimse.tls_watch import CertificateWatch
+
+        watch = CertificateWatch(keeper, utc_now)
+        watch.start()
+        self.metrics.watch_certificates(watch.expiries, lambda: keeper.is_current)
+        self._stack.callback(watch.stop)
+        self.reload = watch.reload
+
     def listener(self) -> None:
         """Bring spool and worklist to agree, then accept associations."""
         from triage_agent.commitment import build_desk
@@ -151,6 +168,7 @@ class _Start:
         dicom, rule, spool = self._settings.dicom, self._settings.study.rule(), build_spool(self._settings)
         peers = build_peers(self._settings).values()
         own = ourselves(dicom.ae_title, dicom.host, dicom.port)
+        tls = build_tls(self._settings)
         reconcile(spool, self.worklist, rule, self._clock)
         receiver = Receiver(spool, self.worklist, rule, self._clock)
         policy = AccessPolicy(peers, accept_unknown=dicom.accept_unknown_peers, own=own)
@@ -170,6 +188,9 @@ class _Start:
                 max_associations=dicom.max_associations,
                 timeout_seconds=dicom.timeout_seconds,
                 warn_on_conflict=dicom.warn_on_conflict,
+                plain=dicom.plain,
+                tls=tls.server if tls else None,
+                tls_port=dicom.tls.port if dicom.tls else 0,
             ),
             receive=receive,
             policy=policy,

@@ -7,6 +7,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from triage_agent.dimse.association import GuardedAssociation
+from triage_agent.dimse.handshake import shake_hands
 from triage_agent.dimse.throttle import Throttle
 from triage_agent.dimse.wire import BoundedSocket
 
@@ -30,6 +32,19 @@ _LAST_SECONDS = 2.0  # for threads to end once everything was aborted
 _COLLECT_EVERY = 200  # connections; pynetdicom's objects refer to each other and wait for the cycle collector
 
 
+@dataclass(frozen=True, slots=True)
+class TlsGate:
+    """What a listening socket with TLS asks for its next connection.
+
+    Attributes:
+        context: with the certificate as it is now.
+        failed: told the address of who came in vain, and why.
+    """
+
+    context: Callable[[], ssl.SSLContext]
+    failed: Callable[[str, OSError], None]
+
+
 class _Connection(RequestHandler):
     """One accepted connection."""
 
@@ -38,7 +53,7 @@ class _Connection(RequestHandler):
     def handle(self) -> None:
         """Start an association on the connection and return."""
         server = self.server
-        connection = self._secured(self.request, server.ssl_context, server.io_timeout)
+        connection = self._secured(self.request, server.io_timeout)
         if connection is None:
             return
         association = GuardedAssociation(server.ae, server, server.largest_message)
@@ -55,17 +70,15 @@ class _Connection(RequestHandler):
             association.bind(event, handler)
         association.start()
 
-    def _secured(
-        self, connection: socket.socket, context: ssl.SSLContext | None, timeout: float
-    ) -> socket.socket | None:
+    def _secured(self, connection: socket.socket, timeout: float) -> socket.socket | None:
         """The connection, after the handshake where TLS is on; here, in its own thread, a slow peer harms nobody."""
-        if context is None:
+        tls = self.server.tls
+        if tls is None:
             return connection
-        connection.settimeout(timeout)
         try:
-            return context.wrap_socket(connection, server_side=True)
+            return shake_hands(connection, tls.context(), timeout)
         except OSError as error:  # ssl.SSLError and timeouts among them
-            self.server.complain("tls_handshake_failed", str(self.client_address[0]), type(error).__name__)
+            tls.failed(str(self.client_address[0]), error)
             self.server.shutdown_request(connection)
             return None
 
@@ -82,17 +95,18 @@ class Listener(ThreadedAssociationServer):
         address: tuple[str, int],
         *,
         contexts: list[PresentationContext],
-        tls: ssl.SSLContext | None,
+        tls: TlsGate | None,
         handlers: Sequence[Handler],
         io_timeout: float,
         largest_message: int,
     ) -> None:
+        self.tls = tls
         self.handlers = tuple(handlers)
         self.io_timeout = io_timeout
         self.largest_message = largest_message
         self._connections = 0
         self._complaints = Throttle(5, 60.0)
-        super().__init__(ae, address, ae.ae_title, contexts, ssl_context=tls, request_handler=_Connection)
+        super().__init__(ae, address, ae.ae_title, contexts, request_handler=_Connection)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection; TLS waits until it has a thread of its own."""
