@@ -106,6 +106,7 @@ class UpperLayer(DULServiceProvider):
     def run_reactor(self) -> None:
         """Run until the association ends; what pynetdicom does not catch ends this association and nothing else."""
         try:
+            structlog.contextvars.bind_contextvars(address=self.assoc.requestor.address)
             super().run_reactor()
         except Exception as error:  # noqa: BLE001 - strangers' input must not end a thread with a traceback
             log.warning("upper_layer_failed", error=type(error).__name__)
@@ -272,6 +273,7 @@ class GuardedAssociation(Association):
     def run_reactor(self) -> None:
         """Run until the association ends."""
         try:
+            structlog.contextvars.bind_contextvars(address=self.requestor.address)
             super().run_reactor()
         except Exception as error:  # noqa: BLE001 - as above
             log.warning("association_failed", error=type(error).__name__)

@@ -35,10 +35,12 @@ class SecureWire(BoundedSocket):
         super().connect(primitive)
         if self.socket is None:
             return
+        plain = self.socket
         try:
-            self.socket = self._secure(self.socket, seconds=self.assoc.connection_timeout or _CONNECT_SECONDS)
+            self.socket = self._secure(plain, seconds=self.assoc.connection_timeout or _CONNECT_SECONDS)
             self.socket.settimeout(self._timeout)
         except (OSError, ConfigurationError) as error:
+            plain.close()  # unless it was already, or TLS had taken it over
             self.failure = error if isinstance(error, OSError) else OSError(0, error.message)
             self.socket = None
             self._is_connected = self.connected = False

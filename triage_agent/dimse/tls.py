@@ -1,5 +1,6 @@
 """TLS by the BCP 195 profile (PS3.15 section B.12, RFC 9325), with certificates that can be changed at any time."""
 
+import errno
 import socket
 import ssl
 import threading
@@ -149,7 +150,7 @@ class ClientTls:
         secured = shake_hands(connection, self.keeper.client(any_host=any_host), seconds, server_hostname=host)
         if self.name and self.name.lower() not in names_in(secured.getpeercert(binary_form=True) or b""):
             secured.close()
-            raise ssl.SSLError(1, f"its certificate does not name {self.name}")
+            raise OSError(errno.EPERM, f"its certificate does not name {self.name}")
         return secured
 
 

@@ -7,7 +7,7 @@ def trouble(error: Exception) -> str:
     """What OpenSSL or the network says, in a reader's words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message.lower()
-    if isinstance(error, ssl.SSLError) and error.reason:
+    if isinstance(error, ssl.SSLError) and getattr(error, "reason", None):  # one that Python raised has none
         return error.reason.replace("_", " ").lower()
     if isinstance(error, TimeoutError):
         return "not in time"
