@@ -1,10 +1,13 @@
 """Who may talk to us: calling AE title and address together, never one of them alone."""
 
 import ipaddress
+import queue
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -26,6 +29,7 @@ WRONG_CERTIFICATE = "certificate does not carry the calling peer's name"
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _REMEMBER_SECONDS = 60.0
+_LOOKUP_SECONDS = 2.0  # a name service that hangs must not hold association requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +95,7 @@ class AccessPolicy:
         self._peers = tuple(peers)
         self._accept_unknown = accept_unknown
         self._own = own
-        self._resolve = resolve or resolve_host
+        self._resolve = resolve or partial(within, _LOOKUP_SECONDS, resolve_host)
         self._monotonic = monotonic
         self._resolved: dict[str, tuple[float, frozenset[str]]] = {}
 
@@ -131,7 +135,7 @@ class AccessPolicy:
     def _is(self, peer: Peer, title: str, where: str) -> bool:
         if peer.ae_title.strip() != title:
             return False
-        return _within(where, peer.networks) or (bool(peer.host) and where in self._addresses(peer.host))
+        return _in_one_of(where, peer.networks) or (bool(peer.host) and where in self._addresses(peer.host))
 
     def _addresses(self, host: str) -> frozenset[str]:
         """A host's addresses, looked up at most once a minute; the last ones known while the name service is away."""
@@ -147,7 +151,31 @@ class AccessPolicy:
         return known
 
 
-def _within(address: str, networks: Iterable[Network]) -> bool:
+def within(seconds: float, resolve: Callable[[str], frozenset[str]], host: str) -> frozenset[str]:
+    """What `resolve` finds; the resolver's own timeouts add up to half a minute and cannot be set.
+
+    Raises:
+        OSError: it found nothing, or not within `seconds`.
+    """
+    found: queue.SimpleQueue[frozenset[str] | OSError] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            found.put(resolve(host))
+        except OSError as error:
+            found.put(error)
+
+    threading.Thread(target=look_up, name="look-up-peer", daemon=True).start()
+    try:
+        answer = found.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"the name service did not answer within {seconds:g} s") from None
+    if isinstance(answer, OSError):
+        raise answer
+    return answer
+
+
+def _in_one_of(address: str, networks: Iterable[Network]) -> bool:
     if not networks:
         return False
     try:

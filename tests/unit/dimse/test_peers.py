@@ -1,5 +1,9 @@
+import threading
+import time
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_network
+from unittest.mock import Mock
 
 import pytest
 
@@ -13,6 +17,7 @@ from triage_agent.dimse.peers import (
     normal_address,
     ourselves,
     resolve_host,
+    within,
 )
 
 HOSTS = {"pacs.hospital": {"10.0.0.1", "10.0.0.2"}, "10.0.0.9": {"10.0.0.9"}}
@@ -163,3 +168,19 @@ def test_who_is_known_is_told_apart_from_who_is_not(names):
     assert policy(names, one).admit("PACS", "10.0.0.1", frozenset()) == Grant(frozenset({"store"}), (one,))
     assert policy(names, one).admit("CT", "10.0.0.1", frozenset()) == UNKNOWN_CALLER
     assert policy(names, one, accept_unknown=True).admit("CT", "10.0.0.1", frozenset()) == Grant(frozenset({"store"}))
+
+
+def test_a_name_service_that_hangs_holds_nobody_for_long():
+    hangs = threading.Event()
+    access = AccessPolicy([peer()], resolve=partial(within, 0.05, lambda _host: hangs.wait(10)))
+    started = time.monotonic()
+    assert access.permissions("PACS", "10.0.0.1") is None
+    assert access.permissions("PACS", "10.0.0.1") is None
+    assert time.monotonic() - started < 5
+    hangs.set()
+
+
+def test_what_the_name_service_says_in_time_is_taken():
+    assert within(5, lambda host: frozenset({host}), "10.0.0.9") == {"10.0.0.9"}
+    with pytest.raises(OSError, match="gone"):
+        within(5, Mock(side_effect=OSError("gone")), "pacs")
