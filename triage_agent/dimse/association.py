@@ -245,7 +245,7 @@ class GuardedAssociation(Association):
         connection = self.dul.socket.socket if self.dul.socket else None
         if connection is not None:
             with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # as in `BoundedSocket.cut`
 
     @property
     def peer_ends(self) -> bool:

@@ -6,20 +6,17 @@ import ssl
 import time
 
 
-def shake_hands(
-    connection: socket.socket, context: ssl.SSLContext, seconds: float, *, server_hostname: str | None = None
+def take_over(
+    connection: socket.socket, context: ssl.SSLContext, *, server_hostname: str | None = None
 ) -> ssl.SSLSocket:
-    """The connection with TLS on it; with `server_hostname` we are the client.
-
-    The whole handshake has `seconds`: a socket's own timeout would begin anew with each byte that drips in.
+    """The connection for TLS, on which hands are not shaken yet; with `server_hostname` we are the client.
 
     Raises:
-        OSError: it failed (`ssl.SSLError`), or took too long (`TimeoutError`); the connection is closed then.
+        OSError: the peer has gone; the connection is closed then.
     """
-    deadline = time.monotonic() + seconds
     try:
         connection.settimeout(0.0)
-        secured = context.wrap_socket(
+        return context.wrap_socket(
             connection,
             server_side=server_hostname is None,
             server_hostname=server_hostname,
@@ -28,6 +25,15 @@ def shake_hands(
     except BaseException:
         connection.close()
         raise
+
+
+def shake_hands(secured: ssl.SSLSocket, seconds: float) -> None:
+    """Shake hands within `seconds` in all: a socket's own timeout would begin anew with each byte that drips in.
+
+    Raises:
+        OSError: it failed (`ssl.SSLError`), or took too long (`TimeoutError`); the connection is closed then.
+    """
+    deadline = time.monotonic() + seconds
     try:
         while (wanted := _step(secured)) is not None:
             _wait(secured, wanted, deadline - time.monotonic())
@@ -35,7 +41,6 @@ def shake_hands(
     except BaseException:
         secured.close()
         raise
-    return secured
 
 
 def _step(secured: ssl.SSLSocket) -> int | None:

@@ -18,7 +18,7 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from triage_agent.dimse.association import GuardedAssociation
-from triage_agent.dimse.handshake import shake_hands
+from triage_agent.dimse.handshake import shake_hands, take_over
 from triage_agent.dimse.throttle import Throttle
 from triage_agent.dimse.wire import BoundedSocket
 
@@ -76,11 +76,13 @@ class _Connection(RequestHandler):
         if tls is None:
             return connection
         try:
-            return shake_hands(connection, tls.context(), timeout)
+            secured = take_over(connection, tls.context())
+            shake_hands(secured, timeout)
         except OSError as error:  # ssl.SSLError and timeouts among them
             tls.failed(str(self.client_address[0]), error)
             self.server.shutdown_request(connection)
             return None
+        return secured
 
 
 class Listener(ThreadedAssociationServer):

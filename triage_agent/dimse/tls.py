@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from triage_agent.dimse.certificates import Identity, Stamp, TlsFiles, names_in, read_identity
-from triage_agent.dimse.handshake import shake_hands
+from triage_agent.dimse.handshake import shake_hands, take_over
 from triage_agent.dimse.trouble import trouble
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.ports import Clock
@@ -147,7 +147,8 @@ class ClientTls:
             ConfigurationError: our own certificate cannot be used.
         """
         any_host = bool(self.name) or not self.checked
-        secured = shake_hands(connection, self.keeper.client(any_host=any_host), seconds, server_hostname=host)
+        secured = take_over(connection, self.keeper.client(any_host=any_host), server_hostname=host)
+        shake_hands(secured, seconds)
         if self.name and self.name.lower() not in names_in(secured.getpeercert(binary_form=True) or b""):
             secured.close()
             raise OSError(errno.EPERM, f"its certificate does not name {self.name}")

@@ -72,7 +72,8 @@ class BoundedSocket(AssociationSocket):
         connection = self.socket
         if connection is not None:
             with suppress(OSError, ValueError):
-                connection.shutdown(socket.SHUT_RDWR)
+                # Not by its own method: TLS would let go of its state under whoever reads.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     @property
     def ready(self) -> bool:
