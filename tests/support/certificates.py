@@ -40,10 +40,10 @@ class Authority:
         self.ca = folder / "ca.pem"
         self.ca.write_bytes(self._certificate.public_bytes(Encoding.PEM))
 
-    def issue(self, name, *, hosts=("localhost", "127.0.0.1"), days=365, password=None, file=None):
+    def issue(self, name, *, hosts=("localhost", "127.0.0.1"), days=365, password=None, file=None, purposes=()):
         """Write `file`.pem and `file`.key for `name`; returns their paths."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(_named(name), key, days=days, hosts=hosts)
+        certificate = self._sign(_named(name), key, days=days, hosts=hosts, purposes=purposes)
         path = self.folder / f"{file or name}.pem"
         path.write_bytes(certificate.public_bytes(Encoding.PEM))
         return path, write_key(path.with_suffix(".key"), key, password)
@@ -53,7 +53,7 @@ class Authority:
         certificate, key = self.issue(name, **options)
         return TlsFiles(certificate=certificate, key=key, ca=self.ca, key_password=options.get("password"))
 
-    def _sign(self, subject, key, *, days, hosts=(), is_ca=False):
+    def _sign(self, subject, key, *, days, hosts=(), is_ca=False, purposes=()):
         ends = datetime.now(UTC) + days * DAY
         building = (
             x509.CertificateBuilder()
@@ -69,6 +69,8 @@ class Authority:
             building = building.add_extension(
                 x509.SubjectAlternativeName([_host(one) for one in hosts]), critical=False
             )
+        if purposes:
+            building = building.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         return building.sign(self._key, hashes.SHA256())
 
 

@@ -53,7 +53,7 @@ def look_at_certificate(settings: Settings) -> str:
     from triage_agent.dimse.tls_watch import AHEAD
 
     keeper, now = _keeper(settings), datetime.now(UTC)
-    verify_ourselves(keeper, now)
+    verify_ourselves(keeper, now, calling=any(peer.tls for peer in settings.dicom.peers))
     identity = keeper.identity
     says = f"{identity.subject} until {identity.expires:%Y-%m-%d}, CA until {identity.ca_expires:%Y-%m-%d}"
     for which, expires in (("it", identity.expires), ("the CA", identity.ca_expires)):
@@ -84,8 +84,9 @@ def _look_at_dicom(settings: Settings, port: int, tls: "ClientTls | None") -> st
     )
     try:
         client.echo()
-    except DeliveryError:
-        raise TriageError(problem, remedy="stop what listens there, or set [dicom] host and port") from None
+    except DeliveryError as error:
+        why = f"{problem} ({error.message})" if tls else problem
+        raise TriageError(why, remedy="stop what listens there, or set [dicom] host and port") from None
     return f"{dicom.ae_title} runs already at {dicom.host}:{port}"
 
 

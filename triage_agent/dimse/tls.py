@@ -155,8 +155,13 @@ class ClientTls:
         return secured
 
 
-def verify_ourselves(keeper: TlsKeeper, now: datetime) -> None:
+def verify_ourselves(keeper: TlsKeeper, now: datetime, *, calling: bool = False) -> None:
     """Whether peers that trust our CAs would take our certificate, by shaking hands with ourselves.
+
+    Args:
+        keeper: whose files are looked at.
+        now: when.
+        calling: whether we call peers, too: a certificate may be for servers only (RFC 5280 section 4.2.1.12).
 
     Raises:
         ConfigurationError: they would not, and why.
@@ -172,7 +177,8 @@ def verify_ourselves(keeper: TlsKeeper, now: datetime) -> None:
             f"ca {keeper.files.ca}: all its certificates expired, the last at {identity.ca_expires:%Y-%m-%d %H:%M} UTC",
             remedy="replace it",
         )
-    if problem := _handshake_problem(_only_serving(keeper.files), keeper.client(any_host=True)):
+    server = keeper.server() if calling else _only_serving(keeper.files)
+    if problem := _handshake_problem(server, keeper.client(any_host=True)):
         raise ConfigurationError(
             f"certificate {certificate} is not verified by ca {keeper.files.ca}: {problem}",
             remedy="add the CA that signed it to ca, and what lies between them to certificate",
@@ -218,18 +224,18 @@ def _only_serving(files: TlsFiles) -> ssl.SSLContext:
 
 
 def _handshake_problem(server: ssl.SSLContext, client: ssl.SSLContext) -> str:
-    """Shake hands in memory; what the client has against the server's certificate."""
+    """Shake hands in memory; what either side has against the other's certificate."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     asking = client.wrap_bio(to_client, to_server, server_side=False)
     answering = server.wrap_bio(to_server, to_client, server_side=True)
-    steps: list[Callable[[], None]] = [asking.do_handshake, answering.do_handshake]
-    for turn in range(10):  # TLS 1.3 takes four
-        try:
-            steps[turn % 2]()
-        except ssl.SSLWantReadError:
-            continue
-        except ssl.SSLError as error:
-            return trouble(error)
-        if turn % 2 == 0:
-            return ""
-    return "the handshake has no end"
+    left: list[Callable[[], None]] = [asking.do_handshake, answering.do_handshake]
+    for _ in range(10):  # TLS 1.3 takes two rounds
+        for step in tuple(left):
+            try:
+                step()
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLError as error:
+                return trouble(error)
+            left.remove(step)
+    return "the handshake has no end" if left else ""

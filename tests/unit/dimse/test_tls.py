@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from structlog.testing import capture_logs
 from support.certificates import Authority
 
@@ -84,6 +85,13 @@ class TestWhatIsWrong:
         other = replace(files, ca=Authority(tmp_path / "other", "Other CA").ca)
         with pytest.raises(ConfigurationError, match=r"is not verified by ca .*: unable to get local issuer"):
             verify_ourselves(keeper(other), NOW)
+
+    def test_a_certificate_for_servers_only_serves_and_does_not_call(self, authority):
+        files = authority.files("server", purposes=[ExtendedKeyUsageOID.SERVER_AUTH])
+        verify_ourselves(keeper(files), NOW)
+        verify_ourselves(keeper(authority.files("either")), NOW, calling=True)
+        with pytest.raises(ConfigurationError, match="purpose"):
+            verify_ourselves(keeper(files), NOW, calling=True)
 
 
 class TestChange:
