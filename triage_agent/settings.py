@@ -59,8 +59,8 @@ class PeerSettings(_Section):
             raise ValueError("give the peer's host, or the networks that it calls from")
         if bool(self.host) != bool(self.port):
             raise ValueError("give host and port, or neither for a peer that only calls from its networks")
-        if self.tls and not self.host:
-            raise ValueError("tls is how we call the peer: give its host and port")
+        if not self.host and (self.tls or "commit" in self.may):
+            raise ValueError("tls and commit mean that we call the peer: give its host and port")
         return self
 
 

@@ -81,6 +81,8 @@ def test_any_value_can_be_given_as_a_file(config, tmp_path):
         (PEER + 'certificate_name = "pacs"', "dicom: peer 'pacs' needs TLS; add [dicom.tls]"),
         (PEER + 'networks = ["10.1.2.3/16"]', "write a network as 10.1.0.0/16"),
         (CALLER, "dicom.peers.0: give the peer's host, or the networks that it calls from"),
+        (CALLER + 'networks = ["10.1.0.0/16"]\nmay = ["commit"]', "tls and commit mean that we call the peer"),
+        (TLS + "prot = 1", "unknown key 'dicom.tls.prot'; did you mean 'port'?"),
         (CALLER + 'host = "ct"', "dicom.peers.0: give host and port, or neither"),
         (CALLER + 'networks = ["10.1.0.0/16"]\n[[routes]]\nto = "ct"\nsend = ["sr"]', "peer 'ct' cannot be called"),
         ('[database]\nurl_file = "/nowhere/url"', "/nowhere/url: No such file or directory; name a readable file"),
@@ -159,3 +161,10 @@ def test_a_tls_key_s_password_can_come_from_a_file(config, tmp_path):
     assert settings.dicom.tls.key_password == "secret"  # noqa: S105 - of nothing
     assert build_tls(settings) is build_tls(settings), "a new certificate would be new for one of them"
     assert build_tls(load_settings(config(PEER))) is None
+
+
+def test_tls_can_be_set_by_environment(config, monkeypatch):
+    for name in ("certificate", "key", "ca"):
+        monkeypatch.setenv(f"TRIAGE_AGENT__DICOM__TLS__{name.upper()}", f"/tls/{name}.pem")
+    tls = load_settings(config("")).dicom.tls
+    assert (str(tls.certificate), tls.port, tls.require_client_certificate) == ("/tls/certificate.pem", 2762, True)
