@@ -16,15 +16,16 @@ import structlog
 
 from triage_agent import __version__
 from triage_agent.builders import (
+    build_certificate_watch,
     build_loader,
     build_peers,
     build_policy,
     build_retry,
     build_scorer,
+    build_server_settings,
     build_shadow,
     build_signals,
     build_spool,
-    build_tls,
     build_transports,
     open_worklist,
 )
@@ -59,7 +60,6 @@ __all__ = [
     "build_scorer",
     "build_shadow",
     "build_spool",
-    "build_tls",
     "build_transports",
     "open_worklist",
     "utc_now",
@@ -147,28 +147,25 @@ class _Start:
 
     def certificates(self) -> None:
         """Load them where there is TLS, and watch their files."""
-        if (keeper := build_tls(self._settings)) is None:
+        watch = build_certificate_watch(self._settings)
+        if watch is None:
             return
-        from triage_agent.dimse.tls_watch import CertificateWatch
-
-        watch = CertificateWatch(keeper, utc_now)
         watch.start()
-        self.metrics.watch_certificates(watch.expiries, lambda: keeper.is_current)
         self._stack.callback(watch.stop)
+        self.metrics.watch_certificates(watch.expiries, watch.is_current)
         self.reload = watch.reload
 
     def listener(self) -> None:
         """Bring spool and worklist to agree, then accept associations."""
         from triage_agent.commitment import build_desk
         from triage_agent.dimse.peers import AccessPolicy, ourselves
-        from triage_agent.dimse.server import DicomServer, ServerSettings
+        from triage_agent.dimse.server import DicomServer
         from triage_agent.intake.receiver import Receiver
         from triage_agent.intake.reconcile import reconcile
 
         dicom, rule, spool = self._settings.dicom, self._settings.study.rule(), build_spool(self._settings)
         peers = build_peers(self._settings).values()
         own = ourselves(dicom.ae_title, dicom.host, dicom.port)
-        tls = build_tls(self._settings)
         reconcile(spool, self.worklist, rule, self._clock)
         receiver = Receiver(spool, self.worklist, rule, self._clock)
         policy = AccessPolicy(peers, accept_unknown=dicom.accept_unknown_peers, own=own)
@@ -181,17 +178,7 @@ class _Start:
             return received
 
         server = DicomServer(
-            ServerSettings(
-                ae_title=dicom.ae_title,
-                host=dicom.host,
-                port=dicom.port,
-                max_associations=dicom.max_associations,
-                timeout_seconds=dicom.timeout_seconds,
-                warn_on_conflict=dicom.warn_on_conflict,
-                plain=dicom.plain,
-                tls=tls.server if tls else None,
-                tls_port=dicom.tls.port if dicom.tls else 0,
-            ),
+            build_server_settings(self._settings),
             receive=receive,
             policy=policy,
             audit=self.worklist.record_audit,

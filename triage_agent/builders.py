@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from triage_agent.delivery.retry import RetryPolicy
     from triage_agent.dimse.certificates import TlsFiles
     from triage_agent.dimse.peers import Peer
+    from triage_agent.dimse.server import ServerSettings
     from triage_agent.dimse.tls import ClientTls, TlsKeeper
+    from triage_agent.dimse.tls_watch import CertificateWatch
     from triage_agent.imaging.isolated.pool import Decoders
     from triage_agent.intake.spool import Spool
     from triage_agent.worklist.signals import Signals
@@ -174,11 +176,42 @@ def build_tls(settings: Settings) -> "TlsKeeper | None":
     )
 
 
+def build_certificate_watch(settings: Settings) -> "CertificateWatch | None":
+    """What takes up changed certificates; None without [dicom.tls]."""
+    if (keeper := build_tls(settings)) is None:
+        return None
+    from triage_agent.dimse.tls_watch import CertificateWatch
+
+    return CertificateWatch(keeper, _utc_now)
+
+
+def build_server_settings(settings: Settings) -> "ServerSettings":
+    """How the DICOM server listens."""
+    from triage_agent.dimse.server import ServerSettings
+
+    dicom, tls = settings.dicom, build_tls(settings)
+    return ServerSettings(
+        ae_title=dicom.ae_title,
+        host=dicom.host,
+        port=dicom.port,
+        max_associations=dicom.max_associations,
+        timeout_seconds=dicom.timeout_seconds,
+        warn_on_conflict=dicom.warn_on_conflict,
+        plain=dicom.plain,
+        tls=tls.server if tls else None,
+        tls_port=dicom.tls.port if dicom.tls else 0,
+    )
+
+
 @lru_cache(maxsize=4)
 def _keeper(files: "TlsFiles") -> "TlsKeeper":
     from triage_agent.dimse.tls import TlsKeeper
 
-    return TlsKeeper(files, lambda: datetime.now(UTC))
+    return TlsKeeper(files, _utc_now)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _client_tls(settings: Settings, peer: PeerSettings) -> "ClientTls | None":

@@ -63,7 +63,7 @@ def look_at_certificate(settings: Settings) -> str:
 
 
 def _keeper(settings: Settings) -> "TlsKeeper":
-    from triage_agent.bootstrap import build_tls
+    from triage_agent.builders import build_tls
 
     keeper = build_tls(settings)
     if keeper is None:

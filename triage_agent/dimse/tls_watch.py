@@ -75,6 +75,10 @@ class CertificateWatch:
         identity = self._keeper.identity
         return {"own": identity.expires, "ca": identity.ca_expires}
 
+    def is_current(self) -> bool:
+        """Whether the files as they were at the last look are in use."""
+        return self._keeper.is_current
+
     def _tell_expiry(self) -> None:
         now = self._clock()
         for which, expires in self.expiries().items():
