@@ -16,11 +16,13 @@ import structlog
 
 from triage_agent import __version__
 from triage_agent.builders import (
+    build_certificate_watch,
     build_loader,
     build_peers,
     build_policy,
     build_retry,
     build_scorer,
+    build_server_settings,
     build_shadow,
     build_signals,
     build_spool,
@@ -84,6 +86,7 @@ class Agent:
 
     worklist: Worklist
     metrics: Metrics
+    reload: Callable[[], None]  # certificates, from their files
 
 
 @contextmanager
@@ -96,6 +99,7 @@ def build_agent(settings: Settings, role: str) -> Iterator[Agent]:
     with ExitStack() as stack:
         start = _Start(settings, stack)
         start.probes()
+        start.certificates()
         works = role in {"all", "worker"}
         models = start.models() if works else None  # before anything is received that could then not be scored
         if role in {"all", "listener"}:
@@ -103,7 +107,7 @@ def build_agent(settings: Settings, role: str) -> Iterator[Agent]:
         if models is not None:
             start.worker(*models)
         start.finish(role)
-        yield Agent(start.worklist, start.metrics)
+        yield Agent(start.worklist, start.metrics, start.reload)
 
 
 class _Start:
@@ -119,6 +123,7 @@ class _Start:
         self._stuck = False
         self._loops = Loops(_STOP_SECONDS)
         self.metrics = Metrics()
+        self.reload: Callable[[], None] = lambda: None
         _migrate(settings)
         self.worklist = open_worklist(settings)
         self._signals = build_signals(settings, self._loops.wake)
@@ -141,11 +146,21 @@ class _Start:
             self._stack.callback(self._signals.stop)
         self._stack.enter_context(self._work)
 
+    def certificates(self) -> None:
+        """Load them where there is TLS, and watch their files."""
+        watch = build_certificate_watch(self._settings)
+        if watch is None:
+            return
+        watch.start()
+        self._stack.callback(watch.stop)
+        self.metrics.watch_certificates(watch.expiries, watch.is_current)
+        self.reload = watch.reload
+
     def listener(self) -> None:
         """Bring spool and worklist to agree, then accept associations."""
         from triage_agent.commitment import build_desk
         from triage_agent.dimse.peers import AccessPolicy, ourselves
-        from triage_agent.dimse.server import DicomServer, ServerSettings
+        from triage_agent.dimse.server import DicomServer
         from triage_agent.intake.receiver import Receiver
         from triage_agent.intake.reconcile import reconcile
 
@@ -164,15 +179,7 @@ class _Start:
             return received
 
         server = DicomServer(
-            ServerSettings(
-                ae_title=dicom.ae_title,
-                host=dicom.host,
-                port=dicom.port,
-                max_associations=dicom.max_associations,
-                timeout_seconds=dicom.timeout_seconds,
-                min_bytes_per_second=dicom.min_bytes_per_second,
-                warn_on_conflict=dicom.warn_on_conflict,
-            ),
+            build_server_settings(self._settings),
             begin=receiver.begin,
             receive=receive,
             policy=policy,

@@ -1,17 +1,22 @@
 """The one place that reads settings and wires ports to adapters; a running agent is put together in `bootstrap`."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from triage_agent.decision.rules import DEFAULT_POLICY, Condition, Policy, Rule
 from triage_agent.domain.ports import ImageScorer, Transport, Worklist
-from triage_agent.settings import Settings
+from triage_agent.settings import PeerSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from triage_agent.delivery.retry import RetryPolicy
+    from triage_agent.dimse.certificates import TlsFiles
     from triage_agent.dimse.peers import Peer
+    from triage_agent.dimse.server import ServerSettings
+    from triage_agent.dimse.tls import ClientTls, TlsKeeper
+    from triage_agent.dimse.tls_watch import CertificateWatch
     from triage_agent.imaging.isolated.pool import Decoders
     from triage_agent.intake.spool import Spool
     from triage_agent.worklist.signals import Signals
@@ -140,9 +145,82 @@ def build_peers(settings: Settings) -> "dict[str, Peer]":
             host=peer.host,
             port=peer.port,
             may=frozenset(peer.may) | ({REPORT} if peer.name in asked else set()),
+            networks=peer.networks,
+            certificate_name=peer.certificate_name,
+            tls=_client_tls(settings, peer),
+            max_associations=peer.max_associations,
+            max_associations_per_minute=peer.max_associations_per_minute,
         )
         for peer in settings.dicom.peers
     }
+
+
+def build_tls(settings: Settings) -> "TlsKeeper | None":
+    """Our side of TLS, the same one each time, so that a new certificate is new everywhere; None without [dicom.tls].
+
+    Nothing is read before it is used.
+    """
+    tls = settings.dicom.tls
+    if tls is None:
+        return None
+    from triage_agent.dimse.certificates import TlsFiles
+
+    return _keeper(
+        TlsFiles(
+            certificate=tls.certificate,
+            key=tls.key,
+            ca=tls.ca,
+            key_password=tls.key_password,
+            require_client_certificate=tls.require_client_certificate,
+        )
+    )
+
+
+def build_certificate_watch(settings: Settings) -> "CertificateWatch | None":
+    """What takes up changed certificates; None without [dicom.tls]."""
+    if (keeper := build_tls(settings)) is None:
+        return None
+    from triage_agent.dimse.tls_watch import CertificateWatch
+
+    return CertificateWatch(keeper, _utc_now)
+
+
+def build_server_settings(settings: Settings) -> "ServerSettings":
+    """How the DICOM server listens."""
+    from triage_agent.dimse.server import ServerSettings
+
+    dicom, tls = settings.dicom, build_tls(settings)
+    return ServerSettings(
+        ae_title=dicom.ae_title,
+        host=dicom.host,
+        port=dicom.port,
+        max_associations=dicom.max_associations,
+        timeout_seconds=dicom.timeout_seconds,
+        min_bytes_per_second=dicom.min_bytes_per_second,
+        warn_on_conflict=dicom.warn_on_conflict,
+        plain=dicom.plain,
+        tls=tls.server if tls else None,
+        tls_port=dicom.tls.port if dicom.tls else 0,
+    )
+
+
+@lru_cache(maxsize=4)
+def _keeper(files: "TlsFiles") -> "TlsKeeper":
+    from triage_agent.dimse.tls import TlsKeeper
+
+    return TlsKeeper(files, _utc_now)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _client_tls(settings: Settings, peer: PeerSettings) -> "ClientTls | None":
+    if not peer.tls or (keeper := build_tls(settings)) is None:
+        return None
+    from triage_agent.dimse.tls import ClientTls
+
+    return ClientTls(keeper, name=peer.certificate_name)
 
 
 def build_transports(settings: Settings) -> dict[str, Transport]:
@@ -158,9 +236,11 @@ def build_transports(settings: Settings) -> dict[str, Transport]:
                 ae_title=peer.ae_title,
                 calling_ae_title=settings.dicom.ae_title,
                 answer_seconds=settings.dicom.timeout_seconds,
+                tls=_client_tls(settings, peer),
             )
         )
         for peer in settings.dicom.peers
+        if peer.host
     }
     for peer in settings.hl7.peers:
         transports[peer.name] = REGISTRY["mllp"](

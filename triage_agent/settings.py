@@ -8,47 +8,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.study import CompletenessRule
 from triage_agent.domain.vocabulary import ArtifactKind, Finding, Priority
+from triage_agent.sections import Network, TlsSettings
+from triage_agent.sections import Section as _Section
 
 CONFIG_VARIABLE = "TRIAGE_AGENT_CONFIG"
 _ENV_PREFIX = "TRIAGE_AGENT__"
 _YEAR = 365 * 86400.0  # seconds; no wait is longer, and dates can be reckoned with it
-_FILE_SUFFIX = "_file"  # any secret `x` can be given as `x_file`, a path whose content it is
-
-
-class _Section(BaseModel):
-    """A table of the configuration; an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_files(cls, values: Any) -> Any:
-        """Replace each `x_file` whose `x` is a key of this table by the file's content."""
-        if not isinstance(values, dict):
-            return values
-        read = dict(values)
-        for key in values:
-            name = str(key).removesuffix(_FILE_SUFFIX)
-            if key not in cls.model_fields and name in cls.model_fields and name != key:
-                read[name] = _file_content(read.pop(key))
-        return read
-
-
-def _file_content(path: object) -> str:
-    if not isinstance(path, str | Path):
-        raise ValueError(f"{path!r} is not the name of a file")  # noqa: TRY004 - what pydantic takes for a wrong value
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; name a readable file") from None
-    except ValueError:
-        raise ValueError(f"{path!r} does not name a text file") from None
 
 
 class DatabaseSettings(_Section):
@@ -73,9 +44,24 @@ class PeerSettings(_Section):
 
     name: str = Field(min_length=1)
     ae_title: _AeTitle
-    host: str = Field(min_length=1)
-    port: int = Field(ge=1, le=65535)
+    host: str = ""
+    port: int = Field(default=0, ge=0, le=65535)
+    networks: tuple[Network, ...] = ()
+    tls: bool = False
+    certificate_name: str = ""
+    max_associations: int | None = Field(default=None, ge=1)
+    max_associations_per_minute: int | None = Field(default=None, ge=1)
     may: tuple[Literal["store", "query", "commit"], ...] = ()
+
+    @model_validator(mode="after")
+    def _can_be_reached_or_calls(self) -> Self:
+        if not self.host and not self.networks:
+            raise ValueError("give the peer's host, or the networks that it calls from")
+        if bool(self.host) != bool(self.port):
+            raise ValueError("give host and port, or neither for a peer that only calls from its networks")
+        if not self.host and (self.tls or "commit" in self.may):
+            raise ValueError("tls and commit mean that we call the peer: give its host and port")
+        return self
 
 
 class DicomSettings(_Section):
@@ -84,12 +70,28 @@ class DicomSettings(_Section):
     ae_title: _AeTitle = "TRIAGE"
     host: str = "127.0.0.1"
     port: int = Field(default=11112, ge=1, le=65535)
+    plain: bool = True
+    tls: TlsSettings | None = None
     accept_unknown_peers: bool = False
     max_associations: int = Field(default=100, ge=1)
     timeout_seconds: float = Field(default=30, gt=0, le=_YEAR)
     min_bytes_per_second: float = Field(default=4000, ge=0)
     warn_on_conflict: bool = False
     peers: tuple[PeerSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _tls_fits(self) -> Self:
+        if self.tls is None:
+            if not self.plain:
+                raise ValueError("plain = false leaves nothing to listen on; add [dicom.tls]")
+            for peer in self.peers:
+                if peer.tls or peer.certificate_name:
+                    raise ValueError(f"peer {peer.name!r} needs TLS; add [dicom.tls] with certificate, key and ca")
+        elif self.plain and self.tls.port == self.port:
+            raise ValueError(
+                f"port {self.port} cannot be plain and TLS; give [dicom.tls] its own, or set plain = false"
+            )
+        return self
 
 
 class Hl7PeerSettings(_Section):
@@ -280,6 +282,9 @@ class Settings(BaseSettings):
                 f"study.ask_peer {self.study.ask_peer!r} is no [[dicom.peers]] name"
                 f"{_hint(self.study.ask_peer, dicom_names)}"
             )
+        callers = [peer.name for peer in self.dicom.peers if not peer.host]
+        for called in {self.study.ask_peer, *(route.to for route in self.routes)} & {*callers}:
+            raise ValueError(f"peer {called!r} cannot be called; give its host and port")
         for route in self.routes:
             if route.to not in names:
                 raise ValueError(f"a route's to {route.to!r} is no peer's name{_hint(route.to, names)}")

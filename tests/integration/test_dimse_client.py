@@ -1,5 +1,6 @@
 """The client against dcmtk, against our own listener, and against peers that misbehave."""
 
+import itertools
 import socket
 import subprocess
 import threading
@@ -225,6 +226,11 @@ class TestCounting:
     )
     def test_a_peer_that_does_not_say_is_not_believed(self, answers):
         assert self.ask(answers)[0] is None
+
+    def test_a_peer_whose_answers_have_no_end_is_not_listened_to(self):
+        started = time.monotonic()
+        assert self.ask(itertools.repeat((0xFF00, 7)))[0] is None
+        assert time.monotonic() - started < 10
 
     def test_a_peer_that_takes_no_questions_does_not_say(self, free_port):
         assert self.ask([], [("1.2.840.10008.1.1", IMPLICIT)])[0] is None

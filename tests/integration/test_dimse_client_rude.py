@@ -10,6 +10,7 @@ import time
 import pytest
 from pynetdicom import evt
 from support.callees import Accepting, client, scp, until_it_answers
+from support.instances import dx, write_part10
 from support.programs import require_program
 
 from triage_agent.domain.errors import DeliveryError
@@ -128,6 +129,28 @@ def test_closing_waits_for_no_answer_to_an_object_and_the_next_object_is_sent_al
         may_answer.set()
         sending.store(part10)
         sending.close()
+
+
+@pytest.mark.external
+def test_a_peer_that_stops_reading_in_the_middle_of_an_object_is_given_up_in_time(part10, free_port, tmp_path):
+    large = dx()
+    large.add_new(0x7FE00010, "OB", bytes(30 << 20))
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    command = [require_program("/usr/bin/storescp"), "-od", str(kept), str(free_port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as peer:
+        try:
+            sending = client(free_port, ae_title="STORESCP", answer_seconds=2.0)
+            until_it_answers(sending)
+            sending.store(part10)
+            peer.send_signal(signal.SIGSTOP)
+            started = time.monotonic()
+            with pytest.raises(DeliveryError) as raised:
+                sending.store(write_part10(tmp_path / "large.dcm", large))
+            assert not raised.value.permanent
+            assert time.monotonic() - started < 15
+        finally:
+            peer.kill()
 
 
 @pytest.mark.external

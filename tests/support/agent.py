@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -105,6 +106,10 @@ class Agent:
     def terminate(self):
         """SIGTERM, without waiting."""
         self._process.terminate()
+
+    def hang_up(self):
+        """SIGHUP: read the certificates again."""
+        self._process.send_signal(signal.SIGHUP)
 
     def wait(self, seconds=_STOP_SECONDS):
         """Its exit code."""

@@ -12,8 +12,8 @@ from triage_agent.dimse.peers import Peer
 from triage_agent.domain.errors import DeliveryError
 
 
-def client(port, ae_title="TRIAGE", calling="PACS", **waits):
-    peer = Peer(name="peer", ae_title=ae_title, host="127.0.0.1", port=port, may=frozenset())
+def client(port, ae_title="TRIAGE", calling="PACS", tls=None, **waits):
+    peer = Peer(name="peer", ae_title=ae_title, host="127.0.0.1", port=port, may=frozenset(), tls=tls)
     waits = {"connect_seconds": 2.0, "answer_seconds": 2.0, "idle_seconds": 5.0} | waits
     return DicomClient(peer, calling_ae_title=calling, **waits)
 

@@ -2,11 +2,14 @@ from pathlib import Path
 
 import pytest
 
+from triage_agent.builders import build_tls, build_transports
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.vocabulary import ArtifactKind
 from triage_agent.settings import Settings, default_config_path, load_settings
 
 PEER = '[[dicom.peers]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 11115\n'
+CALLER = '[[dicom.peers]]\nname = "ct"\nae_title = "CT"\n'
+TLS = '[dicom.tls]\ncertificate = "c"\nkey = "k"\nca = "a"\n'
 
 
 @pytest.fixture
@@ -70,6 +73,18 @@ def test_any_value_can_be_given_as_a_file(config, tmp_path):
         ("[dicom]\nprot = 104", "unknown key 'dicom.prot'; did you mean 'port'?"),
         ("instituton = 'x'", "unknown key 'instituton'; did you mean 'institution'?"),
         ("[dicom]\nport = 70000", "dicom.port: Input should be less than or equal to 65535 (it is 70000)"),
+        ('[dicom.tls]\ncertificate = "c"\nkey = "k"', "dicom.tls.ca: Field required"),
+        ('[dicom.tls]\nkey_file = "k"', "dicom.tls: key_file: write key, which is the name of a file"),
+        ("[dicom]\nplain = false", "dicom: plain = false leaves nothing to listen on; add [dicom.tls]"),
+        ("[dicom]\nport = 2762\n" + TLS, "dicom: port 2762 cannot be plain and TLS"),
+        (PEER + "tls = true", "dicom: peer 'pacs' needs TLS; add [dicom.tls]"),
+        (PEER + 'certificate_name = "pacs"', "dicom: peer 'pacs' needs TLS; add [dicom.tls]"),
+        (PEER + 'networks = ["10.1.2.3/16"]', "write a network as 10.1.0.0/16"),
+        (CALLER, "dicom.peers.0: give the peer's host, or the networks that it calls from"),
+        (CALLER + 'networks = ["10.1.0.0/16"]\nmay = ["commit"]', "tls and commit mean that we call the peer"),
+        (TLS + "prot = 1", "unknown key 'dicom.tls.prot'; did you mean 'port'?"),
+        (CALLER + 'host = "ct"', "dicom.peers.0: give host and port, or neither"),
+        (CALLER + 'networks = ["10.1.0.0/16"]\n[[routes]]\nto = "ct"\nsend = ["sr"]', "peer 'ct' cannot be called"),
         ('[database]\nurl_file = "/nowhere/url"', "/nowhere/url: No such file or directory; name a readable file"),
         ('[[routes]]\nto = "pcs"\nsend = ["sr"]\n' + PEER, "'pcs' is no peer's name; did you mean 'pacs'?"),
         (
@@ -132,3 +147,24 @@ def test_an_unknown_variable_is_an_error_too(config, monkeypatch):
 def test_a_missing_file_is_a_configuration_error():
     with pytest.raises(ConfigurationError, match="No such file"):
         load_settings(Path("/nowhere/agent.toml"))
+
+
+def test_a_peer_that_only_calls_has_networks_and_no_transport(config):
+    settings = load_settings(config(PEER + CALLER + 'networks = ["10.1.0.0/16", "192.0.2.7", "fd00::/8"]'))
+    assert [str(network) for network in settings.dicom.peers[1].networks] == ["10.1.0.0/16", "192.0.2.7/32", "fd00::/8"]
+    assert build_transports(settings).keys() == {"pacs"}
+
+
+def test_a_tls_key_s_password_can_come_from_a_file(config, tmp_path):
+    (tmp_path / "password").write_text("secret\n")
+    settings = load_settings(config(TLS + f'key_password_file = "{tmp_path}/password"'))
+    assert settings.dicom.tls.key_password == "secret"  # noqa: S105 - of nothing
+    assert build_tls(settings) is build_tls(settings), "a new certificate would be new for one of them"
+    assert build_tls(load_settings(config(PEER))) is None
+
+
+def test_tls_can_be_set_by_environment(config, monkeypatch):
+    for name in ("certificate", "key", "ca"):
+        monkeypatch.setenv(f"TRIAGE_AGENT__DICOM__TLS__{name.upper()}", f"/tls/{name}.pem")
+    tls = load_settings(config("")).dicom.tls
+    assert (str(tls.certificate), tls.port, tls.require_client_certificate) == ("/tls/certificate.pem", 2762, True)

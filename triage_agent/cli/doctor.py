@@ -36,6 +36,12 @@ class Finding:
     ok: bool
     says: str
     remedy: str = ""
+    warns: bool = False  # it works, and somebody should do something
+
+    @property
+    def word(self) -> str:
+        """How the line begins."""
+        return ("WARN" if self.warns else "ok  ") if self.ok else "FAIL"
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -51,7 +57,11 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     if settings.model.shadow:
         yield "shadow model", lambda: _shadow(settings)
     yield "clock", _clock
-    yield "DICOM port", lambda: ports.look_at_dicom(settings)
+    if settings.dicom.plain:
+        yield "DICOM port", lambda: ports.look_at_dicom(settings)
+    if settings.dicom.tls is not None:
+        yield "TLS certificate", lambda: ports.look_at_certificate(settings)
+        yield "DICOM TLS port", lambda: ports.look_at_dicom_tls(settings)
     yield "web port", lambda: ports.look_at_web(settings)
     for name, transport in build_transports(settings).items():
         yield f"peer {name}", transport.check
@@ -65,6 +75,8 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
 def _examine(part: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(part, ok=True, says=look())
+    except ports.Noteworthy as error:
+        return Finding(part, ok=True, says=error.message, remedy=error.remedy, warns=True)
     except TriageError as error:
         return Finding(part, ok=False, says=error.message, remedy=error.remedy)
     except Exception as error:  # noqa: BLE001 - a doctor names every illness

@@ -4,13 +4,22 @@ import http.client
 import json
 import socket
 from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from triage_agent.dimse.client import DicomClient
 from triage_agent.dimse.peers import ourselves, own_address
 from triage_agent.domain.errors import DeliveryError, TriageError
 from triage_agent.settings import Settings
 
+if TYPE_CHECKING:
+    from triage_agent.dimse.tls import ClientTls, TlsKeeper
+
 _ANSWER_SECONDS = 3.0
+
+
+class Noteworthy(TriageError):  # noqa: N818 - it is none
+    """It works, and somebody should do something."""
 
 
 def look_at_dicom(settings: Settings) -> str:
@@ -19,21 +28,66 @@ def look_at_dicom(settings: Settings) -> str:
     Raises:
         TriageError: somebody else listens, or nobody can.
     """
+    return _look_at_dicom(settings, settings.dicom.port, None)
+
+
+def look_at_dicom_tls(settings: Settings) -> str:
+    """The same of the port with TLS.
+
+    Raises:
+        TriageError: somebody else listens, or nobody can.
+    """
+    from triage_agent.dimse.tls import ClientTls
+
+    port = settings.dicom.tls.port if settings.dicom.tls else 0
+    return _look_at_dicom(settings, port, ClientTls(_keeper(settings), checked=False))
+
+
+def look_at_certificate(settings: Settings) -> str:
+    """Whose certificate it is and until when, where peers that trust our CAs would take it.
+
+    Raises:
+        TriageError: they would not; `Noteworthy` where it expires soon.
+    """
+    from triage_agent.dimse.tls import verify_ourselves
+    from triage_agent.dimse.tls_watch import AHEAD
+
+    keeper, now = _keeper(settings), datetime.now(UTC)
+    verify_ourselves(keeper, now, calling=any(peer.tls for peer in settings.dicom.peers))
+    identity = keeper.identity
+    says = f"{identity.subject} until {identity.expires:%Y-%m-%d}, CA until {identity.ca_expires:%Y-%m-%d}"
+    for which, expires in (("it", identity.expires), ("the CA", identity.ca_expires)):
+        if expires - now < AHEAD:
+            raise Noteworthy(f"{says}: {which} expires in {(expires - now).days} days", remedy="replace it before")
+    return says
+
+
+def _keeper(settings: Settings) -> "TlsKeeper":
+    from triage_agent.builders import build_tls
+
+    keeper = build_tls(settings)
+    if keeper is None:
+        raise TriageError("there is no [dicom.tls]")
+    return keeper
+
+
+def _look_at_dicom(settings: Settings, port: int, tls: "ClientTls | None") -> str:
     dicom = settings.dicom
-    problem = _problem(dicom.host, dicom.port)
+    problem = _problem(dicom.host, port)
     if problem is None:
-        return f"{dicom.host}:{dicom.port} is free"
+        return f"{dicom.host}:{port} is free"
     client = DicomClient(
-        ourselves(dicom.ae_title, dicom.host, dicom.port),
+        ourselves(dicom.ae_title, dicom.host, port, tls),
         calling_ae_title=dicom.ae_title,
         connect_seconds=_ANSWER_SECONDS,
         answer_seconds=_ANSWER_SECONDS,
     )
     try:
         client.echo()
-    except DeliveryError:
-        raise TriageError(problem, remedy="stop what listens there, or set [dicom] host and port") from None
-    return f"{dicom.ae_title} runs already at {dicom.host}:{dicom.port}"
+    except DeliveryError as error:
+        why = f"{problem} ({error.message})" if tls else problem
+        raise TriageError(why, remedy="stop what listens there, or set [dicom] host and port") from None
+    return f"{dicom.ae_title} runs already at {dicom.host}:{port}"
 
 
 def look_at_web(settings: Settings) -> str:

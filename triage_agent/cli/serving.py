@@ -11,6 +11,8 @@ from triage_agent.cli.options import ConfigOption, JsonOption, keep_private, pri
 from triage_agent.domain.visible import visible
 from triage_agent.settings import load_settings
 
+_STYLES = {"ok  ": "", "WARN": "yellow", "FAIL": "red"}
+
 
 class Role(StrEnum):
     """What one process does."""
@@ -25,19 +27,22 @@ def serve(
     config: ConfigOption = None,
     role: Annotated[Role, typer.Option(help="What this process does.")] = Role.ALL,
 ) -> None:
-    """Run the agent until SIGTERM, then finish or give back what it holds."""
+    """Run the agent until SIGTERM, then finish or give back what it holds. SIGHUP: read the certificates again."""
     from triage_agent.bootstrap import build_agent
     from triage_agent.ops.logging import configure_logging
 
     settings = load_settings(config)
     keep_private()
     configure_logging(settings.logging.format, settings.logging.level)
-    stopping = threading.Event()
+    stopping, changed = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    with build_agent(settings, role.value):
+    signal.signal(signal.SIGHUP, lambda *_: changed.set())
+    with build_agent(settings, role.value) as agent:
         while not stopping.wait(1.0):
-            pass
+            if changed.is_set():
+                changed.clear()
+                agent.reload()
 
 
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -51,10 +56,10 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         print_json(findings)
     else:
         for finding in findings:
-            line = f"{'ok  ' if finding.ok else 'FAIL'}  {finding.part}: {finding.says}"
+            line = f"{finding.word}  {finding.part}: {finding.says}"
             stdout.print(
                 visible(f"{line}; {finding.remedy}" if finding.remedy else line),
-                style="" if finding.ok else "red",
+                style=_STYLES[finding.word],
                 markup=False,
                 highlight=False,
                 soft_wrap=True,

@@ -19,6 +19,7 @@ class DimseTransport:
             host=endpoint.host,
             port=endpoint.port,
             may=frozenset(),
+            tls=endpoint.tls,
         )
         self._client = DicomClient(
             peer,

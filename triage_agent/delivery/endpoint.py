@@ -1,6 +1,10 @@
 """Where a destination is, and how long to wait for it."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from triage_agent.dimse.tls import ClientTls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +17,7 @@ class Endpoint:
         calling_ae_title: ours.
         connect_seconds: how long to wait for a connection.
         answer_seconds: how long to wait for the answer to one object.
+        tls: how to call a DICOM peer by TLS; None for plain TCP.
     """
 
     host: str
@@ -22,6 +27,7 @@ class Endpoint:
     calling_ae_title: str = "TRIAGE"
     connect_seconds: float = 10.0
     answer_seconds: float = 30.0
+    tls: "ClientTls | None" = None
 
     def __str__(self) -> str:
         return f"{self.ae_title}@{self.host}:{self.port}" if self.ae_title else f"{self.host}:{self.port}"

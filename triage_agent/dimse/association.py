@@ -103,6 +103,7 @@ class UpperLayer(DULServiceProvider):
     def run_reactor(self) -> None:
         """Run until the association ends; what pynetdicom does not catch ends this association and nothing else."""
         try:
+            structlog.contextvars.bind_contextvars(address=self.assoc.requestor.address)
             super().run_reactor()
         except Exception as error:  # noqa: BLE001 - strangers' input must not end a thread with a traceback
             log.warning("upper_layer_failed", error=type(error).__name__)
@@ -207,7 +208,7 @@ class GuardedAssociation(Association):
         connection = self.dul.socket.socket if self.dul.socket else None
         if connection is not None:
             with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # as in `BoundedSocket.cut`
 
     @property
     def peer_ends(self) -> bool:
@@ -235,6 +236,7 @@ class GuardedAssociation(Association):
     def run_reactor(self) -> None:
         """Run until the association ends."""
         try:
+            structlog.contextvars.bind_contextvars(address=self.requestor.address)
             super().run_reactor()
         except Exception as error:  # noqa: BLE001 - as above
             log.warning("association_failed", error=type(error).__name__)

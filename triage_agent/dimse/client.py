@@ -1,6 +1,7 @@
 """The client: sends objects to a peer, asks it how many images a study has, and whether it is there."""
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -26,9 +27,11 @@ from triage_agent.domain.errors import DeliveryError
 log = structlog.get_logger(__name__)
 
 _SUCCESS = 0x0000
+_UNABLE_TO_PROCESS = 0xC000  # PS3.4 table C.4-1
 _PENDING = frozenset({0xFF00, 0xFF01})
 _LITTLE_ENDIAN = frozenset({str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian)})
 _NOBODYS_STUDY = "2.25.1"  # a UUID that nobody draws
+_MOST_MATCHES = 100  # for a study that is asked for by its UID; a peer that has no end of them is not listened to
 _MOST_MESSAGE_ID = 0xFFFF
 _MOST_CONTEXTS = 128  # PS3.8 table 9-18: odd ids up to 255
 _FAREWELL_SECONDS = 1.0  # for a peer to answer a release, and for a thread to notice that its connection was cut
@@ -119,7 +122,7 @@ class DicomClient:
             raise self._no_find("is not accepted") from error
         try:
             answers = association.send_c_find(_question(_NOBODYS_STUDY), StudyRootQueryRetrieveInformationModelFind)
-            *_, (status, _match) = answers
+            *_, (status, _match) = _until_too_many(association, answers)
         finally:
             end(association)
         if status.get("Status") != _SUCCESS:
@@ -287,10 +290,25 @@ def _question(study_instance_uid: str) -> Dataset:
     return question
 
 
+def _until_too_many(
+    association: Association, answers: Iterator[tuple[Dataset, Dataset | None]]
+) -> Iterator[tuple[Dataset, Dataset | None]]:
+    """The answers to a question; each comes in bounded time, and after too many of them the last one is a failure."""
+    for number, answer in enumerate(answers):
+        if number == _MOST_MATCHES:
+            association.abort()
+            refused = Dataset()
+            refused.Status = _UNABLE_TO_PROCESS
+            yield refused, None
+            return
+        yield answer
+
+
 def _counted(association: Association, question: Dataset) -> int | None:
     """The number in the one match; None without a match, without the number, or with a failure."""
     count = None
-    for status, match in association.send_c_find(question, StudyRootQueryRetrieveInformationModelFind):
+    answers = association.send_c_find(question, StudyRootQueryRetrieveInformationModelFind)
+    for status, match in _until_too_many(association, answers):
         if status.get("Status") in _PENDING and match is not None:
             number = match.get("NumberOfStudyRelatedInstances")
             count = int(number) if number not in {None, ""} else None

@@ -7,6 +7,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from triage_agent.dimse.association import GuardedAssociation
+from triage_agent.dimse.handshake import shake_hands, take_over
 from triage_agent.dimse.lobby import Guest, Lobby, read_request
 from triage_agent.dimse.messages import Terms
 from triage_agent.dimse.throttle import Throttle
@@ -31,6 +33,19 @@ _IDLE_BEFORE_DRAINED = 0.5
 _LAST_SECONDS = 2.0  # for threads to end once everything was aborted
 _ROOMY = 4  # times as many connections may wait for a request as associations may be open
 _COLLECT_EVERY = 200  # associations; pynetdicom's objects refer to each other and wait for the cycle collector
+
+
+@dataclass(frozen=True, slots=True)
+class TlsGate:
+    """What a listening socket with TLS asks for its next connection.
+
+    Attributes:
+        context: with the certificate as it is now.
+        failed: told the address of who came in vain, and why.
+    """
+
+    context: Callable[[], ssl.SSLContext]
+    failed: Callable[[str, OSError], None]
 
 
 class _Connection(RequestHandler):
@@ -67,16 +82,14 @@ class _Connection(RequestHandler):
 
     def _secured(self, guest: Guest) -> bool:
         """Shake hands where TLS is on; here, in its own thread, a slow peer harms nobody."""
-        server = self.server
-        if server.ssl_context is None:
+        tls = self.server.tls
+        if tls is None:
             return True
         try:
-            guest.connection.settimeout(server.request_timeout)
-            secured = server.ssl_context.wrap_socket(guest.connection, server_side=True, do_handshake_on_connect=False)
-            guest.connection = secured
-            secured.do_handshake()
+            guest.connection = secured = take_over(guest.connection, tls.context())
+            shake_hands(secured, self.server.request_timeout)
         except OSError as error:  # ssl.SSLError and timeouts among them
-            server.complain("tls_handshake_failed", guest.address, type(error).__name__)
+            tls.failed(guest.address, error)
             return False
         return True
 
@@ -93,12 +106,13 @@ class Listener(ThreadedAssociationServer):
         address: tuple[str, int],
         *,
         contexts: list[PresentationContext],
-        tls: ssl.SSLContext | None,
+        tls: TlsGate | None,
         handlers: Sequence[Handler],
         io_timeout: float,
         request_timeout: float,
         terms: Terms,
     ) -> None:
+        self.tls = tls
         self.handlers = tuple(handlers)
         self.io_timeout = io_timeout
         self.request_timeout = request_timeout
@@ -110,7 +124,7 @@ class Listener(ThreadedAssociationServer):
         )
         self._associations_made = 0
         self._complaints = Throttle(5, 60.0)
-        super().__init__(ae, address, ae.ae_title, contexts, ssl_context=tls, request_handler=_Connection)
+        super().__init__(ae, address, ae.ae_title, contexts, request_handler=_Connection)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection; TLS waits until it has a thread of its own."""

@@ -28,7 +28,8 @@ class Guest:
     def send_away(self) -> None:
         """Hang up from another thread: whoever reads the connection finds it ended, and closes it."""
         with suppress(OSError, ValueError):
-            self.connection.shutdown(socket.SHUT_RDWR)
+            # An SSLSocket's own `shutdown` drops its state under whoever reads.
+            socket.socket.shutdown(self.connection, socket.SHUT_RDWR)
 
 
 class Lobby:

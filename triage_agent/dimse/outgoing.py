@@ -4,6 +4,8 @@ import ssl
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from pynetdicom.ae import ApplicationEntity
@@ -17,9 +19,14 @@ from pynetdicom.transport import AddressInformation
 from triage_agent import __version__
 from triage_agent.dimse.library import configure_pynetdicom
 from triage_agent.dimse.peers import Peer
+from triage_agent.dimse.secure_wire import SecureWire
+from triage_agent.dimse.trouble import trouble
 from triage_agent.dimse.wire import BoundedSocket
 from triage_agent.domain.errors import DeliveryError
 from triage_agent.domain.uids import IMPLEMENTATION_CLASS_UID
+
+if TYPE_CHECKING:
+    from triage_agent.dimse.tls import ClientTls
 
 Context = tuple[str, str]  # abstract syntax, transfer syntax: each proposed in a presentation context of its own
 
@@ -30,6 +37,8 @@ class BoundedEntity(ApplicationEntity):
     """An application entity whose connections wait for nothing longer than `io_timeout` seconds."""
 
     io_timeout = 30.0
+    tls: "ClientTls | None" = None
+    host = ""  # by the name that its certificate has
 
     def __init__(self, ae_title: str) -> None:
         super().__init__(ae_title)
@@ -46,8 +55,11 @@ class BoundedEntity(ApplicationEntity):
     def _create_socket(
         self, assoc: Association, address: AddressInformation, tls_args: tuple[ssl.SSLContext, str] | None
     ) -> BoundedSocket:
-        wire = BoundedSocket(assoc, self.io_timeout, address=address)
-        wire.tls_args = tls_args
+        if self.tls is None:
+            wire = BoundedSocket(assoc, self.io_timeout, address=address)
+            wire.tls_args = tls_args
+        else:
+            wire = SecureWire(assoc, self.io_timeout, address=address, secure=partial(self.tls.secure, host=self.host))
         assoc.dul.daemon = True  # it waits for the peer, and the end of the process must not
         with self._guard:
             self._wires.add(wire)
@@ -73,6 +85,7 @@ class Caller:
         self._entity.dimse_timeout = answer_seconds
         self._entity.network_timeout = idle_seconds
         self._entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        self._entity.tls, self._entity.host = peer.tls, peer.host
         self._entity.implementation_version_name = f"TRIAGE_{__version__}"[:16]
 
     def __str__(self) -> str:
@@ -126,6 +139,13 @@ class Caller:
     def _failure(self, association: Association) -> DeliveryError:
         """Why there is no association, and what to do."""
         answer, wire = association.acceptor.primitive, association.dul.socket
+        if isinstance(wire, BoundedSocket) and wire.failure is not None:
+            return DeliveryError(
+                f"{self}: no TLS connection: {trouble(wire.failure)}",
+                permanent=False,
+                remedy="compare the certificates and CAs of both sides, and their TLS versions",
+                away=True,
+            )
         if isinstance(wire, BoundedSocket) and not wire.connected:
             return DeliveryError(
                 f"{self}: no connection", permanent=False, remedy="check that the peer is running", away=True

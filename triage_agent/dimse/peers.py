@@ -1,12 +1,21 @@
 """Who may talk to us: calling AE title and address together, never one of them alone."""
 
 import ipaddress
+import queue
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
+
+if TYPE_CHECKING:
+    from triage_agent.dimse.tls import ClientTls
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 log = structlog.get_logger(__name__)
 
@@ -15,8 +24,12 @@ QUERY = "query"
 COMMIT = "commit"
 REPORT = "report"  # nobody writes it: a peer that we ask for commitment may report on it
 
+UNKNOWN_CALLER = "calling AE title not recognized"
+WRONG_CERTIFICATE = "certificate does not carry the calling peer's name"
+
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _REMEMBER_SECONDS = 60.0
+_LOOKUP_SECONDS = 2.0  # a name service that hangs must not hold association requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +37,13 @@ class Peer:
     """A DICOM application that may talk to us, or that we talk to.
 
     Attributes:
-        host: name or address.
+        host: name or address; "" for a peer that only calls, from one of `networks`.
         may: what it is allowed to ask for: `store`, `query`, `commit`; `report` where we ask it. C-ECHO needs none.
+        networks: where it may call from, besides `host`.
+        certificate_name: what its certificate must name, who calls or is called; "": whatever the CA signed.
+        tls: how to call it by TLS; None for plain TCP.
+        max_associations: how many it may have open at once; None for as many as there are.
+        max_associations_per_minute: how many it may begin within any minute.
     """
 
     name: str
@@ -33,11 +51,24 @@ class Peer:
     host: str
     port: int
     may: frozenset[str]
+    networks: tuple[Network, ...] = ()
+    certificate_name: str = ""
+    tls: "ClientTls | None" = field(default=None, repr=False)
+    max_associations: int | None = None
+    max_associations_per_minute: int | None = None
 
 
-def ourselves(ae_title: str, host: str, port: int) -> Peer:
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a caller may do, and which peers it is; none where unknown peers are accepted."""
+
+    may: frozenset[str]
+    peers: tuple[Peer, ...] = ()
+
+
+def ourselves(ae_title: str, host: str, port: int, tls: "ClientTls | None" = None) -> Peer:
     """The agent that listens there as a caller of its own: from its own address it may ask whether it is there."""
-    return Peer(name="ourselves", ae_title=ae_title, host=own_address(host), port=port, may=frozenset())
+    return Peer(name="ourselves", ae_title=ae_title, host=own_address(host), port=port, may=frozenset(), tls=tls)
 
 
 def own_address(host: str) -> str:
@@ -64,7 +95,7 @@ class AccessPolicy:
         self._peers = tuple(peers)
         self._accept_unknown = accept_unknown
         self._own = own
-        self._resolve = resolve or resolve_host
+        self._resolve = resolve or partial(within, _LOOKUP_SECONDS, resolve_host)
         self._monotonic = monotonic
         self._resolved: dict[str, tuple[float, frozenset[str]]] = {}
 
@@ -73,13 +104,28 @@ class AccessPolicy:
 
         Where unknown peers are accepted they may store, and nothing else.
         """
+        answer = self.admit(calling_ae_title, address, frozenset())
+        return answer.may if isinstance(answer, Grant) else None
+
+    def admit(self, calling_ae_title: str, address: str, certificate_names: frozenset[str]) -> Grant | str:
+        """What the caller may do whose certificate carries these names, in lower case; or why it is nobody we know.
+
+        A peer with a certificate's name is nobody without it, also where unknown peers are accepted.
+        """
         title, where = calling_ae_title.strip(), normal_address(address)
-        granted = [peer.may for peer in self._peers if self._is(peer, title, where)]
-        if granted:
-            return frozenset[str]().union(*granted)
+        known = [peer for peer in self._peers if self._is(peer, title, where)]
+        named = [
+            peer for peer in known if not peer.certificate_name or peer.certificate_name.lower() in certificate_names
+        ]
+        if named:
+            return Grant(frozenset[str]().union(*(peer.may for peer in named)), tuple(named))
+        if known:
+            return WRONG_CERTIFICATE
         if self._accept_unknown:
-            return frozenset({STORE})
-        return frozenset() if self._own is not None and self._is(self._own, title, where) else None
+            return Grant(frozenset({STORE}))
+        if self._own is not None and self._is(self._own, title, where):
+            return Grant(frozenset())
+        return UNKNOWN_CALLER
 
     def names(self, calling_ae_title: str, address: str, permission: str) -> frozenset[str]:
         """The peers that the caller is, of those that have a permission."""
@@ -87,7 +133,9 @@ class AccessPolicy:
         return frozenset(peer.name for peer in self._peers if permission in peer.may and self._is(peer, title, where))
 
     def _is(self, peer: Peer, title: str, where: str) -> bool:
-        return peer.ae_title.strip() == title and where in self._addresses(peer.host)
+        if peer.ae_title.strip() != title:
+            return False
+        return _in_one_of(where, peer.networks) or (bool(peer.host) and where in self._addresses(peer.host))
 
     def _addresses(self, host: str) -> frozenset[str]:
         """A host's addresses, looked up at most once a minute; the last ones known while the name service is away."""
@@ -101,6 +149,40 @@ class AccessPolicy:
             log.warning("peer_host_unresolved", host=host, error=str(error))
         self._resolved[host] = (now + _REMEMBER_SECONDS, known)
         return known
+
+
+def within(seconds: float, resolve: Callable[[str], frozenset[str]], host: str) -> frozenset[str]:
+    """What `resolve` finds; the resolver's own timeouts add up to half a minute and cannot be set.
+
+    Raises:
+        OSError: it found nothing, or not within `seconds`.
+    """
+    found: queue.SimpleQueue[frozenset[str] | OSError] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            found.put(resolve(host))
+        except OSError as error:
+            found.put(error)
+
+    threading.Thread(target=look_up, name="look-up-peer", daemon=True).start()
+    try:
+        answer = found.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"the name service did not answer within {seconds:g} s") from None
+    if isinstance(answer, OSError):
+        raise answer
+    return answer
+
+
+def _in_one_of(address: str, networks: Iterable[Network]) -> bool:
+    if not networks:
+        return False
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
 
 
 def resolve_host(host: str) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 import ssl
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from triage_agent.dimse.association import GuardedAssociation
 from triage_agent.dimse.commitment import CommitmentDesk
 from triage_agent.dimse.door import Door
 from triage_agent.dimse.library import configure_pynetdicom
-from triage_agent.dimse.listener import Handler, Listener
+from triage_agent.dimse.listener import Handler, Listener, TlsGate
 from triage_agent.dimse.messages import Begin, Incoming, Terms, incoming_of
 from triage_agent.dimse.peers import AccessPolicy
 from triage_agent.dimse.statuses import comment_on as _status
@@ -76,6 +77,8 @@ class ServerSettings:
         min_bytes_per_second: a message that comes slower, averaged once `timeout_seconds` have passed, is aborted.
         max_pdu_bytes: largest P-DATA-TF that senders are told to send; large ones make large images fast.
         max_instance_bytes: a longer data set aborts its association.
+        plain: whether `port` is listened on; `tls_port` is whenever there is `tls`.
+        tls: the context of the next connection by TLS.
         warn_on_conflict: answer 0xB000 in place of 0x0000 to known SOP Instance UIDs with other bytes.
     """
 
@@ -89,7 +92,9 @@ class ServerSettings:
     max_pdu_bytes: int = 131072
     max_instance_bytes: int = 2 << 30
     warn_on_conflict: bool = False
-    tls: ssl.SSLContext | None = None
+    plain: bool = True
+    tls: Callable[[], ssl.SSLContext] | None = None
+    tls_port: int = 2762
 
 
 def _unobserved(_: object) -> None:
@@ -135,34 +140,51 @@ class DicomServer:
             rejected=rejected,
             commits=commitment is not None,
         )
-        self._listener: Listener | None = None
-        self._thread: threading.Thread | None = None
+        self._listeners: list[Listener] = []
+        self._threads: list[threading.Thread] = []
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port that the server listens on; those asked for before it is started."""
-        if self._listener is None:
+        """Host and port that the server listens on, the plain ones where there are; before `start` those asked for."""
+        if not self._listeners:
             return self._settings.host, self._settings.port
-        return str(self._listener.server_address[0]), int(self._listener.server_address[1])
+        return str(self._listeners[0].server_address[0]), int(self._listeners[0].server_address[1])
+
+    @property
+    def tls_port(self) -> int:
+        """The port that is listened on by TLS."""
+        return int(self._listeners[-1].server_address[1]) if self._listeners else self._settings.tls_port
 
     @property
     def running(self) -> bool:
         """Whether connections are accepted."""
-        return self._thread is not None and self._thread.is_alive()
+        return bool(self._threads) and all(thread.is_alive() for thread in self._threads)
 
     def start(self) -> None:
-        """Listen, in a thread.
+        """Listen, in a thread for each port.
 
         Raises:
-            ConfigurationError: the address cannot be listened on.
+            ConfigurationError: an address cannot be listened on, or the certificates cannot be used.
         """
+        settings, entity = self._settings, self._application_entity()
+        try:
+            if settings.plain:
+                self._listen(entity, settings.port, None)
+            if settings.tls is not None:
+                settings.tls()
+                self._listen(entity, settings.tls_port, TlsGate(settings.tls, self._door.on_handshake_failed))
+        except ConfigurationError:
+            self.stop(0.0)
+            raise
+
+    def _listen(self, entity: ApplicationEntity, port: int, tls: TlsGate | None) -> None:
         settings = self._settings
         try:
-            self._listener = Listener(
-                self._application_entity(),
-                (settings.host, settings.port),
+            listener = Listener(
+                entity,
+                (settings.host, port),
                 contexts=[self._door.for_anybody],
-                tls=settings.tls,
+                tls=tls,
                 handlers=self._handlers(),
                 io_timeout=settings.timeout_seconds,
                 request_timeout=self._request_seconds,
@@ -175,14 +197,17 @@ class DicomServer:
             )
         except OSError as error:
             raise ConfigurationError(
-                f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}",
+                f"cannot listen on {settings.host}:{port}: {error.strerror or error}",
                 remedy="set [dicom] host and port to an address of this machine that is free",
             ) from error
-        self._thread = threading.Thread(
-            target=self._listener.serve_forever, args=(_POLL_SECONDS,), name="dicom-listener", daemon=True
+        thread = threading.Thread(
+            target=listener.serve_forever, args=(_POLL_SECONDS,), name="dicom-listener", daemon=True
         )
-        self._thread.start()
-        log.info("listening", ae_title=settings.ae_title, host=self.address[0], port=self.address[1])
+        thread.start()
+        self._listeners.append(listener)
+        self._threads.append(thread)
+        host, bound = listener.server_address[:2]
+        log.info("listening", ae_title=settings.ae_title, host=host, port=bound, tls=tls is not None)
 
     def _handlers(self) -> list[Handler]:
         handlers: list[Handler] = [
@@ -201,14 +226,13 @@ class DicomServer:
 
         What is aborted was not acknowledged, so its sender has it still.
         """
-        listener = self._listener
-        if listener is None:
-            return True
-        if self.running:
-            listener.shutdown()
-        drained = listener.drain(drain_seconds)
-        self._thread = self._listener = None
-        return drained
+        for listener, thread in zip(self._listeners, self._threads, strict=True):
+            if thread.is_alive():
+                listener.shutdown()
+        deadline = time.monotonic() + drain_seconds
+        drained = [listener.drain(max(0.0, deadline - time.monotonic())) for listener in self._listeners]
+        self._listeners, self._threads = [], []
+        return all(drained)
 
     @property
     def _request_seconds(self) -> float:

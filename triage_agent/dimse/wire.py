@@ -2,6 +2,7 @@
 
 import select
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -42,6 +43,7 @@ class BoundedSocket(AssociationSocket):
         self._unread = unread
         self._buffer = bytearray()  # for one P-DATA-TF after another
         self.connected = connection is not None
+        self.failure: OSError | None = None  # what TLS said
         if connection is not None:
             self._bound(connection)
         super().__init__(assoc, client_socket=connection, address=address)
@@ -73,7 +75,8 @@ class BoundedSocket(AssociationSocket):
         connection = self.socket
         if connection is not None:
             with suppress(OSError, ValueError):
-                connection.shutdown(socket.SHUT_RDWR)
+                # Not by its own method: TLS would let go of its state under whoever reads.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     @property
     def ready(self) -> bool:
@@ -96,10 +99,29 @@ class BoundedSocket(AssociationSocket):
             if waker is not None:
                 poller.register(waker, select.POLLIN)
             ready = dict(poller.poll(seconds * 1000))
-            return connection.fileno() in ready or bool(pending and pending())
+            if pending and not pending():
+                return connection.fileno() in ready and self._decrypted(connection)
+            return connection.fileno() in ready or bool(pending)
         except (OSError, ValueError):  # closed meanwhile
             self.event_queue.put("Evt17")
             return False
+
+    def _decrypted(self, connection: socket.socket) -> bool:
+        """Whether what came over TLS holds anything to read, which is kept; it may be a ticket, or half a record.
+
+        To wait for more of it here would keep the reactor from sending.
+        """
+        connection.settimeout(0.0)
+        try:
+            self._unread = connection.recv(_HEADER.size)
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError as error:
+            self.failure = error
+            raise
+        finally:
+            connection.settimeout(self._timeout)
+        return True
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read `nr_bytes`, fewer when the peer closes first.

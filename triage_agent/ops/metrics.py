@@ -1,6 +1,7 @@
 """What Prometheus scrapes. Counters count what this process did; gauges are read from the worklist at scrape."""
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -61,9 +62,36 @@ class Metrics:
         """Add the worklist's own numbers; `counts` is `Worklist.counts`."""
         self.registry.register(_WorklistCollector(counts))
 
+    def watch_certificates(self, expires: Callable[[], dict[str, datetime]], current: Callable[[], bool]) -> None:
+        """Add when our certificates expire, and whether the files as they are now are in use."""
+        self.registry.register(_CertificateCollector(expires, current))
+
     def exposition(self) -> bytes:
         """The text that `/metrics` answers with."""
         return generate_latest(self.registry)
+
+
+class _CertificateCollector(Collector):
+    """Asked at each scrape: certificates change while the agent runs."""
+
+    def __init__(self, expires: Callable[[], dict[str, datetime]], current: Callable[[], bool]) -> None:
+        self._expires = expires
+        self._current = current
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        expires = GaugeMetricFamily(
+            "triage_certificate_expires_timestamp_seconds",
+            "When our TLS certificate (own), and the next of the CAs, expires",
+            labels=["certificate"],
+        )
+        for which, at in self._expires().items():
+            expires.add_metric([which], at.timestamp())
+        yield expires
+        yield GaugeMetricFamily(
+            "triage_certificate_current",
+            "Whether the TLS files as they are now are in use (1), or what they were before (0)",
+            value=float(self._current()),
+        )
 
 
 class _WorklistCollector(Collector):

@@ -1,7 +1,10 @@
 import logging
 
 import pytest
-from pynetdicom import _config
+from pynetdicom import AE, _config
+from pynetdicom._globals import MODE_ACCEPTOR, MODE_REQUESTOR
+from pynetdicom.association import Association
+from pynetdicom.transport import AddressInformation
 from structlog.testing import capture_logs
 
 from triage_agent.dimse import library
@@ -57,6 +60,44 @@ def test_a_line_that_repeats_is_throttled(fresh):
         for _ in range(100):
             fresh.warning("again")
     assert len(lines) == library._LINES
+
+
+def in_its_thread(association, say):
+    """Have the association's thread say something."""
+    association.run = say
+    with capture_logs() as lines:
+        association.start()
+        association.join(5)
+    return lines
+
+
+@pytest.mark.parametrize(("mode", "where"), [(MODE_ACCEPTOR, "requestor"), (MODE_REQUESTOR, "acceptor")])
+def test_a_line_names_the_peer_in_whose_association_it_is_said(fresh, mode, where):
+    association = Association(AE(), mode)
+    peer = getattr(association, where)
+    peer.address_info = AddressInformation("192.0.2.7", 104)
+    peer.ae_title = "MODALITY"
+    (line,) = in_its_thread(association, lambda: fresh.warning("what happened"))
+    assert (line["peer_ae_title"], line["address"]) == ("MODALITY", "192.0.2.7")
+
+
+def test_a_line_of_an_upper_layer_names_the_peer_as_far_as_it_is_known(fresh):
+    association = Association(AE(), MODE_ACCEPTOR)
+    association.requestor.address_info = AddressInformation("192.0.2.7", 104)
+    association.dul.run = lambda: fresh.warning("what happened")
+    with capture_logs() as lines:
+        association.dul.start()
+        association.dul.join(5)
+    assert [line["address"] for line in lines] == ["192.0.2.7"]
+
+
+@pytest.mark.parametrize(("response", "level"), [("A-RELEASE", "debug"), ("A-ABORT", "warning")])
+def test_an_idle_association_that_is_let_go_of_is_no_warning(fresh, response, level):
+    association = Association(AE(), MODE_REQUESTOR)
+    association.network_timeout_response = response
+    logger = logging.getLogger("pynetdicom.association")
+    (line,) = in_its_thread(association, lambda: logger.error(library._IDLE))
+    assert line["log_level"] == level
 
 
 def test_configuring_twice_adds_one_handler():

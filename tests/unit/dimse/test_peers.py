@@ -1,6 +1,24 @@
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+from ipaddress import ip_network
+from unittest.mock import Mock
+
 import pytest
 
-from triage_agent.dimse.peers import STORE, AccessPolicy, Peer, normal_address, ourselves, resolve_host
+from triage_agent.dimse.peers import (
+    STORE,
+    UNKNOWN_CALLER,
+    WRONG_CERTIFICATE,
+    AccessPolicy,
+    Grant,
+    Peer,
+    normal_address,
+    ourselves,
+    resolve_host,
+    within,
+)
 
 HOSTS = {"pacs.hospital": {"10.0.0.1", "10.0.0.2"}, "10.0.0.9": {"10.0.0.9"}}
 
@@ -104,3 +122,65 @@ def test_the_agent_itself_comes_in_from_its_own_address_and_may_store_nothing(ho
 def test_where_anybody_may_store_the_agent_s_own_title_may_too():
     access = AccessPolicy([], accept_unknown=True, own=ourselves("TRIAGE", "127.0.0.1", 104))
     assert access.permissions("TRIAGE", "127.0.0.1") == {STORE}
+
+
+def network_peer(**more):
+    return Peer(name="ct", ae_title="CT", host="", port=0, may=frozenset({"store"}), **more)
+
+
+@pytest.mark.parametrize(
+    ("address", "permissions"),
+    [
+        ("10.1.255.3", {"store"}),
+        ("::ffff:10.1.0.9", {"store"}),
+        ("fd00::7", {"store"}),
+        ("10.2.0.1", None),
+        ("fe80::1", None),
+        ("name", None),
+        ("", None),
+    ],
+)
+def test_a_peer_calls_from_its_networks(names, address, permissions):
+    networks = (ip_network("10.1.0.0/16"), ip_network("fd00::/8"))
+    access = policy(names, network_peer(networks=networks))
+    assert access.permissions("CT", address) == permissions
+    assert access.permissions("MR", address) is None
+    assert names.asked == [], "a peer without a host has nothing to look up"
+
+
+def test_a_peer_with_a_host_and_networks_calls_from_either(names):
+    access = policy(names, replace(peer(), networks=(ip_network("192.0.2.0/24"),)))
+    assert access.permissions("PACS", "10.0.0.1") == {"store"}
+    assert access.permissions("PACS", "192.0.2.7") == {"store"}
+    assert access.permissions("PACS", "192.0.3.7") is None
+
+
+@pytest.mark.parametrize("accept_unknown", [False, True])
+def test_a_peer_with_a_certificate_s_name_is_nobody_without_it(names, accept_unknown):
+    access = policy(names, replace(peer(), certificate_name="Pacs.Hospital"), accept_unknown=accept_unknown)
+    assert access.admit("PACS", "10.0.0.1", frozenset({"x", "pacs.hospital"})).may == {"store"}
+    for other in (frozenset(), frozenset({"ct.hospital"})):
+        assert access.admit("PACS", "10.0.0.1", other) == WRONG_CERTIFICATE
+
+
+def test_who_is_known_is_told_apart_from_who_is_not(names):
+    one = peer()
+    assert policy(names, one).admit("PACS", "10.0.0.1", frozenset()) == Grant(frozenset({"store"}), (one,))
+    assert policy(names, one).admit("CT", "10.0.0.1", frozenset()) == UNKNOWN_CALLER
+    assert policy(names, one, accept_unknown=True).admit("CT", "10.0.0.1", frozenset()) == Grant(frozenset({"store"}))
+
+
+def test_a_name_service_that_hangs_holds_nobody_for_long():
+    hangs = threading.Event()
+    access = AccessPolicy([peer()], resolve=partial(within, 0.05, lambda _host: hangs.wait(10)))
+    started = time.monotonic()
+    assert access.permissions("PACS", "10.0.0.1") is None
+    assert access.permissions("PACS", "10.0.0.1") is None
+    assert time.monotonic() - started < 5
+    hangs.set()
+
+
+def test_what_the_name_service_says_in_time_is_taken():
+    assert within(5, lambda host: frozenset({host}), "10.0.0.9") == {"10.0.0.9"}
+    with pytest.raises(OSError, match="gone"):
+        within(5, Mock(side_effect=OSError("gone")), "pacs")

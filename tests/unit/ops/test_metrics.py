@@ -1,3 +1,5 @@
+from datetime import UTC, datetime, timedelta
+
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.ops.metrics import Metrics
 
@@ -45,3 +47,16 @@ def test_answers_and_rejections_are_counted_by_status_and_reason():
     assert b'triage_store_answers_total{status="0x0000"} 2.0' in shown
     assert b'triage_store_answers_total{status="0xA700"} 1.0' in shown
     assert b'triage_rejected_associations_total{reason="too many associations"} 1.0' in shown
+
+
+def test_certificates_are_told_where_there_are_any():
+    metrics, current = Metrics(), [True]
+    assert b"triage_certificate" not in metrics.exposition()
+    at = datetime(2030, 1, 1, tzinfo=UTC)
+    metrics.watch_certificates(lambda: {"own": at, "ca": at + timedelta(days=1)}, lambda: current[0])
+    told = metrics.exposition().decode().splitlines()
+    assert 'triage_certificate_expires_timestamp_seconds{certificate="own"} 1.893456e+09' in told
+    assert 'triage_certificate_expires_timestamp_seconds{certificate="ca"} 1.8935424e+09' in told
+    assert "triage_certificate_current 1.0" in told
+    current[0] = False
+    assert "triage_certificate_current 0.0" in metrics.exposition().decode().splitlines()
