@@ -298,7 +298,7 @@ class TestConnectionsThatAskForNothing:
         silent = [socket.create_connection(("127.0.0.1", running.port), 5) for _ in range(100)]
         try:
             assert eventually(lambda: sum(map(hung_up_on, silent)) == 80), "the oldest have to go"
-            assert len(running.server._listener.lobby) == 20
+            assert len(running.server._listeners[0].lobby) == 20
             assert threads() == [], "a connection that asked for nothing has an association's threads"
             held = [associate(running.port) for _ in range(20)]
             assert [each.is_established for each in held] == [True] * 20
@@ -331,7 +331,7 @@ class TestConnectionsThatAskForNothing:
                     probe.sendall(b"GET / HTTP/1.0\r\n\r\n")
                 elif number % 4 == 3:
                     probe.sendall(struct.pack(">BBI", 1, 0, 1000) + b"x" * 100)
-        assert eventually(lambda: len(listening.server._listener.lobby) == 0)
+        assert eventually(lambda: len(listening.server._listeners[0].lobby) == 0)
         assert eventually(lambda: descriptors() <= before + 2)
         assert eventually(lambda: threading.active_count() <= alive)
         assert healthy(listening)
@@ -359,7 +359,7 @@ class TestConnectionsThatAskForNothing:
     def test_those_that_wait_when_the_server_stops_are_hung_up_on(self, tmp_path):
         running = listen(tmp_path / "spool")
         with socket.create_connection(("127.0.0.1", running.port), 5) as connection:
-            assert eventually(lambda: len(running.server._listener.lobby) == 1)
+            assert eventually(lambda: len(running.server._listeners[0].lobby) == 1)
             running.server.stop(1)
             connection.settimeout(5)
             assert connection.recv(1) == b""

@@ -118,9 +118,11 @@ def listen_for_commitment(root, peer_port, *, may=("store", "commit"), retry=Non
         requested=lambda request: worklist.keep_commitment_request(request, utc_now(), utc_now()),
         reported=lambda names, report: reported.append((names, report)),
     )
+    receiver = Receiver(spool, worklist, RULE, utc_now)
     server = DicomServer(
         ServerSettings(ae_title="TRIAGE", host="127.0.0.1", port=0),
-        receive=Receiver(spool, worklist, RULE, utc_now).receive,
+        begin=receiver.begin,
+        receive=receiver.keep,
         policy=policy,
         audit=worklist.record_audit,
         clock=utc_now,
