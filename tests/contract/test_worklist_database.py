@@ -13,6 +13,7 @@ from support.story import LEASE, RULE, STUDY, T0, Story, flag, received, scored,
 
 from triage_agent.domain import states
 from triage_agent.domain.errors import ConfigurationError, WorklistUnavailableError
+from triage_agent.domain.retrieval import RetrievalState
 from triage_agent.domain.vocabulary import DeliveryState, Finding, Outcome, Status
 from triage_agent.worklist import SqlWorklist, current, is_current, open_engine, registration, scoring, upgrade
 from triage_agent.worklist.migrate import migrations_folder
@@ -69,6 +70,11 @@ def test_the_frozen_words_are_the_domain_s(first_migration):
     assert tuple(Finding) == first_migration.FINDINGS
     assert tuple(Outcome) == first_migration.OUTCOMES
     assert tuple(DeliveryState) == ScriptDirectory(str(migrations_folder())).get_revision("0003").module.DELIVERY_STATES
+
+
+def test_the_frozen_words_of_what_is_fetched_are_the_domain_s():
+    migration = ScriptDirectory(str(migrations_folder())).get_revision("0005").module
+    assert tuple(RetrievalState) == migration.RETRIEVAL_STATES
 
 
 @empty

@@ -97,6 +97,17 @@ class Twins(RuleBasedStateMachine):
             else:
                 self.ask("complete", view, "quiet", self.now)
 
+    @rule(study=STUDIES, revision=st.integers(0, 2), ends=ENDS, missing=st.integers(0, 2), owner=OWNERS)
+    def a_study_is_fetched(self, study, revision, ends, missing, owner):
+        by = "triage-agent" if revision else "fetch"
+        self.ask("want_retrieval", study, "pacs", self.now, requested_by=by, revision=revision)
+        claimed = self.ask("claim_retrieval", owner, self.now, LEASE)
+        if claimed is not None:
+            self.ask("retrieval_learnt", claimed, 4, [f"{study}.{number}" for number in range(3, 3 + missing)])
+            error, again = (None, None) if ends == "sent" else ("why", self.now + LEASE if ends == "later" else None)
+            self.ask("retrieval_ended", claimed, self.now, error=error, retry_at=again)
+        self.ask("held_of", study)
+
     @rule(owner=OWNERS, limit=st.integers(1, 3))
     def images_are_claimed(self, owner, limit):
         self.images += self.ask("claim_images", owner, self.now, LEASE, limit)

@@ -25,6 +25,7 @@ from triage_agent.domain.decision import (
     ShadowResult,
     Shipment,
 )
+from triage_agent.domain.retrieval import RetrievalRecord, Retrievals
 from triage_agent.domain.study import (
     AssemblyView,
     Assessment,
@@ -56,7 +57,12 @@ class Registered(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyDetail:
-    """Everything about one study, for `study` and the study page; `shadow` is of its last decision."""
+    """Everything about one study, for `study` and the study page.
+
+    Attributes:
+        shadow: of its last decision.
+        retrieval: the last time that it was fetched from a PACS.
+    """
 
     item: WorklistItem
     reasons: tuple[str, ...]
@@ -64,10 +70,11 @@ class StudyDetail:
     deliveries: tuple[DeliveryRecord, ...]
     audit: tuple[AuditEvent, ...]
     shadow: ShadowResult | None = None
+    retrieval: RetrievalRecord | None = None
 
 
-class Worklist(Commitments, Protocol):
-    """The queue of studies and the outbox of results; `Commitments` is a part of it.
+class Worklist(Commitments, Retrievals, Protocol):
+    """The queue of studies and the outbox of results; `Commitments` and `Retrievals` are parts of it.
 
     Every method raises `WorklistUnavailableError` when the database is away.
     """
@@ -98,8 +105,13 @@ class Worklist(Commitments, Protocol):
     def due_for_completion(self, now: datetime, limit: int = 100) -> Sequence[AssemblyView]:
         """Receiving studies to look at, earliest check first: it is due, or their last image came after `now`."""
 
-    def check_later(self, study_instance_uid: str, revision: int, at: datetime, *, asked: bool) -> bool:
-        """Set the next completeness check; False if the study has moved on. `asked` counts a question to the PACS."""
+    def check_later(
+        self, study_instance_uid: str, revision: int, at: datetime, *, asked: bool, reason: str | None = None
+    ) -> bool:
+        """Set the next completeness check; False if the study has moved on.
+
+        `asked` counts a question to the PACS; `reason` says on the worklist what is waited for, where it is given.
+        """
 
     def complete(self, view: AssemblyView, reason: str, now: datetime) -> bool:
         """RECEIVING to READY; False if an image came since `view` was read, or the study has moved on."""

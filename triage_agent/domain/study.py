@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from triage_agent.domain.retrieval import RetrievalRecord
 from triage_agent.domain.sop_classes import RADIOGRAPHS
 from triage_agent.domain.vocabulary import Event, Outcome, Priority, Status
 
@@ -119,13 +120,19 @@ class ClaimedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedStudy:
-    """A complete study that a worker holds, to decide it; `attempt` counts from 1 since its last image or revision."""
+    """A complete study that a worker holds, to decide it.
+
+    Attributes:
+        attempt: counts from 1 since its last image or revision.
+        shortfall: what the PACS has of it and did not send, in words; empty where nothing is known to lack.
+    """
 
     study_instance_uid: str
     revision: int
     priority: Priority
     attempt: int
     instances: tuple[StoredInstance, ...]
+    shortfall: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,12 +145,14 @@ class CompletenessRule:
         ask_after: ask the PACS for the number of images so long after an image; None when nobody is asked.
         steady: believe the PACS's count when it is still the same so long after that, and no image came between. A PACS
             that forwards each view as it is shot never counts more than it has sent.
+        fetch: what the PACS has more of is fetched once the quiet period is over, and waited for.
     """
 
     quiet: timedelta
     max_wait: timedelta
     ask_after: timedelta | None = None
     steady: timedelta = timedelta(seconds=20)
+    fetch: bool = False
 
     def next_check(self, first_received_at: datetime, last_received_at: datetime) -> datetime:
         """When to look at a study whose last image has just come."""
@@ -161,6 +170,7 @@ class AssemblyView:
     first_received_at: datetime
     last_received_at: datetime
     asked: int = 0  # how often the PACS was asked in this revision
+    retrieval: RetrievalRecord | None = None  # the last one, also of an earlier revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

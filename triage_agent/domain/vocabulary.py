@@ -104,4 +104,6 @@ class AuditAction(StrEnum):
     COMMITMENT_REQUESTED = "commitment_requested"
     COMMITMENT_ANSWERED = "commitment_answered"
     COMMITMENT_DEAD = "commitment_dead"
+    RETRIEVAL_REQUESTED = "retrieval_requested"
+    RETRIEVAL_ENDED = "retrieval_ended"
     RETRY_REQUESTED = "retry_requested"

@@ -7,9 +7,10 @@ from sqlalchemy.orm import Session
 
 from triage_agent.domain.states import sources_of
 from triage_agent.domain.vocabulary import DeliveryState, Event, Outcome, Status
-from triage_agent.worklist import trail
+from triage_agent.worklist import retrievals, trail
 from triage_agent.worklist.limits import EXPIRED, GIVEN_BACK, PUT_BACK
 from triage_agent.worklist.outbox import settle, superseded_rows
+from triage_agent.worklist.retrieval_row import RetrievalRow
 from triage_agent.worklist.rows import advance, append_audit, locked_study, status_is
 from triage_agent.worklist.tables import InstanceRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import changed
@@ -32,7 +33,8 @@ def give_back(session: Session, owner: str, now: datetime, *, counted: bool) -> 
         .values(state=DeliveryState.PENDING, next_attempt_at=now, lease_owner=None, lease_until=None)
         .execution_options(synchronize_session=False)
     )
-    return studies + changed(session, images) + changed(session, deliveries)
+    fetched = retrievals.give_back(session, owner, now, taken_back=taken_back)
+    return studies + changed(session, images) + changed(session, deliveries) + fetched
 
 
 def renew(session: Session, owner: str, now: datetime, lease: timedelta) -> int:
@@ -41,6 +43,7 @@ def renew(session: Session, owner: str, now: datetime, lease: timedelta) -> int:
         update(StudyRow).where(status_is(Status.SCORING), StudyRow.lease_owner == owner),
         update(InstanceRow).where(InstanceRow.lease_owner == owner),
         update(OutboxRow).where(OutboxRow.state == DeliveryState.SENDING, OutboxRow.lease_owner == owner),
+        update(RetrievalRow).where(RetrievalRow.lease_owner == owner),
     )
     renewed = 0
     for statement in held:

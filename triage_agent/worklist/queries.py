@@ -13,6 +13,7 @@ from triage_agent.domain.ports import StudyDetail
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.vocabulary import DeliveryState, Priority, Status
 from triage_agent.worklist.outbox import OPEN, place_of
+from triage_agent.worklist.retrievals import record_of
 from triage_agent.worklist.rows import instances_of, status_is
 from triage_agent.worklist.shadow import last_shadow
 from triage_agent.worklist.supersession import superseded, superseded_error
@@ -55,6 +56,7 @@ def study(session: Session, study_instance_uid: str) -> StudyDetail | None:
         deliveries=_deliveries(session, study_instance_uid),
         audit=_audit(session, study_instance_uid),
         shadow=last_shadow(session, study_instance_uid),
+        retrieval=record_of(session, study_instance_uid),
     )
 
 

@@ -7,11 +7,13 @@ from sqlalchemy import insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.ports import Registered
+from triage_agent.domain.retrieval import RetrievalRecord
 from triage_agent.domain.states import opens_revision
 from triage_agent.domain.study import AssemblyView, CompletenessRule, InstanceHeader, ReceivedInstance
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import assessment_on_arrival, patient_with
+from triage_agent.worklist.retrieval_row import RetrievalRow
 from triage_agent.worklist.rows import advance, append_audit, locked_study, status_is
 from triage_agent.worklist.tables import InstanceRow, StudyRow
 from triage_agent.worklist.transactions import changed
@@ -133,7 +135,8 @@ def _awaiting_more(study: StudyRow, received: ReceivedInstance, rule: Completene
     first = at if afresh else min(study.first_received_at, at)
     last = at if afresh else max(study.last_received_at, at)
     return {
-        "status_reason": None,
+        # While a study is receiving its reason says what is waited for; of another status it is out of date.
+        "status_reason": study.status_reason if study.status is Status.RECEIVING else None,
         "first_received_at": first,
         "last_received_at": last,
         "next_check_at": rule.next_check(first, last),
@@ -145,7 +148,8 @@ def due_for_completion(session: Session, now: datetime, limit: int) -> Sequence[
     """See `Worklist.due_for_completion`."""
     clock_was_set_back = StudyRow.last_received_at > now  # then its next check may lie hours ahead
     statement = (
-        select(StudyRow)
+        select(StudyRow, RetrievalRow)
+        .outerjoin(RetrievalRow, RetrievalRow.study_instance_uid == StudyRow.study_instance_uid)
         .where(status_is(Status.RECEIVING), or_(StudyRow.next_check_at <= now, clock_was_set_back))
         .order_by(StudyRow.next_check_at, StudyRow.study_instance_uid)
         .limit(limit)
@@ -158,13 +162,21 @@ def due_for_completion(session: Session, now: datetime, limit: int) -> Sequence[
             first_received_at=study.first_received_at,
             last_received_at=study.last_received_at,
             asked=study.asked,
+            retrieval=_record(retrieval),
         )
-        for study in session.scalars(statement)
+        for study, retrieval in session.execute(statement)
     ]
 
 
-def check_later(session: Session, study_instance_uid: str, revision: int, at: datetime, *, asked: bool) -> bool:
+def _record(retrieval: RetrievalRow | None) -> RetrievalRecord | None:
+    return None if retrieval is None else retrieval.record()
+
+
+def check_later(
+    session: Session, study_instance_uid: str, revision: int, at: datetime, *, asked: bool, reason: str | None
+) -> bool:
     """See `Worklist.check_later`."""
+    said = {} if reason is None else {"status_reason": reason}
     statement = (
         update(StudyRow)
         .where(
@@ -172,7 +184,7 @@ def check_later(session: Session, study_instance_uid: str, revision: int, at: da
             StudyRow.revision == revision,
             StudyRow.status == Status.RECEIVING,
         )
-        .values(next_check_at=at, asked=StudyRow.asked + int(asked))
+        .values(next_check_at=at, asked=StudyRow.asked + int(asked), **said)
         .execution_options(synchronize_session=False)
     )
     return changed(session, statement) == 1

@@ -30,17 +30,18 @@ from triage_agent.domain.vocabulary import ArtifactKind, Priority, Status
 from triage_agent.worklist import leases, outbox, queries, registration, scoring, shadow, unrouted
 from triage_agent.worklist.commitments import SqlCommitments
 from triage_agent.worklist.migrate import is_current
+from triage_agent.worklist.retrievals import SqlRetrievals
 from triage_agent.worklist.rows import append_audit
 from triage_agent.worklist.transactions import Database
 
 _PING_SECONDS = 2.0  # whoever asks whether we are ready will not wait for long
 
 
-class SqlWorklist(SqlCommitments):
+class SqlWorklist(SqlCommitments, SqlRetrievals):
     """The `Worklist` port on SQLite or Postgres; safe to share between threads.
 
     The functions behind it stand in `registration`, `scoring`, `shadow`, `outbox`, `leases` and `queries`; those
-    of storage commitment in `commitments`.
+    of storage commitment in `commitments`, those of what is fetched from a PACS in `retrievals`.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -66,10 +67,14 @@ class SqlWorklist(SqlCommitments):
         """See `Worklist.due_for_completion`."""
         return self._database.read(lambda session: registration.due_for_completion(session, now, limit))
 
-    def check_later(self, study_instance_uid: str, revision: int, at: datetime, *, asked: bool) -> bool:
+    def check_later(
+        self, study_instance_uid: str, revision: int, at: datetime, *, asked: bool, reason: str | None = None
+    ) -> bool:
         """See `Worklist.check_later`."""
         return self._database.write(
-            lambda session: registration.check_later(session, study_instance_uid, revision, at, asked=asked)
+            lambda session: registration.check_later(
+                session, study_instance_uid, revision, at, asked=asked, reason=reason
+            )
         )
 
     def complete(self, view: AssemblyView, reason: str, now: datetime) -> bool:

@@ -14,6 +14,7 @@ from triage_agent.domain.vocabulary import Event, Priority, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import MAX_ATTEMPTS, require_conclusion
 from triage_agent.worklist.outbox import enqueue, settle
+from triage_agent.worklist.retrievals import record_of
 from triage_agent.worklist.rows import (
     advance,
     append_audit,
@@ -115,12 +116,14 @@ def claim_study(session: Session, owner: str, now: datetime, lease: timedelta) -
     held = {"lease_owner": owner, "lease_until": now + lease, "attempts": attempt}
     if not advance(session, study, Event.CLAIMED, actor=owner, at=now, columns=held):
         return None
+    instances, fetched = instances_of(session, study.study_instance_uid), record_of(session, study.study_instance_uid)
     return ClaimedStudy(
         study_instance_uid=study.study_instance_uid,
         revision=study.revision,
         priority=study.priority,
         attempt=attempt,
-        instances=instances_of(session, study.study_instance_uid),
+        instances=instances,
+        shortfall=fetched.shortfall([one.sop_instance_uid for one in instances]) if fetched else "",
     )
 
 

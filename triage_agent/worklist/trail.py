@@ -6,6 +6,7 @@ from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.commitment import CommitmentRequest, reason_in_words
 from triage_agent.domain.decision import Decision, Delivery, Flag, ShadowResult
 from triage_agent.domain.ports import Registered
+from triage_agent.domain.retrieval import Retrieval, RetrievalState
 from triage_agent.domain.study import ReceivedInstance
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, Event, Priority, Status
 
@@ -224,4 +225,26 @@ def commitment_moved(action: AuditAction, request: CommitmentRequest, at: dateti
         action=action,
         actor=request.peer,
         detail={"transaction_uid": request.transaction_uid, "instances": len(request.references), **detail},
+    )
+
+
+def retrieval_requested(study_instance_uid: str, *, peer: str, actor: str, at: datetime) -> AuditEvent:
+    """A study is to be fetched from a PACS."""
+    return AuditEvent(
+        at=at,
+        action=AuditAction.RETRIEVAL_REQUESTED,
+        actor=actor,
+        study_instance_uid=study_instance_uid,
+        detail={"peer": peer},
+    )
+
+
+def retrieval_ended(retrieval: Retrieval, *, state: RetrievalState, at: datetime) -> AuditEvent:
+    """All that the PACS has is here, or it is not asked any more."""
+    return AuditEvent(
+        at=at,
+        action=AuditAction.RETRIEVAL_ENDED,
+        actor=retrieval.requested_by,
+        study_instance_uid=retrieval.study_instance_uid,
+        detail={"peer": retrieval.peer, "attempts": retrieval.attempt, "state": state.value},
     )

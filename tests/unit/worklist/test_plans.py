@@ -46,6 +46,7 @@ def test_the_list_is_read_off_an_index_in_its_order(worklist, plans, only, index
         (lambda worklist: worklist.claim_study("w", T0, LEASE), "ix_studies_ready"),
         (lambda worklist: worklist.due_for_completion(T0), "ix_studies_receiving"),
         (lambda worklist: worklist.expire_leases(T0), "ix_studies_scoring"),
+        (lambda worklist: worklist.claim_retrieval("w", T0, LEASE), "ix_retrievals_due"),
     ],
 )
 def test_what_loops_ask_is_read_off_a_partial_index(worklist, plans, ask, index):
@@ -58,6 +59,8 @@ def test_what_loops_ask_is_read_off_a_partial_index(worklist, plans, ask, index)
     "ask",
     [
         lambda worklist: worklist.claim_images("w", T0, LEASE, 10),
+        lambda worklist: worklist.claim_retrieval("w", T0, LEASE),
+        lambda worklist: worklist.held_of("1.2"),
         lambda worklist: worklist.claim_deliveries("w", T0, LEASE, 10),
         lambda worklist: worklist.claim_deliveries("w", T0, LEASE, 10, ["pacs"]),
         lambda worklist: worklist.study("1.2"),

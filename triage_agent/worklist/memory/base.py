@@ -9,6 +9,7 @@ from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.states import next_status, opens_revision
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
+from triage_agent.worklist.memory.retrieval_entry import RetrievalEntry
 from triage_agent.worklist.memory.rows import Image, Lease, OutboxEntry, StudyEntry
 
 
@@ -20,6 +21,7 @@ class Rows:
         self._studies: dict[str, StudyEntry] = {}
         self._images: dict[str, Image] = {}
         self._outbox: dict[int, OutboxEntry] = {}
+        self._retrievals: dict[str, RetrievalEntry] = {}
         self._audit: list[AuditEvent] = []
         self._ids = itertools.count(1)
 

@@ -11,11 +11,11 @@ from triage_agent.domain.study import AssemblyView, CompletenessRule, ReceivedIn
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import assessment_on_arrival
-from triage_agent.worklist.memory.base import Rows
+from triage_agent.worklist.memory.retrievals import Fetching
 from triage_agent.worklist.memory.rows import Image, StudyEntry
 
 
-class Intake(Rows):
+class Intake(Fetching):
     """The part of the port that intake and assembly use."""
 
     def register(self, received: ReceivedInstance, rule: CompletenessRule) -> Registered:
@@ -41,10 +41,13 @@ class Intake(Rows):
         event = received.header.event
         afresh = opens_revision(study.item.status, event)
         before = study.item.priority
+        was_receiving = study.item.status is Status.RECEIVING
         self._advance(study, event, received.source, received.received_at)
         study.add(received)
         if event is Event.IMAGE_RECEIVED:
             study.await_more(received.received_at, rule, afresh=afresh)
+            if not was_receiving:
+                study.item = replace(study.item, status_reason=None)
         if study.item.priority is not before:
             self._audit.append(trail.priority_requested(received, before, study.item.priority))
 
@@ -74,9 +77,11 @@ class Intake(Rows):
                 and (study.next_check_at <= now or study.last_received_at > now)
             ]
             due.sort(key=lambda study: (study.next_check_at, study.uid))
-            return [study.view() for study in due[:limit]]
+            return [self._view(study) for study in due[:limit]]
 
-    def check_later(self, study_instance_uid: str, revision: int, at: datetime, *, asked: bool) -> bool:
+    def check_later(
+        self, study_instance_uid: str, revision: int, at: datetime, *, asked: bool, reason: str | None = None
+    ) -> bool:
         """See `Worklist.check_later`."""
         with self._lock:
             study = self._studies.get(study_instance_uid)
@@ -84,6 +89,8 @@ class Intake(Rows):
                 return False
             study.next_check_at = at
             study.asked += asked
+            if reason is not None:
+                study.item = replace(study.item, status_reason=reason)
             return True
 
     def complete(self, view: AssemblyView, reason: str, now: datetime) -> bool:
@@ -92,7 +99,12 @@ class Intake(Rows):
             study = self._studies.get(view.study_instance_uid)
             if study is None or study.item.status is not Status.RECEIVING:
                 return False
-            if replace(study.view(), asked=view.asked, first_received_at=view.first_received_at) != view:
+            now_seen = study.view()
+            if (now_seen.revision, now_seen.instances, now_seen.last_received_at) != (
+                view.revision,
+                view.instances,
+                view.last_received_at,
+            ):
                 return False
             self._advance(study, Event.COMPLETED, trail.AGENT, now)
             study.item = replace(study.item, status_reason=reason)

@@ -163,7 +163,6 @@ class StudyEntry:
         self.first_received_at = min(self.first_received_at, at)
         self.last_received_at = max(self.last_received_at, at)
         self.next_check_at = rule.next_check(self.first_received_at, self.last_received_at)
-        self.item = replace(self.item, status_reason=None)
 
     def add(self, received: ReceivedInstance) -> None:
         """Take one more instance in."""

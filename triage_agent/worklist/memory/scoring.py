@@ -81,12 +81,15 @@ class Scoring(Outbox):
             self._advance(study, Event.CLAIMED, owner, now)
             study.lease = Lease(owner, now + lease)
             study.attempts += 1
+            images, fetched = self._images_of(study.uid), self._retrievals.get(study.uid)
+            here = [image.received.header.sop_instance_uid for image in images]
             return ClaimedStudy(
                 study_instance_uid=study.uid,
                 revision=study.item.revision,
                 priority=study.item.priority,
                 attempt=study.attempts,
-                instances=tuple(image.stored() for image in self._images_of(study.uid)),
+                instances=tuple(image.stored() for image in images),
+                shortfall=fetched.record.shortfall(here) if fetched else "",
             )
 
     def decide(

@@ -12,6 +12,7 @@ from triage_agent.worklist import trail
 from triage_agent.worklist.limits import EXPIRED, GIVEN_BACK, PUT_BACK
 from triage_agent.worklist.memory.commitments import Commitments
 from triage_agent.worklist.memory.intake import Intake
+from triage_agent.worklist.memory.retrieval_entry import RetrievalEntry
 from triage_agent.worklist.memory.rows import Image, Lease, OutboxEntry, StudyEntry
 from triage_agent.worklist.memory.scoring import Scoring
 from triage_agent.worklist.memory.shadow import Shadow
@@ -34,13 +35,14 @@ class MemoryWorklist(Intake, Scoring, Shadow, Commitments):
                 if entry.state is DeliveryState.SENDING and entry.lease.owner == owner:
                     entry.wait(now)
                     released += 1
-            return released
+            return released + self._give_back_retrievals(owner, now, taken_back)
 
     def renew_leases(self, owner: str, now: datetime, lease: timedelta) -> int:
         """See `Worklist.renew_leases`."""
         with self._lock:
-            everything: list[StudyEntry | Image | OutboxEntry]
+            everything: list[StudyEntry | Image | OutboxEntry | RetrievalEntry]
             everything = [*self._studies.values(), *self._images.values(), *self._outbox.values()]
+            everything += self._retrievals.values()
             held = [thing for thing in everything if thing.lease.owner == owner]
             for thing in held:
                 thing.lease = Lease(owner, now + lease)
@@ -101,6 +103,7 @@ class MemoryWorklist(Intake, Scoring, Shadow, Commitments):
                 deliveries=tuple(e.record(past) for e in self._outbox.values() if e.study_instance_uid == study.uid),
                 audit=tuple(event for event in self._audit if event.study_instance_uid == study.uid),
                 shadow=study.last_shadow,
+                retrieval=self.retrieval_of(study.uid),
             )
 
     def studies_called(self, name: str) -> Sequence[str]:
