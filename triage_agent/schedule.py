@@ -15,7 +15,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.ports import Clock, StudyCounter, Worklist
 from triage_agent.domain.study import AssemblyView, CompletenessRule
-from triage_agent.intake.assembly import Complete, assess
+from triage_agent.intake.assembly import Complete, Fetch, assess
+from triage_agent.worklist.trail import AGENT
 
 log = structlog.get_logger(__name__)
 
@@ -53,8 +54,9 @@ class Schedule:
         owners: Sequence[str],
         lease: timedelta,
         longest_wait: timedelta = timedelta(minutes=5),
+        fetch_from: str = "",
     ) -> None:
-        """`owners` are the names under which this process holds work.
+        """`owners` are the names under which this process holds work; `fetch_from` the peer that `rule.fetch` means.
 
         `longest_wait` is how long a delivery may have to wait for its next attempt.
         """
@@ -66,6 +68,7 @@ class Schedule:
         self._owners = tuple(owners)
         self._lease = lease
         self._longest_wait = longest_wait
+        self._fetch_from = fetch_from
         self._asking: set[str] = set()
         self._lock = threading.Lock()
         self._askers = _Askers(_ASKERS)
@@ -100,8 +103,13 @@ class Schedule:
             if isinstance(step, Complete):
                 self._complete(view, step)
                 continue
+            if isinstance(step, Fetch):
+                self._fetch(view)
+                continue
             # Also while somebody is asked: studies that wait for an answer must not crowd out those that are due.
-            self._worklist.check_later(view.study_instance_uid, view.revision, step.until, asked=False)
+            self._worklist.check_later(
+                view.study_instance_uid, view.revision, step.until, asked=False, reason=step.reason
+            )
             if step.ask and self._counter is not None:
                 self._ask(view, self._counter)
 
@@ -122,6 +130,13 @@ class Schedule:
             log.info("complete", study_instance_uid=view.study_instance_uid, instances=view.instances, why=step.reason)
             self._completed()
 
+    def _fetch(self, view: AssemblyView) -> None:
+        """Have it fetched elsewhere; the next tick waits for that."""
+        now, uid = self._clock(), view.study_instance_uid
+        if self._worklist.want_retrieval(uid, self._fetch_from, now, requested_by=AGENT, revision=view.revision):
+            log.info("fetching", study_instance_uid=uid, instances=view.instances, peer=self._fetch_from)
+            self._completed()
+
     def _ask(self, view: AssemblyView, counter: StudyCounter) -> None:
         with self._lock:
             if view.study_instance_uid in self._asking:
@@ -136,6 +151,8 @@ class Schedule:
             )
             if isinstance(step, Complete):
                 self._complete(view, step)
+            elif isinstance(step, Fetch):
+                self._fetch(view)
             else:
                 self._worklist.check_later(view.study_instance_uid, view.revision, step.until, asked=True)
         except WorklistUnavailableError as error:

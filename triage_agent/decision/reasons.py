@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from triage_agent.decision.rules import Rule
 from triage_agent.decision.tally import Scored, Tally
 from triage_agent.domain.decision import ModelIdentity
+from triage_agent.domain.study import ClaimedStudy
 from triage_agent.domain.vocabulary import Priority
 
 _COARSE, _FINE = 2, 4  # decimals: enough to read, or to see a difference
@@ -153,6 +154,11 @@ def nothing_to_score(tally: Tally) -> str:
     if not tally.skipped:
         return "The study has no instances."
     return f"Nothing to score in {_count(len(tally.skipped), 'object')}: {_distinct(tally.skipped)}."
+
+
+def incomplete(study: ClaimedStudy) -> tuple[str, ...]:
+    """A remark where the PACS is known to have images of the study that it did not send."""
+    return (f"The study is incomplete: {study.shortfall}.",) if study.shortfall else ()
 
 
 def _figures(value: float, limit: float) -> tuple[str, str]:

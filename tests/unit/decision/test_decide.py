@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -169,3 +170,11 @@ def test_no_rule_leaves_the_priority_and_says_so(claim_study, assess, model, now
     decision = run((0.2,), claim_study, assess, model, now, policy=Policy(rules=()), priority=URGENT)
     assert decision.priority is URGENT
     assert "No rule of the policy applies; the priority stays as it was." in decision.reasons
+
+
+@pytest.mark.parametrize("shortfall", ["", "14 of 16 images; pacs did not send 2"])
+def test_a_study_that_stays_incomplete_says_what_was_missing(claim_study, assess, model, now, shortfall):
+    study = replace(claim_study(1), shortfall=shortfall)
+    decided = decide(study, [assess(0, 0.1)], model, DEFAULT_POLICY, now)
+    assert (f"The study is incomplete: {shortfall}." in decided.reasons) == bool(shortfall)
+    assert any("incomplete" in reason for reason in decided.reasons) == bool(shortfall)
