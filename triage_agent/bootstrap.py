@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from triage_agent.imaging.loader import Loader
     from triage_agent.intake.incoming import Incoming
     from triage_agent.intake.receiver import Received
+    from triage_agent.retrieval import Fetching
     from triage_agent.shadow import Shadow
 
 __all__ = [
@@ -275,6 +276,7 @@ class _Start:
         )
         self._add_loop("worker", worker.step, owner)
         self._deliverers(lease)
+        self._fetchers()
         counter = self._counter()
         self._work.callback(
             _in_time, self._give_back
@@ -288,6 +290,7 @@ class _Start:
             owners=self._owners,
             lease=lease,
             longest_wait=timedelta(seconds=settings.delivery.longest_retry_seconds),
+            fetch_from=settings.study.ask_peer or "",
         )
         schedule.start()
         self._work.callback(schedule.stop)  # it renews what loops hold until they have ended
@@ -364,6 +367,18 @@ class _Start:
         idle = self._settings.worker.poll_seconds
         self._loops.add(Loop(name, step, partial(self._free_held, owner), idle_seconds=idle))
 
+    def _fetchers(self) -> None:
+        """Fetch from each PACS that studies can be fetched from, in loops of their own: a slow one delays nothing."""
+        from triage_agent.retrieval import LOOPS, Fetching, retrieving_peers
+
+        if not retrieving_peers(self._settings):
+            return
+        fetching = Fetching(self._settings, self.worklist, self._clock, self._loops.wake)
+        self._stack.callback(fetching.stop)
+        for number in range(1, LOOPS + 1):
+            owner = self._owner_of(f"fetch-{number}")
+            self._add_loop(f"fetch-{number}", partial(_fetched_any, fetching, owner), owner)
+
     def _owner_of(self, loop: str) -> str:
         """The name under which a loop holds what it works on."""
         self._owners.append(f"{self._process}/{loop}")
@@ -413,6 +428,10 @@ def _in_time(task: Callable[[], None]) -> None:
 
 def _sent_any(sender: "Sender", destination: str) -> bool:
     return sender.run_once(destination) > 0
+
+
+def _fetched_any(fetching: "Fetching", owner: str) -> bool:
+    return fetching.step(owner)[0]
 
 
 def _still_starting() -> None:

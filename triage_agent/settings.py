@@ -52,6 +52,7 @@ class PeerSettings(_Section):
     max_associations: int | None = Field(default=None, ge=1)
     max_associations_per_minute: int | None = Field(default=None, ge=1)
     may: tuple[Literal["store", "query", "commit"], ...] = ()
+    retrieve: Literal["move", "get"] | None = None
 
     @model_validator(mode="after")
     def _can_be_reached_or_calls(self) -> Self:
@@ -59,8 +60,8 @@ class PeerSettings(_Section):
             raise ValueError("give the peer's host, or the networks that it calls from")
         if bool(self.host) != bool(self.port):
             raise ValueError("give host and port, or neither for a peer that only calls from its networks")
-        if not self.host and (self.tls or "commit" in self.may):
-            raise ValueError("tls and commit mean that we call the peer: give its host and port")
+        if not self.host and (self.tls or self.retrieve or "commit" in self.may):
+            raise ValueError("tls, retrieve and commit mean that we call the peer: give its host and port")
         return self
 
 
@@ -118,6 +119,10 @@ class StudySettings(_Section):
     ask_after_seconds: float = Field(default=2, gt=0, le=_YEAR)
     ask_steady_seconds: float = Field(default=20, ge=0, le=_YEAR)
     score_secondary_captures: bool = False
+    fetch_missing: bool = False
+    fetch_tries: int = Field(default=3, ge=1, le=100)
+    fetch_pause_seconds: float = Field(default=10, gt=0, le=_YEAR)
+    fetch_seconds: float = Field(default=600, gt=0, le=_YEAR)
 
     def rule(self) -> CompletenessRule:
         """The same as a domain value."""
@@ -126,6 +131,7 @@ class StudySettings(_Section):
             max_wait=timedelta(seconds=self.max_wait_seconds),
             ask_after=timedelta(seconds=self.ask_after_seconds) if self.ask_peer else None,
             steady=timedelta(seconds=self.ask_steady_seconds),
+            fetch=self.fetch_missing,
         )
 
 
@@ -285,6 +291,7 @@ class Settings(BaseSettings):
         callers = [peer.name for peer in self.dicom.peers if not peer.host]
         for called in {self.study.ask_peer, *(route.to for route in self.routes)} & {*callers}:
             raise ValueError(f"peer {called!r} cannot be called; give its host and port")
+        _require_retrieval(self.study, self.dicom.peers)
         for route in self.routes:
             if route.to not in names:
                 raise ValueError(f"a route's to {route.to!r} is no peer's name{_hint(route.to, names)}")
@@ -297,6 +304,18 @@ class Settings(BaseSettings):
                 if route.to not in home:
                     raise ValueError(f"a route sends {kind.value} to {route.to!r}, which is not one of {where}")
         return self
+
+
+def _require_retrieval(study: StudySettings, peers: tuple[PeerSettings, ...]) -> None:
+    """What the PACS has more of can be fetched only from one that says so, and that we know how to ask."""
+    if not study.fetch_missing:
+        return
+    if study.ask_peer is None:
+        raise ValueError("study.fetch_missing needs study.ask_peer: name the peer that has the images")
+    if not any(peer.name == study.ask_peer and peer.retrieve for peer in peers):
+        raise ValueError(
+            f'study.fetch_missing needs retrieve = "move" or "get" in the [[dicom.peers]] that is {study.ask_peer!r}'
+        )
 
 
 def default_config_path() -> Path:

@@ -81,7 +81,7 @@ def test_any_value_can_be_given_as_a_file(config, tmp_path):
         (PEER + 'certificate_name = "pacs"', "dicom: peer 'pacs' needs TLS; add [dicom.tls]"),
         (PEER + 'networks = ["10.1.2.3/16"]', "write a network as 10.1.0.0/16"),
         (CALLER, "dicom.peers.0: give the peer's host, or the networks that it calls from"),
-        (CALLER + 'networks = ["10.1.0.0/16"]\nmay = ["commit"]', "tls and commit mean that we call the peer"),
+        (CALLER + 'networks = ["10.1.0.0/16"]\nmay = ["commit"]', "tls, retrieve and commit mean that"),
         (TLS + "prot = 1", "unknown key 'dicom.tls.prot'; did you mean 'port'?"),
         (CALLER + 'host = "ct"', "dicom.peers.0: give host and port, or neither"),
         (CALLER + 'networks = ["10.1.0.0/16"]\n[[routes]]\nto = "ct"\nsend = ["sr"]', "peer 'ct' cannot be called"),
@@ -168,3 +168,25 @@ def test_tls_can_be_set_by_environment(config, monkeypatch):
         monkeypatch.setenv(f"TRIAGE_AGENT__DICOM__TLS__{name.upper()}", f"/tls/{name}.pem")
     tls = load_settings(config("")).dicom.tls
     assert (str(tls.certificate), tls.port, tls.require_client_certificate) == ("/tls/certificate.pem", 2762, True)
+
+
+ASKING = '[study]\nask_peer = "pacs"\nfetch_missing = true\n'
+
+
+def test_what_is_missing_is_fetched_from_whom_is_asked(config):
+    settings = load_settings(config(ASKING + PEER + 'retrieve = "get"\n'))
+    assert settings.study.rule().fetch
+    assert not load_settings(config("")).study.rule().fetch
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[study]\nfetch_missing = true\n", "study.fetch_missing needs study.ask_peer"),
+        (ASKING + PEER, 'study.fetch_missing needs retrieve = "move" or "get"'),
+        (PEER + 'retrieve = "push"\n', "dicom.peers.0.retrieve"),
+    ],
+)
+def test_fetching_from_nobody_or_in_no_way_is_a_wrong_configuration(config, text, says):
+    with pytest.raises(ConfigurationError, match=says):
+        load_settings(config(text))

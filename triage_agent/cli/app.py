@@ -6,7 +6,18 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 
 from triage_agent import __version__
-from triage_agent.cli import database, demo, explaining, learning, scoring, serving, shadow, worklist, zero_shot
+from triage_agent.cli import (
+    database,
+    demo,
+    explaining,
+    fetching,
+    learning,
+    scoring,
+    serving,
+    shadow,
+    worklist,
+    zero_shot,
+)
 from triage_agent.cli.options import stderr
 from triage_agent.domain.errors import ConfigurationError, TriageError
 from triage_agent.domain.visible import visible
@@ -49,6 +60,7 @@ app.command()(explaining.explain)
 app.command("worklist")(worklist.worklist)
 app.command()(worklist.study)
 app.command()(worklist.retry)
+app.command()(fetching.fetch)
 app.command("shadow")(shadow.shadow)
 app.command()(scoring.phantom)
 app.command()(learning.train)

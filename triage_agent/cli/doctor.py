@@ -22,6 +22,8 @@ from triage_agent.dimse.client import DicomClient
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.ports import ImageScorer
 from triage_agent.intake.spool import check_room, free_percent
+from triage_agent.retrieval import build_client as build_retrieval_client
+from triage_agent.retrieval import retrieving_peers
 from triage_agent.settings import Settings
 
 _AS_SERVE = "run `check` as the user that `serve` runs as, and give that user the folder"
@@ -70,6 +72,8 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     if settings.study.ask_peer is not None:
         peer = build_peers(settings)[settings.study.ask_peer]
         yield f"asking {peer.name}", DicomClient(peer, calling_ae_title=settings.dicom.ae_title).check_find
+    for name in retrieving_peers(settings):
+        yield f"fetching from {name}", build_retrieval_client(settings, name).check
 
 
 def _examine(part: str, look: Callable[[], str]) -> Finding:

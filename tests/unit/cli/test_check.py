@@ -11,6 +11,7 @@ from support.story import MODEL
 
 from triage_agent.cli import doctor
 from triage_agent.domain.errors import BundleError, DeliveryError
+from triage_agent.domain.retrieval import RetrievalError
 from triage_agent.domain.study import ImageScore
 
 PEER = '[[dicom.peers]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 1\nmay = ["store"]\n'
@@ -163,3 +164,14 @@ def test_whether_the_pacs_may_be_asked_is_looked_at_where_it_is_to_be_asked(chec
     monkeypatch.setattr(doctor, "DicomClient", lambda _peer, **_options: counter)
     found = findings(check("--json", toml=asked))["asking pacs"]
     assert (found["ok"], found["remedy"]) == (False, "the PACS must allow C-FIND")
+
+
+def test_whether_studies_can_be_fetched_is_looked_at_where_they_are_to_be(check, monkeypatch):
+    fetched = PEER.replace("port = 1\n", 'port = 1\nretrieve = "move"\n') + ROUTE
+    remedy = "make our AE title TRIAGE known to the PACS as a move destination"
+    refused = RetrievalError("PACS: C-MOVE answered 0xA801", permanent=True, remedy=remedy)
+    asked = SimpleNamespace(check=Mock(side_effect=refused))
+    monkeypatch.setattr(doctor, "build_retrieval_client", lambda _settings, name: {"pacs": asked}[name])
+    found = findings(check("--json", toml=fetched))["fetching from pacs"]
+    assert (found["ok"], found["remedy"]) == (False, remedy)
+    assert "fetching from pacs" not in findings(check("--json"))
