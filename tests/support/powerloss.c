@@ -76,6 +76,8 @@ static void *real(const char *name) {
     return found;
 }
 
+void powerloss_use(const char *where, const char *kept);
+
 __attribute__((constructor)) static void start(void) {
     real_fsync = real("fsync"), real_fdatasync = real("fdatasync");
     real_write = real("write"), real_pwrite = real("pwrite64");
@@ -84,7 +86,11 @@ __attribute__((constructor)) static void start(void) {
     real_posix_fallocate = real("posix_fallocate64"), real_mkdirat = real("mkdirat");
     real_renameat = real("renameat"), real_linkat = real("linkat"), real_unlinkat = real("unlinkat");
     const char *where = getenv("TRIAGE_POWERLOSS_ROOT"), *kept = getenv("TRIAGE_POWERLOSS_SHADOW");
-    if (!where || !kept) return;
+    if (where && kept) powerloss_use(where, kept);
+}
+
+/* Use this disk from here on: for a process that was forked from one that had no disk yet. */
+void powerloss_use(const char *where, const char *kept) {
     char path[PATH_MAX + 16];
     snprintf(root, sizeof root, "%s", where), snprintf(shadow, sizeof shadow, "%s", kept);
     snprintf(path, sizeof path, "%s/control", shadow);

@@ -63,6 +63,11 @@ class Disk:
             "TRIAGE_POWERLOSS_SHADOW": str(self._shadow),
         }
 
+    @property
+    def place(self):
+        """The folder, and what is kept beside it: for a launcher into which the library is preloaded."""
+        return [str(self.root), str(self._shadow)]
+
     # --- what goes wrong ---------------------------------------------------------------------------------------------
     @property
     def count(self):

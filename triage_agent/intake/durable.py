@@ -36,6 +36,9 @@ class DurableStore:
             self._temporary.mkdir(parents=True, exist_ok=True)
             for folder in (root, root.parent):
                 _sync_folder(folder)
+        for folder in root.parent.resolve().parents:
+            with suppress(OSError):  # not ours to read; then an admin made it, long before
+                _sync_folder(folder)
 
     def put(self, final: Path, parts: Sequence[Buffer]) -> None:
         """Write `parts` one after another as `final`; returns when they are durable under that name."""

@@ -10,21 +10,9 @@ import subprocess
 import sys
 
 import pytest
-from support.powerloss import CHANGES, GROWS, SYNCS, Disk, compiled
+from support.powerloss import CHANGES, GROWS, SYNCS, Disk
 
 pytestmark = pytest.mark.external
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return compiled(tmp_path_factory.mktemp("shim"))
-
-
-@pytest.fixture
-def disk(library, tmp_path):
-    made = Disk(library, tmp_path / "disk")
-    yield made
-    made.close()
 
 
 def on(disk, program, expected=0):
