@@ -25,6 +25,7 @@ from triage_agent.domain.study import ImageScore
 _SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 _TICK_SECONDS = 0.1  # in place of half a second
 _AWAY_SECONDS = 0.2  # in place of two
+_LONGEST_LEASE = timedelta(seconds=2)  # in place of a minute
 PROBABILITIES = (0.03, 0.6, 0.97)  # normal; abnormal; abnormal, and raised at once
 
 
@@ -112,6 +113,7 @@ def _adapt(clock):
 
     bootstrap.build_scorer = lambda settings: launcher.QuickScorer()
     schedule._COMPLETENESS_SECONDS = _TICK_SECONDS
+    schedule._LONGEST_LEASE = _LONGEST_LEASE
     worker._DATABASE_AWAY_SECONDS = _AWAY_SECONDS
     if clock:
         real = bootstrap.utc_now

@@ -42,7 +42,6 @@ class KeepingPacs:
         self._entity = entity = AE(self._ae_title)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _HANG_SECONDS
         entity.maximum_pdu_size = 0
-        entity.require_called_aet = False
         entity.add_supported_context(Comprehensive3DSRStorage, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         entity.add_supported_context(Verification)
         handlers = [
@@ -78,9 +77,9 @@ class KeepingPacs:
 
     def _on_requested(self, event):
         self.associations += 1
-        self._entity.require_called_aet = self.behaviour == "reject"
         if self.behaviour == "reject":
-            self._entity.ae_title = "NOBODY"
+            event.assoc.ae.require_called_aet = True
+            event.assoc.acceptor.ae_title = "NOBODY"  # of this association; the next one may be met better
 
     def _on_data(self, event):
         # A P-DATA-TF is type 4 (PS3.8 section 9.3.5): the connection goes before the report has come whole.
@@ -96,10 +95,11 @@ class KeepingPacs:
             return behaviour
         if behaviour == "hang":
             self._hang(event)
+            behaviour = self.behaviour
         if behaviour == "abort":
             event.assoc.abort()
         if behaviour in {"hang", "abort", "close"}:
-            return 0xC000  # nobody hears it
+            return 0xA700  # nobody hears it
         self._keep(event)
         return 0x0000
 

@@ -25,6 +25,20 @@ _RESULTS = Path(__file__).parents[2] / "build" / "faults"
 _SHOWN = 20  # of what is wrong
 
 
+def write_figures(name, **figures):
+    """Keep them; those of the short form are kept apart, so that they never pass for the long one's."""
+    _RESULTS.mkdir(parents=True, exist_ok=True)
+    run = {
+        "what": name,
+        "form": "long" if TRIALS else "short",
+        "seed": SEED,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cores": os.cpu_count(),
+    }
+    file = _RESULTS / (f"{name}.json" if TRIALS else f"{name}.short.json")
+    file.write_text(json.dumps(run | figures, indent=1) + "\n")
+
+
 @dataclass
 class Tally:
     """What came of many trials."""
@@ -47,24 +61,17 @@ class Tally:
         self.verdict.add(outcome.verdict)
 
     def write(self, name, **more):
-        """Keep the figures; those of the short form are kept apart, so that they never pass for the long one's."""
-        _RESULTS.mkdir(parents=True, exist_ok=True)
-        figures = {
-            "what": name,
-            "form": "long" if TRIALS else "short",
-            "seed": SEED,
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "cores": os.cpu_count(),
-            "trials": self.trials,
-            "studies": self.studies,
-            "acknowledged": self.acknowledged,
+        """Keep the figures."""
+        write_figures(
+            name,
+            trials=self.trials,
+            studies=self.studies,
+            acknowledged=self.acknowledged,
             **self.verdict.counts(),
-            "unreached": self.unreached,
-            "seconds": round(self.seconds, 1),
+            unreached=self.unreached,
+            seconds=round(self.seconds, 1),
             **more,
-        }
-        file = _RESULTS / (f"{name}.json" if TRIALS else f"{name}.short.json")
-        file.write_text(json.dumps(figures, indent=1) + "\n")
+        )
 
     def assert_nothing_is_wrong(self):
         wrong = {kind: list(map(str, some))[:_SHOWN] for kind, some in vars(self.verdict).items() if some}

