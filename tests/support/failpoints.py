@@ -1,7 +1,7 @@
 """The steps between an image's first byte and its study's delivered report, each with a name to die at.
 
-A failpoint is data: the product knows nothing of it. `support.launcher` wraps the named attribute in the process that is
-to die, before it starts to serve.
+A failpoint is data: the product knows nothing of it. `support.launcher` wraps the named attribute in the process that
+is to die, before it starts to serve.
 """
 
 import functools

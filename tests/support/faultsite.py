@@ -20,21 +20,21 @@ from triage_agent.imaging.load import load_for_scoring
 PATIENCE_SECONDS = 60.0  # how long a trial may take that takes one or two where nothing else runs
 _ROWS, _COLUMNS = 72, 64  # as small as the quality gate lets images be
 _RETRY_SECONDS = 0.05
-_TABLES = """
+TABLES = """
 [worker]
 lease_seconds = 1
 [delivery]
 first_retry_seconds = 0.1
 longest_retry_seconds = 0.5
 [study]
-quiet_seconds = 0.3
+quiet_seconds = 0.5
 """
 
 
 class FaultAgent(Agent):
     """An agent of a launcher's, which can be started to die."""
 
-    def __init__(self, folder, launcher, *, role="all", data_dir=None, disk=None, tables=_TABLES, dicom="", **site):
+    def __init__(self, folder, launcher, *, role="all", data_dir=None, disk=None, tables=TABLES, dicom="", **site):
         """`dicom` are more keys of that table."""
         place = SimpleNamespace(data_dir=data_dir or Path(folder) / "var")
         super().__init__(folder, bundle="embedded", role=role, shares_data_with=place, tables=tables, **site)
@@ -141,7 +141,7 @@ class Images:
 
 
 class Modality(threading.Thread):
-    """Sends studies, an association each, and sends again what was not acknowledged, until all is or it is told to stop."""
+    """Sends studies, an association each, and sends again what was not acknowledged, until it is told to stop."""
 
     def __init__(self, port, studies, pause=0.0):
         super().__init__(daemon=True)

@@ -1,14 +1,16 @@
 """Starts agents in an instant, by forking itself when everything is imported, and has them die where they are told to.
 
 Run as a program it reads one line of JSON a start: {"config", "role", "log", "failpoint", "marker", "clock", "disk",
-"mutations"}, and answers with the process id. The agent is the real one but for its model, which is a hash of the image (torch takes
-seconds to import), the pauses of its ticks, and, where it is asked for, its clock, which runs ahead by what a file says.
+"mutations"}, and answers with the process id. The agent is the real one but for its model, which is a hash of the image
+(torch takes seconds to import), some of its pauses, and, where it is asked for, its clock, which runs ahead by what a
+file says.
 """
 
 import contextlib
 import ctypes
 import gc
 import hashlib
+import importlib
 import json
 import os
 import signal
@@ -26,6 +28,22 @@ _SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 _TICK_SECONDS = 0.1  # in place of half a second
 _AWAY_SECONDS = 0.2  # in place of two
 _LONGEST_LEASE = timedelta(seconds=2)  # in place of a minute
+_WHAT_ROLES_IMPORT = (
+    "support.failpoints",
+    "support.launcher",
+    "triage_agent.cli",
+    "triage_agent.delivery.registry",
+    "triage_agent.delivery.sender",
+    "triage_agent.dimse.client",
+    "triage_agent.dimse.server",
+    "triage_agent.intake.receiver",
+    "triage_agent.intake.reconcile",
+    "triage_agent.pipeline",
+    "triage_agent.schedule",
+    "triage_agent.web.app",
+    "triage_agent.web.server",
+    "triage_agent.worklist.migrate",
+)
 PROBABILITIES = (0.03, 0.6, 0.97)  # normal; abnormal; abnormal, and raised at once
 
 
@@ -155,29 +173,9 @@ def _ahead(file):
     return 0.0
 
 
-def _import_everything():
-    """What each role imports when it starts."""
-    import pydicom.uid  # noqa: F401, PLC0415
-    import support.failpoints  # noqa: F401, PLC0415
-    import support.launcher  # noqa: F401, PLC0415
-
-    import triage_agent.cli  # noqa: F401, PLC0415
-    import triage_agent.delivery.registry  # noqa: F401, PLC0415
-    import triage_agent.delivery.retry  # noqa: F401, PLC0415
-    import triage_agent.delivery.sender  # noqa: F401, PLC0415
-    import triage_agent.dimse.client  # noqa: F401, PLC0415
-    import triage_agent.dimse.server  # noqa: F401, PLC0415
-    import triage_agent.intake.receiver  # noqa: F401, PLC0415
-    import triage_agent.intake.reconcile  # noqa: F401, PLC0415
-    import triage_agent.pipeline  # noqa: F401, PLC0415
-    import triage_agent.schedule  # noqa: F401, PLC0415
-    import triage_agent.web.app  # noqa: F401, PLC0415
-    import triage_agent.web.server  # noqa: F401, PLC0415
-    import triage_agent.worklist.migrate  # noqa: F401, PLC0415
-
-
 def _listen():
-    _import_everything()
+    for name in _WHAT_ROLES_IMPORT:
+        importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to wait for the dead
     gc.collect()
     gc.freeze()

@@ -1,9 +1,10 @@
 """A folder on a disk whose power can be cut, that can be full, and that can be broken; see `powerloss.c` for how.
 
 What is modelled: a cut keeps of a file what its last fsync wrote, and of a folder the names that its last fsync found.
-A real disk may have kept more, since the kernel writes back when it likes: with a source of chance a cut therefore keeps
-each block of 4 KiB that was not synced, and each folder's later names, or does not. What is not modelled: blocks that are
-torn within, and a disk that says it has synced and has not (`deaf` is that, for all files).
+A real disk may have kept more, since the kernel writes back when it likes: with a source of chance a cut therefore
+keeps each block of 4 KiB that was not synced, and each folder's later names, or does not. What is not modelled: blocks
+that are torn within; pages that a failed sync has dropped, after which the next one says that all is well; and disks
+that lie about a sync (`go_deaf` is that, for all files).
 """
 
 import mmap
@@ -123,9 +124,7 @@ class Disk:
         (self._shadow / "lock").touch()
         for folder in _folders(self.root):
             entries = _live_entries(folder)
-            lines = [
-                f"{'d' if one.folder else 'f'} {one.mode:o} {one.inode} {name}\n" for name, one in entries.items()
-            ]
+            lines = [f"{'d' if one.folder else 'f'} {one.mode:o} {one.inode} {name}\n" for name, one in entries.items()]
             (self._shadow / "dirs" / str(folder.stat().st_ino)).write_text("".join(lines))
             for name, one in entries.items():
                 if not one.folder:

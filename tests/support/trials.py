@@ -22,6 +22,7 @@ TRIALS = int(os.environ.get("TRIAGE_FAULTS", "0"))  # 0: the short form
 SEED = int(os.environ.get("TRIAGE_FAULT_SEED", "7"))
 LANES = int(os.environ.get("TRIAGE_FAULT_LANES", "3"))  # trials at once: each waits most of the time
 _RESULTS = Path(__file__).parents[2] / "build" / "faults"
+_REACH_SECONDS = 20.0  # to come to a step that takes a second where nothing else runs
 _SHOWN = 20  # of what is wrong
 
 
@@ -46,16 +47,22 @@ class Tally:
     trials: int = 0
     acknowledged: int = 0  # instances
     studies: int = 0
-    unreached: list = field(default_factory=list)  # failpoints that no call came to
+    reached: dict = field(default_factory=dict)  # by failpoint: whether any trial of it came to it
     verdict: Verdict = field(default_factory=Verdict)
     seconds: float = 0.0
 
-    def add(self, outcome, name):
+    @property
+    def unreached(self):
+        """Failpoints that none of their trials came to: the step is not where the list says that it is."""
+        return sorted(name for name, reached in self.reached.items() if not reached)
+
+    def add(self, outcome, trial):
+        name, point = str(trial), getattr(trial, "failpoint", None)
         self.trials += 1
         self.acknowledged += outcome.acknowledged
         self.studies += outcome.studies
-        if not outcome.reached:
-            self.unreached.append(name)
+        if point is not None:
+            self.reached[point.name] = self.reached.get(point.name, False) or outcome.reached
         for wrong in vars(outcome.verdict).values():
             wrong[:] = [f"[{name}] {one}" for one in wrong]
         self.verdict.add(outcome.verdict)
@@ -68,6 +75,7 @@ class Tally:
             studies=self.studies,
             acknowledged=self.acknowledged,
             **self.verdict.counts(),
+            failpoints=len(self.reached),
             unreached=self.unreached,
             seconds=round(self.seconds, 1),
             **more,
@@ -124,7 +132,7 @@ def run(trials, make_trial, launcher, folder):
                     return
                 outcome = _tried(lane, trial, make_trial)
                 with lock:
-                    tally.add(outcome, str(trial))
+                    tally.add(outcome, trial)
 
     with ThreadPoolExecutor(LANES) as pool:
         for done in [pool.submit(work, number) for number in range(LANES)]:
@@ -138,11 +146,11 @@ def _tried(lane, trial, make_trial):
     try:
         return make_trial(lane, trial)
     except Exception:  # noqa: BLE001 - as above
-        return Outcome(Verdict(without_status=[traceback.format_exc()[-6000:]]), 0, 0)
+        return Outcome(Verdict(without_status=[traceback.format_exc()[-6000:]]), 0, 0, reached=False)
 
 
-def finish(agent, studies, modality, peers, watch=None, *, reached=True):
-    """Let the senders end, wait until all is delivered, and judge; the agent is gone then."""
+def finish(agent, studies, modality, peers, watch=None, *, reached=True, beside=()):
+    """Let the senders end, wait until all is delivered, and judge; the agent, and those beside it, are gone then."""
     watch = watch or Watch()
     try:
         modality.join(PATIENCE_SECONDS)
@@ -151,7 +159,8 @@ def finish(agent, studies, modality, peers, watch=None, *, reached=True):
     finally:
         modality.stop()
         agent.forget()
-        agent.kill()
+        for each in (agent, *beside):
+            each.kill()
     if modality.is_alive():
         verdict.without_status.append("the sender did not end")
     return Outcome(verdict, len(modality.acknowledged), len(studies), reached=reached)
@@ -163,7 +172,7 @@ def die_and_come_back(agent, studies, peers, *, failpoint=None, after=None):
     modality = Modality(agent.port, studies)
     modality.start()
     if failpoint is not None:
-        agent.dies()
+        agent.dies(_REACH_SECONDS)
     else:
         time.sleep(after)  # the moment of the kill is what is tried
     agent.kill()

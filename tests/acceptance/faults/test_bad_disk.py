@@ -1,4 +1,4 @@
-"""The disk is full at every write, and fails to sync: nothing is acknowledged that is not there, and it ends by itself."""
+"""The disk is full at every write, or fails to sync: nothing is acknowledged that is not there, and it passes."""
 
 import errno
 import random

@@ -54,5 +54,5 @@ def test_nothing_is_lost_doubled_or_lowered_wherever_the_agent_dies(launcher, tm
         return die_and_come_back(lane.agent(), studies, lane.peers, failpoint=kill.failpoint, after=kill.after)
 
     tally = run(kills(), trial, launcher, tmp_path)
-    tally.write("kill-sqlite", failpoints=len(FAILPOINTS))
+    tally.write("kill-sqlite")
     tally.assert_nothing_is_wrong()

@@ -33,7 +33,7 @@ class Cut:
 
 
 def cuts(of_start, of_life):
-    """A third at a time, the others at a call, of which few are made while the tables are (most calls are made there)."""
+    """A third at a time, the others at a call; few of these at the start, which makes tables and thereby many calls."""
     chance = random.Random(SEED)
     made = []
     for number in range(TRIALS or _SHORT):

@@ -99,9 +99,7 @@ def test_a_cut_by_chance_keeps_what_was_synced_and_some_of_what_was_not(disk):
 @pytest.mark.parametrize("number", [1, 3])
 def test_a_full_disk_refuses_the_call_that_is_told(disk, number):
     disk.fail(GROWS, errno.ENOSPC, first=number, length=1)
-    program = (
-        "refused = 0\nfor name in 'abcd':\n try: os.mkdir(name)\n except OSError as e: refused = e.errno\nprint(refused)"
-    )
+    program = "for name in 'abcd':\n try: os.mkdir(name)\n except OSError as error: print(error.errno)"
     assert int(on(disk, program)) == errno.ENOSPC
     assert disk.count == 4
     assert sorted(tree(disk)) == sorted(set("abcd") - {"abcd"[number - 1]})
