@@ -91,19 +91,22 @@ def _around(name, at, *, inside=None, **details):
 
 _LISTENER = {"role": "listener"}
 _DURABLE = "triage_agent.intake.durable"
+_SERVER = "triage_agent.dimse.server:DicomServer"
 
 RECEIVING = (
-    Failpoint("an image has come whole", "triage_agent.intake.receiver:Receiver.receive", "before", **_LISTENER),
+    Failpoint("an image has come whole", f"{_SERVER}._answer", "before", **_LISTENER),
     Failpoint("spool: before its bytes are written", f"{_DURABLE}:_write_all", "before", **_LISTENER),
     Failpoint("spool: written, not synced", f"{_DURABLE}:_write_all", "after", **_LISTENER),
-    Failpoint("spool: synced, not renamed", f"{_DURABLE}:DurableStore._write", "after", **_LISTENER),
-    Failpoint("spool: folder made, not renamed", f"{_DURABLE}:DurableStore._make", "after", **_LISTENER),
-    Failpoint("spool: renamed, folder not synced", f"{_DURABLE}:DurableStore._sync", "before", **_LISTENER),
-    Failpoint("spool: one folder synced", f"{_DURABLE}:DurableStore._sync", "after", **_LISTENER),
-    Failpoint("spool: durable", "triage_agent.intake.spool:Spool.write", "after", **_LISTENER),
+    Failpoint("spool: synced, not renamed", f"{_DURABLE}:DurableStore._make", "before", **_LISTENER),
+    Failpoint("spool: a folder made, not renamed", f"{_DURABLE}:DurableStore._make", "after", **_LISTENER),
+    Failpoint("spool: renamed, folders not synced", f"{_DURABLE}:DurableStore._sync", "before", **_LISTENER),
+    Failpoint("spool: renamed, folders synced", f"{_DURABLE}:DurableStore._sync", "after", **_LISTENER),
+    Failpoint(
+        "spool: durable, not registered", "triage_agent.intake.receiver:Receiver._register", "before", **_LISTENER
+    ),
     *_around("register", "register", inside="registration:register", **_LISTENER),
     *_around("register a second", "register", inside="registration:register", nth=2, **_LISTENER)[1:],
-    Failpoint("answer: decided, not sent", "triage_agent.dimse.server:DicomServer._on_store", "after", **_LISTENER),
+    Failpoint("answer: decided, not sent", f"{_SERVER}._on_store", "after", **_LISTENER),
     Failpoint("answer: sent", "pynetdicom.dimse:DIMSEServiceProvider.send_msg", "after", **_LISTENER),
 )
 DECIDING = (
