@@ -112,8 +112,9 @@ RECEIVING = (
 DECIDING = (
     *_around("complete", "complete", inside="registration:complete"),
     *_around("claim images", "claim_images", inside="scoring:claim_images", something=True)[1:],
-    Failpoint("score: before", "support.launcher:QuickScorer.score", "before"),
-    Failpoint("score: after", "support.launcher:QuickScorer.score", "after"),
+    # The first that is scored is a built-in image, before the agent is ready.
+    Failpoint("score: before", "support.launcher:QuickScorer.score", "before", nth=2),
+    Failpoint("score: after", "support.launcher:QuickScorer.score", "after", nth=2),
     *_around("record an assessment", "record_assessment", inside="scoring:record_assessment"),
     *_around("raise a flag", "raise_flag", inside="scoring:raise_flag"),
     *_around("claim a study", "claim_study", inside="scoring:claim_study", something=True)[1:],

@@ -168,7 +168,7 @@ def finish(agent, studies, modality, peers, watch=None, *, reached=True, beside=
 
 def die_and_come_back(agent, studies, peers, *, failpoint=None, after=None):
     """kill -9 at a failpoint, or so many seconds `after` the first image is sent; then the same agent again."""
-    agent.start(failpoint=failpoint)
+    agent.start(wait=failpoint is not None, failpoint=failpoint)
     modality = Modality(agent.port, studies)
     modality.start()
     if failpoint is not None:

@@ -99,7 +99,8 @@ def test_nothing_is_lost_doubled_or_lowered_whoever_of_several_processes_dies(la
         # The second worker takes over where the first dies at a step; else both race from the start.
         for name, agent in agents.items():
             if name != "other" or not death.failpoint:  # else it would be the one that comes to the step
-                agent.start(failpoint=death.failpoint if agent is doomed else None)
+                # Ready before the first image: what has come long before is complete when it is first looked at.
+                agent.start(wait=bool(death.failpoint), failpoint=death.failpoint if agent is doomed else None)
         modality = Modality(agents["listener"].port, studies, pause=0.05)
         modality.start()
         if death.failpoint:
