@@ -20,6 +20,7 @@ from triage_agent.imaging.load import load_for_scoring
 PATIENCE_SECONDS = 60.0  # how long a trial may take that takes one or two where nothing else runs
 _ROWS, _COLUMNS = 72, 64  # as small as the quality gate lets images be
 _RETRY_SECONDS = 0.05
+# Long enough for an image to be scored while its study is receiving: only then it is flagged at once.
 TABLES = """
 [worker]
 lease_seconds = 1
@@ -27,7 +28,7 @@ lease_seconds = 1
 first_retry_seconds = 0.1
 longest_retry_seconds = 0.5
 [study]
-quiet_seconds = 0.5
+quiet_seconds = 1.0
 """
 
 

@@ -18,8 +18,6 @@ from triage_agent.worklist.migrate import upgrade
 
 _STUDIES = 5
 _SHORT = 6
-# Workers look for images a few times a second: for a flag they must find one while its study is receiving.
-_PATIENT = TABLES.replace("quiet_seconds = 0.5", "quiet_seconds = 1.0")
 _LATEST_SECONDS = 2.5
 _REACH_SECONDS = 30.0  # for the process that is to die to come to its step
 
@@ -89,7 +87,7 @@ def test_nothing_is_lost_doubled_or_lowered_whoever_of_several_processes_dies(la
     def trial(lane, death):
         studies = Images(lane.folder(), seed=1000 * death.number).mixture(_STUDIES)
         url, shared = make_database(), lane.folder()
-        site = {"data_dir": shared / "var", "tables": f'{_PATIENT}[database]\nurl = "{url}"\n'}
+        site = {"data_dir": shared / "var", "tables": f'{TABLES}[database]\nurl = "{url}"\n'}
         agents = {
             "listener": lane.agent(role="listener", **site),
             "worker": lane.agent(role="worker", **site),
