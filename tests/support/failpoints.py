@@ -48,7 +48,10 @@ class Failpoint:
         return owner, name
 
     def arm(self, marker):
-        """Have this process kill itself at the step; `marker` is written then, to show that it was reached."""
+        """Have this process kill itself at the step; `marker` is written then, to show that it was reached.
+
+        What it does at its start, the same steps with something built-in, does not count: only from `armed` on.
+        """
         owner, name = self.resolve()
         real = inspect.getattr_static(owner, name)
         if not inspect.isfunction(real) and not inspect.isbuiltin(real):
@@ -61,8 +64,8 @@ class Failpoint:
 
         def hit():
             nonlocal hits
-            hits += 1
-            if hits == self.nth:
+            hits += armed_by(marker).exists()
+            if hits >= self.nth:
                 marker.write_text(self.name)
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -76,6 +79,11 @@ class Failpoint:
             return result
 
         return call
+
+
+def armed_by(marker):
+    """The file that, once it is there, says that the agent is ready, and is to die from now on."""
+    return Path(marker).with_suffix(".armed")
 
 
 def _around(name, at, *, inside=None, **details):
@@ -112,9 +120,8 @@ RECEIVING = (
 DECIDING = (
     *_around("complete", "complete", inside="registration:complete"),
     *_around("claim images", "claim_images", inside="scoring:claim_images", something=True)[1:],
-    # The first that is scored is a built-in image, before the agent is ready.
-    Failpoint("score: before", "support.launcher:QuickScorer.score", "before", nth=2),
-    Failpoint("score: after", "support.launcher:QuickScorer.score", "after", nth=2),
+    Failpoint("score: before", "support.launcher:QuickScorer.score", "before"),
+    Failpoint("score: after", "support.launcher:QuickScorer.score", "after"),
     *_around("record an assessment", "record_assessment", inside="scoring:record_assessment"),
     *_around("raise a flag", "raise_flag", inside="scoring:raise_flag"),
     *_around("claim a study", "claim_study", inside="scoring:claim_study", something=True)[1:],

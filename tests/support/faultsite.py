@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from support.agent import Agent, eventually
+from support.failpoints import armed_by
 from support.launcher import PROBABILITIES, QuickScorer
 from support.peers import KeepingPacs, KeepingRis
 from support.xrays import picture, radiograph, send
@@ -49,7 +50,8 @@ class FaultAgent(Agent):
 
     def start(self, *, wait=False, failpoint=None, mutations=()):
         """Start; with `wait`, return when it is ready."""
-        self.marker.unlink(missing_ok=True)
+        for file in (self.marker, armed_by(self.marker)):
+            file.unlink(missing_ok=True)
         self._pid = self._launcher.start(
             config=str(self.config),
             role=self.role,
@@ -62,6 +64,7 @@ class FaultAgent(Agent):
         )
         if wait:
             eventually(self.ready, every=0.02)
+        armed_by(self.marker).touch()
         return self
 
     def ready(self):

@@ -152,8 +152,8 @@ def _sync_no_commits():
 
     real = engine._prepare_sqlite
 
-    def prepare(connection, entry):
-        real(connection, entry)
+    def prepare(connection, *rest):
+        real(connection, *rest)
         connection.execute("PRAGMA synchronous = NORMAL")
 
     engine._prepare_sqlite = prepare
