@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql
+DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql gcc libc6-dev
 
 .PHONY: demo test unit lint bench faults fuzz tools clean
 
@@ -37,9 +37,12 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/benchmarks -n 0 -s
 
-# The long form of the kill trials: a hundred studies, `kill -9` at seeded times.
-faults: $(VENV)/.dev
-	TRIAGE_FAULT_TRIALS=$(or $(TRIALS),15) TRIAGE_FAULT_STUDIES=$(or $(STUDIES),100) $(BIN)/python -m pytest tests/acceptance/test_kill.py 
+# The long form of the fault trials, the same again with the same SEED; results in build/faults/*.json.
+# TRIALS: on SQLite, as many again with the power cut; TRIALS / 5 on Postgres. LANES: how many at once.
+faults: $(VENV)/.dev tools
+	TRIAGE_FAULTS=$(or $(TRIALS),1000) TRIAGE_FAULT_SEED=$(or $(SEED),7) TRIAGE_FAULT_LANES=$(or $(LANES),3) \
+		$(BIN)/python -m pytest -n 0 -p no:randomly tests/acceptance/faults
+	TRIAGE_FAULT_TRIALS=15 TRIAGE_FAULT_STUDIES=100 $(BIN)/python -m pytest tests/acceptance/test_kill.py
 
 # Each input's way in, guided by coverage, FUZZ_SECONDS each; what fails is left in build/fuzz.
 fuzz: $(VENV)/.dev

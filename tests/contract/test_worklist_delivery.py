@@ -185,6 +185,18 @@ def test_a_row_s_first_failure_is_audited_also_when_an_earlier_attempt_vanished(
     assert story.actions()[-1] is AuditAction.DELIVERY_FAILED
 
 
+def test_what_waits_for_another_attempt_is_due_when_its_destination_is_back(story):
+    story.decided(shipment("2.25.1", "pacs"), shipment("2.25.2", "ris"))
+    for delivery in story.deliveries():
+        story.worklist.delivery_failed(delivery, "refused", story.now + 1000 * SECOND, story.tick())
+    assert story.deliveries() == []
+    assert story.worklist.make_due("pacs", story.now) == 1
+    assert story.worklist.make_due("pacs", story.now) == 0
+    assert story.send() == ["2.25.1"]
+    assert record(story, 0).attempts == 2
+    assert story.deliveries() == []
+
+
 def test_a_delivery_that_is_given_up_says_so_on_the_list(story):
     story.decided(shipment(), status_reason="one image was left out")
     story.lose("AE not recognized")

@@ -140,7 +140,8 @@ class Sender:
 
     def _note_whether_away(self, destination: str, failure: DeliveryError | None) -> None:
         if failure is None or not failure.away:
-            self._away.pop(destination, None)  # whatever it said, it is there
+            if self._away.pop(destination, None) is not None:  # whatever it said, it is there
+                self._worklist.make_due(destination, self._clock())
             return
         failures = self._away[destination].failures + 1 if destination in self._away else 1
         now = self._clock()

@@ -210,6 +210,12 @@ class Worklist(Commitments, Retrievals, Protocol):
         would fill the trail.
         """
 
+    def make_due(self, destination: str, now: datetime) -> int:
+        """What waits there for another attempt is due now: the destination has come back; returns how many.
+
+        What was tried while it was away, the most urgent first, would else be sent after everything that was not.
+        """
+
     def trouble_at(self, destination: str) -> str | None:
         """The latest error of what still waits to be sent there; None when all of it is untried.
 

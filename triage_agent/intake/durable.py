@@ -6,7 +6,7 @@ import os
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,6 +35,9 @@ class DurableStore:
         with refusing():
             self._temporary.mkdir(parents=True, exist_ok=True)
             for folder in (root, root.parent):
+                _sync_folder(folder)
+        for folder in root.parent.resolve().parents:
+            with suppress(OSError):  # not ours to read; then an admin made it, long before
                 _sync_folder(folder)
 
     def put(self, final: Path, parts: Sequence[Buffer]) -> None:

@@ -218,6 +218,21 @@ def delivery_failed(session: Session, delivery: Delivery, error: str, retry_at: 
         settle(session, delivery.study_instance_uid, now)
 
 
+def make_due(session: Session, destination: str, now: datetime) -> int:
+    """See `Worklist.make_due`."""
+    statement = (
+        update(OutboxRow)
+        .where(
+            OutboxRow.state == _literal(DeliveryState.PENDING),
+            OutboxRow.destination == destination,
+            OutboxRow.next_attempt_at > now,
+        )
+        .values(next_attempt_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    return changed(session, statement)
+
+
 def settle(session: Session, study_instance_uid: str, now: datetime) -> None:
     """Bring a decided study in line with its outbox: delivered, or the reason why it is not.
 

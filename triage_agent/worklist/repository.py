@@ -160,6 +160,10 @@ class SqlWorklist(SqlCommitments, SqlRetrievals):
         """See `Worklist.delivery_failed`."""
         self._database.write(lambda session: outbox.delivery_failed(session, delivery, error, retry_at, now))
 
+    def make_due(self, destination: str, now: datetime) -> int:
+        """See `Worklist.make_due`."""
+        return self._database.write(lambda session: outbox.make_due(session, destination, now))
+
     def trouble_at(self, destination: str) -> str | None:
         """See `Worklist.trouble_at`."""
         return self._database.read(lambda session: queries.trouble_at(session, destination))

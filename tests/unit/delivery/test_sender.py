@@ -39,6 +39,9 @@ class Outbox:
         if commit:
             self.committing.append(delivery.delivery_id)
 
+    def make_due(self, destination, now):
+        self.done.append(("made due", destination))
+
     def delivery_failed(self, delivery, error, retry_at, now):
         self.done.append(("failed", delivery.delivery_id, error, retry_at))
 
@@ -171,6 +174,20 @@ def test_a_destination_that_is_back_gets_everything_at_once():
     assert clocked.run(3.9) == 0
     assert clocked.run(0.1) == 5
     assert clocked.run(2) == 3  # it was away once in a row, not three times
+
+
+def test_what_was_tried_in_vain_is_due_as_soon_as_the_destination_is_back():
+    outbox = Outbox(*(row(number) for number in range(4)))
+    clocked = Clocked(Wire(outbox, AWAY, AWAY, None, None), outbox)
+    clocked.run()
+    clocked.run(2)
+    assert ("made due", "pacs") not in outbox.done
+    clocked.run(4)
+    assert [done for done in outbox.done[-5:] if done[0] in {"made due", "sent"}] == [
+        ("made due", "pacs"),
+        ("sent", 2),
+        ("sent", 3),
+    ]
 
 
 def test_a_destination_that_says_no_is_there():

@@ -49,6 +49,12 @@ def test_a_file_is_synced_then_named_then_its_folders_are_synced_up_to_the_root(
     ]
 
 
+def test_the_folders_above_the_spool_are_synced_when_it_is_made(tmp_path, calls):
+    DurableStore(tmp_path / "new" / "var" / "spool")
+    above = [tmp_path / "new" / "var" / "spool", tmp_path / "new" / "var", tmp_path / "new", tmp_path, tmp_path.parent]
+    assert [where for _, where in calls][: len(above)] == above
+
+
 def test_folders_that_are_known_to_be_durable_are_not_synced_again(store, calls):
     store.put(store.root / "a" / "one", [b"1"])
     calls.clear()

@@ -84,6 +84,21 @@ class Outbox(Rows):
                 self._audit.append(trail.delivery_moved(AuditAction.DELIVERY_FAILED, delivery, now))
             self._settle(self._studies[delivery.study_instance_uid], now)
 
+    def make_due(self, destination: str, now: datetime) -> int:
+        """See `Worklist.make_due`."""
+        with self._lock:
+            waiting = [
+                entry
+                for entry in self._outbox.values()
+                if entry.shipment.destination == destination
+                and entry.state is DeliveryState.PENDING
+                and entry.next_attempt_at is not None
+                and entry.next_attempt_at > now
+            ]
+            for entry in waiting:
+                entry.next_attempt_at = now
+            return len(waiting)
+
     def trouble_at(self, destination: str) -> str | None:
         """See `Worklist.trouble_at`."""
         with self._lock:
