@@ -82,6 +82,11 @@ class Twins(RuleBasedStateMachine):
         image = received(study, f"{study}.{number}", self.now, digest * 64, **header)
         self.ask("register", image, RULE)
 
+    @rule(study=STUDIES, other=STUDIES, number=st.integers(1, 4), priority=PRIORITIES)
+    def another_study_s_image_comes(self, study, other, number, priority):
+        image = received(study, f"{other}.{number}", self.now, "c" * 64, requested_priority=priority)
+        self.ask("register", image, RULE)
+
     @rule(study=STUDIES, number=st.integers(5, 7), priority=PRIORITIES)
     def a_report_comes(self, study, number, priority):
         report = received(

@@ -45,7 +45,7 @@ def decide(
         policy: the site's rules.
         now: when it is decided.
     """
-    tally = Tally.of(study.instances, assessments, model)
+    tally = Tally.of(study.instances, assessments, model, lost=study.lost)
     verdict = _with_refused(assessments, _verdict(study, tally, model, policy), model, policy)
     return Decision(
         study_instance_uid=study.study_instance_uid,

@@ -41,13 +41,20 @@ class Tally:
 
     @classmethod
     def of(
-        cls, instances: Sequence[StoredInstance], assessments: Sequence[Assessment], model: ModelIdentity
+        cls,
+        instances: Sequence[StoredInstance],
+        assessments: Sequence[Assessment],
+        model: ModelIdentity,
+        lost: str | None = None,
     ) -> "Tally":
-        """Sort `instances` by their assessment: the one given, else the one kept with the instance, else failed."""
+        """Sort `instances` by their assessment: the one given, else the one kept with the instance, else failed.
+
+        `lost` says why one that was sent is not among them; it counts as failed.
+        """
         given = {one.sop_instance_uid: one for one in assessments}
         counted: list[Scored] = []
         outside: list[Scored] = []
-        failed: list[str] = []
+        failed = [] if lost is None else [lost]
         skipped: list[str] = []
         unscored: list[str | None] = []
         for instance in instances:

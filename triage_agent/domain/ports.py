@@ -79,7 +79,8 @@ class Worklist(Commitments, Protocol):
         A new radiograph (by its SOP class) applies IMAGE_RECEIVED (a concluded study opens its next revision) and sets
         the next completeness check by `rule`. Any other object applies OBJECT_RECEIVED: it is counted and kept, and
         neither reopens a study nor delays its completion. Both raise the priority to the header's and write an audit
-        event. A CONFLICT or DUPLICATE only writes its audit event.
+        event. A CONFLICT or DUPLICATE only writes its audit event; a CONFLICT with another study's instance also
+        applies CONFLICTED to the study it came for, which gets its row and the reason by it, and the header's priority.
         """
 
     def digest_of(self, sop_instance_uid: str) -> str | None:

@@ -119,13 +119,17 @@ class ClaimedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedStudy:
-    """A complete study that a worker holds, to decide it; `attempt` counts from 1 since its last image or revision."""
+    """A complete study that a worker holds, to decide it; `attempt` counts from 1 since its last image or revision.
+
+    `lost` says why an instance that was sent cannot be looked at, such as that another study has it; None where all can be.
+    """
 
     study_instance_uid: str
     revision: int
     priority: Priority
     attempt: int
     instances: tuple[StoredInstance, ...]
+    lost: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

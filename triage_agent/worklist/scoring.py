@@ -121,6 +121,7 @@ def claim_study(session: Session, owner: str, now: datetime, lease: timedelta) -
         priority=study.priority,
         attempt=attempt,
         instances=instances_of(session, study.study_instance_uid),
+        lost=study.conflict,
     )
 
 

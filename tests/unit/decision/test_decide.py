@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -90,6 +91,16 @@ def test_figures_that_would_round_to_the_threshold_keep_more_decimals(claim_stud
 def test_failures_say_how_many_of_how_many_and_each_reason_once(claim_study, assess, model, now):
     decision = run((0.8, "blank image", "truncated", "blank image"), claim_study, assess, model, now)
     assert decision.status_reason == "3 of 4 images could not be scored: blank image; truncated."
+
+
+@pytest.mark.parametrize(("score", "finding"), [(0.1, Finding.NOT_ASSESSED), (0.8, Finding.ABNORMAL)])
+def test_a_study_one_of_whose_instances_another_study_has_goes_to_a_human(
+    score, finding, claim_study, assess, model, now
+):
+    study = replace(claim_study(1), lost="instance 1.2.7 is in study 1.8")
+    decided = decide(study, [assess(0, score)], model, DEFAULT_POLICY, now)
+    assert (decided.event, decided.finding) == (Event.FAILED, finding)
+    assert decided.status_reason == "1 of 2 images could not be scored: instance 1.2.7 is in study 1.8."
 
 
 def test_an_instance_without_a_result_counts_as_failed(claim_study, assess, model, now):

@@ -87,6 +87,7 @@ class Scoring(Outbox):
                 priority=study.item.priority,
                 attempt=study.attempts,
                 instances=tuple(image.stored() for image in self._images_of(study.uid)),
+                lost=study.conflict,
             )
 
     def decide(

@@ -81,7 +81,7 @@ class MemoryWorklist(Intake, Scoring, Shadow, Commitments):
         """See `Worklist.items`."""
         with self._lock:
             listed = [
-                study.item
+                study.shown
                 for study in sorted(self._studies.values(), key=lambda study: study.place)
                 if status in {None, study.item.status} and priority in {None, study.item.priority}
             ]
@@ -95,7 +95,7 @@ class MemoryWorklist(Intake, Scoring, Shadow, Commitments):
                 return None
             past = self._superseded(study)
             return StudyDetail(
-                item=study.item,
+                item=study.shown,
                 reasons=study.reasons,
                 instances=tuple(image.stored() for image in self._images_of(study.uid)),
                 deliveries=tuple(e.record(past) for e in self._outbox.values() if e.study_instance_uid == study.uid),

@@ -1,0 +1,29 @@
+"""Which originals are on the disk no more, and which studies lack an instance that another study has.
+
+Columns are only added, and may be null: what was there before has all its originals and knows of no conflict.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+_TIME = sa.DateTime(timezone=True)
+
+
+def upgrade() -> None:
+    op.add_column("studies", sa.Column("conflict", sa.String(1000), nullable=True))
+    op.add_column("studies", sa.Column("originals_deleted_at", _TIME, nullable=True))
+    op.add_column("instances", sa.Column("original_deleted_at", _TIME, nullable=True))
+    kept = sa.text("originals_deleted_at IS NULL AND status IN ('delivered', 'out_of_scope')")
+    op.create_index("ix_studies_originals", "studies", ["last_received_at"], sqlite_where=kept, postgresql_where=kept)
+
+
+def downgrade() -> None:
+    op.drop_index("ix_studies_originals", "studies")
+    op.drop_column("instances", "original_deleted_at")
+    op.drop_column("studies", "originals_deleted_at")
+    op.drop_column("studies", "conflict")
