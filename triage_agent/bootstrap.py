@@ -19,6 +19,7 @@ from triage_agent.builders import (
     build_loader,
     build_peers,
     build_policy,
+    build_retention,
     build_retry,
     build_scorer,
     build_shadow,
@@ -281,6 +282,7 @@ class _Start:
             owners=self._owners,
             lease=lease,
             longest_wait=timedelta(seconds=settings.delivery.longest_retry_seconds),
+            retention=build_retention(settings, self.worklist, self._clock),
         )
         schedule.start()
         self._work.callback(schedule.stop)  # it renews what loops hold until they have ended

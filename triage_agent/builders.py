@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from triage_agent.decision.rules import DEFAULT_POLICY, Condition, Policy, Rule
-from triage_agent.domain.ports import ImageScorer, Transport, Worklist
+from triage_agent.domain.ports import Clock, ImageScorer, Transport, Worklist
 from triage_agent.settings import Settings
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from triage_agent.delivery.retry import RetryPolicy
     from triage_agent.dimse.peers import Peer
     from triage_agent.imaging.isolated.pool import Decoders
+    from triage_agent.intake.retention import Retention
     from triage_agent.intake.spool import Spool
     from triage_agent.worklist.signals import Signals
 
@@ -179,6 +180,19 @@ def build_retry(settings: Settings) -> "RetryPolicy":
         longest=timedelta(seconds=delivery.longest_retry_seconds),
         give_up_after=timedelta(hours=delivery.give_up_after_hours),
     )
+
+
+def build_retention(settings: Settings, worklist: Worklist, clock: Clock) -> "Retention":
+    """What deletes originals that nobody waits for any more."""
+    from triage_agent.intake.retention import Retention, Rule
+
+    storage = settings.storage
+    days = 0 if storage.keep_originals == "until_delivered" else storage.retention_days or None
+    rule = Rule(
+        originals=None if days is None else timedelta(days=days),
+        quarantine=timedelta(days=storage.quarantine_days) if storage.quarantine_days else None,
+    )
+    return Retention(settings.data_dir / "spool", worklist, rule, clock)
 
 
 def build_spool(settings: Settings) -> "Spool":

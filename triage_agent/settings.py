@@ -193,7 +193,9 @@ class StorageSettings(_Section):
     """The spool's disk."""
 
     low_water_percent: float = Field(default=10, ge=0, lt=100)
-    retention_days: int = Field(default=30, ge=1)
+    retention_days: int = Field(default=30, ge=0, le=36500)
+    keep_originals: Literal["retention_days", "until_delivered"] = "retention_days"
+    quarantine_days: int = Field(default=0, ge=0, le=36500)
 
 
 class WorkerSettings(_Section):

@@ -18,8 +18,14 @@ def upgrade() -> None:
     op.add_column("studies", sa.Column("conflict", sa.String(1000), nullable=True))
     op.add_column("studies", sa.Column("originals_deleted_at", _TIME, nullable=True))
     op.add_column("instances", sa.Column("original_deleted_at", _TIME, nullable=True))
-    kept = sa.text("originals_deleted_at IS NULL AND status IN ('delivered', 'out_of_scope')")
-    op.create_index("ix_studies_originals", "studies", ["last_received_at"], sqlite_where=kept, postgresql_where=kept)
+    kept = sa.text("originals_deleted_at IS NULL")
+    op.create_index(
+        "ix_studies_originals",
+        "studies",
+        ["status", "last_received_at", "study_instance_uid"],
+        sqlite_where=kept,
+        postgresql_where=kept,
+    )
 
 
 def downgrade() -> None:

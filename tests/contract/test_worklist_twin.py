@@ -249,6 +249,14 @@ class Twins(RuleBasedStateMachine):
         else:
             self.ask("retry_study", study, "admin", self.now)
 
+    @rule(days=st.sampled_from([0, 1]), deleted=st.booleans())
+    def originals_go(self, days, deleted):
+        before = self.now - timedelta(days=days)
+        for study in self.ask("originals_past", before, 2):
+            self.ask("forget_originals", study, before, self.now)
+            if deleted:
+                self.ask("originals_gone", study, self.now)
+
     @invariant()
     def both_tell_the_same(self):
         listed = self.ask("items")

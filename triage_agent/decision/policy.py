@@ -56,7 +56,7 @@ def decide(
         priority=study.priority.raised_to(verdict.priority),
         acr_category=verdict.acr_category,
         rule=verdict.rule,
-        reasons=(*verdict.reasons, *say.remarks(tally, model)),
+        reasons=(*verdict.reasons, *say.remarks(tally, model), *say.originals_deleted(study.instances)),
         status_reason=verdict.status_reason,
         anatomy=tally.anatomy,
         model=model,

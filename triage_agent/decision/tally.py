@@ -61,6 +61,8 @@ class Tally:
             found = given.get(instance.sop_instance_uid, instance.assessment)
             if found is None:
                 failed.append("no result")
+            elif instance.original_deleted_at and found.bundle_digest not in {"", model.digest}:
+                failed.append("another bundle scored it, and its original has been deleted since")
             elif found.outcome is Outcome.SCORED and _usable(found.probability):
                 one = Scored(
                     probability=found.probability or 0.0,

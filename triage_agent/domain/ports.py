@@ -212,6 +212,23 @@ class Worklist(Commitments, Protocol):
         sending at this moment is marked too, and sent is a fact all the same.
         """
 
+    # --- retention ------------------------------------------------------------------------------------------------
+    def originals_past(self, before: datetime, limit: int) -> Sequence[str]:
+        """Studies that are done with, whose last image came before then and of which files may be left: oldest first.
+
+        Done with: DELIVERED or OUT_OF_SCOPE, and whatever is in their outbox is sent or superseded.
+        """
+
+    def forget_originals(self, study_instance_uid: str, before: datetime, now: datetime) -> Sequence[str]:
+        """Mark a study's originals as deleted; returns the paths of all, which are the caller's to delete after this.
+
+        Empty, and nothing written, when it is not one of `originals_past` any more. What was sent of it keeps its UIDs
+        and loses its bytes.
+        """
+
+    def originals_gone(self, study_instance_uid: str, now: datetime) -> None:
+        """The files are deleted; `originals_past` names the study again only when another instance has come."""
+
     # --- people ---------------------------------------------------------------------------------------------------
     def items(
         self, *, status: Status | None = None, priority: Priority | None = None, limit: int = 100
@@ -232,7 +249,7 @@ class Worklist(Commitments, Protocol):
 
         A dead delivery stays dead while a later result of its kind to its destination is sent or waits to be: it is
         superseded, and its error says so. Returns how many things were put back; clears failed assessments so that
-        they are tried again.
+        they are tried again. A study of which no original is left stays as it is: nothing could be scored.
         """
 
     def retry_failed(self, actor: str, now: datetime) -> int:

@@ -1,6 +1,7 @@
 """Instances and studies as the agent knows them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from triage_agent.domain.sop_classes import RADIOGRAPHS
@@ -96,7 +97,11 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredInstance:
-    """One instance on the worklist, with its assessment once there is one."""
+    """One instance on the worklist, with its assessment once there is one.
+
+    Attributes:
+        original_deleted_at: when its file was deleted, as the site's retention wants it; None while it is in the spool.
+    """
 
     sop_instance_uid: str
     series_instance_uid: str
@@ -105,6 +110,7 @@ class StoredInstance:
     path: str
     received_at: datetime
     assessment: Assessment | None = None
+    original_deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +127,7 @@ class ClaimedImage:
 class ClaimedStudy:
     """A complete study that a worker holds, to decide it; `attempt` counts from 1 since its last image or revision.
 
-    `lost` says why an instance that was sent cannot be looked at, such as that another study has it; None where all can be.
+    `lost` says why an instance that was sent cannot be looked at (another study has it); None where all can be.
     """
 
     study_instance_uid: str
@@ -130,6 +136,16 @@ class ClaimedStudy:
     attempt: int
     instances: tuple[StoredInstance, ...]
     lost: str | None = None
+
+
+def with_originals(
+    study: ClaimedStudy, assessments: Sequence[Assessment]
+) -> tuple[ClaimedStudy, tuple[Assessment, ...]]:
+    """Of a study and its assessments, in its instances' order, what can be looked at: whose original is there."""
+    here = [
+        (one, known) for one, known in zip(study.instances, assessments, strict=True) if not one.original_deleted_at
+    ]
+    return replace(study, instances=tuple(one for one, _ in here)), tuple(known for _, known in here)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

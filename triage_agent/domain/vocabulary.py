@@ -106,3 +106,4 @@ class AuditAction(StrEnum):
     COMMITMENT_ANSWERED = "commitment_answered"
     COMMITMENT_DEAD = "commitment_dead"
     RETRY_REQUESTED = "retry_requested"
+    ORIGINALS_DELETED = "originals_deleted"

@@ -12,6 +12,7 @@ from triage_agent.domain.study import AssemblyView, CompletenessRule, InstanceHe
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import assessment_on_arrival, conflict_with, patient_with
+from triage_agent.worklist.retention import look_again
 from triage_agent.worklist.rows import advance, append_audit, locked_study, status_is
 from triage_agent.worklist.tables import InstanceRow, StudyRow
 from triage_agent.worklist.transactions import changed
@@ -24,6 +25,8 @@ def register(session: Session, received: ReceivedInstance, rule: CompletenessRul
     if known is not None:
         found = Registered.DUPLICATE if known.sha256 == received.sha256 else Registered.CONFLICT
         append_audit(session, trail.instance_received(received, found, known.study_instance_uid))
+        if found is Registered.DUPLICATE and known.original_deleted_at is not None:
+            look_again(session, known.study_instance_uid)
         if found is Registered.CONFLICT and header.study_instance_uid != known.study_instance_uid:
             _note_conflict(session, received, known.study_instance_uid)
         return found
@@ -147,6 +150,7 @@ def _add_to_study(session: Session, study: StudyRow, received: ReceivedInstance,
             "patient_name": patient_name,
             **_raised(study, received),
             "instances": study.instances + 1,
+            "originals_deleted_at": None,
             **(_awaiting_more(study, received, rule) if event is Event.IMAGE_RECEIVED else {}),
         },
     )

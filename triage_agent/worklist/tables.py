@@ -277,8 +277,10 @@ _partial("ix_studies_scoring", StudyRow.status, StudyRow.lease_until, where="sta
 _partial("ix_studies_accession", StudyRow.accession_number, where="accession_number IS NOT NULL")  # studies_called()
 _partial(
     "ix_studies_originals",  # originals_past()
+    StudyRow.status,
     StudyRow.last_received_at,
-    where="originals_deleted_at IS NULL AND status IN ('delivered', 'out_of_scope')",
+    StudyRow.study_instance_uid,
+    where="originals_deleted_at IS NULL",
 )
 _partial("ix_instances_unassessed", InstanceRow.study_instance_uid, where="outcome IS NULL")  # claim_images()
 _partial("ix_instances_lease_owner", InstanceRow.lease_owner, where="lease_owner IS NOT NULL")  # give_back()

@@ -182,6 +182,17 @@ def delivery_unrouted(
     )
 
 
+def originals_deleted(study_instance_uid: str, instances: int, at: datetime) -> AuditEvent:
+    """The files of a study's instances are deleted, as the site's retention wants it."""
+    return AuditEvent(
+        at=at,
+        action=AuditAction.ORIGINALS_DELETED,
+        actor=AGENT,
+        study_instance_uid=study_instance_uid,
+        detail={"instances": instances},
+    )
+
+
 def retry_requested(study_instance_uid: str, *, deliveries: int, study: bool, actor: str, at: datetime) -> AuditEvent:
     """A person put something back to work."""
     return AuditEvent(

@@ -26,6 +26,8 @@ class Intake(Rows):
             if known is not None:
                 found = Registered.DUPLICATE if known.received.sha256 == received.sha256 else Registered.CONFLICT
                 self._audit.append(trail.instance_received(received, found, known.study_instance_uid))
+                if found is Registered.DUPLICATE and known.original_deleted_at is not None:
+                    self._studies[known.study_instance_uid].originals_deleted_at = None
                 if found is Registered.CONFLICT and header.study_instance_uid != known.study_instance_uid:
                     self._note_conflict(received, known.study_instance_uid, rule)
                 return found

@@ -43,6 +43,7 @@ class Image:
     assessment: Assessment | None = None
     attempts: int = 0
     lease: Lease = field(default_factory=Lease)
+    original_deleted_at: datetime | None = None
 
     @property
     def study_instance_uid(self) -> str:
@@ -76,6 +77,7 @@ class Image:
             path=self.received.path,
             received_at=self.received.received_at,
             assessment=self.assessment,
+            original_deleted_at=self.original_deleted_at,
         )
 
 
@@ -95,6 +97,7 @@ class StudyEntry:
     decisions: dict[int, Decision] = field(default_factory=dict)  # by revision
     shadows: dict[int, ShadowResult] = field(default_factory=dict)  # of them
     conflict: str | None = None
+    originals_deleted_at: datetime | None = None
 
     @classmethod
     def of(cls, received: ReceivedInstance, rule: CompletenessRule, conflict: str | None = None) -> "StudyEntry":
@@ -184,6 +187,7 @@ class StudyEntry:
 
     def add(self, received: ReceivedInstance) -> None:
         """Take one more instance in."""
+        self.originals_deleted_at = None
         header = received.header
         patient_id, patient_name = patient_with(self.item.patient_id, self.item.patient_name, header)
         self.item = replace(

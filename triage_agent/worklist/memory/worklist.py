@@ -12,12 +12,13 @@ from triage_agent.worklist import trail
 from triage_agent.worklist.limits import EXPIRED, GIVEN_BACK, PUT_BACK
 from triage_agent.worklist.memory.commitments import Commitments
 from triage_agent.worklist.memory.intake import Intake
+from triage_agent.worklist.memory.retention import Retention
 from triage_agent.worklist.memory.rows import Image, Lease, OutboxEntry, StudyEntry
 from triage_agent.worklist.memory.scoring import Scoring
 from triage_agent.worklist.memory.shadow import Shadow
 
 
-class MemoryWorklist(Intake, Scoring, Shadow, Commitments):
+class MemoryWorklist(Intake, Scoring, Shadow, Commitments, Retention):
     """The `Worklist` port without a database; safe to share between threads."""
 
     def give_back(self, owner: str, now: datetime, *, counted: bool = True) -> int:
@@ -121,13 +122,14 @@ class MemoryWorklist(Intake, Scoring, Shadow, Commitments):
             for entry in dead:
                 entry.wait(now)
                 entry.attempts = entry.commit_resends = 0
-            put_back = study.item.status in sources_of(Event.RETRIED)
+            there = [image for image in self._images_of(study.uid) if image.original_deleted_at is None]
+            put_back = study.item.status in sources_of(Event.RETRIED) and bool(there)
             if dead or put_back:
                 self._audit.append(
                     trail.retry_requested(study.uid, deliveries=len(dead), study=put_back, actor=actor, at=now)
                 )
             if put_back:
-                for image in self._images_of(study.uid):
+                for image in there:
                     if image.assessment is None or image.assessment.outcome is not Outcome.SCORED:
                         image.forget()
                 self._advance(study, Event.RETRIED, actor, now)
