@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from triage_agent.domain.errors import ConfigurationError
@@ -28,6 +28,16 @@ class _Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
+    def _numbers_are_numbers(cls, values: Any) -> Any:
+        """Refuse `port = true`, which pydantic takes for 1."""
+        for key, value in values.items() if isinstance(values, dict) else ():
+            field = cls.model_fields.get(str(key))
+            if isinstance(value, bool) and field is not None and not _may_be_flag(field.annotation):
+                raise ValueError(f"{key} is not true or false; give it a value")
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
     def _read_files(cls, values: Any) -> Any:
         """Replace each `x_file` whose `x` is a key of this table by the file's content."""
         if not isinstance(values, dict):
@@ -38,6 +48,10 @@ class _Section(BaseModel):
             if key not in cls.model_fields and name in cls.model_fields and name != key:
                 read[name] = _file_content(read.pop(key))
         return read
+
+
+def _may_be_flag(annotation: Any) -> bool:
+    return annotation is bool or bool in getattr(annotation, "__args__", ())
 
 
 def _file_content(path: object) -> str:
@@ -55,6 +69,15 @@ class DatabaseSettings(_Section):
     """Where the worklist is kept."""
 
     url: str = "sqlite:///{data_dir}/triage.db"
+
+    @field_validator("url")
+    @classmethod
+    def _is_filled_in(cls, url: str) -> str:
+        """A placeholder that nobody fills in would become the name of a folder."""
+        for name in re.findall(r"\{[^{}]*\}", url):
+            if name != "{data_dir}":
+                raise ValueError(f"{name} stands for nothing; only {{data_dir}} is filled in")
+        return url
 
 
 def _ae_title(text: str) -> str:
