@@ -98,6 +98,20 @@ def test_the_record_stays_and_says_when_the_originals_went(story):
     assert story.worklist.digest_of(f"{STUDY}.1") == "a" * 64
 
 
+def test_what_may_have_to_be_sent_again_for_want_of_commitment_stays(story):
+    story.decided(shipment())
+    (delivery,) = story.deliveries()
+    story.worklist.delivery_sent(delivery, story.tick(), commit=True)
+    assert (story.status(), past(story)) == (Status.DELIVERED, [])
+
+
+def test_nobody_is_told_that_a_deleted_original_is_kept(story):
+    delivered(story)
+    assert story.worklist.kept_instances([f"{STUDY}.1"]).keys() == {f"{STUDY}.1"}
+    delete(story)
+    assert story.worklist.kept_instances([f"{STUDY}.1"]) == {}
+
+
 def test_files_that_a_crash_left_are_named_again_and_audited_once(story):
     delivered(story)
     first = story.worklist.forget_originals(STUDY, story.tick(), story.now)

@@ -10,6 +10,7 @@ from triage_agent.domain.vocabulary import DeliveryState, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.outbox import OPEN
 from triage_agent.worklist.rows import append_audit, locked_study, status_is
+from triage_agent.worklist.supersession import ARRIVED
 from triage_agent.worklist.tables import ArtifactRow, InstanceRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import changed
 
@@ -79,12 +80,15 @@ def _past(before: datetime) -> Select[datetime, str]:
 
 
 def _has_something_to_send() -> ColumnElement[bool]:
-    """A row of its outbox waits, or is dead and could be put back: `supersession.superseded` in SQL."""
+    """A row of its outbox waits, may be sent again for want of commitment, or is dead and could be put back.
+
+    What could not is `supersession.superseded`, here in SQL.
+    """
     newer, of_newer = aliased(OutboxRow), aliased(ArtifactRow)
     superseded = exists().where(
         newer.study_instance_uid == OutboxRow.study_instance_uid,
         newer.destination == OutboxRow.destination,
-        newer.state == DeliveryState.SENT,
+        newer.state.in_(ARRIVED),
         of_newer.id == newer.artifact_id,
         of_newer.kind == ArtifactRow.kind,
         or_(
@@ -101,5 +105,9 @@ def _has_something_to_send() -> ColumnElement[bool]:
     return exists().where(
         OutboxRow.study_instance_uid == StudyRow.study_instance_uid,
         ArtifactRow.id == OutboxRow.artifact_id,
-        or_(OutboxRow.state.in_(OPEN), and_(OutboxRow.state == DeliveryState.DEAD, ~superseded)),
+        or_(
+            OutboxRow.state.in_(OPEN),
+            OutboxRow.commit_at.is_not(None),
+            and_(OutboxRow.state == DeliveryState.DEAD, ~superseded),
+        ),
     )

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from triage_agent.domain.vocabulary import DeliveryState, Status
+from triage_agent.domain.vocabulary import Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.memory.outbox import Outbox
 from triage_agent.worklist.memory.rows import StudyEntry
+from triage_agent.worklist.supersession import ARRIVED
 
 _DONE = frozenset({Status.DELIVERED, Status.OUT_OF_SCOPE})
 
@@ -27,7 +28,7 @@ class Retention(Outbox):
             return False
         past = self._superseded(study)
         return all(
-            entry.state is DeliveryState.SENT or entry.number in past
+            (entry.state in ARRIVED and entry.commit_at is None) or entry.number in past
             for entry in self._outbox.values()
             if entry.study_instance_uid == study.uid
         )
