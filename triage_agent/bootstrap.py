@@ -20,6 +20,7 @@ from triage_agent.builders import (
     build_loader,
     build_peers,
     build_policy,
+    build_retention,
     build_retry,
     build_scorer,
     build_server_settings,
@@ -291,6 +292,7 @@ class _Start:
             lease=lease,
             longest_wait=timedelta(seconds=settings.delivery.longest_retry_seconds),
             fetch_from=settings.study.ask_peer or "",
+            retention=build_retention(settings, self.worklist, self._clock),
         )
         schedule.start()
         self._work.callback(schedule.stop)  # it renews what loops hold until they have ended

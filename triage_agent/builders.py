@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from triage_agent.decision.rules import DEFAULT_POLICY, Condition, Policy, Rule
-from triage_agent.domain.ports import ImageScorer, Transport, Worklist
+from triage_agent.domain.ports import Clock, ImageScorer, Transport, Worklist
 from triage_agent.settings import PeerSettings, Settings
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from triage_agent.dimse.tls import ClientTls, TlsKeeper
     from triage_agent.dimse.tls_watch import CertificateWatch
     from triage_agent.imaging.isolated.pool import Decoders
+    from triage_agent.intake.retention import Retention
     from triage_agent.intake.spool import Spool
     from triage_agent.worklist.signals import Signals
 
@@ -259,6 +260,19 @@ def build_retry(settings: Settings) -> "RetryPolicy":
         longest=timedelta(seconds=delivery.longest_retry_seconds),
         give_up_after=timedelta(hours=delivery.give_up_after_hours),
     )
+
+
+def build_retention(settings: Settings, worklist: Worklist, clock: Clock) -> "Retention":
+    """What deletes originals that nobody waits for any more."""
+    from triage_agent.intake.retention import Retention, Rule
+
+    storage = settings.storage
+    days = 0 if storage.keep_originals == "until_delivered" else storage.retention_days or None
+    rule = Rule(
+        originals=None if days is None else timedelta(days=days),
+        quarantine=timedelta(days=storage.quarantine_days) if storage.quarantine_days else None,
+    )
+    return Retention(settings.data_dir / "spool", worklist, rule, clock)
 
 
 def build_spool(settings: Settings) -> "Spool":

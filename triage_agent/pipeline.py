@@ -1,7 +1,4 @@
-"""The way of a study: claimed -> imaging -> models -> decision -> results -> outbox.
-
-Intake has put it on the worklist before, delivery takes it from the outbox after.
-"""
+"""The way of a study: claimed -> imaging -> models -> decision -> results -> outbox; intake before, delivery after."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +14,7 @@ from triage_agent.decision.policy import Policy, decide, flag_for, flag_of_faile
 from triage_agent.domain.decision import Artifact, Decision, Flag, ModelIdentity, Route, Shipment
 from triage_agent.domain.errors import ModelUnavailableError, TriageError, UnreadableImageError
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
-from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, ImageScore, StoredInstance
+from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, ImageScore, StoredInstance, with_originals
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome
 from triage_agent.imaging.load import Displayable, Skipped
 from triage_agent.imaging.loader import Loader, load_instance
@@ -156,7 +153,8 @@ class Pipeline:
         known = instance.assessment
         if known is None:
             return True
-        return known.bundle_digest not in {"", self._scorer.identity.digest}  # also one that another bundle refused
+        another_s = known.bundle_digest not in {"", self._scorer.identity.digest}  # also one that it refused
+        return another_s and instance.original_deleted_at is None
 
     def _assess(self, instances: Sequence[StoredInstance]) -> list[Assessment]:
         """One assessment an instance, in order, a batch at a time: a study may have more images than fit in memory."""
@@ -201,6 +199,7 @@ class Pipeline:
         """The decision's artifacts by route; a study of several patients, or without results, needs a human."""
         if decision.event is Event.EXCLUDED:
             return decision, []
+        claimed, assessments = with_originals(claimed, assessments)
         headers = [self._header(instance) for instance in claimed.instances]
         if name_several_patients([header for header in headers if header is not None]):
             return of_several_patients(decision), []

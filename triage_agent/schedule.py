@@ -16,6 +16,7 @@ from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.ports import Clock, StudyCounter, Worklist
 from triage_agent.domain.study import AssemblyView, CompletenessRule
 from triage_agent.intake.assembly import Complete, Fetch, assess
+from triage_agent.intake.retention import Retention
 from triage_agent.worklist.trail import AGENT
 
 log = structlog.get_logger(__name__)
@@ -24,6 +25,8 @@ _COMPLETENESS_SECONDS = 0.5
 _LEASES_SECONDS = 5.0
 _LONGEST_LEASE = timedelta(minutes=1)  # that is not taken for one from before the clock was set back
 _STOP_SECONDS = 4.0
+_RETENTION_SECONDS = 60.0
+_HOUR = 3600.0
 _RENEWALS = 4  # in the time of one lease, so that a late tick or two cost nothing
 _ASKERS = 4  # questions to the PACS in flight; a slow PACS delays questions, never quiet periods
 
@@ -55,6 +58,7 @@ class Schedule:
         lease: timedelta,
         longest_wait: timedelta = timedelta(minutes=5),
         fetch_from: str = "",
+        retention: Retention | None = None,
     ) -> None:
         """`owners` are the names under which this process holds work; `fetch_from` the peer that `rule.fetch` means.
 
@@ -69,11 +73,12 @@ class Schedule:
         self._lease = lease
         self._longest_wait = longest_wait
         self._fetch_from = fetch_from
+        self._retention = retention
         self._asking: set[str] = set()
         self._lock = threading.Lock()
         self._askers = _Askers(_ASKERS)
         self._scheduler = _SteadyScheduler(
-            executors={"default": TickExecutor(2)},
+            executors={"default": TickExecutor(4)},  # as many as there are ticks: none waits for another
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
         )
@@ -81,7 +86,10 @@ class Schedule:
     def start(self) -> None:
         """Begin to tick."""
         renewal = self._lease.total_seconds() / _RENEWALS
-        ticks = ((self.complete_due, _COMPLETENESS_SECONDS), (self.leases, min(renewal, _LEASES_SECONDS)))
+        ticks: list[tuple[Callable[[], None], float]]
+        ticks = [(self.complete_due, _COMPLETENESS_SECONDS), (self.leases, min(renewal, _LEASES_SECONDS))]
+        if (retention := self._retention) is not None:
+            ticks += [(retention.delete_originals, _RETENTION_SECONDS), (retention.empty_quarantine, _HOUR)]
         for tick, seconds in ticks:
             self._scheduler.add_job(_guarded, "interval", args=[tick], seconds=seconds, id=tick.__name__)
         self._scheduler.start()

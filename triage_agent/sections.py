@@ -16,6 +16,16 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
+    def _numbers_are_numbers(cls, values: Any) -> Any:
+        """Refuse `port = true`, which pydantic takes for 1."""
+        for key, value in values.items() if isinstance(values, dict) else ():
+            field = cls.model_fields.get(str(key))
+            if isinstance(value, bool) and field is not None and not _may_be_flag(field.annotation):
+                raise ValueError(f"{key} is not true or false; give it a value")
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
     def _read_files(cls, values: Any) -> Any:
         """Replace each `x_file` whose `x` is a key of this table by the file's content."""
         if not isinstance(values, dict):
@@ -26,6 +36,10 @@ class Section(BaseModel):
             if key not in cls.model_fields and name in cls.model_fields and name != key:
                 read[name] = _file_content(read.pop(key))
         return read
+
+
+def _may_be_flag(annotation: Any) -> bool:
+    return annotation is bool or bool in getattr(annotation, "__args__", ())
 
 
 def _file_content(path: object) -> str:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from triage_agent.domain.errors import ConfigurationError
@@ -26,6 +26,15 @@ class DatabaseSettings(_Section):
     """Where the worklist is kept."""
 
     url: str = "sqlite:///{data_dir}/triage.db"
+
+    @field_validator("url")
+    @classmethod
+    def _is_filled_in(cls, url: str) -> str:
+        """A placeholder that nobody fills in would become the name of a folder."""
+        for name in re.findall(r"\{[^{}]*\}", url):
+            if name != "{data_dir}":
+                raise ValueError(f"{name} stands for nothing; only {{data_dir}} is filled in")
+        return url
 
 
 def _ae_title(text: str) -> str:
@@ -201,7 +210,9 @@ class StorageSettings(_Section):
     """The spool's disk."""
 
     low_water_percent: float = Field(default=10, ge=0, lt=100)
-    retention_days: int = Field(default=30, ge=1)
+    retention_days: int = Field(default=30, ge=0, le=36500)
+    keep_originals: Literal["retention_days", "until_delivered"] = "retention_days"
+    quarantine_days: int = Field(default=0, ge=0, le=36500)
 
 
 class WorkerSettings(_Section):

@@ -77,6 +77,53 @@ def test_a_uid_that_another_study_has_is_a_conflict_of_that_study(story):
     assert (event.action, event.detail["received_in_study"]) == (AuditAction.INSTANCE_CONFLICT, "1.2.2")
 
 
+CONFLICT = "instance 1.2.1.1 came with other bytes than in study 1.2.1, where it is kept; this copy is in quarantine"
+
+
+def test_a_study_of_which_nothing_but_a_conflict_came_is_on_the_list_and_needs_a_human(story):
+    story.receive(image="1.2.1.1")
+    story.receive("1.2.2", image="1.2.1.1", digest="b" * 64, patient_name="Roe", requested_priority=Priority.STAT)
+    item = story.item("1.2.2")
+    assert (item.status, item.status_reason, item.instances) == (Status.NEEDS_HUMAN, CONFLICT, 0)
+    assert (item.patient_name, item.priority, item.priority_at_arrival) == ("Roe", Priority.STAT, Priority.STAT)
+    (event,) = story.worklist.study("1.2.2").audit
+    assert (event.action, event.detail["kept_in_study"]) == (AuditAction.INSTANCE_CONFLICT, STUDY)
+    assert story.worklist.due_for_completion(story.now + RULE.max_wait)[0].study_instance_uid == STUDY
+
+
+def test_a_study_that_lacks_an_instance_for_a_conflict_says_so_and_goes_to_a_human(story):
+    story.receive(image="1.2.1.1")
+    story.receive("1.2.2")
+    assert story.receive("1.2.2", image="1.2.1.1", digest="b" * 64) is Registered.CONFLICT
+    assert (story.status("1.2.2"), story.item("1.2.2").status_reason) == (Status.RECEIVING, CONFLICT)
+    story.complete("1.2.2")
+    assert story.item("1.2.2").status_reason == f"no image for 30 s; {CONFLICT}"
+    assert story.claim().lost == CONFLICT
+
+
+def test_a_conflict_stays_on_the_list_whatever_else_becomes_of_the_study(story):
+    story.receive(image="1.2.1.1")
+    story.decided(shipment(), study="1.2.2")
+    for image in ("1.2.1.1", "1.2.1.1"):
+        story.receive("1.2.2", image=image, digest="b" * 64, requested_priority=Priority.STAT)
+    assert story.status("1.2.2") is Status.DECIDED
+    assert story.item("1.2.2").priority is Priority.STAT
+    story.send()
+    assert (story.status("1.2.2"), story.item("1.2.2").status_reason) == (Status.DELIVERED, CONFLICT)
+    story.receive(image="1.2.1.2")
+    story.receive("1.2.2", image="1.2.1.2", digest="b" * 64)
+    story.receive("1.2.2", image="1.2.1.2", digest="b" * 64)
+    assert story.item("1.2.2").status_reason == f"{CONFLICT}; so did others, see its audit trail"
+
+
+def test_an_image_of_its_own_opens_the_revision_of_a_study_that_had_only_a_conflict(story):
+    story.receive(image="1.2.1.1")
+    story.receive("1.2.2", image="1.2.1.1", digest="b" * 64)
+    story.receive("1.2.2", image="1.2.2.1")
+    item = story.item("1.2.2")
+    assert (item.status, item.revision, item.instances) == (Status.RECEIVING, 2, 1)
+
+
 def test_a_duplicate_does_not_reopen_a_decided_study(story):
     story.decided()
     story.receive(image=f"{STUDY}.1")

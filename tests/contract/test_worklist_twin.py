@@ -82,6 +82,11 @@ class Twins(RuleBasedStateMachine):
         image = received(study, f"{study}.{number}", self.now, digest * 64, **header)
         self.ask("register", image, RULE)
 
+    @rule(study=STUDIES, other=STUDIES, number=st.integers(1, 4), priority=PRIORITIES)
+    def another_study_s_image_comes(self, study, other, number, priority):
+        image = received(study, f"{other}.{number}", self.now, "c" * 64, requested_priority=priority)
+        self.ask("register", image, RULE)
+
     @rule(study=STUDIES, number=st.integers(5, 7), priority=PRIORITIES)
     def a_report_comes(self, study, number, priority):
         report = received(
@@ -254,6 +259,14 @@ class Twins(RuleBasedStateMachine):
             self.ask("retry_failed", "admin", self.now)
         else:
             self.ask("retry_study", study, "admin", self.now)
+
+    @rule(days=st.sampled_from([0, 1]), deleted=st.booleans())
+    def originals_go(self, days, deleted):
+        before = self.now - timedelta(days=days)
+        for study in self.ask("originals_past", before, 2):
+            self.ask("forget_originals", study, before, self.now)
+            if deleted:
+                self.ask("originals_gone", study, self.now)
 
     @invariant()
     def both_tell_the_same(self):

@@ -332,3 +332,29 @@ def test_the_end_does_not_wait_for_a_tick_that_does_not_end(monkeypatch):
     assert time.monotonic() - started < SOON
     assert not ended.is_set()
     ended.set()
+
+
+def test_originals_past_their_time_go_by_a_tick(monkeypatch):
+    monkeypatch.setattr(module, "_RETENTION_SECONDS", 0.01)
+    ticked = threading.Event()
+
+    class Keeper:
+        def delete_originals(self):
+            ticked.set()
+
+        def empty_quarantine(self):
+            raise AssertionError("not in the first hour")
+
+    schedule = Schedule(
+        worklist=MemoryWorklist(),
+        rule=RULE,
+        clock=lambda: Story(None).now,
+        counter=None,
+        completed=lambda: None,
+        owners=(),
+        lease=LEASE,
+        retention=Keeper(),
+    )
+    schedule.start()
+    assert ticked.wait(SOON)
+    schedule.stop()

@@ -1,9 +1,17 @@
-"""`db`: the worklist's migrations."""
+"""`db`: the worklist's migrations, its backup with the spool, and the way back from either."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from triage_agent.cli.options import ConfigOption, JsonOption, keep_private, print_json, stdout
-from triage_agent.settings import load_settings
+from triage_agent.bootstrap import build_spool, open_worklist
+from triage_agent.cli.options import ConfigOption, JsonOption, keep_private, print_json, stdout, tell
+from triage_agent.domain.errors import ConfigurationError, TriageError
+from triage_agent.settings import Settings, load_settings
+
+_Link = typer.Option("--link", help="Hard links instead of copies of the spool's files: TO on the same disk.")
 
 app = typer.Typer(help="The worklist's database.", no_args_is_help=True)
 
@@ -28,3 +36,109 @@ def current(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         print_json({"revision": revision})
     else:
         stdout.print(revision or "empty: run `triage-agent db upgrade`")
+
+
+@app.command()
+def rebuild(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Fill an empty database from the spool: every study is on the worklist again, and is decided again by `serve`."""
+    from triage_agent.intake.rebuild import rebuild as rebuild_from
+    from triage_agent.worklist import migrate
+
+    settings = load_settings(config)
+    keep_private()
+    migrate.upgrade(settings.database_url)
+    worklist = open_worklist(settings)
+    if worklist.items(limit=1):
+        raise ConfigurationError(
+            "[database] url: the database has studies, and is not rebuilt",
+            remedy="`serve` adopts files that it lacks by itself; else name an empty database",
+        )
+    result = rebuild_from(build_spool(settings), worklist, settings.study.rule(), lambda: datetime.now(UTC))
+    if as_json:
+        print_json(result)
+        return
+    stdout.print(
+        f"{result.registered} files registered, {result.conflicts} conflicts told again, "
+        f"{result.quarantined} quarantined, {result.left} left; `serve` decides the studies"
+    )
+    if result.left:
+        raise typer.Exit(1)
+
+
+@app.command()
+def backup(
+    to: Annotated[Path, typer.Argument(help="A folder, made where it is missing; again into it adds what is new.")],
+    config: ConfigOption = None,
+    link: Annotated[bool, _Link] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the database, then the spool, while the agent works: whatever was acknowledged before is in it."""
+    from triage_agent.intake.archive import copy_spool
+    from triage_agent.worklist import backup as databases
+
+    settings = load_settings(config)
+    spool = settings.data_dir / "spool"
+    if to.resolve().is_relative_to(spool.resolve()):
+        raise ConfigurationError(f"{to} is in the spool itself", remedy="name a folder elsewhere")
+    keep_private()
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        # The database first: a file that it does not know is adopted at start, one that is missing would be lost.
+        if databases.is_sqlite(settings.database_url):
+            databases.copy_database(settings.database_url, to / databases.SQLITE_FILE)
+        elif not (to / databases.POSTGRES_FILE).is_file():
+            dump = databases.dump_command(settings.database_url, to / databases.POSTGRES_FILE)
+            raise TriageError("the database is not in it yet", remedy=f"first `{dump}`, then this again")
+        copied = copy_spool(spool, to / "spool", link=link)
+    except OSError as error:
+        raise _refused(error) from None
+    if as_json:
+        print_json({"to": to, **_numbers(copied.new, copied.there)})
+    else:
+        stdout.print(f"database and {copied.new} files copied to {to}, {copied.there} were there already")
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="FROM", help="What `db backup` made.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a backup into an empty data_dir; `serve` goes on from there."""
+    from triage_agent.intake.archive import copy_spool
+    from triage_agent.worklist import backup as databases
+
+    settings = load_settings(config)
+    keep_private()
+    _require_empty(settings)
+    try:
+        if databases.is_sqlite(settings.database_url):
+            databases.put_back(source / databases.SQLITE_FILE, settings.database_url)
+        else:
+            tell(databases.restore_command(settings.database_url, source / databases.POSTGRES_FILE))
+        copied = copy_spool(source / "spool", settings.data_dir / "spool")
+    except OSError as error:
+        raise _refused(error) from None
+    if as_json:
+        print_json(_numbers(copied.new, copied.there))
+    else:
+        stdout.print(f"{copied.new} files are back; `triage-agent check`, then `triage-agent serve`")
+
+
+def _numbers(new: int, there: int) -> dict[str, int]:
+    return {"copied": new, "there": there}
+
+
+def _require_empty(settings: Settings) -> None:
+    from triage_agent.worklist import migrate
+
+    full = any((settings.data_dir / "spool" / "incoming").glob("*/*/*"))
+    if full or (settings.database_url.startswith("sqlite") and migrate.current(settings.database_url)):
+        raise ConfigurationError(
+            f"{settings.data_dir} is in use: nothing is put over what is there",
+            remedy="stop the agent and move the folder away, or set another data_dir",
+        )
+
+
+def _refused(error: OSError) -> TriageError:
+    return TriageError(f"{error.filename}: {error.strerror}", remedy="free space, or mend what the disk says")

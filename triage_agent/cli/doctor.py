@@ -16,7 +16,7 @@ from triage_agent.bootstrap import (
     build_transports,
     open_worklist,
 )
-from triage_agent.cli import ports
+from triage_agent.cli import ports, site
 from triage_agent.commitment import build_client, committing_destinations
 from triage_agent.dimse.client import DicomClient
 from triage_agent.domain.errors import TriageError
@@ -53,8 +53,14 @@ def examine(settings: Settings) -> list[Finding]:
 
 def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "configuration", lambda: _configuration(settings)
+    yield "policy", lambda: site.look_at_policy(settings)
     yield "database", lambda: _database(settings)
+    if not settings.database_url.startswith("sqlite"):
+        yield "database role", lambda: site.look_at_role(settings)
     yield "disk", lambda: _disk(settings)
+    yield "folder", lambda: site.look_at_folder(settings)
+    yield "limits", lambda: site.look_at_limits(settings)
+    yield "retention", lambda: site.look_at_retention(settings)
     yield "model", lambda: _model(build_scorer(settings), settings.model.bundle)
     if settings.model.shadow:
         yield "shadow model", lambda: _shadow(settings)
@@ -89,6 +95,7 @@ def _examine(part: str, look: Callable[[], str]) -> Finding:
 
 def _configuration(settings: Settings) -> str:
     rules = build_policy(settings).rules
+    site.require_ports_of_their_own(settings)
     if not settings.routes:
         raise TriageError("no [[routes]]: results go nowhere", remedy='add one, such as to = "pacs", send = ["sr"]')
     if not settings.dicom.peers and not settings.dicom.accept_unknown_peers:
@@ -121,7 +128,8 @@ def _disk(settings: Settings) -> str:
         raise TriageError(f"this user may not write to {there}", remedy=_AS_SERVE)
     check_room(there, settings.storage.low_water_percent)
     new = "" if there == spool else "; `serve` makes the folders"
-    return f"{free_percent(there):.0f} % free at {data_dir}{new}"
+    free = free_percent(there)
+    return f"{free:.0f} % free at {data_dir}{site.nearly_full(free, settings.storage.low_water_percent)}{new}"
 
 
 def _shadow(settings: Settings) -> str:

@@ -136,11 +136,27 @@ def study_page(detail: StudyDetail, now: datetime, trouble: Mapping[str, str | N
         WorklistTable([detail.item], now),
         shown(f"Study Instance UID {detail.item.study_instance_uid}"),
         *(shown(f"  - {reason}") for reason in detail.reasons),
+        *_originals(detail.instances),
         *([_shadow(detail.shadow)] if detail.shadow else []),
         _instances(detail.instances),
         _deliveries(detail.deliveries, now, trouble),
         _trail(detail.audit),
     )
+
+
+def _originals(instances: Sequence[StoredInstance]) -> list[Text]:
+    """That files are not in the spool any more, and how long they were."""
+    gone = [(one.original_deleted_at, one.received_at) for one in instances if one.original_deleted_at]
+    if not gone:
+        return []
+    last = max(deleted for deleted, _ in gone)
+    days = max((deleted - came).days for deleted, came in gone)
+    return [
+        Text(
+            f"  Originals of {len(gone)} of {len(instances)} images deleted on {last:%Y-%m-%d}, after {days} days, as "
+            "[storage] wants it; this record stays."
+        )
+    ]
 
 
 def _shadow(result: ShadowResult) -> Text:

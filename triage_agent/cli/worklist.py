@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from triage_agent.bootstrap import open_worklist
-from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stdout
+from triage_agent.cli import remarks
+from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stdout, tell
 from triage_agent.cli.tables import study_page, worklist_page
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.ports import Worklist
@@ -24,11 +25,18 @@ def worklist(
     as_json: JsonOption = False,
 ) -> None:
     """The reprioritised worklist, best first."""
-    items = open_worklist(load_settings(config)).items(status=status, priority=priority, limit=limit)
+    settings = load_settings(config)
+    queue = open_worklist(settings)
+    items = queue.items(status=status, priority=priority, limit=limit + 1)
+    if len(items) > limit:
+        tell(remarks.left_out(limit, queue.counts(), status, priority))
     if as_json:
-        print_json(items)
-    else:
-        stdout.print(worklist_page(items, datetime.now(UTC)))
+        print_json(items[:limit])
+        return
+    stdout.print(worklist_page(items[:limit], datetime.now(UTC)))
+    if waiting := queue.counts()["outbox"]["pending"]:
+        for line in remarks.trouble(waiting, {route.to: queue.trouble_at(route.to) for route in settings.routes}):
+            tell(line)
 
 
 def study(
@@ -78,10 +86,17 @@ def retry(
     """Put failed deliveries, or a study that needs a human, back to work."""
     if failed == (name is not None):
         raise typer.BadParameter("name one study, or say --failed")
-    queue = open_worklist(load_settings(config))
+    settings = load_settings(config)
+    queue = open_worklist(settings)
     now = datetime.now(UTC)
-    count = queue.retry_failed("cli", now) if name is None else queue.retry_study(_uid_of(queue, name), "cli", now)
+    uid = None if name is None else _uid_of(queue, name)
+    count = queue.retry_failed("cli", now) if uid is None else queue.retry_study(uid, "cli", now)
     if as_json:
         print_json({"put_back": count})
     else:
         stdout.print(f"{count} put back to work")
+    if uid is not None and (detail := queue.study(uid)) is not None:
+        if not count:
+            tell(remarks.why_nothing(detail))
+        for line in remarks.unrouted(detail, {route.to for route in settings.routes}):
+            tell(line)

@@ -45,7 +45,7 @@ def decide(
         policy: the site's rules.
         now: when it is decided.
     """
-    tally = Tally.of(study.instances, assessments, model)
+    tally = Tally.of(study.instances, assessments, model, lost=study.lost)
     verdict = _with_refused(assessments, _verdict(study, tally, model, policy), model, policy)
     return Decision(
         study_instance_uid=study.study_instance_uid,
@@ -56,7 +56,12 @@ def decide(
         priority=study.priority.raised_to(verdict.priority),
         acr_category=verdict.acr_category,
         rule=verdict.rule,
-        reasons=(*verdict.reasons, *say.remarks(tally, model), *say.incomplete(study)),
+        reasons=(
+            *verdict.reasons,
+            *say.remarks(tally, model),
+            *say.incomplete(study),
+            *say.originals_deleted(study.instances),
+        ),
         status_reason=verdict.status_reason,
         anatomy=tally.anatomy,
         model=model,

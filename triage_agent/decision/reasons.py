@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from triage_agent.decision.rules import Rule
 from triage_agent.decision.tally import Scored, Tally
 from triage_agent.domain.decision import ModelIdentity
-from triage_agent.domain.study import ClaimedStudy
+from triage_agent.domain.study import ClaimedStudy, StoredInstance
 from triage_agent.domain.vocabulary import Priority
 
 _COARSE, _FINE = 2, 4  # decimals: enough to read, or to see a difference
@@ -137,6 +137,19 @@ def anatomy_not_in_bundle(tally: Tally, model: ModelIdentity) -> str:
 def failures(tally: Tally) -> str:
     """How many of how many could not be scored, and why."""
     return f"{len(tally.failed)} of {_count(tally.considered, 'image')} could not be scored: {_distinct(tally.failed)}."
+
+
+def originals_deleted(instances: Sequence[StoredInstance]) -> tuple[str, ...]:
+    """That some images were not there to be looked at."""
+    gone = [one.original_deleted_at for one in instances if one.original_deleted_at]
+    if not gone:
+        return ()
+    images = _count(len(instances), "image")
+    said = (
+        f"The originals of {len(gone)} of {images} had been deleted by {max(gone):%Y-%m-%d}, as the site's retention "
+        "wants it: what was said of them then counts, and reports refer to the others only."
+    )
+    return (said,)
 
 
 def half_a_study() -> str:

@@ -41,19 +41,28 @@ class Tally:
 
     @classmethod
     def of(
-        cls, instances: Sequence[StoredInstance], assessments: Sequence[Assessment], model: ModelIdentity
+        cls,
+        instances: Sequence[StoredInstance],
+        assessments: Sequence[Assessment],
+        model: ModelIdentity,
+        lost: str | None = None,
     ) -> "Tally":
-        """Sort `instances` by their assessment: the one given, else the one kept with the instance, else failed."""
+        """Sort `instances` by their assessment: the one given, else the one kept with the instance, else failed.
+
+        `lost` says why one that was sent is not among them; it counts as failed.
+        """
         given = {one.sop_instance_uid: one for one in assessments}
         counted: list[Scored] = []
         outside: list[Scored] = []
-        failed: list[str] = []
+        failed = [] if lost is None else [lost]
         skipped: list[str] = []
         unscored: list[str | None] = []
         for instance in instances:
             found = given.get(instance.sop_instance_uid, instance.assessment)
             if found is None:
                 failed.append("no result")
+            elif instance.original_deleted_at and found.bundle_digest not in {"", model.digest}:
+                failed.append("another bundle scored it, and its original has been deleted since")
             elif found.outcome is Outcome.SCORED and _usable(found.probability):
                 one = Scored(
                     probability=found.probability or 0.0,

@@ -86,7 +86,8 @@ class Worklist(Commitments, Retrievals, Protocol):
         A new radiograph (by its SOP class) applies IMAGE_RECEIVED (a concluded study opens its next revision) and sets
         the next completeness check by `rule`. Any other object applies OBJECT_RECEIVED: it is counted and kept, and
         neither reopens a study nor delays its completion. Both raise the priority to the header's and write an audit
-        event. A CONFLICT or DUPLICATE only writes its audit event.
+        event. A CONFLICT or DUPLICATE only writes its audit event; a CONFLICT with another study's instance also
+        applies CONFLICTED to the study it came for, which gets its row and the reason by it, and the header's priority.
         """
 
     def digest_of(self, sop_instance_uid: str) -> str | None:
@@ -229,6 +230,23 @@ class Worklist(Commitments, Retrievals, Protocol):
         sending at this moment is marked too, and sent is a fact all the same.
         """
 
+    # --- retention ------------------------------------------------------------------------------------------------
+    def originals_past(self, before: datetime, limit: int) -> Sequence[str]:
+        """Studies that are done with, whose last image came before then and of which files may be left: oldest first.
+
+        Done with: DELIVERED or OUT_OF_SCOPE, and whatever is in their outbox is sent or superseded.
+        """
+
+    def forget_originals(self, study_instance_uid: str, before: datetime, now: datetime) -> Sequence[str]:
+        """Mark a study's originals as deleted; returns the paths of all, which are the caller's to delete after this.
+
+        Empty, and nothing written, when it is not one of `originals_past` any more. What was sent of it keeps its UIDs
+        and loses its bytes.
+        """
+
+    def originals_gone(self, study_instance_uid: str, now: datetime) -> None:
+        """The files are deleted; `originals_past` names the study again only when another instance has come."""
+
     # --- people ---------------------------------------------------------------------------------------------------
     def items(
         self, *, status: Status | None = None, priority: Priority | None = None, limit: int = 100
@@ -249,7 +267,7 @@ class Worklist(Commitments, Retrievals, Protocol):
 
         A dead delivery stays dead while a later result of its kind to its destination is sent or waits to be: it is
         superseded, and its error says so. Returns how many things were put back; clears failed assessments so that
-        they are tried again.
+        they are tried again. A study of which no original is left stays as it is: nothing could be scored.
         """
 
     def retry_failed(self, actor: str, now: datetime) -> int:

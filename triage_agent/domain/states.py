@@ -27,6 +27,17 @@ TRANSITIONS: Mapping[tuple[Status, Event], Status] = MappingProxyType(
         # Leaves every study where it is. If a report opened a revision, ours would: where a PACS forwards whole
         # studies it comes back to us, and each new revision would send the next one, without end.
         **{(status, Event.OBJECT_RECEIVED): status for status in Status},
+        # Nor does this move one: what is told of the study says so from now on, and its next decision needs a human.
+        **{(status, Event.CONFLICTED): status for status in Status},
+    }
+)
+
+# What a study begins as, by the event that brings it: one of which nothing could be kept still has a row (promise 2).
+BEGINNINGS: Mapping[Event, Status] = MappingProxyType(
+    {
+        Event.IMAGE_RECEIVED: Status.RECEIVING,
+        Event.OBJECT_RECEIVED: Status.RECEIVING,
+        Event.CONFLICTED: Status.NEEDS_HUMAN,
     }
 )
 

@@ -1,6 +1,7 @@
 """Instances and studies as the agent knows them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from triage_agent.domain.retrieval import RetrievalRecord
@@ -97,7 +98,11 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredInstance:
-    """One instance on the worklist, with its assessment once there is one."""
+    """One instance on the worklist, with its assessment once there is one.
+
+    Attributes:
+        original_deleted_at: when its file was deleted, as the site's retention wants it; None while it is in the spool.
+    """
 
     sop_instance_uid: str
     series_instance_uid: str
@@ -106,6 +111,7 @@ class StoredInstance:
     path: str
     received_at: datetime
     assessment: Assessment | None = None
+    original_deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +131,7 @@ class ClaimedStudy:
     Attributes:
         attempt: counts from 1 since its last image or revision.
         shortfall: what the PACS has of it and did not send, in words; empty where nothing is known to lack.
+        lost: why an instance that was sent cannot be looked at (another study has it); None where all can be.
     """
 
     study_instance_uid: str
@@ -133,6 +140,17 @@ class ClaimedStudy:
     attempt: int
     instances: tuple[StoredInstance, ...]
     shortfall: str = ""
+    lost: str | None = None
+
+
+def with_originals(
+    study: ClaimedStudy, assessments: Sequence[Assessment]
+) -> tuple[ClaimedStudy, tuple[Assessment, ...]]:
+    """Of a study and its assessments, in its instances' order, what can be looked at: whose original is there."""
+    here = [
+        (one, known) for one, known in zip(study.instances, assessments, strict=True) if not one.original_deleted_at
+    ]
+    return replace(study, instances=tuple(one for one, _ in here)), tuple(known for _, known in here)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,7 @@ class Event(StrEnum):
 
     IMAGE_RECEIVED = "image_received"
     OBJECT_RECEIVED = "object_received"  # what is never scored: a report (ours comes back too), a CT slice
+    CONFLICTED = "conflicted"  # one of its instances cannot be kept as its own: another study has the UID
     COMPLETED = "completed"
     CLAIMED = "claimed"
     GIVEN_BACK = "given_back"  # by its owner, or because its lease expired
@@ -107,3 +108,4 @@ class AuditAction(StrEnum):
     RETRIEVAL_REQUESTED = "retrieval_requested"
     RETRIEVAL_ENDED = "retrieval_ended"
     RETRY_REQUESTED = "retry_requested"
+    ORIGINALS_DELETED = "originals_deleted"

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -73,12 +74,24 @@ def _side_by_side(files: Iterator[str], registered: Iterator[str]) -> Iterator[t
         yield path, row == path
 
 
+def adopt(
+    spool: Spool, worklist: Worklist, rule: CompletenessRule, clock: Clock, path: str, *, received_at: datetime
+) -> str:
+    """Register one spool file, if the worklist does not know it, as received at a time; a field of `Reconciled`.
+
+    Raises:
+        WorklistUnavailableError: the database is away.
+    """
+    return _Orphanage(spool, worklist, rule, clock, received_at).look_at(path)
+
+
 @dataclass(frozen=True, slots=True)
 class _Orphanage:
     spool: Spool
     worklist: Worklist
     rule: CompletenessRule
     clock: Clock
+    received_at: datetime | None = None
 
     def look_at(self, path: str) -> str:
         """What became of one file: a field of `Reconciled`."""
@@ -118,7 +131,7 @@ class _Orphanage:
             sha256=digest,
             size=len(encoded),
             source=meta.source,
-            received_at=self.clock(),
+            received_at=self.received_at or self.clock(),
         )
         if self.worklist.register(received, self.rule) is Registered.CONFLICT:
             return self._set_aside(path, OTHER_BYTES)

@@ -135,6 +135,7 @@ def kept_instances(session: Session, sop_instance_uids: Collection[str]) -> Mapp
     row, found = InstanceRow, {}
     for some in _portions(sorted(set(sop_instance_uids))):
         statement = select(row.sop_instance_uid, row.sop_class_uid, row.path, row.size, row.sha256)
+        statement = statement.where(row.original_deleted_at.is_(None))
         for uid, sop_class_uid, path, size, sha256 in session.execute(statement.where(row.sop_instance_uid.in_(some))):
             found[uid] = KeptInstance(
                 sop_instance_uid=uid, sop_class_uid=sop_class_uid, path=path, size=size, sha256=sha256

@@ -129,7 +129,7 @@ def retry_study(session: Session, study_instance_uid: str, actor: str, now: date
         .execution_options(synchronize_session=False)
     )
     deliveries = changed(session, dead)
-    put_back = study.status in sources_of(Event.RETRIED)
+    put_back = study.status in sources_of(Event.RETRIED) and _has_originals(session, study_instance_uid)
     if deliveries or put_back:
         event = trail.retry_requested(study_instance_uid, deliveries=deliveries, study=put_back, actor=actor, at=now)
         append_audit(session, event)
@@ -148,12 +148,20 @@ def retry_study(session: Session, study_instance_uid: str, actor: str, now: date
     return deliveries + put_back
 
 
+def _has_originals(session: Session, study_instance_uid: str) -> bool:
+    one = select(InstanceRow.sop_instance_uid).where(
+        InstanceRow.study_instance_uid == study_instance_uid, InstanceRow.original_deleted_at.is_(None)
+    )
+    return session.scalar(one.limit(1)) is not None
+
+
 def _forget_unscored(session: Session, study_instance_uid: str) -> None:
     """What failed is tried again; what was skipped too, since the site may have changed what it wants scored."""
     session.execute(
         update(InstanceRow)
         .where(
             InstanceRow.study_instance_uid == study_instance_uid,
+            InstanceRow.original_deleted_at.is_(None),
             or_(InstanceRow.outcome.is_(None), InstanceRow.outcome != Outcome.SCORED),
         )
         .values(

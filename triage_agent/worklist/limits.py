@@ -43,6 +43,24 @@ def patient_with(
     return header.patient_id, header.patient_name or None
 
 
+def conflict_with(known: str | None, sop_instance_uid: str, kept_in: str) -> str:
+    """What is told of a study one of whose instances `kept_in` has: of the first such instance, and that others are."""
+    told = (
+        f"instance {sop_instance_uid} came with other bytes than in study {kept_in}, where it is kept; "
+        "this copy is in quarantine"
+    )
+    if known is None or known.startswith(told):
+        return known or told
+    return known if known.endswith(_MORE) else known + _MORE
+
+
+def shown_reason(status_reason: str | None, conflict: str | None) -> str | None:
+    """The reason on the list: a conflict stays on it, whatever else becomes of the study."""
+    if conflict is None or (status_reason and conflict in status_reason):
+        return status_reason
+    return f"{status_reason}; {conflict}" if status_reason else conflict
+
+
 def delivery_failure(kind: ArtifactKind, destination: str, error: str) -> str:
     """What the worklist says of a study whose delivery failed for good."""
     return f"delivery of {kind} to {destination} failed: {error}"
@@ -65,6 +83,7 @@ def no_route(destination: str) -> str:
 
 # Why an object is not assessed, and why a study waits for a worker, as the worklist says it.
 _LATE = "not a radiograph, by its SOP class; it came when its study had been scored"
+_MORE = "; so did others, see its audit trail"
 GIVEN_BACK = "given back by its worker"
 EXPIRED = "its worker did not finish in time"
 PUT_BACK = "put back to work by a person"

@@ -84,6 +84,7 @@ def last_artifact(
             ArtifactRow.study_instance_uid == study_instance_uid,
             ArtifactRow.kind == kind,
             ArtifactRow.revision < before_revision,
+            ArtifactRow.body != b"",  # retention took it
         )
         .order_by(ArtifactRow.revision.desc(), ArtifactRow.id.desc())
         .limit(1)

@@ -12,6 +12,7 @@ from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.ports import StudyDetail
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.vocabulary import DeliveryState, Priority, Status
+from triage_agent.worklist.limits import shown_reason
 from triage_agent.worklist.outbox import OPEN, place_of
 from triage_agent.worklist.retrievals import record_of
 from triage_agent.worklist.rows import instances_of, status_is
@@ -132,7 +133,7 @@ def _item(row: StudyRow) -> WorklistItem:
         anatomy=row.anatomy,
         modality=row.modality,
         status=row.status,
-        status_reason=row.status_reason,
+        status_reason=shown_reason(row.status_reason, row.conflict),
         revision=row.revision,
         priority=row.priority,
         priority_at_arrival=row.priority_at_arrival,

@@ -8,11 +8,12 @@ from sqlalchemy.orm import Session
 
 from triage_agent.domain.ports import Registered
 from triage_agent.domain.retrieval import RetrievalRecord
-from triage_agent.domain.states import opens_revision
+from triage_agent.domain.states import BEGINNINGS, opens_revision
 from triage_agent.domain.study import AssemblyView, CompletenessRule, InstanceHeader, ReceivedInstance
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
-from triage_agent.worklist.limits import assessment_on_arrival, patient_with
+from triage_agent.worklist.limits import assessment_on_arrival, conflict_with, patient_with
+from triage_agent.worklist.retention import look_again
 from triage_agent.worklist.retrieval_row import RetrievalRow
 from triage_agent.worklist.rows import advance, append_audit, locked_study, status_is
 from triage_agent.worklist.tables import InstanceRow, StudyRow
@@ -21,15 +22,19 @@ from triage_agent.worklist.transactions import changed
 
 def register(session: Session, received: ReceivedInstance, rule: CompletenessRule) -> Registered:
     """See `Worklist.register`."""
-    header = received.header
+    header, at = received.header, received.received_at
     known = session.get(InstanceRow, header.sop_instance_uid)
     if known is not None:
         found = Registered.DUPLICATE if known.sha256 == received.sha256 else Registered.CONFLICT
         append_audit(session, trail.instance_received(received, found, known.study_instance_uid))
+        if found is Registered.DUPLICATE and known.original_deleted_at is not None:
+            look_again(session, known.study_instance_uid)
+        if found is Registered.CONFLICT and header.study_instance_uid != known.study_instance_uid:
+            _note_conflict(session, received, known.study_instance_uid)
         return found
     study = locked_study(session, header.study_instance_uid)
     if study is None:
-        _insert_study(session, received, rule)
+        _insert_study(session, received, header.event, {"instances": 1, "next_check_at": rule.next_check(at, at)})
         _insert_instance(session, received, 1, Status.RECEIVING)
     else:
         revision = study.revision + opens_revision(study.status, header.event)
@@ -52,25 +57,53 @@ def spool_paths(session: Session) -> Iterator[str]:
     yield from session.scalars(statement)
 
 
-def _insert_study(session: Session, received: ReceivedInstance, rule: CompletenessRule) -> None:
+def _note_conflict(session: Session, received: ReceivedInstance, kept_in: str) -> None:
+    """The instance stays with the study that had its UID first; the study it came for says so (promise 2)."""
+    header = received.header
+    study = locked_study(session, header.study_instance_uid)
+    conflict = conflict_with(study.conflict if study else None, header.sop_instance_uid, kept_in)
+    append_audit(session, trail.instance_conflicts(received, kept_in))
+    if study is None:
+        _insert_study(session, received, Event.CONFLICTED, {"instances": 0, "conflict": conflict})
+    else:
+        columns = {"conflict": conflict, **_raised(study, received)}
+        advance(session, study, Event.CONFLICTED, actor=received.source, at=received.received_at, columns=columns)
+        _audit_raise(session, study, received)
+
+
+def _raised(study: StudyRow, received: ReceivedInstance) -> dict[str, object]:
+    """The priorities of a study of which one more header has come."""
+    wanted = received.header.requested_priority
+    return {
+        "priority": study.priority.raised_to(wanted),
+        "priority_at_arrival": study.priority_at_arrival.raised_to(wanted),
+    }
+
+
+def _audit_raise(session: Session, before: StudyRow, received: ReceivedInstance) -> None:
+    raised = before.priority.raised_to(received.header.requested_priority)
+    if raised is not before.priority:
+        append_audit(session, trail.priority_requested(received, before.priority, raised))
+
+
+def _insert_study(session: Session, received: ReceivedInstance, event: Event, columns: dict[str, object]) -> None:
     at = received.received_at
     values: dict[str, object] = {
         "study_instance_uid": received.header.study_instance_uid,
         "patient_id": received.header.patient_id or None,
         "patient_name": received.header.patient_name or None,
         **_described(received.header),
-        "status": Status.RECEIVING,
+        "status": BEGINNINGS[event],
         "revision": 1,
         "priority": received.header.requested_priority,
         "priority_at_arrival": received.header.requested_priority,
-        "instances": 1,
         "received_at": at,
         "first_received_at": at,
         "last_received_at": at,
-        "next_check_at": rule.next_check(at, at),
         "asked": 0,
         "attempts": 0,
         "reasons": [],
+        **columns,
     }
     session.execute(insert(StudyRow).values(values))
 
@@ -105,9 +138,8 @@ def _insert_instance(session: Session, received: ReceivedInstance, revision: int
 
 
 def _add_to_study(session: Session, study: StudyRow, received: ReceivedInstance, rule: CompletenessRule) -> None:
-    event, wanted = received.header.event, received.header.requested_priority
+    event = received.header.event
     patient_id, patient_name = patient_with(study.patient_id, study.patient_name, received.header)
-    raised = study.priority.raised_to(wanted)
     advance(
         session,
         study,
@@ -118,14 +150,13 @@ def _add_to_study(session: Session, study: StudyRow, received: ReceivedInstance,
             **{name: getattr(study, name) or text for name, text in _described(received.header).items()},
             "patient_id": patient_id,
             "patient_name": patient_name,
-            "priority": raised,
-            "priority_at_arrival": study.priority_at_arrival.raised_to(wanted),
+            **_raised(study, received),
             "instances": study.instances + 1,
+            "originals_deleted_at": None,
             **(_awaiting_more(study, received, rule) if event is Event.IMAGE_RECEIVED else {}),
         },
     )
-    if raised is not study.priority:
-        append_audit(session, trail.priority_requested(received, study.priority, raised))
+    _audit_raise(session, study, received)
 
 
 def _awaiting_more(study: StudyRow, received: ReceivedInstance, rule: CompletenessRule) -> dict[str, object]:

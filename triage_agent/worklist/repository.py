@@ -27,7 +27,7 @@ from triage_agent.domain.study import (
     WorklistItem,
 )
 from triage_agent.domain.vocabulary import ArtifactKind, Priority, Status
-from triage_agent.worklist import leases, outbox, queries, registration, scoring, shadow, unrouted
+from triage_agent.worklist import leases, outbox, queries, registration, retention, scoring, shadow, unrouted
 from triage_agent.worklist.commitments import SqlCommitments
 from triage_agent.worklist.migrate import is_current
 from triage_agent.worklist.retrievals import SqlRetrievals
@@ -175,6 +175,20 @@ class SqlWorklist(SqlCommitments, SqlRetrievals):
             return self._database.write(lambda session: unrouted.bury(session, uid, destinations, now))
 
         return sum(bury(uid) for uid in self._database.read(lambda session: unrouted.studies(session, destinations)))
+
+    def originals_past(self, before: datetime, limit: int) -> Sequence[str]:
+        """See `Worklist.originals_past`."""
+        return self._database.read(lambda session: retention.originals_past(session, before, limit))
+
+    def forget_originals(self, study_instance_uid: str, before: datetime, now: datetime) -> Sequence[str]:
+        """See `Worklist.forget_originals`."""
+        return self._database.write(
+            lambda session: retention.forget_originals(session, study_instance_uid, before, now)
+        )
+
+    def originals_gone(self, study_instance_uid: str, now: datetime) -> None:
+        """See `Worklist.originals_gone`."""
+        self._database.write(lambda session: retention.originals_gone(session, study_instance_uid, now))
 
     def items(
         self, *, status: Status | None = None, priority: Priority | None = None, limit: int = 100

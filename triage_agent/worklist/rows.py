@@ -139,4 +139,5 @@ def stored(row: InstanceRow) -> StoredInstance:
         path=row.path,
         received_at=row.received_at,
         assessment=assessment,
+        original_deleted_at=row.original_deleted_at,
     )

@@ -124,6 +124,7 @@ def claim_study(session: Session, owner: str, now: datetime, lease: timedelta) -
         attempt=attempt,
         instances=instances,
         shortfall=fetched.shortfall([one.sop_instance_uid for one in instances]) if fetched else "",
+        lost=study.conflict,
     )
 
 

@@ -102,6 +102,9 @@ class StudyRow(Base):
     flagged_at: Mapped[datetime | None]
     decided_at: Mapped[datetime | None]
     delivered_at: Mapped[datetime | None]
+    # From here on null also in rows that are older than the column.
+    conflict: Mapped[str | None] = mapped_column(FittedText(1000))  # which of its instances another study has
+    originals_deleted_at: Mapped[datetime | None]  # when the last of its files went; null while there may be any
 
 
 class InstanceRow(Base):
@@ -134,6 +137,7 @@ class InstanceRow(Base):
     anatomy_from_image: Mapped[bool | None] = mapped_column(Boolean)
     shadow_probability: Mapped[float | None] = mapped_column(Float(53))
     shadow_digest: Mapped[str | None] = mapped_column(FittedText(128))
+    original_deleted_at: Mapped[datetime | None]  # its file is not in the spool any more
 
 
 class DecisionRow(Base):
@@ -271,6 +275,13 @@ _partial(
 _partial("ix_studies_receiving", StudyRow.status, StudyRow.next_check_at, where="status = 'receiving'")  # due_...
 _partial("ix_studies_scoring", StudyRow.status, StudyRow.lease_until, where="status = 'scoring'")  # expire_leases()
 _partial("ix_studies_accession", StudyRow.accession_number, where="accession_number IS NOT NULL")  # studies_called()
+_partial(
+    "ix_studies_originals",  # originals_past()
+    StudyRow.status,
+    StudyRow.last_received_at,
+    StudyRow.study_instance_uid,
+    where="originals_deleted_at IS NULL",
+)
 _partial("ix_instances_unassessed", InstanceRow.study_instance_uid, where="outcome IS NULL")  # claim_images()
 _partial("ix_instances_lease_owner", InstanceRow.lease_owner, where="lease_owner IS NOT NULL")  # give_back()
 _partial("ix_decisions_shadow", DecisionRow.decided_at, where="shadow IS NOT NULL")  # comparisons()

@@ -1,5 +1,6 @@
 """The audit events that the worklist's own changes carry. Pure; no patient name or identifier goes in."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from triage_agent.domain.audit import AuditEvent
@@ -37,6 +38,12 @@ def instance_received(received: ReceivedInstance, found: Registered, study_insta
         study_instance_uid=study_instance_uid,
         detail=detail,
     )
+
+
+def instance_conflicts(received: ReceivedInstance, kept_in: str) -> AuditEvent:
+    """The same as the study has it that the instance came for; `kept_in` is the one that has the instance."""
+    event = instance_received(received, Registered.CONFLICT, received.header.study_instance_uid)
+    return replace(event, detail={**event.detail, "kept_in_study": kept_in})
 
 
 def status_changed(
@@ -173,6 +180,17 @@ def delivery_unrouted(
             "revision": revision,
             "reason": "no route",
         },
+    )
+
+
+def originals_deleted(study_instance_uid: str, instances: int, at: datetime) -> AuditEvent:
+    """The files of a study's instances are deleted, as the site's retention wants it."""
+    return AuditEvent(
+        at=at,
+        action=AuditAction.ORIGINALS_DELETED,
+        actor=AGENT,
+        study_instance_uid=study_instance_uid,
+        detail={"instances": instances},
     )
 
 

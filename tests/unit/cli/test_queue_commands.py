@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
@@ -134,6 +134,16 @@ def test_a_study_is_told_with_its_instances_deliveries_and_trail(run, story):
     shown = run("study", STUDY).out
     for word in ("0.7500", "pacs", "pending", "decision_made", "the mean of 2 images is 0.80"):
         assert word in shown
+
+
+def test_a_study_says_that_its_originals_are_deleted(run, story):
+    story.decided(shipment())
+    story.send()
+    story.now += timedelta(days=31)
+    story.worklist.forget_originals(STUDY, story.now, story.now)
+    assert "Originals of 1 of 1 images deleted on 2026-04-01, after 31 days" in run("study", STUDY).out
+    (instance,) = json.loads(run("study", STUDY, "--json").out)["instances"]
+    assert instance["original_deleted_at"] == story.now.isoformat()
 
 
 @pytest.mark.parametrize("command", ["study", "retry"])

@@ -93,6 +93,16 @@ def test_failures_say_how_many_of_how_many_and_each_reason_once(claim_study, ass
     assert decision.status_reason == "3 of 4 images could not be scored: blank image; truncated."
 
 
+@pytest.mark.parametrize(("score", "finding"), [(0.1, Finding.NOT_ASSESSED), (0.8, Finding.ABNORMAL)])
+def test_a_study_one_of_whose_instances_another_study_has_goes_to_a_human(
+    score, finding, claim_study, assess, model, now
+):
+    study = replace(claim_study(1), lost="instance 1.2.7 is in study 1.8")
+    decided = decide(study, [assess(0, score)], model, DEFAULT_POLICY, now)
+    assert (decided.event, decided.finding) == (Event.FAILED, finding)
+    assert decided.status_reason == "1 of 2 images could not be scored: instance 1.2.7 is in study 1.8."
+
+
 def test_an_instance_without_a_result_counts_as_failed(claim_study, assess, model, now):
     decision = decide(claim_study(2), [assess(0, 0.1)], model, DEFAULT_POLICY, now)
     assert (decision.event, decision.finding) == (Event.FAILED, NOT_ASSESSED)

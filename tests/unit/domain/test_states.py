@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from triage_agent.domain.errors import IllegalTransitionError
-from triage_agent.domain.states import CONCLUDED, TRANSITIONS, next_status, opens_revision, sources_of
+from triage_agent.domain.states import BEGINNINGS, CONCLUDED, TRANSITIONS, next_status, opens_revision, sources_of
 from triage_agent.domain.vocabulary import Event, Status
 
 # The table once more, by hand: what changes there must be meant.
@@ -23,7 +23,7 @@ LEGAL = {
     "needs_human": {"image_received": "receiving", "retried": "ready"},
 }
 for status, moves in LEGAL.items():
-    moves["object_received"] = status
+    moves["object_received"] = moves["conflicted"] = status
 PAIRS = list(itertools.product(Status, Event))
 
 
@@ -45,6 +45,15 @@ def test_an_image_is_never_refused(status):
 @pytest.mark.parametrize("status", Status)
 def test_what_is_no_image_moves_no_study(status):
     assert next_status(status, Event.OBJECT_RECEIVED) is status
+    assert next_status(status, Event.CONFLICTED) is status
+
+
+def test_a_study_begins_by_what_comes_and_needs_a_human_where_nothing_of_it_can_be_kept():
+    assert BEGINNINGS == {
+        Event.IMAGE_RECEIVED: Status.RECEIVING,
+        Event.OBJECT_RECEIVED: Status.RECEIVING,
+        Event.CONFLICTED: Status.NEEDS_HUMAN,
+    }
 
 
 @pytest.mark.parametrize(("status", "event"), PAIRS)

@@ -55,6 +55,14 @@ def test_what_loops_ask_is_read_off_a_partial_index(worklist, plans, ask, index)
     assert index in plan
 
 
+def test_originals_past_their_time_are_read_off_an_index_in_their_order(worklist, plans):
+    worklist.originals_past(T0, 10)
+    assert len(plans) == 2  # one a status
+    for plan in plans:
+        assert "ix_studies_originals (status=? AND last_received_at<?)" in plan
+        assert "TEMP B-TREE" not in plan
+
+
 @pytest.mark.parametrize(
     "ask",
     [

@@ -85,7 +85,8 @@ class Commitments(Outbox):
     def kept_instances(self, sop_instance_uids: Collection[str]) -> Mapping[str, KeptInstance]:
         """See `Commitments.kept_instances`."""
         with self._lock:
-            kept = [self._images[uid].received for uid in set(sop_instance_uids) & self._images.keys()]
+            images = [self._images[uid] for uid in set(sop_instance_uids) & self._images.keys()]
+            kept = [image.received for image in images if image.original_deleted_at is None]
             return {
                 each.header.sop_instance_uid: KeptInstance(
                     sop_instance_uid=each.header.sop_instance_uid,

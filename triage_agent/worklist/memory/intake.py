@@ -10,7 +10,7 @@ from triage_agent.domain.states import opens_revision
 from triage_agent.domain.study import AssemblyView, CompletenessRule, ReceivedInstance
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
-from triage_agent.worklist.limits import assessment_on_arrival
+from triage_agent.worklist.limits import assessment_on_arrival, conflict_with
 from triage_agent.worklist.memory.retrievals import Fetching
 from triage_agent.worklist.memory.rows import Image, StudyEntry
 
@@ -26,6 +26,10 @@ class Intake(Fetching):
             if known is not None:
                 found = Registered.DUPLICATE if known.received.sha256 == received.sha256 else Registered.CONFLICT
                 self._audit.append(trail.instance_received(received, found, known.study_instance_uid))
+                if found is Registered.DUPLICATE and known.original_deleted_at is not None:
+                    self._studies[known.study_instance_uid].originals_deleted_at = None
+                if found is Registered.CONFLICT and header.study_instance_uid != known.study_instance_uid:
+                    self._note_conflict(received, known.study_instance_uid, rule)
                 return found
             study = self._studies.get(header.study_instance_uid)
             status = study.item.status if study else Status.RECEIVING
@@ -36,6 +40,21 @@ class Intake(Fetching):
             else:
                 self._add_to_study(study, received, rule)
             return Registered.NEW
+
+    def _note_conflict(self, received: ReceivedInstance, kept_in: str, rule: CompletenessRule) -> None:
+        uid = received.header.study_instance_uid
+        study = self._studies.get(uid)
+        conflict = conflict_with(study.conflict if study else None, received.header.sop_instance_uid, kept_in)
+        self._audit.append(trail.instance_conflicts(received, kept_in))
+        if study is None:
+            self._studies[uid] = StudyEntry.of(received, rule, conflict)
+            return
+        study.conflict = conflict
+        before = study.item.priority
+        self._advance(study, Event.CONFLICTED, received.source, received.received_at)
+        study.ask_for(received.header.requested_priority)
+        if study.item.priority is not before:
+            self._audit.append(trail.priority_requested(received, before, study.item.priority))
 
     def _add_to_study(self, study: StudyEntry, received: ReceivedInstance, rule: CompletenessRule) -> None:
         event = received.header.event

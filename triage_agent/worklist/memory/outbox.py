@@ -39,6 +39,7 @@ class Outbox(Rows):
                 if entry.study_instance_uid == study_instance_uid
                 and entry.shipment.artifact.kind is kind
                 and entry.revision < before_revision
+                and entry.shipment.artifact.body
             ]
             last = max(earlier, key=lambda entry: (entry.revision, entry.number), default=None)
             return None if last is None else last.shipment.artifact

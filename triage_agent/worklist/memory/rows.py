@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from triage_agent.domain.decision import Comparison, Decision, Delivery, DeliveryRecord, Flag, ShadowResult, Shipment
+from triage_agent.domain.states import BEGINNINGS
 from triage_agent.domain.study import (
     AssemblyView,
     Assessment,
@@ -13,8 +14,8 @@ from triage_agent.domain.study import (
     StoredInstance,
     WorklistItem,
 )
-from triage_agent.domain.vocabulary import DeliveryState, Status
-from triage_agent.worklist.limits import patient_with
+from triage_agent.domain.vocabulary import DeliveryState, Event, Priority
+from triage_agent.worklist.limits import patient_with, shown_reason
 from triage_agent.worklist.supersession import Place, superseded_error
 
 
@@ -42,6 +43,7 @@ class Image:
     assessment: Assessment | None = None
     attempts: int = 0
     lease: Lease = field(default_factory=Lease)
+    original_deleted_at: datetime | None = None
 
     @property
     def study_instance_uid(self) -> str:
@@ -75,6 +77,7 @@ class Image:
             path=self.received.path,
             received_at=self.received.received_at,
             assessment=self.assessment,
+            original_deleted_at=self.original_deleted_at,
         )
 
 
@@ -93,10 +96,12 @@ class StudyEntry:
     reason_of_decision: str = ""
     decisions: dict[int, Decision] = field(default_factory=dict)  # by revision
     shadows: dict[int, ShadowResult] = field(default_factory=dict)  # of them
+    conflict: str | None = None
+    originals_deleted_at: datetime | None = None
 
     @classmethod
-    def of(cls, received: ReceivedInstance, rule: CompletenessRule) -> "StudyEntry":
-        """A study whose first image is this one."""
+    def of(cls, received: ReceivedInstance, rule: CompletenessRule, conflict: str | None = None) -> "StudyEntry":
+        """A study whose first image is this one, or cannot be kept, since there is a `conflict`."""
         header = received.header
         at = received.received_at
         item = WorklistItem(
@@ -106,7 +111,7 @@ class StudyEntry:
             patient_name=header.patient_name or None,
             anatomy=None,
             modality=header.modality or None,
-            status=Status.RECEIVING,
+            status=BEGINNINGS[Event.CONFLICTED if conflict else header.event],
             status_reason=None,
             revision=1,
             priority=header.requested_priority,
@@ -116,13 +121,14 @@ class StudyEntry:
             acr_category=None,
             rule=None,
             bundle=None,
-            instances=1,
+            instances=0 if conflict else 1,
             received_at=at,
             flagged_at=None,
             decided_at=None,
             delivered_at=None,
         )
-        return cls(item, first_received_at=at, last_received_at=at, next_check_at=rule.next_check(at, at))
+        first_check = rule.next_check(at, at)
+        return cls(item, first_received_at=at, last_received_at=at, next_check_at=first_check, conflict=conflict)
 
     @property
     def uid(self) -> str:
@@ -139,6 +145,20 @@ class StudyEntry:
         """Sorts as the worklist shows studies: by priority, then probability (none last), then age."""
         probability = -1.0 if self.item.probability is None else self.item.probability
         return (-self.item.priority.rank, -probability, self.item.received_at, self.uid)
+
+    @property
+    def shown(self) -> WorklistItem:
+        """Its row as people see it."""
+        return replace(self.item, status_reason=shown_reason(self.item.status_reason, self.conflict))
+
+    def ask_for(self, priority: Priority) -> None:
+        """Raise it to what a header asks for."""
+        item = self.item
+        self.item = replace(
+            item,
+            priority=item.priority.raised_to(priority),
+            priority_at_arrival=item.priority_at_arrival.raised_to(priority),
+        )
 
     def view(self) -> AssemblyView:
         """What the completeness rule needs to know."""
@@ -166,6 +186,7 @@ class StudyEntry:
 
     def add(self, received: ReceivedInstance) -> None:
         """Take one more instance in."""
+        self.originals_deleted_at = None
         header = received.header
         patient_id, patient_name = patient_with(self.item.patient_id, self.item.patient_name, header)
         self.item = replace(
@@ -175,9 +196,8 @@ class StudyEntry:
             patient_name=patient_name,
             modality=self.item.modality or header.modality or None,
             instances=self.item.instances + 1,
-            priority=self.item.priority.raised_to(header.requested_priority),
-            priority_at_arrival=self.item.priority_at_arrival.raised_to(header.requested_priority),
         )
+        self.ask_for(header.requested_priority)
 
     def flag(self, flag: Flag, *, decided: bool) -> None:
         """Raise it; the flag shows on the list unless the revision is `decided`."""

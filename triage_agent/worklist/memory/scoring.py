@@ -90,6 +90,7 @@ class Scoring(Outbox):
                 attempt=study.attempts,
                 instances=tuple(image.stored() for image in images),
                 shortfall=fetched.record.shortfall(here) if fetched else "",
+                lost=study.conflict,
             )
 
     def decide(

@@ -12,13 +12,14 @@ from triage_agent.worklist import trail
 from triage_agent.worklist.limits import EXPIRED, GIVEN_BACK, PUT_BACK
 from triage_agent.worklist.memory.commitments import Commitments
 from triage_agent.worklist.memory.intake import Intake
+from triage_agent.worklist.memory.retention import Retention
 from triage_agent.worklist.memory.retrieval_entry import RetrievalEntry
 from triage_agent.worklist.memory.rows import Image, Lease, OutboxEntry, StudyEntry
 from triage_agent.worklist.memory.scoring import Scoring
 from triage_agent.worklist.memory.shadow import Shadow
 
 
-class MemoryWorklist(Intake, Scoring, Shadow, Commitments):
+class MemoryWorklist(Intake, Scoring, Shadow, Commitments, Retention):
     """The `Worklist` port without a database; safe to share between threads."""
 
     def give_back(self, owner: str, now: datetime, *, counted: bool = True) -> int:
@@ -83,7 +84,7 @@ class MemoryWorklist(Intake, Scoring, Shadow, Commitments):
         """See `Worklist.items`."""
         with self._lock:
             listed = [
-                study.item
+                study.shown
                 for study in sorted(self._studies.values(), key=lambda study: study.place)
                 if status in {None, study.item.status} and priority in {None, study.item.priority}
             ]
@@ -97,7 +98,7 @@ class MemoryWorklist(Intake, Scoring, Shadow, Commitments):
                 return None
             past = self._superseded(study)
             return StudyDetail(
-                item=study.item,
+                item=study.shown,
                 reasons=study.reasons,
                 instances=tuple(image.stored() for image in self._images_of(study.uid)),
                 deliveries=tuple(e.record(past) for e in self._outbox.values() if e.study_instance_uid == study.uid),
@@ -124,13 +125,14 @@ class MemoryWorklist(Intake, Scoring, Shadow, Commitments):
             for entry in dead:
                 entry.wait(now)
                 entry.attempts = entry.commit_resends = 0
-            put_back = study.item.status in sources_of(Event.RETRIED)
+            there = [image for image in self._images_of(study.uid) if image.original_deleted_at is None]
+            put_back = study.item.status in sources_of(Event.RETRIED) and bool(there)
             if dead or put_back:
                 self._audit.append(
                     trail.retry_requested(study.uid, deliveries=len(dead), study=put_back, actor=actor, at=now)
                 )
             if put_back:
-                for image in self._images_of(study.uid):
+                for image in there:
                     if image.assessment is None or image.assessment.outcome is not Outcome.SCORED:
                         image.forget()
                 self._advance(study, Event.RETRIED, actor, now)

@@ -1,0 +1,194 @@
+"""What `check` looks at on this machine and in this database, and says how to mend: one function a part."""
+
+import difflib
+import resource
+from collections.abc import Iterable
+from pathlib import Path
+
+from triage_agent.builders import build_policy, build_retry
+from triage_agent.domain.errors import ConfigurationError, TriageError
+from triage_agent.settings import Settings
+
+_VOLATILE = frozenset({"tmpfs", "ramfs"})
+_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "glusterfs", "ceph", "afs"})
+_FILES_AN_ASSOCIATION = 2  # its connection, and the file that it writes
+_FILES_BESIDE = 160  # the database's connections, peers, the log, libraries
+_SECONDS_APART = 5.0  # half of the least lease that makes sense
+_NEAR = 3.0  # percent above the low-water mark from which on it is said
+
+
+def look_at_policy(settings: Settings) -> str:
+    """The site's rules.
+
+    Raises:
+        TriageError: one names a region that no image can have, or a route a kind that nobody builds.
+    """
+    from triage_agent.imaging.anatomy import REGION_OF_CODE
+    from triage_agent.results.registry import REGISTRY
+
+    known = sorted(set(REGION_OF_CODE.values()))
+    rules = build_policy(settings).rules
+    for rule in rules:
+        for anatomy in rule.when.anatomies:
+            if anatomy not in known:
+                near = difflib.get_close_matches(anatomy.upper(), known, n=1, cutoff=0.5)
+                raise TriageError(
+                    f"rule {rule.name!r} is for {anatomy!r}, which no image shows: it never fires",
+                    remedy=f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}",
+                )
+    for route in settings.routes:
+        for kind in route.send:
+            if kind not in REGISTRY:
+                raise TriageError(
+                    f"the route to {route.to} sends {kind.value}, which this version does not make",
+                    remedy=f"it makes {', '.join(sorted(REGISTRY))}",
+                )
+    return "the built-in rules" if not settings.policy.rules else f"{', '.join(rule.name for rule in rules)}"
+
+
+def require_ports_of_their_own(settings: Settings) -> None:
+    """Two services cannot listen on one port of one address.
+
+    Raises:
+        ConfigurationError: they are to.
+    """
+    everywhere = {"", "0.0.0.0", "::"}  # noqa: S104 - nothing is bound
+    hosts = {settings.dicom.host, settings.web.host}
+    if settings.dicom.port == settings.web.port and (len(hosts) == 1 or hosts & everywhere):
+        raise ConfigurationError(
+            f"[dicom] and [web] have the same port {settings.web.port}", remedy="give each a port of its own"
+        )
+
+
+def look_at_folder(settings: Settings) -> str:
+    """Where data_dir is: what is there must survive a restart, and only its owner may read it.
+
+    Raises:
+        TriageError: it would not, or the world may.
+    """
+    data_dir = settings.data_dir.absolute()
+    kind = file_system_of(data_dir, _mounts())
+    if kind in _VOLATILE:
+        raise TriageError(
+            f"{data_dir} is in memory ({kind}): a power cut loses what was acknowledged",
+            remedy="set data_dir to a folder on a disk",
+        )
+    database = Path(settings.database_url.removeprefix("sqlite:///"))
+    on_file = settings.database_url.startswith("sqlite")
+    if on_file and (theirs := file_system_of(database.absolute(), _mounts())) in _NETWORK:
+        raise TriageError(
+            f"the SQLite file {database} is on a network file system ({theirs}), where its locks do not hold",
+            remedy="move it to a local disk, or use Postgres",
+        )
+    exposed = [path for path in (data_dir / "spool", *([database] if on_file else [])) if _world_reads(path)]
+    if exposed:
+        raise TriageError(
+            f"anybody on this machine can read {exposed[0]}, which holds patients' data",
+            remedy=f"chmod -R o-rwx {data_dir}",
+        )
+    if kind in _NETWORK:
+        return f"{data_dir} is on {kind}: its server must keep what it says it has written (no `async` export)"
+    return f"{data_dir} is on {kind or 'a disk'}, private"
+
+
+def look_at_limits(settings: Settings) -> str:
+    """Open files: an association that finds none left is lost to its sender.
+
+    Raises:
+        TriageError: there are too few.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = settings.dicom.max_associations * _FILES_AN_ASSOCIATION + _FILES_BESIDE
+    if soft not in {resource.RLIM_INFINITY, -1} and soft < needed:
+        raise TriageError(
+            f"this user may have {soft} files open, {settings.dicom.max_associations} associations need {needed}",
+            remedy="raise `ulimit -n` (LimitNOFILE= in systemd), or lower [dicom] max_associations",
+        )
+    return f"{soft} open files allowed, {needed} needed"
+
+
+def look_at_retention(settings: Settings) -> str:
+    """How long results are tried, and what is deleted when.
+
+    Raises:
+        ConfigurationError: the waits between attempts do not fit each other.
+    """
+    build_retry(settings)
+    storage = settings.storage
+    hours = settings.delivery.give_up_after_hours
+    if storage.keep_originals == "until_delivered":
+        said = "originals go as soon as their study is delivered or out of scope"
+    elif not storage.retention_days:
+        return f"nothing is deleted; {_quarantine(storage.quarantine_days)}"
+    else:
+        said = f"originals go {storage.retention_days} days after their study's last image"
+    if hours > storage.retention_days * 24:
+        said += f", later where a destination is away (results are tried for {hours:g} h)"
+    return f"{said}; {_quarantine(storage.quarantine_days)}"
+
+
+def look_at_role(settings: Settings) -> str:
+    """What our role may do in the database, and whether its clock and ours agree.
+
+    Raises:
+        TriageError: it may not do what the agent must, or the clocks are apart.
+    """
+    from triage_agent.worklist import open_engine
+    from triage_agent.worklist.privileges import missing_grants, seconds_ahead
+
+    engine = open_engine(settings.database_url, create=False)
+    try:
+        if missing := missing_grants(engine):
+            raise TriageError(
+                f"the database's role may not {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""),
+                remedy="GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO it, and USAGE on the sequences",
+            )
+        ahead = seconds_ahead(engine)
+    finally:
+        engine.dispose()
+    if abs(ahead) > _SECONDS_APART:
+        which = "ahead of" if ahead > 0 else "behind"
+        raise TriageError(
+            f"this machine's clock is {abs(ahead):.0f} s {which} the database's", remedy="keep both set by NTP"
+        )
+    return f"may do what it must; clocks {abs(ahead):.1f} s apart"
+
+
+def nearly_full(free: float, low_water: float) -> str:
+    """A remark where little is missing to the mark below which C-STORE is refused."""
+    return f"; below {low_water:g} % C-STORE is refused" if free < low_water + _NEAR else ""
+
+
+def file_system_of(path: Path, mounts: Iterable[tuple[str, str]]) -> str:
+    """The kind of file system that `path`, or what would hold it, is on; of `mounts` the last one of a place holds."""
+    resolved = path.resolve()
+    found = [
+        (len(place), number, kind) for number, (place, kind) in enumerate(mounts) if resolved.is_relative_to(place)
+    ]
+    return max(found)[2] if found else ""
+
+
+def _mounts() -> list[tuple[str, str]]:
+    """(place, kind) of what is mounted (proc_pid_mountinfo(5)); none where the system does not say."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return []
+    parts = [line.split(" - ", 1) for line in lines if " - " in line]
+    return [(_unescaped(before.split(" ")[4]), after.split(" ")[0]) for before, after in parts]
+
+
+def _unescaped(place: str) -> str:
+    return place.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+
+
+def _world_reads(path: Path) -> bool:
+    """Whether others may read it: it and every folder above must let them."""
+    try:
+        return bool(path.stat().st_mode & 0o004) and all(above.stat().st_mode & 0o001 for above in path.parents)
+    except OSError:
+        return False
+
+
+def _quarantine(days: int) -> str:
+    return f"the quarantine is emptied after {days} days" if days else "the quarantine stays"

@@ -1,0 +1,95 @@
+"""Fills an empty worklist from the spool: every file takes its place again, at the time when it came."""
+
+import hashlib
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from triage_agent.domain.errors import InvalidDatasetError
+from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.domain.study import CompletenessRule, ReceivedInstance
+from triage_agent.intake.header import read_header
+from triage_agent.intake.part10 import decode_preamble
+from triage_agent.intake.reconcile import adopt
+from triage_agent.intake.spool import Spool
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """What became of the spool's files.
+
+    Attributes:
+        registered: on the worklist.
+        conflicts: in quarantine, since their UID was another file's first; their studies say so again.
+        quarantined: not what was written, or without their identifiers; why is in the note beside each.
+        left: the disk did not let us read or move them.
+    """
+
+    registered: int = 0
+    conflicts: int = 0
+    quarantined: int = 0
+    left: int = 0
+
+
+def rebuild(spool: Spool, worklist: Worklist, rule: CompletenessRule, clock: Clock) -> Rebuilt:
+    """Register every file of the spool, in the order in which they were written; `worklist` must have no study.
+
+    A file's time of modification is when it was received: nothing alters it, and a backup keeps it.
+
+    Raises:
+        WorklistUnavailableError: the database is away.
+    """
+    counts: Counter[str] = Counter()
+    by_age = sorted((_written(spool, path), path) for path in spool.instances())  # the first copy of a UID stays
+    for at, path in by_age:
+        counts[adopt(spool, worklist, rule, clock, path, received_at=at)] += 1
+    conflicts = sum(_tell_conflict(spool, worklist, rule, path) for path in _set_aside(spool))
+    result = Rebuilt(
+        registered=counts["recovered"] + counts["known"],
+        conflicts=conflicts,
+        quarantined=counts["quarantined"],
+        left=counts["left"],
+    )
+    log.info("worklist_rebuilt", **asdict(result))
+    return result
+
+
+def _written(spool: Spool, path: str) -> datetime:
+    try:
+        return datetime.fromtimestamp((spool.root / path).stat().st_mtime, UTC)
+    except OSError:  # looked at again, and counted, by whoever registers it
+        return datetime.fromtimestamp(0, UTC)
+
+
+def _tell_conflict(spool: Spool, worklist: Worklist, rule: CompletenessRule, path: str) -> bool:
+    """A file that was set aside for its UID goes through registration again, which says so in its study."""
+    try:
+        whole = memoryview((spool.root / path).read_bytes())
+        meta = decode_preamble(whole[:4096])
+        if meta is None or (kept := worklist.digest_of(meta.sop_instance_uid)) is None:
+            return False
+        encoded = whole[meta.data_set_offset :]
+        header = read_header(encoded, meta.transfer_syntax_uid, meta.sop_class_uid, meta.sop_instance_uid)
+    except (OSError, InvalidDatasetError):
+        return False
+    digest = hashlib.sha256(encoded).hexdigest()
+    if digest == kept:
+        return False
+    received = ReceivedInstance(
+        header=header,
+        path=path,
+        sha256=digest,
+        size=len(encoded),
+        source=meta.source,
+        received_at=_written(spool, path),
+    )
+    worklist.register(received, rule)
+    return True
+
+
+def _set_aside(spool: Spool) -> list[str]:
+    return sorted(str(file.relative_to(spool.root)) for file in (spool.root / "quarantine").glob("*/*.dcm"))
