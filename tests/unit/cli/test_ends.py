@@ -25,6 +25,7 @@ COMMANDS = [
     ),
     *(["demo"], ["triage", "."], ["phantom", "out"], ["train", "."], ["evaluate", "."]),
     ["explain", ".", "--out", "out"],
+    ["fetch", "1.2.3", "--from", "pacs"],
     *(["bundle", "show", "embedded"], ["bundle", "verify", "embedded"], ["bundle", "zero-shot", "out"]),
 ]
 
