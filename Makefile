@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql gcc libc6-dev
 
-.PHONY: demo test unit lint bench faults fuzz tools clean
+.PHONY: demo test unit lint bench faults soak fuzz tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/triage-agent demo
@@ -17,12 +17,12 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 
 $(VENV)/.dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev,fuzz]'
 	touch $@ $(VENV)/.demo
 
 test: $(VENV)/.dev tools lint
 	$(BIN)/python -m pytest tests/unit -n 2 --durations=5
-	$(BIN)/python -m pytest tests --ignore=tests/unit --ignore=tests/benchmarks --durations=15
+	$(BIN)/python -m pytest tests --ignore=tests/unit --ignore=tests/benchmarks -n 2 --dist loadfile --durations=15
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/unit -n 2
@@ -44,9 +44,13 @@ faults: $(VENV)/.dev tools
 		$(BIN)/python -m pytest -n 0 -p no:randomly tests/acceptance/faults
 	TRIAGE_FAULT_TRIALS=15 TRIAGE_FAULT_STUDIES=100 $(BIN)/python -m pytest tests/acceptance/test_kill.py
 
+# Studies at a steady rate: MINUTES (30) at RATE (10) a second. Results in build/faults/soak.json and soak.svg.
+soak: $(VENV)/.dev
+	TRIAGE_SOAK_MINUTES=$(or $(MINUTES),30) TRIAGE_SOAK_RATE=$(or $(RATE),10) \
+		$(BIN)/python -m pytest -n 0 -p no:randomly tests/acceptance/faults/test_soak.py
+
 # Each input's way in, guided by coverage, FUZZ_SECONDS each; what fails is left in build/fuzz.
 fuzz: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev,fuzz]'
 	for target in pdu intake decode hl7; do \
 		$(BIN)/python tests/fuzz/run.py $$target --seconds $(or $(FUZZ_SECONDS),600) --seed 1 || exit 1; \
 	done

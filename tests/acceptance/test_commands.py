@@ -84,7 +84,7 @@ def test_a_study_is_told_whole_as_json(hospital, delivered):
     done = hospital.cli("study", delivered, "--json")
     assert done.returncode == 0
     detail = json.loads(done.stdout)
-    assert detail.keys() == {"item", "reasons", "instances", "deliveries", "audit", "shadow"}
+    assert detail.keys() == {"item", "reasons", "instances", "deliveries", "audit", "shadow", "retrieval"}
     assert detail["item"]["finding"] == "abnormal"
     assert detail["reasons"]
     assert [one["assessment"]["outcome"] for one in detail["instances"]] == ["scored"]
@@ -248,6 +248,10 @@ def test_check_looks_at_every_part_of_a_running_agent(hospital):
         "DICOM port",
         "web port",
         "peer pacs",
+        "policy",
+        "folder",
+        "limits",
+        "retention",
     }
     assert all(finding["ok"] and finding["says"] for finding in findings.values())
     assert "runs already" in findings["DICOM port"]["says"]

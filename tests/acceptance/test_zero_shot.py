@@ -6,9 +6,9 @@ import pytest
 from support.checkpoints import write_gemma, write_siglip
 from support.xrays import send
 
+from triage_agent.imaging.loader import DirectLoader, load_instance
 from triage_agent.learning.zero_shot import UNVALIDATED, ZeroShotOptions, make_zero_shot
 from triage_agent.models.scorer import load_scorer
-from triage_agent.pipeline import load_instance
 from triage_agent.simulation.phantom import simulate_study, study_datasets
 
 PROMPTS = """
@@ -38,7 +38,7 @@ def expected(bundle, images, folder):
     loaded = []
     for number, image in enumerate(images):
         image.save_as(folder / f"{number}.dcm", enforce_file_format=True)
-        loaded.append(load_instance(folder / f"{number}.dcm"))
+        loaded.append(load_instance(DirectLoader(), folder / f"{number}.dcm"))
     scores = load_scorer(bundle, "cpu", threads=1).score([one.image for one in loaded], ["XR_WRIST"] * len(loaded))
     return sum(score.probability for score in scores) / len(scores)
 

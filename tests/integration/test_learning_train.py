@@ -112,7 +112,7 @@ def test_a_compact_bundle_learns_and_says_what_it_is(mini, tmp_path, recipe):
     assert bundle.spec.clinical_use is False
     assert bundle.spec.training_data["images"] == 48
     assert bundle.spec.metrics["valid"]["mini"]["n"] == 12
-    assert "not for clinical use" in bundle.model_card
+    assert "Not for clinical use until it has been validated" in bundle.model_card
     assert "Drawn images." in bundle.model_card
     command = "triage-agent train mini --encoder compact --recipe recipe.toml --notes notes.md --out bundle"
     assert command in bundle.model_card

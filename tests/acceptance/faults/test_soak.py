@@ -19,7 +19,7 @@ from support.agent import eventually
 from support.gauges import growth, read
 from support.xrays import radiograph, send
 
-MINUTES = float(os.environ.get("TRIAGE_SOAK_MINUTES", "0.5"))
+MINUTES = float(os.environ.get("TRIAGE_SOAK_MINUTES", "0.3"))
 RATE = float(os.environ.get("TRIAGE_SOAK_RATE", "2"))
 SENDERS = 2
 OUT = Path(__file__).parents[3] / "build" / "faults"
