@@ -90,8 +90,8 @@ def _family_name(header: Dataset) -> str:
 
 
 def _identifier(header: Dataset, keyword: str) -> str:
-    """As our own reports write it, which may come back among the headers."""
-    return _short(64)(text_of(header, keyword))
+    """For comparison: what of it DICOM has room for."""
+    return text_of(header, keyword)[:64].strip()
 
 
 def person_name(text: str) -> str:
@@ -130,8 +130,9 @@ def utc_offset(headers: Sequence[Dataset]) -> tzinfo | None:
     return timezone(-offset if sign == "-" else offset) if offset < timedelta(hours=15) else None
 
 
-def _short(length: int) -> Callable[[str], str]:
-    return lambda text: text[:length].strip()
+def _whole(length: int) -> Callable[[str], str]:
+    """Empty where it does not fit: an identifier that is cut is somebody else's."""
+    return lambda text: text if len(text) <= length else ""
 
 
 def _fitting(length: int) -> Callable[[str], str]:
@@ -147,14 +148,14 @@ def _one_of(*terms: str) -> Callable[[str], str]:
 _PATIENT_TYPE_2: Mapping[str, Callable[[str], str]] = MappingProxyType(
     {
         "PatientName": person_name,
-        "PatientID": _short(64),
+        "PatientID": _whole(64),
         "PatientBirthDate": date,
         "PatientSex": _one_of("M", "F", "O"),
     }
 )
 _PATIENT_TYPE_3: Mapping[str, Callable[[str], str]] = MappingProxyType(
     {
-        "IssuerOfPatientID": _short(64),
+        "IssuerOfPatientID": _whole(64),
         "PatientAge": lambda text: text if re.fullmatch(r"\d{3}[DWMY]", text) else "",
     }
 )
@@ -163,8 +164,8 @@ _STUDY_TYPE_2: Mapping[str, Callable[[str], str]] = MappingProxyType(
         "StudyDate": date,
         "StudyTime": time,
         "ReferringPhysicianName": person_name,
-        "StudyID": _short(16),
-        "AccessionNumber": _short(16),
+        "StudyID": _whole(16),
+        "AccessionNumber": _whole(16),
     }
 )
 _STUDY_TYPE_3: Mapping[str, Callable[[str], str]] = MappingProxyType({"StudyDescription": _fitting(64)})
@@ -186,7 +187,7 @@ def copy_patient_and_study(headers: Sequence[Dataset], into: Dataset) -> None:
             if value := clean(first_text(source, keyword)):
                 setattr(into, keyword, value)
     removed = _one_of("YES", "NO")(first_text(patient, "PatientIdentityRemoved"))
-    method = _short(64)(first_text(patient, "DeidentificationMethod"))
+    method = first_text(patient, "DeidentificationMethod")[:64].strip()
     if removed == "YES" and method:
         into.PatientIdentityRemoved = removed
         into.DeidentificationMethod = method
