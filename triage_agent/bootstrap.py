@@ -234,6 +234,7 @@ class _Start:
         self._loops.start()
 
     def _schedule(self, counter: StudyCounter | None) -> "Schedule":
+        from triage_agent.delivering import longest_waits
         from triage_agent.schedule import Schedule
 
         settings = self._settings
@@ -245,7 +246,7 @@ class _Start:
             completed=self._loops.wake,
             owners=self._owners,
             lease=timedelta(seconds=settings.worker.lease_seconds),
-            longest_wait=timedelta(seconds=settings.delivery.longest_retry_seconds),
+            longest=longest_waits(settings),
             fetch_from=settings.study.ask_peer or "",
             retention=build_retention(settings, self.worklist, self._clock),
         )

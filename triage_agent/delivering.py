@@ -8,9 +8,13 @@ import structlog
 
 from triage_agent.builders import build_retry
 from triage_agent.commitment import committing_destinations
+from triage_agent.delivery.answering import SEND_SECONDS
+from triage_agent.delivery.committing import ASK_SECONDS
 from triage_agent.delivery.sender import Sender
 from triage_agent.domain.ports import Clock, Transport, Worklist
+from triage_agent.domain.waits import LongestWaits
 from triage_agent.ops.metrics import Metrics
+from triage_agent.retrieval import longest_pause
 from triage_agent.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -47,3 +51,15 @@ def build_senders(
             observed=lambda destination, outcome: metrics.deliveries.labels(destination, outcome.value).inc(),
         )
         yield name, owner, sender
+
+
+def longest_waits(settings: Settings) -> LongestWaits:
+    """How far ahead deadlines can lie in this configuration, but for a clock that was set back."""
+    delivery = settings.delivery
+    return LongestWaits(
+        lease=timedelta(seconds=settings.worker.lease_seconds),
+        sending=timedelta(seconds=delivery.longest_retry_seconds),
+        replying=timedelta(seconds=max(delivery.longest_retry_seconds, SEND_SECONDS)),
+        asking=timedelta(seconds=max(delivery.commit_answer_seconds, ASK_SECONDS)),
+        fetching=longest_pause(settings),
+    )
