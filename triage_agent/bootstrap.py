@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from random import SystemRandom
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,9 +20,7 @@ from triage_agent.builders import (
     build_peers,
     build_policy,
     build_retention,
-    build_retry,
     build_scorer,
-    build_server_settings,
     build_shadow,
     build_signals,
     build_spool,
@@ -31,7 +28,6 @@ from triage_agent.builders import (
     open_worklist,
 )
 from triage_agent.domain.audit import AuditEvent
-from triage_agent.domain.decision import Route
 from triage_agent.domain.errors import (
     BundleError,
     ConfigurationError,
@@ -40,7 +36,7 @@ from triage_agent.domain.errors import (
     WorklistUnavailableError,
 )
 from triage_agent.domain.ports import Clock, ImageScorer, StudyCounter, Worklist
-from triage_agent.domain.vocabulary import AuditAction, Finding, Outcome
+from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
 from triage_agent.worker import Loop, Loops, Worker
@@ -49,9 +45,8 @@ if TYPE_CHECKING:
     from triage_agent.delivery.sender import Sender
     from triage_agent.dimse.commitment import CommitmentDesk
     from triage_agent.imaging.loader import Loader
-    from triage_agent.intake.incoming import Incoming
-    from triage_agent.intake.receiver import Received
     from triage_agent.retrieval import Fetching
+    from triage_agent.schedule import Schedule
     from triage_agent.shadow import Shadow
 
 __all__ = [
@@ -160,41 +155,13 @@ class _Start:
 
     def listener(self) -> None:
         """Bring spool and worklist to agree, then accept associations."""
-        from triage_agent.commitment import build_desk
-        from triage_agent.dimse.peers import AccessPolicy, ourselves
-        from triage_agent.dimse.server import DicomServer
-        from triage_agent.intake.receiver import Receiver
-        from triage_agent.intake.reconcile import reconcile
+        from triage_agent.listening import build_listener
 
-        dicom, rule, spool = self._settings.dicom, self._settings.study.rule(), build_spool(self._settings)
-        peers = build_peers(self._settings).values()
-        own = ourselves(dicom.ae_title, dicom.host, dicom.port)
-        reconcile(spool, self.worklist, rule, self._clock)
-        receiver = Receiver(spool, self.worklist, rule, self._clock)
-        policy = AccessPolicy(peers, accept_unknown=dicom.accept_unknown_peers, own=own)
-        desk = build_desk(self._settings, self.worklist, policy, self.metrics, self._clock, self._loops.wake)
-
-        def receive(incoming: "Incoming") -> "Received":
-            received = receiver.keep(incoming)
-            self.metrics.received_bytes.inc(incoming.size)
-            self._loops.wake()
-            return received
-
-        server = DicomServer(
-            build_server_settings(self._settings),
-            begin=receiver.begin,
-            receive=receive,
-            policy=policy,
-            audit=self.worklist.record_audit,
-            clock=self._clock,
-            answered=lambda status: self.metrics.stores.labels(f"0x{status:04X}").inc(),
-            rejected=lambda reason: self.metrics.rejected.labels(reason).inc(),
-            commitment=desk,
-        )
-        server.start()
-        self._stack.callback(server.stop, _DRAIN_SECONDS)
-        self._answers(desk)
-        self._checks["disk"] = spool.check_ready
+        listener = build_listener(self._settings, self.worklist, self.metrics, self._clock, self._loops.wake)
+        listener.server.start()
+        self._stack.callback(listener.server.stop, _DRAIN_SECONDS)
+        self._answers(listener.desk)
+        self._checks["disk"] = listener.spool.check_ready
 
     def _answers(self, desk: "CommitmentDesk") -> None:
         """Answer requests for storage commitment where the associations are: some peers listen only on theirs."""
@@ -229,76 +196,60 @@ class _Start:
 
     def worker(self, scorer: ImageScorer, second: ImageScorer | None) -> None:
         """Score, decide, compare with the second model, deliver, and tick."""
-        from triage_agent.pipeline import Observer, Pipeline
-        from triage_agent.schedule import Schedule
+        from triage_agent.stages import build_pipeline
 
-        settings, metrics = self._settings, self.metrics
-
-        def assessed(outcome: Outcome, seconds: float) -> None:
-            metrics.assessed.labels(outcome.value).inc()
-            metrics.scoring_seconds.observe(seconds)
-
-        def decided(finding: Finding) -> None:
-            metrics.decided.labels(finding.value).inc()
-            self._loops.wake()
-
-        def flagged() -> None:
-            metrics.flagged.inc()
-            self._loops.wake()
-
+        settings = self._settings
         # The shadow reads with a decoder of its own, so that no image waits for it.
         loader = self._work.enter_context(build_loader(settings, most=1 if second is None else 2))
         shadow = None if second is None else self._shadow(second, loader)
-        pipeline = Pipeline(
-            worklist=self.worklist,
-            spool=settings.data_dir / "spool",
-            loader=loader,
-            scorer=scorer,
-            policy=build_policy(settings),
-            routes=[Route(to=route.to, send=route.send) for route in settings.routes],
-            institution=settings.institution,
-            clock=self._clock,
-            observer=Observer(assessed=assessed, flagged=flagged, decided=decided),
-            batch=settings.model.batch,
-            secondary_captures=settings.study.score_secondary_captures,
-            compare=None if shadow is None else shadow.offer,
+        pipeline = build_pipeline(
+            settings, self.worklist, loader, scorer, shadow, self.metrics, self._clock, self._loops.wake
         )
         pipeline.warm_up()
         self._checks["model"] = pipeline.check_model
-        lease = timedelta(seconds=settings.worker.lease_seconds)
         owner = self._owner_of("worker")
         worker = Worker(
             pipeline=pipeline,
             worklist=self.worklist,
             owner=owner,
-            lease=lease,
+            lease=timedelta(seconds=settings.worker.lease_seconds),
             batch=settings.model.batch,
             clock=self._clock,
         )
         self._add_loop("worker", worker.step, owner)
-        self._deliverers(lease)
+        self._deliverers()
         self._fetchers()
+        self._run()
+
+    def _run(self) -> None:
+        """Start the loops and the ticks, and leave their ends on the stack in the order that they need."""
         counter = self._counter()
-        self._work.callback(
-            _in_time, self._give_back
-        )  # before connections are cut: what is in flight then is free already
-        schedule = Schedule(
+        # Before connections are cut: what is in flight then is free already.
+        self._work.callback(_in_time, self._give_back)
+        schedule = self._schedule(counter)
+        schedule.start()
+        self._work.callback(schedule.stop)  # it renews what loops hold until they have ended
+        self._work.callback(self._join_loops)
+        self._stack.callback(self._loops.stop)
+        self._loops.start()
+
+    def _schedule(self, counter: StudyCounter | None) -> "Schedule":
+        from triage_agent.delivering import longest_waits
+        from triage_agent.schedule import Schedule
+
+        settings = self._settings
+        return Schedule(
             worklist=self.worklist,
             rule=settings.study.rule(),
             clock=self._clock,
             counter=counter,
             completed=self._loops.wake,
             owners=self._owners,
-            lease=lease,
-            longest_wait=timedelta(seconds=settings.delivery.longest_retry_seconds),
+            lease=timedelta(seconds=settings.worker.lease_seconds),
+            longest=longest_waits(settings),
             fetch_from=settings.study.ask_peer or "",
             retention=build_retention(settings, self.worklist, self._clock),
         )
-        schedule.start()
-        self._work.callback(schedule.stop)  # it renews what loops hold until they have ended
-        self._work.callback(self._join_loops)
-        self._stack.callback(self._loops.stop)
-        self._loops.start()
 
     def finish(self, role: str) -> None:
         """Say that everything is up, here and in the audit trail."""
@@ -310,58 +261,29 @@ class _Start:
     def _shadow(self, scorer: ImageScorer, loader: "Loader") -> "Shadow":
         """The second model, in a loop of its own: nothing that is received, raised or decided waits for it."""
         from triage_agent.pipeline import check_model
-        from triage_agent.shadow import Shadow
+        from triage_agent.stages import build_comparison
 
         try:
             check_model(scorer)  # compiled now, it does not hold the device for minutes when studies come
         except ModelUnavailableError as error:
             log.warning("shadow_scores_nothing", error=error.message)
-        metrics = self.metrics
-
-        def compared(agrees: bool | None) -> None:
-            metrics.shadow.labels("failed" if agrees is None else str(agrees).lower()).inc()
-
-        shadow = Shadow(
-            worklist=self.worklist,
-            spool=self._settings.data_dir / "spool",
-            loader=loader,
-            scorer=scorer,
-            clock=self._clock,
-            compared=compared,
-            batch=self._settings.model.batch,
-            secondary_captures=self._settings.study.score_secondary_captures,
-        )
+        shadow = build_comparison(self._settings, self.worklist, loader, scorer, self.metrics, self._clock)
         self._loops.add(Loop("shadow", shadow.step))
         self._stack.callback(shadow.stop)
         return shadow
 
-    def _deliverers(self, lease: timedelta) -> None:
-        """One loop a destination that some route names: a dead one blocks no other."""
-        from triage_agent.commitment import build_askers, committing_destinations
-        from triage_agent.delivery.sender import Sender
+    def _deliverers(self) -> None:
+        """One loop a destination that some route names, and one for each that is asked to commit."""
+        from triage_agent.commitment import build_askers
+        from triage_agent.delivering import build_senders
 
-        retry = build_retry(self._settings)
-        wanted = {route.to for route in self._settings.routes}
-        if buried := self.worklist.bury_unrouted(wanted, self._clock()):
-            log.warning("deliveries_without_a_route", dead=buried)
-        for name, transport in build_transports(self._settings).items():
-            if name not in wanted:
-                continue
-            owner = self._owner_of(f"deliver-{name}")
-            sender = Sender(
-                worklist=self.worklist,
-                transports={name: transport},
-                clock=self._clock,
-                rng=SystemRandom(),
-                owner=owner,
-                lease=lease,
-                retry=retry,
-                commits=committing_destinations(self._settings),
-                observed=lambda destination, outcome: self.metrics.deliveries.labels(destination, outcome.value).inc(),
-            )
+        settings, transports = self._settings, build_transports(self._settings)
+        for name, owner, sender in build_senders(
+            settings, self.worklist, transports, self.metrics, self._clock, self._owner_of
+        ):
             self._work.callback(sender.close)
             self._add_loop(f"deliver-{name}", partial(_sent_any, sender, name), owner)
-        for name, asker, client in build_askers(self._settings, self.worklist, self.metrics, self._clock):
+        for name, asker, client in build_askers(settings, self.worklist, self.metrics, self._clock):
             self._work.callback(client.close)
             self._loops.add(Loop(f"commit-{name}", asker.step))
 

@@ -1,4 +1,4 @@
-"""The one place that reads settings and wires ports to adapters; a running agent is put together in `bootstrap`."""
+"""Makes the parts from the settings: ports get their adapters. A running agent is put together in `bootstrap`."""
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from triage_agent.decision.rules import DEFAULT_POLICY, Condition, Policy, Rule
 from triage_agent.domain.ports import Clock, ImageScorer, Transport, Worklist
-from triage_agent.settings import PeerSettings, Settings
+from triage_agent.sections.dicom import PeerSettings
+from triage_agent.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

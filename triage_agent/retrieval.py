@@ -115,6 +115,11 @@ class Fetching:
             client.close()
 
 
+def longest_pause(settings: Settings) -> timedelta:
+    """Between two tries at a study, whichever peer it comes from."""
+    return _rule(settings, "").longest_pause
+
+
 def _reached_at(host: str) -> str:
     """What to tell a PACS's admin; every interface is no address."""
     return "this machine's address" if host in {"", "0.0.0.0", "::"} else host  # noqa: S104 - nothing is bound

@@ -4,6 +4,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -15,6 +16,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.ports import Clock, StudyCounter, Worklist
 from triage_agent.domain.study import AssemblyView, CompletenessRule
+from triage_agent.domain.waits import LongestWaits
 from triage_agent.intake.assembly import Complete, Fetch, assess
 from triage_agent.intake.retention import Retention
 from triage_agent.worklist.trail import AGENT
@@ -56,13 +58,13 @@ class Schedule:
         completed: Callable[[], None],
         owners: Sequence[str],
         lease: timedelta,
-        longest_wait: timedelta = timedelta(minutes=5),
+        longest: LongestWaits | None = None,
         fetch_from: str = "",
         retention: Retention | None = None,
     ) -> None:
         """`owners` are the names under which this process holds work; `fetch_from` the peer that `rule.fetch` means.
 
-        `longest_wait` is how long a delivery may have to wait for its next attempt.
+        `longest` are the waits that this configuration sets; what waits longer was set before the clock was set back.
         """
         self._worklist = worklist
         self._rule = rule
@@ -71,7 +73,8 @@ class Schedule:
         self._completed = completed
         self._owners = tuple(owners)
         self._lease = lease
-        self._longest_wait = longest_wait
+        others = max(lease, _LONGEST_LEASE)  # who may hold for longer than we do
+        self._longest = replace(longest or LongestWaits(), lease=others)
         self._fetch_from = fetch_from
         self._retention = retention
         self._asking: set[str] = set()
@@ -125,8 +128,7 @@ class Schedule:
         """Keep what this process holds, and free what a dead one held, also one whose clock was ahead."""
         for owner in self._owners:
             self._worklist.renew_leases(owner, self._clock(), self._lease)
-        horizon = max(self._lease, _LONGEST_LEASE)  # others may hold for longer than we do
-        if near := self._worklist.bring_deadlines_near(self._clock(), horizon, self._longest_wait):
+        if near := self._worklist.bring_deadlines_near(self._clock(), self._longest):
             log.warning("clock_was_set_back", deadlines=near)
             self._completed()
         if freed := self._worklist.expire_leases(self._clock()):

@@ -6,23 +6,23 @@ import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.study import CompletenessRule
 from triage_agent.domain.vocabulary import ArtifactKind, Finding, Priority
-from triage_agent.sections import Network, TlsSettings
-from triage_agent.sections import Section as _Section
+from triage_agent.sections.base import YEAR, Section
+from triage_agent.sections.dicom import DicomSettings, PeerSettings
+from triage_agent.sections.hl7 import Hl7Settings
 
 CONFIG_VARIABLE = "TRIAGE_AGENT_CONFIG"
 _ENV_PREFIX = "TRIAGE_AGENT__"
-_YEAR = 365 * 86400.0  # seconds; no wait is longer, and dates can be reckoned with it
 
 
-class DatabaseSettings(_Section):
+class DatabaseSettings(Section):
     """Where the worklist is kept."""
 
     url: str = "sqlite:///{data_dir}/triage.db"
@@ -37,101 +37,19 @@ class DatabaseSettings(_Section):
         return url
 
 
-def _ae_title(text: str) -> str:
-    """An AE title without its padding (PS3.5 section 6.2, AE): 1 to 16 characters of ASCII that can be printed."""
-    title = text.strip(" ")
-    if not re.fullmatch(r"[ -\[\]-~]{1,16}", title):
-        raise ValueError("give 1 to 16 characters of printable ASCII, not a backslash, and not only spaces")
-    return title
-
-
-_AeTitle = Annotated[str, AfterValidator(_ae_title)]
-
-
-class PeerSettings(_Section):
-    """A DICOM application that may talk to us, or that we talk to."""
-
-    name: str = Field(min_length=1)
-    ae_title: _AeTitle
-    host: str = ""
-    port: int = Field(default=0, ge=0, le=65535)
-    networks: tuple[Network, ...] = ()
-    tls: bool = False
-    certificate_name: str = ""
-    max_associations: int | None = Field(default=None, ge=1)
-    max_associations_per_minute: int | None = Field(default=None, ge=1)
-    may: tuple[Literal["store", "query", "commit"], ...] = ()
-    retrieve: Literal["move", "get"] | None = None
-
-    @model_validator(mode="after")
-    def _can_be_reached_or_calls(self) -> Self:
-        if not self.host and not self.networks:
-            raise ValueError("give the peer's host, or the networks that it calls from")
-        if bool(self.host) != bool(self.port):
-            raise ValueError("give host and port, or neither for a peer that only calls from its networks")
-        if not self.host and (self.tls or self.retrieve or "commit" in self.may):
-            raise ValueError("tls, retrieve and commit mean that we call the peer: give its host and port")
-        return self
-
-
-class DicomSettings(_Section):
-    """Our application entity."""
-
-    ae_title: _AeTitle = "TRIAGE"
-    host: str = "127.0.0.1"
-    port: int = Field(default=11112, ge=1, le=65535)
-    plain: bool = True
-    tls: TlsSettings | None = None
-    accept_unknown_peers: bool = False
-    max_associations: int = Field(default=100, ge=1)
-    timeout_seconds: float = Field(default=30, gt=0, le=_YEAR)
-    min_bytes_per_second: float = Field(default=4000, ge=0)
-    warn_on_conflict: bool = False
-    peers: tuple[PeerSettings, ...] = ()
-
-    @model_validator(mode="after")
-    def _tls_fits(self) -> Self:
-        if self.tls is None:
-            if not self.plain:
-                raise ValueError("plain = false leaves nothing to listen on; add [dicom.tls]")
-            for peer in self.peers:
-                if peer.tls or peer.certificate_name:
-                    raise ValueError(f"peer {peer.name!r} needs TLS; add [dicom.tls] with certificate, key and ca")
-        elif self.plain and self.tls.port == self.port:
-            raise ValueError(
-                f"port {self.port} cannot be plain and TLS; give [dicom.tls] its own, or set plain = false"
-            )
-        return self
-
-
-class Hl7PeerSettings(_Section):
-    """An HL7 v2 application that takes our messages over MLLP."""
-
-    name: str = Field(min_length=1)
-    host: str = Field(min_length=1)
-    port: int = Field(ge=1, le=65535)
-    timeout_seconds: float = Field(default=10, gt=0, le=_YEAR)
-
-
-class Hl7Settings(_Section):
-    """HL7 v2 destinations."""
-
-    peers: tuple[Hl7PeerSettings, ...] = ()
-
-
-class StudySettings(_Section):
+class StudySettings(Section):
     """When a study counts as complete, and what of it is scored."""
 
-    quiet_seconds: float = Field(default=30, gt=0, le=_YEAR)
-    max_wait_seconds: float = Field(default=900, gt=0, le=_YEAR)
+    quiet_seconds: float = Field(default=30, gt=0, le=YEAR)
+    max_wait_seconds: float = Field(default=900, gt=0, le=YEAR)
     ask_peer: str | None = None
-    ask_after_seconds: float = Field(default=2, gt=0, le=_YEAR)
-    ask_steady_seconds: float = Field(default=20, ge=0, le=_YEAR)
+    ask_after_seconds: float = Field(default=2, gt=0, le=YEAR)
+    ask_steady_seconds: float = Field(default=20, ge=0, le=YEAR)
     score_secondary_captures: bool = False
     fetch_missing: bool = False
     fetch_tries: int = Field(default=3, ge=1, le=100)
-    fetch_pause_seconds: float = Field(default=10, gt=0, le=_YEAR)
-    fetch_seconds: float = Field(default=600, gt=0, le=_YEAR)
+    fetch_pause_seconds: float = Field(default=10, gt=0, le=YEAR)
+    fetch_seconds: float = Field(default=600, gt=0, le=YEAR)
 
     def rule(self) -> CompletenessRule:
         """The same as a domain value."""
@@ -144,7 +62,7 @@ class StudySettings(_Section):
         )
 
 
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """Which bundle scores, and where."""
 
     bundle: str = "embedded"
@@ -160,7 +78,7 @@ class ModelSettings(_Section):
     compile: bool = False
 
 
-class RuleConditions(_Section):
+class RuleConditions(Section):
     """When a policy rule fires; every condition given must hold."""
 
     finding: Literal[Finding.ABNORMAL, Finding.NORMAL, Finding.UNCERTAIN]
@@ -170,7 +88,7 @@ class RuleConditions(_Section):
     above_threshold: bool | None = None
 
 
-class RuleSettings(_Section):
+class RuleSettings(Section):
     """One named rule: conditions, and the priority and ACR category that follow."""
 
     name: str = Field(min_length=1, max_length=64)
@@ -179,13 +97,13 @@ class RuleSettings(_Section):
     acr_category: Literal["1", "2", "3"] | None = None
 
 
-class PolicySettings(_Section):
+class PolicySettings(Section):
     """Finding to priority, first match wins; no rules means the built-in ones."""
 
     rules: tuple[RuleSettings, ...] = ()
 
 
-class RouteSettings(_Section):
+class RouteSettings(Section):
     """Send these kinds to this destination."""
 
     to: str
@@ -193,20 +111,20 @@ class RouteSettings(_Section):
     commit: bool = False
 
 
-class WebSettings(_Section):
+class WebSettings(Section):
     """Where health, readiness and metrics answer."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
 
 
-class AuditSettings(_Section):
+class AuditSettings(Section):
     """Where audit messages go besides the database."""
 
     syslog: Literal[""] = ""  # the sender is not built yet, so only "none" is accepted
 
 
-class StorageSettings(_Section):
+class StorageSettings(Section):
     """The spool's disk."""
 
     low_water_percent: float = Field(default=10, ge=0, lt=100)
@@ -215,27 +133,27 @@ class StorageSettings(_Section):
     quarantine_days: int = Field(default=0, ge=0, le=36500)
 
 
-class WorkerSettings(_Section):
+class WorkerSettings(Section):
     """How work is held, and what reading one image may cost."""
 
-    lease_seconds: float = Field(default=15, gt=0, le=_YEAR)
+    lease_seconds: float = Field(default=15, gt=0, le=YEAR)
     poll_seconds: float = Field(default=0.25, gt=0, le=3600)
     decode_seconds: float = Field(default=60, gt=0, le=3600)
     decode_memory_mb: int = Field(default=2048, ge=512, le=1 << 20)
 
 
-class DeliverySettings(_Section):
+class DeliverySettings(Section):
     """How results are sent again when a destination does not take them."""
 
-    first_retry_seconds: float = Field(default=2, gt=0, le=_YEAR)
-    longest_retry_seconds: float = Field(default=300, gt=0, le=_YEAR)
-    give_up_after_hours: float = Field(default=72, gt=0, le=_YEAR / 3600)
-    commit_answer_seconds: float = Field(default=3600, gt=0, le=_YEAR)
+    first_retry_seconds: float = Field(default=2, gt=0, le=YEAR)
+    longest_retry_seconds: float = Field(default=300, gt=0, le=YEAR)
+    give_up_after_hours: float = Field(default=72, gt=0, le=YEAR / 3600)
+    commit_answer_seconds: float = Field(default=3600, gt=0, le=YEAR)
     commit_asks: int = Field(default=3, ge=1, le=1000)
     commit_resends: int = Field(default=3, ge=0, le=1000)
 
 
-class LoggingSettings(_Section):
+class LoggingSettings(Section):
     """How log lines look."""
 
     format: Literal["console", "json"] = "console"

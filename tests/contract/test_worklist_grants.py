@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 from support.postgres import postgres_database
-from support.story import LEASE, STUDY, Story, flag, in_shadow, scored, shadow_result, shipment
+from support.story import DX, LEASE, REPORT, STUDY, Story, flag, in_shadow, scored, shadow_result, shipment
 
+from triage_agent.domain.commitment import CommitmentReport, CommitmentRequest, Reference
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.vocabulary import Status
+from triage_agent.domain.waits import LongestWaits
 from triage_agent.worklist import SqlWorklist, open_engine, upgrade
+from triage_agent.worklist.privileges import missing_grants
 from triage_agent.worklist.signals import Signals
 
 pytestmark = pytest.mark.external
@@ -65,7 +68,7 @@ def test_everything_the_agent_does_is_granted(engine, database):
     assert story.status() is Status.DELIVERED
     story.claimed("1.2.2")
     worklist.renew_leases("w1", story.tick(), LEASE)
-    worklist.bring_deadlines_near(story.now, LEASE, LEASE)
+    worklist.bring_deadlines_near(story.now, LongestWaits())
     worklist.give_back("w1", story.tick())
     worklist.bury_unrouted(["elsewhere"], story.tick())
     assert len(list(worklist.spool_paths())) == 2
@@ -73,6 +76,32 @@ def test_everything_the_agent_does_is_granted(engine, database):
     signals = Signals(as_role(database, "triage_agent"), print)
     signals.start()
     signals.stop()
+
+
+def test_commitment_fetching_and_retention_are_granted_too(engine):
+    worklist = SqlWorklist(engine)
+    story = Story(worklist)
+    asked = CommitmentRequest(peer="pacs", transaction_uid="2.25.9", references=(Reference(DX, "1.2.3.1"),))
+    assert worklist.keep_commitment_request(asked, story.tick(), story.now)
+    request = worklist.claim_commitment_request(story.tick(), story.now + LEASE)
+    worklist.commitment_answered(request, 0, story.tick())
+    story.decided(shipment("2.25.3"), study="1.2.3")
+    (delivery,) = story.deliveries()
+    worklist.delivery_sent(delivery, story.tick(), commit=True)
+    assert len(worklist.claim_commitments("pacs", "2.25.7", story.tick(), story.now + LEASE, 10, 3)) == 1
+    report = CommitmentReport(transaction_uid="2.25.7", committed=(Reference(REPORT, "2.25.3"),))
+    assert worklist.commitment_reported(["pacs"], report, 3, story.tick()).committed == 1
+    assert worklist.want_retrieval("1.2.4", "pacs", story.tick(), requested_by="admin")
+    retrieval = worklist.claim_retrieval("w1", story.tick(), LEASE)
+    assert worklist.retrieval_learnt(retrieval, 1, ["1.2.4.1"])
+    assert worklist.retrieval_ended(retrieval, story.tick(), error=None, retry_at=None)
+    now = story.tick()
+    assert worklist.forget_originals("1.2.3", now, now) == ["1.2.3.1.dcm"]
+    worklist.originals_gone("1.2.3", story.tick())
+
+
+def test_check_says_that_nothing_is_missing(engine):
+    assert missing_grants(engine) == []
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,15 @@ def test_a_role_that_may_not_write_is_told_what_it_lacks(postgres_url):
     engine = open_engine(make_url(postgres_url).set(username="reader").render_as_string())
     try:
         missing = missing_grants(engine)
-        assert {"INSERT on outbox", "UPDATE on studies", "INSERT on audit_events"} <= set(missing)
-        assert not {"INSERT on studies", "SELECT on outbox", "UPDATE on audit_events"} & set(missing)
+        assert {"INSERT on outbox", "UPDATE on studies", "INSERT on audit_events", "USAGE on outbox_id_seq"} <= set(
+            missing
+        )
+        assert not {
+            "INSERT on studies",
+            "SELECT on outbox",
+            "UPDATE on audit_events",
+            "SELECT on alembic_version",
+        } & set(missing)
     finally:
         engine.dispose()
         with admin.begin() as connection:

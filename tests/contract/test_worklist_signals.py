@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import create_engine, text
 from support.agent import eventually
-from support.story import Story, flag, shipment
+from support.story import LEASE, Story, flag, shipment
 
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.worklist import SqlWorklist, open_engine
@@ -57,6 +57,17 @@ def story(engine):
 def test_an_image_wakes_workers(story, heard):
     story.receive()
     heard.soon("worker")
+
+
+def test_a_study_that_is_wanted_wakes_who_fetches(story, heard):
+    want = {"study_instance_uid": "1.2.8", "peer": "pacs", "requested_by": "admin"}
+    story.worklist.want_retrieval(now=story.tick(), **want)
+    heard.soon("fetch")
+    story.worklist.retrieval_ended(
+        story.worklist.claim_retrieval("w1", story.tick(), LEASE), story.tick(), error="away", retry_at=None
+    )
+    story.worklist.want_retrieval(now=story.tick(), **want)
+    heard.soon("fetch")
 
 
 def test_a_complete_study_wakes_workers_and_a_decision_deliverers(story, heard):

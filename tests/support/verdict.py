@@ -128,7 +128,7 @@ def _judge_trail(verdict, study):
     decided = [one["detail"]["revision"] for one in events if one["action"] == "decision_made"]
     if len(decided) != len(set(decided)):
         verdict.doubled.append(f"{uid}: decided twice in a revision")
-    sent = [one["uid"] for one in study["deliveries"] if one["state"] == "sent"]
+    sent = [one["uid"] for one in study["deliveries"] if one["state"] in {"sent", "committed"}]
     if actions.count("delivery_sent") != len(sent):
         verdict.untold.append(f"{uid}: another number of deliveries sent than it has")
 

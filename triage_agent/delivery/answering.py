@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 _AT_ONCE = 500  # references looked up together
 _READ_WHOLE = 1 << 30  # bytes of a request's files that are read to compare digests; beyond them lengths must do
-_SEND_SECONDS = 120.0  # longer than an answer takes on both ways: so long a peer may keep us waiting
+SEND_SECONDS = 120.0  # longer than an answer takes on both ways: so long a peer may keep us waiting
 
 
 class Tell(Protocol):
@@ -91,7 +91,7 @@ class Answerer:
         if claimed is None:
             return False
         report = self._report(claimed)
-        self._worklist.hold_commitment_request(claimed, self._clock() + timedelta(seconds=_SEND_SECONDS))
+        self._worklist.hold_commitment_request(claimed, self._clock() + timedelta(seconds=SEND_SECONDS))
         line = log.bind(
             peer=claimed.request.peer,
             transaction_uid=claimed.request.transaction_uid,

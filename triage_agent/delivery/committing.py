@@ -15,7 +15,7 @@ from triage_agent.domain.ports import Clock
 log = structlog.get_logger(__name__)
 
 _OBJECTS = 100  # a question
-_ASK_SECONDS = 120.0  # longer than putting a question takes; a process that dies meanwhile costs so long
+ASK_SECONDS = 120.0  # longer than putting a question takes; a process that dies meanwhile costs so long
 
 
 class Ask(Protocol):
@@ -77,7 +77,7 @@ class Asker:
         since, until = self._left_alone
         if since <= now < until:  # before that: the clock was set back
             return False
-        until = now + timedelta(seconds=_ASK_SECONDS)
+        until = now + timedelta(seconds=ASK_SECONDS)
         objects = self._worklist.claim_commitments(
             self._destination, transaction_uid, now, until, _OBJECTS, self._rule.most_asks
         )

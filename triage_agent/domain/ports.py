@@ -38,6 +38,7 @@ from triage_agent.domain.study import (
     WorklistItem,
 )
 from triage_agent.domain.vocabulary import ArtifactKind, Priority, Status
+from triage_agent.domain.waits import LongestWaits
 
 
 class Clock(Protocol):
@@ -185,11 +186,12 @@ class Worklist(Commitments, Retrievals, Protocol):
     def expire_leases(self, now: datetime) -> int:
         """GIVEN_BACK for studies whose lease has run out; returns how many."""
 
-    def bring_deadlines_near(self, now: datetime, lease: timedelta, longest_wait: timedelta) -> int:
+    def bring_deadlines_near(self, now: datetime, longest: LongestWaits) -> int:
         """Shorten deadlines that lie farther ahead than any could have been set; returns how many there were.
 
-        They were set before the clock was set back: leases then end at `now + lease`, unless their owners live and
-        renew them. What waits to be sent for longer than `longest_wait`, or was never tried, is due.
+        They were set before the clock was set back: leases then end at `now + longest.lease`, unless their owners live
+        and renew them. What waits to be sent for too long is due, and so is whatever was never tried. A peer that is
+        to be told or asked about commitment, and a study to be fetched, wait for as long as they could from now on.
         """
 
     # --- delivery -------------------------------------------------------------------------------------------------

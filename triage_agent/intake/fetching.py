@@ -43,6 +43,16 @@ class FetchRule:
     pause: timedelta
     arrival: timedelta
 
+    def pause_after(self, attempt: int) -> timedelta:
+        """How long to wait after attempt number `attempt`, which counts from 1."""
+        doublings: int = min(attempt - 1, _MOST_DOUBLINGS)
+        return self.pause * (1 << doublings)
+
+    @property
+    def longest_pause(self) -> timedelta:
+        """Between any two tries."""
+        return self.pause_after(self.tries)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
@@ -170,7 +180,7 @@ class Fetcher:
     def _note(self, retrieval: Retrieval, tried: Tried) -> None:
         error, now, retry_at = tried.error, self._clock(), None
         if error is not None and not error.permanent and retrieval.attempt < self._rule.tries:
-            retry_at = now + self._rule.pause * 2 ** min(retrieval.attempt - 1, _MOST_DOUBLINGS)
+            retry_at = now + self._rule.pause_after(retrieval.attempt)
         self._worklist.retrieval_ended(retrieval, now, error=str(error) if error else None, retry_at=retry_at)
         log.log(
             _LEVEL[error is not None],

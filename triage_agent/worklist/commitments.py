@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.commitment import (
@@ -18,7 +18,7 @@ from triage_agent.domain.commitment import (
 from triage_agent.domain.decision import Artifact
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.worklist import committing, trail
-from triage_agent.worklist.rows import append_audit
+from triage_agent.worklist.rows import append_audit, word_is
 from triage_agent.worklist.tables import CommitmentRequestRow, InstanceRow
 from triage_agent.worklist.transactions import Database, changed
 
@@ -58,10 +58,9 @@ def keep(session: Session, request: CommitmentRequest, now: datetime, answer_at:
 def claim(session: Session, now: datetime, until: datetime, away: Collection[str]) -> OpenRequest | None:
     """See `Commitments.claim_commitment_request`."""
     row = CommitmentRequestRow
-    waiting = bindparam(None, AnswerState.WAITING, literal_execute=True, type_=row.state.type)
     due = (
         select(row)
-        .where(row.state == waiting, row.next_attempt_at <= now)
+        .where(word_is(row.state, AnswerState.WAITING), row.next_attempt_at <= now)
         .order_by(row.next_attempt_at, row.id)
         .limit(1)
         .with_for_update(skip_locked=True)

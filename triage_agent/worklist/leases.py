@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.states import sources_of
@@ -55,23 +55,6 @@ def renew(session: Session, owner: str, now: datetime, lease: timedelta) -> int:
 def expire_leases(session: Session, now: datetime) -> int:
     """See `Worklist.expire_leases`; images and deliveries whose lease has run out are claimed again as they are."""
     return _release_studies(session, StudyRow.lease_until <= now, EXPIRED, trail.AGENT, now, skip_locked=True)
-
-
-def bring_deadlines_near(session: Session, now: datetime, lease: timedelta, longest_wait: timedelta) -> int:
-    """See `Worklist.bring_deadlines_near`."""
-    latest = now + lease
-    pending = OutboxRow.state == DeliveryState.PENDING
-    untried = and_(OutboxRow.attempts == 0, OutboxRow.next_attempt_at > now)
-    held = {"lease_until": latest}
-    far = (
-        update(StudyRow).where(status_is(Status.SCORING), StudyRow.lease_until > latest).values(held),
-        update(InstanceRow).where(InstanceRow.lease_owner.is_not(None), InstanceRow.lease_until > latest).values(held),
-        update(OutboxRow).where(OutboxRow.state == DeliveryState.SENDING, OutboxRow.lease_until > latest).values(held),
-        update(OutboxRow)
-        .where(pending, or_(OutboxRow.next_attempt_at > now + longest_wait, untried))
-        .values(next_attempt_at=now),
-    )
-    return sum(changed(session, one.execution_options(synchronize_session=False)) for one in far)
 
 
 def _release_studies(

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from triage_agent.domain.decision import Artifact, Delivery, Shipment
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import delivery_failure
-from triage_agent.worklist.rows import advance, append_audit, locked_study
+from triage_agent.worklist.rows import advance, append_audit, locked_study, word_is
 from triage_agent.worklist.supersession import ARRIVED, Place, superseded
 from triage_agent.worklist.tables import ArtifactRow, DecisionRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import changed
@@ -106,8 +106,7 @@ def claim_deliveries(
     A row waits for every earlier open row of its study and destination, so that a report never overtakes its flag.
     """
     due = (
-        select(OutboxRow, ArtifactRow)
-        .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
+        select(OutboxRow.id)  # without the bytes: after an outage thousands of rows are put in order here
         .join(StudyRow, StudyRow.study_instance_uid == OutboxRow.study_instance_uid)
         .where(_is_due(now), ~_has_earlier_open_row())
         .order_by(StudyRow.priority.desc(), StudyRow.received_at, OutboxRow.id)
@@ -116,12 +115,12 @@ def claim_deliveries(
     )
     if destinations is not None:
         due = due.where(OutboxRow.destination.in_(destinations))
-    found = session.execute(due).all()
-    if not found:
+    numbers = session.scalars(due).all()
+    if not numbers:
         return []
     session.execute(
         update(OutboxRow)
-        .where(OutboxRow.id.in_([row.id for row, _ in found]))
+        .where(OutboxRow.id.in_(numbers))
         .values(
             state=DeliveryState.SENDING,
             attempts=OutboxRow.attempts + 1,
@@ -130,28 +129,32 @@ def claim_deliveries(
         )
         .execution_options(synchronize_session=False)
     )
-    return [
-        Delivery(
-            delivery_id=row.id,
-            study_instance_uid=row.study_instance_uid,
-            revision=row.revision,
-            destination=row.destination,
-            attempt=row.attempts + 1,
-            artifact=artifact_of(artifact),
-        )
-        for row, artifact in found
-    ]
+    claimed = (
+        select(OutboxRow, ArtifactRow)
+        .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
+        .where(OutboxRow.id.in_(numbers))
+        .execution_options(populate_existing=True)
+    )
+    found = {row.id: _delivery(row, artifact) for row, artifact in session.execute(claimed)}
+    return [found[number] for number in numbers]
+
+
+def _delivery(row: OutboxRow, artifact: ArtifactRow) -> Delivery:
+    return Delivery(
+        delivery_id=row.id,
+        study_instance_uid=row.study_instance_uid,
+        revision=row.revision,
+        destination=row.destination,
+        attempt=row.attempts,
+        artifact=artifact_of(artifact),
+    )
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
     return or_(
-        and_(OutboxRow.state == _literal(DeliveryState.PENDING), OutboxRow.next_attempt_at <= now),
-        and_(OutboxRow.state == _literal(DeliveryState.SENDING), OutboxRow.lease_until <= now),
+        and_(word_is(OutboxRow.state, DeliveryState.PENDING), OutboxRow.next_attempt_at <= now),
+        and_(word_is(OutboxRow.state, DeliveryState.SENDING), OutboxRow.lease_until <= now),
     )
-
-
-def _literal(state: DeliveryState) -> ColumnElement[DeliveryState]:
-    return bindparam(None, state, literal_execute=True, type_=OutboxRow.state.type)
 
 
 def _has_earlier_open_row() -> ColumnElement[bool]:
@@ -224,7 +227,7 @@ def make_due(session: Session, destination: str, now: datetime) -> int:
     statement = (
         update(OutboxRow)
         .where(
-            OutboxRow.state == _literal(DeliveryState.PENDING),
+            word_is(OutboxRow.state, DeliveryState.PENDING),
             OutboxRow.destination == destination,
             OutboxRow.next_attempt_at > now,
         )

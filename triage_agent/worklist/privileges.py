@@ -10,6 +10,12 @@ from triage_agent.worklist.tables import Base
 from triage_agent.worklist.transactions import telling_when_away
 
 _NEEDED = ("SELECT", "INSERT", "UPDATE")
+_SEQUENCES_WITHOUT_USAGE = """
+    SELECT relname FROM pg_class
+    WHERE relkind = 'S' AND relnamespace = current_schema()::regnamespace
+        AND NOT has_sequence_privilege(current_user, oid, 'USAGE')
+    ORDER BY relname
+"""  # the numbers of new rows
 
 
 def missing_grants(engine: Engine) -> list[str]:
@@ -20,14 +26,18 @@ def missing_grants(engine: Engine) -> list[str]:
     """
     if engine.dialect.name != "postgresql":
         return []
+    wanted = [
+        (what, table.name)
+        for table in Base.metadata.sorted_tables
+        for what in (_NEEDED if table.name != "audit_events" else _NEEDED[:2])
+    ]
+    wanted.append(("SELECT", "alembic_version"))  # readiness looks whether the tables are this version's
     asked = text("SELECT has_table_privilege(current_user, :name, :what)")
     with telling_when_away(), engine.execution_options(**READ_ONLY).connect() as connection:
-        return [
-            f"{what} on {table.name}"
-            for table in Base.metadata.sorted_tables
-            for what in (_NEEDED if table.name != "audit_events" else _NEEDED[:2])
-            if not connection.scalar(asked, {"name": table.name, "what": what})
+        missing = [
+            f"{what} on {name}" for what, name in wanted if not connection.scalar(asked, {"name": name, "what": what})
         ]
+        return missing + [f"USAGE on {name}" for name in connection.scalars(text(_SEQUENCES_WITHOUT_USAGE))]
 
 
 def seconds_ahead(engine: Engine) -> float:

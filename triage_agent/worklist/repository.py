@@ -27,7 +27,8 @@ from triage_agent.domain.study import (
     WorklistItem,
 )
 from triage_agent.domain.vocabulary import ArtifactKind, Priority, Status
-from triage_agent.worklist import leases, outbox, queries, registration, retention, scoring, shadow, unrouted
+from triage_agent.domain.waits import LongestWaits
+from triage_agent.worklist import clocks, leases, outbox, queries, registration, retention, scoring, shadow, unrouted
 from triage_agent.worklist.commitments import SqlCommitments
 from triage_agent.worklist.migrate import is_current
 from triage_agent.worklist.retrievals import SqlRetrievals
@@ -140,9 +141,9 @@ class SqlWorklist(SqlCommitments, SqlRetrievals):
         """See `Worklist.expire_leases`."""
         return self._database.write(lambda session: leases.expire_leases(session, now))
 
-    def bring_deadlines_near(self, now: datetime, lease: timedelta, longest_wait: timedelta) -> int:
+    def bring_deadlines_near(self, now: datetime, longest: LongestWaits) -> int:
         """See `Worklist.bring_deadlines_near`."""
-        return self._database.write(lambda session: leases.bring_deadlines_near(session, now, lease, longest_wait))
+        return self._database.write(lambda session: clocks.bring_deadlines_near(session, now, longest))
 
     def claim_deliveries(
         self, owner: str, now: datetime, lease: timedelta, limit: int, destinations: Sequence[str] | None = None

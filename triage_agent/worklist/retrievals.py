@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Update, bindparam, insert, select, update
+from sqlalchemy import Update, insert, select, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.retrieval import Held, Retrieval, RetrievalRecord, RetrievalState
 from triage_agent.domain.vocabulary import Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.retrieval_row import RetrievalRow
-from triage_agent.worklist.rows import append_audit, lease_is_free, locked_study
+from triage_agent.worklist.rows import append_audit, lease_is_free, locked_study, word_is
 from triage_agent.worklist.tables import ArtifactRow, InstanceRow, StudyRow
 from triage_agent.worklist.transactions import Database, changed
 
@@ -110,7 +110,7 @@ def _claim(session: Session, owner: str, now: datetime, lease: timedelta, uid: s
     due = RetrievalRow.next_attempt_at <= now if uid is None else RetrievalRow.study_instance_uid == uid
     free = (
         select(RetrievalRow)
-        .where(_is_waiting(), due, lease_is_free(RetrievalRow.lease_until, now))
+        .where(word_is(RetrievalRow.state, RetrievalState.WAITING), due, lease_is_free(RetrievalRow.lease_until, now))
         .order_by(RetrievalRow.next_attempt_at, RetrievalRow.study_instance_uid)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -127,12 +127,6 @@ def _claim(session: Session, owner: str, now: datetime, lease: timedelta, uid: s
         attempt=row.attempts,
         everything=row.requested_by != trail.AGENT,
     )
-
-
-def _is_waiting() -> ColumnElement[bool]:
-    """`state = 'waiting'` with the word spelled out, so that the planner sees that the partial index serves."""
-    kind = RetrievalRow.state.type
-    return RetrievalRow.state == bindparam(None, RetrievalState.WAITING, literal_execute=True, type_=kind)
 
 
 def _held_by(retrieval: Retrieval) -> Update:

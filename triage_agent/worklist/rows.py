@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, bindparam, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -13,6 +15,8 @@ from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.tables import AuditRow, InstanceRow, StudyRow
 from triage_agent.worklist.transactions import changed
+
+_Word = TypeVar("_Word", bound=StrEnum)
 
 
 def advance(
@@ -95,9 +99,14 @@ def locked_study(session: Session, study_instance_uid: str) -> StudyRow | None:
     return session.scalars(statement).one_or_none()
 
 
+def word_is(column: InstrumentedAttribute[_Word], word: _Word) -> ColumnElement[bool]:
+    """`column = '...'` with the word spelled out, so that the planner sees that a partial index serves."""
+    return column == bindparam(None, word, literal_execute=True, type_=column.type)
+
+
 def status_is(status: Status) -> ColumnElement[bool]:
-    """`status = '...'` with the word spelled out, so that the planner sees that a partial index serves."""
-    return StudyRow.status == bindparam(None, status, literal_execute=True, type_=StudyRow.status.type)
+    """The study's."""
+    return word_is(StudyRow.status, status)
 
 
 def lease_is_free(column: InstrumentedAttribute[datetime | None], now: datetime) -> ColumnElement[bool]:

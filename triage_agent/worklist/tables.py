@@ -286,9 +286,12 @@ _partial("ix_instances_unassessed", InstanceRow.study_instance_uid, where="outco
 _partial("ix_instances_lease_owner", InstanceRow.lease_owner, where="lease_owner IS NOT NULL")  # give_back()
 _partial("ix_decisions_shadow", DecisionRow.decided_at, where="shadow IS NOT NULL")  # comparisons()
 Index("ix_instances_study", InstanceRow.study_instance_uid, InstanceRow.received_at)  # study(), claim_study()
-Index("ix_outbox_due", OutboxRow.state, OutboxRow.next_attempt_at)  # claim_deliveries(), counts()
+Index(
+    "ix_outbox_due", OutboxRow.state, OutboxRow.destination, OutboxRow.next_attempt_at
+)  # claim_deliveries(), counts()
 Index("ix_outbox_study", OutboxRow.study_instance_uid, OutboxRow.id)  # order a destination, study(), delivered?
 _partial("ix_outbox_commit", OutboxRow.destination, OutboxRow.commit_at, where="commit_at IS NOT NULL")  # claim_...
+_partial("ix_outbox_commit_at", OutboxRow.commit_at, where="commit_at IS NOT NULL")  # bring_deadlines_near()
 _partial("ix_outbox_transaction", OutboxRow.transaction_uid, where="transaction_uid IS NOT NULL")  # ..._reported()
 Index("ix_artifacts_uid", ArtifactRow.uid)  # commitment_reported()
 _partial("ix_commitment_requests_due", CommitmentRequestRow.next_attempt_at, where="state = 'waiting'")  # claim_...

@@ -6,6 +6,7 @@ from support.story import LEASE, T0, shadow_result
 
 from triage_agent.domain.commitment import CommitmentReport, Reference
 from triage_agent.domain.vocabulary import Priority, Status
+from triage_agent.domain.waits import LongestWaits
 
 COMMITTED = CommitmentReport(transaction_uid="2.25.1", committed=(Reference("1.2", "1.2.3"),))
 
@@ -55,6 +56,18 @@ def test_what_loops_ask_is_read_off_a_partial_index(worklist, plans, ask, index)
     assert index in plan
 
 
+def test_who_sends_to_one_destination_walks_past_nothing_that_waits_for_another(worklist, plans):
+    """And puts in order without the bytes.
+
+    With 5,000 rows for a destination that was away and came back, SQLite, in ms of one core: a claim for another
+    destination took 0.46 and takes 0.006; a claim for that one took 20 and takes 4.5.
+    """
+    worklist.claim_deliveries("w", T0, LEASE, 1, ["pacs"])
+    (plan,) = plans
+    assert "ix_outbox_due (state=? AND destination=? AND next_attempt_at<?)" in plan
+    assert "artifacts" not in plan
+
+
 def test_originals_past_their_time_are_read_off_an_index_in_their_order(worklist, plans):
     worklist.originals_past(T0, 10)
     assert len(plans) == 2  # one a status
@@ -77,7 +90,7 @@ def test_originals_past_their_time_are_read_off_an_index_in_their_order(worklist
         lambda worklist: worklist.bury_unrouted(["pacs"], T0),
         lambda worklist: worklist.counts(),
         lambda worklist: worklist.studies_called("A1"),
-        lambda worklist: worklist.bring_deadlines_near(T0, LEASE, LEASE),
+        lambda worklist: worklist.bring_deadlines_near(T0, LongestWaits()),
         lambda worklist: worklist.comparisons(T0),
         lambda worklist: worklist.claim_commitment_request(T0, T0 + LEASE),
         lambda worklist: worklist.claim_commitment_request(T0, T0 + LEASE, ["pacs"]),

@@ -14,6 +14,7 @@ from triage_agent.domain.commitment import (
 )
 from triage_agent.domain.decision import Artifact
 from triage_agent.domain.vocabulary import AuditAction, DeliveryState
+from triage_agent.domain.waits import LongestWaits
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import not_committed, unanswered_commitment
 from triage_agent.worklist.memory.outbox import Outbox
@@ -29,6 +30,16 @@ class RequestEntry:
     next_attempt_at: datetime
     state: AnswerState = AnswerState.WAITING
     attempts: int = 0
+
+    def bring_near(self, now: datetime, longest: LongestWaits) -> bool:
+        """Shorten a wait that lies farther ahead than could have been set; whether it did."""
+        untried = self.attempts == 0
+        if self.state is not AnswerState.WAITING:
+            return False
+        if self.next_attempt_at <= now + (longest.lease if untried else longest.replying):
+            return False
+        self.next_attempt_at = now if untried else now + longest.replying
+        return True
 
 
 class Commitments(Outbox):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from triage_agent.domain.retrieval import Retrieval, RetrievalRecord, RetrievalState
+from triage_agent.domain.waits import LongestWaits
 from triage_agent.worklist import trail
 from triage_agent.worklist.memory.rows import Lease
 
@@ -20,6 +21,14 @@ class RetrievalEntry:
     def is_open(self) -> bool:
         """Whether somebody fetches it, or will."""
         return self.record.state is RetrievalState.WAITING
+
+    def bring_near(self, now: datetime, longest: LongestWaits) -> bool:
+        """Shorten a wait that lies farther ahead than could have been set; whether it did."""
+        untried, latest = self.record.attempts == 0, now + longest.fetching
+        if not self.is_open or self.next_attempt_at <= (now if untried else latest):
+            return False
+        self.next_attempt_at = now if untried or self.lease.owner is not None else latest
+        return True
 
     def claim(self, lease: Lease) -> Retrieval:
         """Hand it to whoever fetches."""

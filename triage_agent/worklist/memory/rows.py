@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from triage_agent.domain.decision import Comparison, Decision, Delivery, DeliveryRecord, Flag, ShadowResult, Shipment
 from triage_agent.domain.states import BEGINNINGS
@@ -15,6 +15,7 @@ from triage_agent.domain.study import (
     WorklistItem,
 )
 from triage_agent.domain.vocabulary import DeliveryState, Event, Priority
+from triage_agent.domain.waits import LongestWaits
 from triage_agent.worklist.limits import patient_with, shown_reason
 from triage_agent.worklist.supersession import Place, superseded_error
 
@@ -293,11 +294,18 @@ class OutboxEntry:
             return self.lease.is_free(now)
         return self.state is DeliveryState.PENDING and self.next_attempt_at is not None and self.next_attempt_at <= now
 
-    def waits_too_long(self, now: datetime, longest_wait: timedelta) -> bool:
-        """Whether its next attempt lies farther ahead than any could have been set."""
-        if self.state is not DeliveryState.PENDING or self.next_attempt_at is None:
-            return False
-        return self.next_attempt_at > (now if self.attempts == 0 else now + longest_wait)
+    def bring_near(self, now: datetime, longest: LongestWaits) -> bool:
+        """Shorten what lies farther ahead than could have been set; whether there was such a wait."""
+        if self.state is DeliveryState.PENDING and self.next_attempt_at is not None:
+            if self.next_attempt_at > (now if self.attempts == 0 else now + longest.sending):
+                self.next_attempt_at = now
+                return True
+        elif self.commit_at is not None:
+            latest = now if self.commit_asks == 0 else now + longest.asking
+            if self.commit_at > latest:
+                self.commit_at = latest
+                return True
+        return False
 
     def send(self, lease: Lease) -> Delivery:
         """Hand it to a sender."""

@@ -8,6 +8,7 @@ from triage_agent.domain.ports import StudyDetail
 from triage_agent.domain.states import sources_of
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.vocabulary import DeliveryState, Event, Outcome, Priority, Status
+from triage_agent.domain.waits import LongestWaits
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import EXPIRED, GIVEN_BACK, PUT_BACK
 from triage_agent.worklist.memory.commitments import Commitments
@@ -41,10 +42,7 @@ class MemoryWorklist(Intake, Scoring, Shadow, Commitments, Retention):
     def renew_leases(self, owner: str, now: datetime, lease: timedelta) -> int:
         """See `Worklist.renew_leases`."""
         with self._lock:
-            everything: list[StudyEntry | Image | OutboxEntry | RetrievalEntry]
-            everything = [*self._studies.values(), *self._images.values(), *self._outbox.values()]
-            everything += self._retrievals.values()
-            held = [thing for thing in everything if thing.lease.owner == owner]
+            held = [thing for thing in self._everything() if thing.lease.owner == owner]
             for thing in held:
                 thing.lease = Lease(owner, now + lease)
             return len(held)
@@ -54,19 +52,22 @@ class MemoryWorklist(Intake, Scoring, Shadow, Commitments, Retention):
         with self._lock:
             return self._release(lambda lease: lease.is_free(now), EXPIRED, trail.AGENT, now)
 
-    def bring_deadlines_near(self, now: datetime, lease: timedelta, longest_wait: timedelta) -> int:
+    def bring_deadlines_near(self, now: datetime, longest: LongestWaits) -> int:
         """See `Worklist.bring_deadlines_near`."""
-        latest = now + lease
+        latest = now + longest.lease
         with self._lock:
-            everything: list[StudyEntry | Image | OutboxEntry]
-            everything = [*self._studies.values(), *self._images.values(), *self._outbox.values()]
-            held = [thing for thing in everything if thing.lease.ends_after(latest)]
+            held = [thing for thing in self._everything() if thing.lease.ends_after(latest)]
             for thing in held:
                 thing.lease = replace(thing.lease, until=latest)
-            waiting = [entry for entry in self._outbox.values() if entry.waits_too_long(now, longest_wait)]
-            for entry in waiting:
-                entry.next_attempt_at = now
-            return len(held) + len(waiting)
+            near = [entry.bring_near(now, longest) for entry in self._outbox.values()]
+            near += [entry.bring_near(now, longest) for entry in self._requests.values()]
+            near += [entry.bring_near(now, longest) for entry in self._retrievals.values()]
+            return len(held) + sum(near)
+
+    def _everything(self) -> list[StudyEntry | Image | OutboxEntry | RetrievalEntry]:
+        """That can be held."""
+        studies, images, outbox = self._studies.values(), self._images.values(), self._outbox.values()
+        return [*studies, *images, *outbox, *self._retrievals.values()]
 
     def _release(
         self, which: Callable[[Lease], bool], reason: str, actor: str, now: datetime, taken_back: int = 0

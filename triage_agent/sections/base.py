@@ -1,12 +1,12 @@
-"""What tables of the configuration have in common, and the table of TLS."""
+"""What tables of the configuration have in common."""
 
-import ipaddress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
-_FILE_SUFFIX = "_file"  # any secret `x` can be given as `x_file`, a path whose content it is
+FILE_SUFFIX = "_file"  # any secret `x` can be given as `x_file`, a path whose content it is
+YEAR = 365 * 86400.0  # seconds; no wait is longer, and dates can be reckoned with it
 
 
 class Section(BaseModel):
@@ -32,7 +32,7 @@ class Section(BaseModel):
             return values
         read = dict(values)
         for key in values:
-            name = str(key).removesuffix(_FILE_SUFFIX)
+            name = str(key).removesuffix(FILE_SUFFIX)
             if key not in cls.model_fields and name in cls.model_fields and name != key:
                 read[name] = _file_content(read.pop(key))
         return read
@@ -51,34 +51,3 @@ def _file_content(path: object) -> str:
         raise ValueError(f"{path}: {error.strerror}; name a readable file") from None
     except ValueError:
         raise ValueError(f"{path!r} does not name a text file") from None
-
-
-def _network(text: object) -> object:
-    """An address or a network in CIDR notation."""
-    try:
-        return ipaddress.ip_network(str(text))
-    except ValueError as error:
-        raise ValueError(f"{error}; write a network as 10.1.0.0/16 or fd00::/8") from None
-
-
-Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
-
-
-class TlsSettings(Section):
-    """TLS for DICOM, PEM files each."""
-
-    certificate: Path
-    key: Path
-    key_password: str | None = None
-    ca: Path
-    require_client_certificate: bool = True
-    port: int = Field(default=2762, ge=1, le=65535)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _files_already(cls, values: Any) -> Any:
-        """These are files: what `x_file` does with other values would put a private key into a message."""
-        for name in ("certificate", "key", "ca"):
-            if isinstance(values, dict) and name + _FILE_SUFFIX in values:
-                raise ValueError(f"{name}{_FILE_SUFFIX}: write {name}, which is the name of a file")
-        return values

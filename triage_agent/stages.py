@@ -1,0 +1,77 @@
+"""Wires what reads images from the settings: the pipeline that decides, and the shadow that only compares."""
+
+from collections.abc import Callable
+
+from triage_agent.builders import build_policy
+from triage_agent.domain.decision import Route
+from triage_agent.domain.ports import Clock, ImageScorer, Worklist
+from triage_agent.domain.vocabulary import Finding, Outcome
+from triage_agent.imaging.loader import Loader
+from triage_agent.ops.metrics import Metrics
+from triage_agent.pipeline import Observer, Pipeline
+from triage_agent.settings import Settings
+from triage_agent.shadow import Shadow
+
+
+def build_pipeline(
+    settings: Settings,
+    worklist: Worklist,
+    loader: Loader,
+    scorer: ImageScorer,
+    shadow: Shadow | None,
+    metrics: Metrics,
+    clock: Clock,
+    wake: Callable[[], None],
+) -> Pipeline:
+    """From claimed work to the outbox; `wake` is called when there is something to send.
+
+    Raises:
+        ConfigurationError: a rule of the policy cannot be used.
+    """
+
+    def assessed(outcome: Outcome, seconds: float) -> None:
+        metrics.assessed.labels(outcome.value).inc()
+        metrics.scoring_seconds.observe(seconds)
+
+    def decided(finding: Finding) -> None:
+        metrics.decided.labels(finding.value).inc()
+        wake()
+
+    def flagged() -> None:
+        metrics.flagged.inc()
+        wake()
+
+    return Pipeline(
+        worklist=worklist,
+        spool=settings.data_dir / "spool",
+        loader=loader,
+        scorer=scorer,
+        policy=build_policy(settings),
+        routes=[Route(to=route.to, send=route.send) for route in settings.routes],
+        institution=settings.institution,
+        clock=clock,
+        observer=Observer(assessed=assessed, flagged=flagged, decided=decided),
+        batch=settings.model.batch,
+        secondary_captures=settings.study.score_secondary_captures,
+        compare=None if shadow is None else shadow.offer,
+    )
+
+
+def build_comparison(
+    settings: Settings, worklist: Worklist, loader: Loader, scorer: ImageScorer, metrics: Metrics, clock: Clock
+) -> Shadow:
+    """What has a second model read decided studies, without any effect on them."""
+
+    def compared(agrees: bool | None) -> None:
+        metrics.shadow.labels("failed" if agrees is None else str(agrees).lower()).inc()
+
+    return Shadow(
+        worklist=worklist,
+        spool=settings.data_dir / "spool",
+        loader=loader,
+        scorer=scorer,
+        clock=clock,
+        compared=compared,
+        batch=settings.model.batch,
+        secondary_captures=settings.study.score_secondary_captures,
+    )
