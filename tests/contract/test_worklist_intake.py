@@ -70,6 +70,17 @@ def test_other_bytes_under_the_same_uid_leave_the_first_copy(story):
     assert story.actions() == [AuditAction.INSTANCE_RECEIVED, AuditAction.INSTANCE_CONFLICT]
 
 
+def test_other_bytes_whose_order_is_more_urgent_raise_their_study_where_it_stands(story):
+    story.receive(image="1.2.1.1", digest="a" * 64, requested_priority=Priority.URGENT)
+    for wanted in (Priority.ROUTINE, Priority.STAT, Priority.STAT, Priority.ROUTINE):
+        story.receive(image="1.2.1.1", digest="b" * 64, requested_priority=wanted)
+    item = story.item()
+    assert (item.priority, item.priority_at_arrival) == (Priority.STAT, Priority.STAT)
+    assert (item.status, item.revision, item.instances) == (Status.RECEIVING, 1, 1)
+    (event,) = [one for one in story.worklist.study(STUDY).audit if one.action is AuditAction.PRIORITY_RAISED]
+    assert (event.actor, event.detail["from"], event.detail["to"]) == ("PACS", "urgent", "stat")
+
+
 def test_a_uid_that_another_study_has_is_a_conflict_of_that_study(story):
     story.receive(image="1.2.1.1")
     assert story.receive("1.2.2", image="1.2.1.1", digest="b" * 64) is Registered.CONFLICT

@@ -31,6 +31,8 @@ def register(session: Session, received: ReceivedInstance, rule: CompletenessRul
             look_again(session, known.study_instance_uid)
         if found is Registered.CONFLICT and header.study_instance_uid != known.study_instance_uid:
             _note_conflict(session, received, known.study_instance_uid)
+        elif found is Registered.CONFLICT:
+            _raise_as_asked(session, received)
         return found
     study = locked_study(session, header.study_instance_uid)
     if study is None:
@@ -69,6 +71,17 @@ def _note_conflict(session: Session, received: ReceivedInstance, kept_in: str) -
         columns = {"conflict": conflict, **_raised(study, received)}
         advance(session, study, Event.CONFLICTED, actor=received.source, at=received.received_at, columns=columns)
         _audit_raise(session, study, received)
+
+
+def _raise_as_asked(session: Session, received: ReceivedInstance) -> None:
+    """Other bytes of an instance are not kept, and what their order asks for still counts: it can only raise."""
+    study = locked_study(session, received.header.study_instance_uid)
+    if study is None:
+        return
+    same_study = StudyRow.study_instance_uid == study.study_instance_uid
+    statement = update(StudyRow).where(same_study).values(_raised(study, received))
+    session.execute(statement.execution_options(synchronize_session=False))
+    _audit_raise(session, study, received)
 
 
 def _raised(study: StudyRow, received: ReceivedInstance) -> dict[str, object]:

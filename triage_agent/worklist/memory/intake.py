@@ -30,6 +30,8 @@ class Intake(Fetching):
                     self._studies[known.study_instance_uid].originals_deleted_at = None
                 if found is Registered.CONFLICT and header.study_instance_uid != known.study_instance_uid:
                     self._note_conflict(received, known.study_instance_uid, rule)
+                elif found is Registered.CONFLICT:
+                    self._raise_as_asked(self._studies[known.study_instance_uid], received)
                 return found
             study = self._studies.get(header.study_instance_uid)
             status = study.item.status if study else Status.RECEIVING
@@ -50,8 +52,11 @@ class Intake(Fetching):
             self._studies[uid] = StudyEntry.of(received, rule, conflict)
             return
         study.conflict = conflict
-        before = study.item.priority
         self._advance(study, Event.CONFLICTED, received.source, received.received_at)
+        self._raise_as_asked(study, received)
+
+    def _raise_as_asked(self, study: StudyEntry, received: ReceivedInstance) -> None:
+        before = study.item.priority
         study.ask_for(received.header.requested_priority)
         if study.item.priority is not before:
             self._audit.append(trail.priority_requested(received, before, study.item.priority))
