@@ -17,7 +17,7 @@ from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, ImageScore, StoredInstance, with_originals
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome
 from triage_agent.imaging.load import Displayable, Skipped
-from triage_agent.imaging.loader import Loader, load_instance
+from triage_agent.imaging.loader import Loader, SpoolLoader, load_instance
 from triage_agent.results.context import DECISION, FLAG
 from triage_agent.results.header import name_several_patients
 from triage_agent.results.registry import REGISTRY, ResultContext
@@ -71,8 +71,8 @@ class Pipeline:
         self._clock = clock
         self._observer = observer
         self._batch = batch
-        self._loader = loader
-        self._load = partial(load_instance, loader, secondary_captures=secondary_captures)
+        self._loader = SpoolLoader(loader, spool)
+        self._load = partial(load_instance, self._loader, secondary_captures=secondary_captures)
         self._compare = compare
         self._model_failure: ModelUnavailableError | None = None
 
@@ -106,7 +106,7 @@ class Pipeline:
         """Assess images of studies that are still receiving, and raise those that already show an abnormality.
 
         Raises:
-            ModelUnavailableError: the model scores nothing at all; nothing was written.
+            ModelUnavailableError: the model scores nothing at all, or the spool is away; what was not kept waits.
         """
         assessments = self._assess([image.instance for image in claimed])
         for image, assessment in zip(claimed, assessments, strict=True):
@@ -120,7 +120,7 @@ class Pipeline:
         assessed as is kept, since that stays true.
 
         Raises:
-            ModelUnavailableError: the model scores nothing at all; nothing was written.
+            ModelUnavailableError: the model scores nothing at all, or the spool is away; nothing was written.
         """
         with structlog.contextvars.bound_contextvars(study_instance_uid=claimed.study_instance_uid):
             missing = [instance for instance in claimed.instances if self._needs_assessment(instance)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -10,6 +12,7 @@ from triage_agent.domain.errors import DecoderUnavailableError, UnreadableImageE
 from triage_agent.imaging.load import load_for_scoring, read_headers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pydicom import Dataset
@@ -44,6 +47,48 @@ class DirectLoader:
     def header(self, path: Path) -> Dataset:
         """See `Loader.header`."""
         return read_headers(path)
+
+
+class SpoolLoader:
+    """Another loader's files in a folder that can be away for a while: a share, a disk that is mounted late."""
+
+    def __init__(self, loader: Loader, root: Path) -> None:
+        """`root`: the folder below which every file is read, some of them in folders of it."""
+        self._loader = loader
+        self._root = root
+
+    def load(self, path: Path, *, secondary_captures: bool = False) -> Loaded:
+        """See `Loader.load`."""
+        with self._unless_away(path):
+            return self._loader.load(path, secondary_captures=secondary_captures)
+
+    def header(self, path: Path) -> Dataset:
+        """See `Loader.header`."""
+        with self._unless_away(path):
+            return self._loader.header(path)
+
+    @contextmanager
+    def _unless_away(self, path: Path) -> Iterator[None]:
+        """What fails while the folder cannot be listed is no file's fault; a file that alone is gone stays its own.
+
+        The folder directly below the root is looked at, too: the place where a disk was mounted stays when it goes.
+
+        Raises:
+            DecoderUnavailableError: the folder is away.
+        """
+        try:
+            yield
+        except DecoderUnavailableError:
+            raise
+        except Exception as error:
+            folder = self._root.joinpath(*path.relative_to(self._root).parts[:-1][:1])
+            try:
+                with os.scandir(folder) as entries:
+                    next(entries, None)
+            except OSError as away:
+                message = f"the spool's folder {folder} cannot be read ({type(away).__name__})"
+                raise DecoderUnavailableError(message, remedy="is its disk or share mounted?") from error
+            raise
 
 
 def load_instance(
