@@ -1,5 +1,6 @@
 """Reads of a data set what the worklist needs to know, and stops before the pixels."""
 
+import re
 import threading
 import zlib
 from collections.abc import Callable, Mapping
@@ -44,8 +45,13 @@ _MOST_INFLATED = 16 << 20  # ... and where it does not: headers are far smaller 
 _DEFLATED_PIECE = 1 << 16  # bytes fed at once, since zlib copies what it does not need
 _inflating = threading.Lock()  # for the larger of the two, so that many such data sets at once need no more memory
 
-# Defined terms of Requested Procedure Priority (PS3.3 table C.4-12); LOW and MEDIUM ask for nothing.
-_PRIORITIES = {"STAT": Priority.STAT, "HIGH": Priority.URGENT}
+# Defined terms of Requested Procedure Priority (PS3.3 table C.4-12); the others ask for nothing.
+_PRIORITIES = {
+    "STAT": Priority.STAT,
+    "HIGH": Priority.URGENT,
+    **dict.fromkeys(("", "ROUTINE", "MEDIUM", "LOW"), Priority.ROUTINE),
+}
+_PRIORITY_WORD = re.compile("[A-Z]{1,16}")  # as long as an SH may be (PS3.5 section 6.2); all that a log may show
 
 
 def read_header(
@@ -190,4 +196,6 @@ def _requested_priority(found: Mapping[int, Element]) -> Priority:
 
 def _priority(element: Element | None) -> Priority:
     word = bytes(element.value[:16]).decode("ascii", "replace").strip("\0 ").upper() if element else ""
+    if word not in _PRIORITIES:
+        log.info("requested_priority_unknown", word=word if _PRIORITY_WORD.fullmatch(word) else None)
     return _PRIORITIES.get(word, Priority.ROUTINE)

@@ -4,6 +4,7 @@ import struct
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from structlog.testing import capture_logs
 from support.instances import BIG_ENDIAN, DEFLATED, DX, EXPLICIT, IMPLICIT, deflate, dx, encode, request_for
 
 from triage_agent.domain.errors import InvalidDatasetError
@@ -123,6 +124,16 @@ def test_the_orders_priority_is_found_at_both_places(word, priority, transfer_sy
     if not nested:
         data_set.RequestedProcedurePriority = word
     assert read(data_set, transfer_syntax_uid).requested_priority is priority
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [("EMERGENCY", ["EMERGENCY"]), ("DOE^JANE", [None]), ("A1", [None]), ("routine ", []), ("", []), ("STAT", [])],
+)
+def test_a_priority_that_is_not_understood_is_told_by_its_word_if_it_is_one(word, told):
+    with capture_logs() as logs:
+        read(dx(RequestedProcedurePriority=word))
+    assert [entry["word"] for entry in logs if entry["event"] == "requested_priority_unknown"] == told
 
 
 def test_the_most_urgent_of_several_orders_counts():
