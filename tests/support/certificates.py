@@ -40,10 +40,12 @@ class Authority:
         self.ca = folder / "ca.pem"
         self.ca.write_bytes(self._certificate.public_bytes(Encoding.PEM))
 
-    def issue(self, name, *, hosts=("localhost", "127.0.0.1"), days=365, password=None, file=None, purposes=()):
+    def issue(
+        self, name, *, hosts=("localhost", "127.0.0.1"), days=365, password=None, file=None, purposes=(), begins=-1
+    ):
         """Write `file`.pem and `file`.key for `name`; returns their paths."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(_named(name), key, days=days, hosts=hosts, purposes=purposes)
+        certificate = self._sign(_named(name), key, days=days, hosts=hosts, purposes=purposes, begins=begins)
         path = self.folder / f"{file or name}.pem"
         path.write_bytes(certificate.public_bytes(Encoding.PEM))
         return path, write_key(path.with_suffix(".key"), key, password)
@@ -53,7 +55,7 @@ class Authority:
         certificate, key = self.issue(name, **options)
         return TlsFiles(certificate=certificate, key=key, ca=self.ca, key_password=options.get("password"))
 
-    def _sign(self, subject, key, *, days, hosts=(), is_ca=False, purposes=()):
+    def _sign(self, subject, key, *, days, hosts=(), is_ca=False, purposes=(), begins=-1):
         ends = datetime.now(UTC) + days * DAY
         building = (
             x509.CertificateBuilder()
@@ -61,7 +63,7 @@ class Authority:
             .issuer_name(self.name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(min(ends, datetime.now(UTC)) - DAY)
+            .not_valid_before(min(ends, datetime.now(UTC)) + begins * DAY)
             .not_valid_after(ends)
             .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
         )

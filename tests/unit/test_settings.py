@@ -185,6 +185,7 @@ def test_what_is_missing_is_fetched_from_whom_is_asked(config):
         ("[study]\nfetch_missing = true\n", "study.fetch_missing needs study.ask_peer"),
         (ASKING + PEER, 'study.fetch_missing needs retrieve = "move" or "get"'),
         (PEER + 'retrieve = "push"\n', "dicom.peers.0.retrieve"),
+        (PEER + 'may = ["query"]\nretrieve = "move"\n', 'dicom.peers.0: retrieve = "move" .* add "store" to its may'),
     ],
 )
 def test_fetching_from_nobody_or_in_no_way_is_a_wrong_configuration(config, text, says):

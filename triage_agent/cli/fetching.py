@@ -23,6 +23,7 @@ from triage_agent.settings import Settings, load_settings
 _RENEWALS = 4  # in the time of one lease
 _LOOK_SECONDS = 0.5
 _BY = "fetch"
+_WILDCARDS = "*?\\"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,8 @@ def fetch(
     """Fetch a study from the PACS: what is not here yet; exit 1 if not all of it came."""
     if (uid is None) == (accession is None):
         raise typer.BadParameter("name one study, by its Study Instance UID or by --accession")
+    if problem := _no_one_name(uid if accession is None else accession):
+        raise ConfigurationError(problem, remedy="name one study whole")
     from triage_agent.ops.logging import configure_logging
 
     configure_logging(level="error")  # what is to be said is said at the end, in one line
@@ -81,6 +84,15 @@ def fetch(
         raise TriageError(_failure(fetched))
 
 
+def _no_one_name(name: str | None) -> str | None:
+    """Why it cannot name one study: to a PACS some characters stand for any, or for "or" (PS3.4 section C.2.2.2)."""
+    if not name or not name.strip():
+        return "an empty name is every study's to a PACS"
+    if found := sorted({*name} & {*_WILDCARDS}):
+        return f"{name!r} would name many studies: it holds {' and '.join(found)}"
+    return None
+
+
 def _failure(fetched: Fetched) -> str:
     """One line."""
     of = "" if fetched.expected is None else f"{fetched.here} of {fetched.expected} images are here: "
@@ -93,7 +105,8 @@ def _named(fetching: Fetching, peer: str, uid: str | None, accession: str | None
         if not is_uid(uid):
             raise typer.BadParameter(f"{uid!r} is not a UID; give an accession number with --accession")
         return uid
-    found = fetching.client(peer).studies_of_order(accession or "")
+    accession = (accession or "").strip()
+    found = fetching.client(peer).studies_of_order(accession)
     if not found:
         raise TriageError(f"{peer} has no study with the accession number {accession}")
     if len(found) > 1:

@@ -23,7 +23,7 @@ class Noteworthy(TriageError):  # noqa: N818 - it is none
 
 
 def look_at_dicom(settings: Settings) -> str:
-    """Where C-STORE would be listened for; an agent that answers C-ECHO by our AE title there is ours.
+    """Where C-STORE would be listened for; what answers C-ECHO as our AE title and implementation is ours.
 
     Raises:
         TriageError: somebody else listens, or nobody can.
@@ -82,11 +82,15 @@ def _look_at_dicom(settings: Settings, port: int, tls: "ClientTls | None") -> st
         connect_seconds=_ANSWER_SECONDS,
         answer_seconds=_ANSWER_SECONDS,
     )
+    keys = "[dicom] host or [dicom.tls] port" if tls else "[dicom] host and port"
+    remedy = f"stop what listens there, or set {keys}"
     try:
-        client.echo()
+        is_ours = client.echo_is_ours()
     except DeliveryError as error:
         why = f"{problem} ({error.message})" if tls else problem
-        raise TriageError(why, remedy="stop what listens there, or set [dicom] host and port") from None
+        raise TriageError(why, remedy=remedy) from None
+    if not is_ours:  # some answer to any AE title
+        raise TriageError(f"{dicom.host}:{port} is taken by another DICOM application", remedy=remedy)
     return f"{dicom.ae_title} runs already at {dicom.host}:{port}"
 
 

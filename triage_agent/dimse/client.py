@@ -23,6 +23,7 @@ from triage_agent.dimse.peers import Peer
 from triage_agent.dimse.statuses import Verdict, judge_store
 from triage_agent.domain.commitment import Reference
 from triage_agent.domain.errors import DeliveryError
+from triage_agent.domain.uids import IMPLEMENTATION_CLASS_UID
 
 log = structlog.get_logger(__name__)
 
@@ -99,14 +100,28 @@ class DicomClient:
         Raises:
             DeliveryError: the peer does not answer, or not with success.
         """
+        self._echo()
+        return f"{self._caller} answers C-ECHO"
+
+    def echo_is_ours(self) -> bool:
+        """Whether this agent's software is what answers C-ECHO there, by its implementation class UID (PS3.7 D.3.3.2).
+
+        Raises:
+            DeliveryError: nothing there answers, or not with success.
+        """
+        return self._echo() == IMPLEMENTATION_CLASS_UID
+
+    def _echo(self) -> str:
+        """The implementation class UID of what answered."""
         association = self._caller.associate([(Verification, ImplicitVRLittleEndian)])
         try:
             status = association.send_c_echo().get("Status")
+            implementation = str(association.acceptor.implementation_class_uid or "")
         finally:
             end(association)
         if status != _SUCCESS:
             raise DeliveryError(f"{self._caller}: C-ECHO answered {_name(status)}", permanent=False)
-        return f"{self._caller} answers C-ECHO"
+        return implementation
 
     def check_find(self) -> str:
         """Whether the peer would count a study for us (`count_instances`): asks for one that nobody has.

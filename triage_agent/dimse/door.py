@@ -29,6 +29,7 @@ _CALLED_AE_TITLE_NOT_RECOGNIZED = 7
 _LOCAL_LIMIT_EXCEEDED = 2
 
 NO_HANDSHAKE = "TLS handshake failed"
+NOTHING_PERMITTED = "nothing that it proposed is permitted"
 
 _REPORTS = 10  # of one address's rejections for one reason are audited and logged in each minute
 _WINDOW_SECONDS = 60.0
@@ -96,6 +97,8 @@ class Door:
             association.acceptor.supported_contexts = [
                 self._contexts[uid] for uid in proposed if uid is not None and uid in usable
             ]
+            if not proposed & usable and proposed & self._contexts.keys():
+                self._report_useless(calling, address)
 
     def _usable(self, permissions: frozenset[str]) -> set[UID]:
         usable = {VERIFICATION}
@@ -121,6 +124,19 @@ class Door:
             log.debug("tls_handshake_abandoned", address=address)  # a probe, or a port scanner
             return
         self._report(NO_HANDSHAKE, address, "", {"why": trouble(error)})
+
+    def _report_useless(self, calling: str, address: str) -> None:
+        """An association that is accepted, with every context refused for want of a permission: no use to anybody."""
+        self._rejected(NOTHING_PERMITTED)
+        held_back = self._rejections.admit(f"{address} {NOTHING_PERMITTED}")
+        if held_back is not None:
+            log.warning(
+                "association_permitted_nothing",
+                calling_ae_title=calling,
+                address=address,
+                remedy="give the peer what it needs by may in its [[dicom.peers]]",
+                held_back=held_back,
+            )
 
     def _report_rejection(self, event: evt.Event, reason: str) -> None:
         request, address = event.assoc.requestor.primitive, event.assoc.requestor.address

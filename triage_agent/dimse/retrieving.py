@@ -96,12 +96,13 @@ class RetrievalClient:
         return next((one for one in found if one.study_instance_uid == study_instance_uid), None)
 
     def studies_of_order(self, accession_number: str) -> list[RemoteStudy]:
-        """The studies with an accession number.
+        """The studies with an accession number, and no others that the PACS takes to match.
 
         Raises:
             RetrievalError: it did not answer, or not with success.
         """
-        return self._studies(StudyInstanceUID="", AccessionNumber=accession_number)
+        found = self._studies(StudyInstanceUID="", AccessionNumber=accession_number)
+        return [one for one in found if one.accession_number == accession_number.strip()]
 
     def instances(self, study_instance_uid: str) -> list[RemoteInstance]:
         """See `Archive.instances`: hierarchical queries, series by series (PS3.4 section C.4.1.3.1)."""

@@ -32,6 +32,7 @@ class _Loaded:
     stamp: Stamp
     identity: Identity
     server: ssl.SSLContext
+    only_serving: ssl.SSLContext
     client: ssl.SSLContext
     client_for_any_host: ssl.SSLContext
 
@@ -48,7 +49,8 @@ class TlsKeeper:
         self._lock = threading.Lock()
         self._loaded: _Loaded | None = None
         self._seen: Stamp = ()  # at the last look; what has not settled is not read
-        self._failed: Stamp = ()  # not tried again
+        self._failed: Stamp = ()  # not read again
+        self._refused: _Loaded | None = None  # of `_failed`, what can be read and peers would not take, or not yet
 
     @property
     def identity(self) -> Identity:
@@ -84,7 +86,9 @@ class TlsKeeper:
     def refresh(self, *, at_once: bool = False) -> bool:
         """Read the files again if they have changed; True if they are in use now.
 
-        Certificate and key are two files, so a change is read at the second look that finds it, or `at_once`.
+        Certificate and key are two files, so a change is read at the second look that finds it, or `at_once`. A
+        certificate that peers would not take is not used in the place of one that they do; it is looked at again each
+        time, as it may only be not valid yet.
 
         Raises:
             ConfigurationError: they have changed and cannot be used; what was in use before still is. Raised once for
@@ -96,17 +100,47 @@ class TlsKeeper:
             stamp, before = self.files.stamp(), self._seen
             self._seen = stamp
             if stamp == self._loaded.stamp and not at_once:
-                self._failed = ()
+                self._failed, self._refused = (), None
                 return False
-            if not at_once and (stamp != before or stamp == self._failed):
+            if not at_once and stamp == self._failed:
+                return self._take_refused(self._loaded)
+            if not at_once and stamp != before:
                 return False
             try:
-                self._loaded = self._load(stamp)
+                self._take(self._load(stamp), self._loaded)
             except ConfigurationError:
                 self._failed = stamp
                 raise
-            self._failed = ()
             return True
+
+    def verify(self, now: datetime, *, calling: bool = False) -> None:
+        """See `verify_ourselves`."""
+        _verify(self.files, self._current(), now, calling=calling)
+
+    def _take(self, candidate: _Loaded, in_use: _Loaded) -> None:
+        """Use the candidate, unless peers would not take it and do take what is in use.
+
+        Raises:
+            ConfigurationError: they would not.
+        """
+        now = self._clock()
+        self._refused = None
+        try:
+            _verify(self.files, candidate, now)
+        except ConfigurationError:
+            if _is_verified(self.files, in_use, now):
+                self._refused = candidate
+                raise
+        self._loaded, self._failed, self._refused = candidate, (), None
+
+    def _take_refused(self, in_use: _Loaded) -> bool:
+        if self._refused is None:
+            return False
+        try:
+            self._take(self._refused, in_use)
+        except ConfigurationError:
+            return False  # that was said before
+        return True
 
     def _current(self) -> _Loaded:
         with self._lock:
@@ -121,6 +155,7 @@ class TlsKeeper:
             stamp=stamp,
             identity=identity,
             server=_server(self.files),
+            only_serving=_only_serving(self.files),
             client=_client(self.files, check_hostname=True),
             client_for_any_host=_client(self.files, check_hostname=False),
         )
@@ -166,7 +201,12 @@ def verify_ourselves(keeper: TlsKeeper, now: datetime, *, calling: bool = False)
     Raises:
         ConfigurationError: they would not, and why.
     """
-    certificate, identity = keeper.files.certificate, keeper.identity
+    keeper.verify(now, calling=calling)
+
+
+def _verify(files: TlsFiles, loaded: _Loaded, now: datetime, *, calling: bool = False) -> None:
+    """See `verify_ourselves`; `loaded` is what was made of `files`."""
+    certificate, identity = files.certificate, loaded.identity
     if identity.expires <= now:
         raise ConfigurationError(
             f"certificate {certificate} expired at {identity.expires:%Y-%m-%d %H:%M} UTC",
@@ -174,15 +214,23 @@ def verify_ourselves(keeper: TlsKeeper, now: datetime, *, calling: bool = False)
         )
     if identity.ca_expires <= now:
         raise ConfigurationError(
-            f"ca {keeper.files.ca}: all its certificates expired, the last at {identity.ca_expires:%Y-%m-%d %H:%M} UTC",
+            f"ca {files.ca}: all its certificates expired, the last at {identity.ca_expires:%Y-%m-%d %H:%M} UTC",
             remedy="replace it",
         )
-    server = keeper.server() if calling else _only_serving(keeper.files)
-    if problem := _handshake_problem(server, keeper.client(any_host=True)):
+    server = loaded.server if calling else loaded.only_serving
+    if problem := _handshake_problem(server, loaded.client_for_any_host):
         raise ConfigurationError(
-            f"certificate {certificate} is not verified by ca {keeper.files.ca}: {problem}",
+            f"certificate {certificate} is not verified by ca {files.ca}: {problem}",
             remedy="add the CA that signed it to ca, and what lies between them to certificate",
         )
+
+
+def _is_verified(files: TlsFiles, loaded: _Loaded, now: datetime) -> bool:
+    try:
+        _verify(files, loaded, now)
+    except ConfigurationError:
+        return False
+    return True
 
 
 def _base(protocol: int, files: TlsFiles) -> ssl.SSLContext:

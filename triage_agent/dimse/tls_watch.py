@@ -46,6 +46,10 @@ class CertificateWatch:
         """
         identity = self._keeper.identity
         log.info("certificate_loaded", subject=identity.subject, expires=identity.expires.isoformat())
+        try:
+            self._keeper.verify(self._clock())
+        except ConfigurationError as error:  # there is no better one in use, and some peers may not check it
+            log.warning("certificate_not_verified", error=str(error))
         self._tell_expiry()
         self._thread.start()
 

@@ -75,6 +75,10 @@ class PeerSettings(Section):
             raise ValueError("give host and port, or neither for a peer that only calls from its networks")
         if not self.host and (self.tls or self.retrieve or "commit" in self.may):
             raise ValueError("tls, retrieve and commit mean that we call the peer: give its host and port")
+        if self.retrieve == "move" and "store" not in self.may:
+            raise ValueError(
+                'retrieve = "move" has the peer send us images: add "store" to its may, or retrieve by "get"'
+            )
         return self
 
 

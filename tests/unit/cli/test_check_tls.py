@@ -130,6 +130,14 @@ def test_the_port_is_looked_at_too_and_is_ours_where_the_agent_runs(authority, t
         running.server.stop(1)
 
 
+def test_a_port_that_another_took_names_the_key_that_changes_it(authority):
+    site = settings(authority.files("triage"))
+    with socket.create_server(("127.0.0.1", site.dicom.tls.port)) as stranger:
+        stranger.settimeout(0.1)
+        found = look("look_at_dicom_tls", site)
+    assert (found.ok, "[dicom.tls] port" in found.remedy) == (False, True)
+
+
 def parts(site):
     return [part for part, _ in doctor._parts(site)]
 

@@ -36,6 +36,14 @@ def test_a_name_that_is_no_uid_is_told_from_an_accession_number(fetch):
     assert "--accession" in done.err
 
 
+@pytest.mark.parametrize("name", ["*", "A?", "A1\\A2", " ", ""])
+@pytest.mark.parametrize("option", [["--accession"], []])
+def test_a_name_that_a_pacs_takes_for_many_is_refused_in_one_line(fetch, option, name):
+    done = fetch(*option, name, "--from", "pacs")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "name one study whole" in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "way", "says"),
     [
@@ -70,6 +78,24 @@ def test_what_came_and_what_did_not_is_said(fetch, tmp_path):
     assert short.code == 1
     assert "3 of 5 images are here: pacs says that it has sent all, and 2 of 2 images did not come" in short.err
     assert (nobody.code, "no study with the accession number A2" in nobody.err) == (1, True)
+
+
+class Careless(ScriptedArchive):
+    """Passes over the accession number that it is asked for."""
+
+    def _matches(self, question):
+        if question.QueryRetrieveLevel == "STUDY":
+            question.AccessionNumber = ""
+        yield from super()._matches(question)
+
+
+def test_a_study_of_another_order_is_not_fetched_whatever_the_pacs_answers(fetch, tmp_path):
+    files = study_files(tmp_path / "other", (1,), AccessionNumber="B7")
+    with running(Careless(files)) as port:
+        other = fetch("--accession", "A1", "--from", "pacs", port=port)
+        padded = fetch("--accession", " B7 ", "--from", "pacs", port=port)
+    assert (other.code, "no study with the accession number A1" in other.err) == (1, True)
+    assert padded.code == 0
 
 
 def test_several_studies_of_one_order_are_named(fetch, tmp_path):

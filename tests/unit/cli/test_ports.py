@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+from support.archives import ScriptedArchive, running, study_files
 from support.listener import listen
 
 from triage_agent.cli import ports
@@ -44,14 +45,20 @@ def test_an_address_that_is_not_this_machine_s_is_told(look, free_port):
 
 
 def test_our_own_listener_on_the_port_is_well(tmp_path):
-    running = listen(tmp_path, peers=[], own=ourselves("TRIAGE", "0.0.0.0", 1))  # noqa: S104 - nothing is bound
+    ours = listen(tmp_path, peers=[], own=ourselves("TRIAGE", "0.0.0.0", 1))  # noqa: S104 - nothing is bound
     try:
-        assert "runs already" in ports.look_at_dicom(settings(running.port))
-        assert running.audit == []
+        assert "runs already" in ports.look_at_dicom(settings(ours.port))
+        assert ours.audit == []
         with pytest.raises(TriageError):
-            ports.look_at_dicom(settings(running.port, ae_title="OTHER"))
+            ports.look_at_dicom(settings(ours.port, ae_title="OTHER"))
     finally:
-        running.server.stop(1)
+        ours.server.stop(1)
+
+
+def test_another_dicom_application_on_the_port_is_not_ours_whatever_it_answers_to(tmp_path):
+    says = "is taken by another DICOM application; stop what listens there, or set .dicom. host and port"
+    with running(ScriptedArchive(study_files(tmp_path, (1,)))) as port, pytest.raises(TriageError, match=says):
+        ports.look_at_dicom(settings(port, ae_title="PACS"))
 
 
 def test_our_own_probes_on_the_port_are_well(free_port):

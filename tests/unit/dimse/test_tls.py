@@ -147,6 +147,78 @@ class TestChange:
         assert kept.server() is not before
 
 
+class TestChangeForTheWorse:
+    """A certificate that peers would not take, in the place of one that they do."""
+
+    def put(self, files, certificate, key):
+        change(files.certificate, certificate.read_bytes())
+        change(files.key, key.read_bytes())
+
+    def is_refused(self, kept, why):
+        before = kept.server()
+        assert not kept.refresh()
+        with pytest.raises(ConfigurationError, match=why):
+            kept.refresh()
+        assert not kept.refresh()
+        return kept.server() is before and not kept.is_current
+
+    def test_one_that_expired_is_not_used(self, authority, files):
+        kept = keeper(files)
+        assert kept.identity
+        self.put(files, *authority.issue("triage", days=-1, file="expired"))
+        assert self.is_refused(kept, "expired at")
+
+    def test_one_that_is_not_valid_yet_is_not_used(self, authority, files):
+        kept = keeper(files)
+        assert kept.identity
+        self.put(files, *authority.issue("triage", begins=3, file="early"))
+        assert self.is_refused(kept, "not yet valid")
+
+    def test_one_that_our_ca_did_not_sign_is_not_used_at_an_admin_s_word_either(self, files, tmp_path):
+        kept = keeper(files)
+        assert kept.identity
+        self.put(files, *Authority(tmp_path / "other", "Other CA").issue("triage"))
+        assert self.is_refused(kept, "is not verified by ca")
+        with pytest.raises(ConfigurationError, match="is not verified by ca"):
+            kept.refresh(at_once=True)
+        assert not kept.is_current
+
+    def test_it_is_used_when_what_was_in_use_has_expired(self, authority, files):
+        now = [NOW]
+        kept = keeper(files, lambda: now[0])
+        expires = kept.identity.expires
+        self.put(files, *authority.issue("triage", days=-1, file="older"))
+        assert self.is_refused(kept, "expired at")
+        now[0] = expires + timedelta(hours=1)
+        assert kept.refresh()
+        assert kept.is_current
+        assert kept.identity.expires < expires
+
+    def test_a_good_one_after_it_is_used(self, authority, files):
+        kept = keeper(files)
+        assert kept.identity
+        self.put(files, *authority.issue("triage", days=-1, file="bad"))
+        assert self.is_refused(kept, "expired at")
+        self.put(files, *authority.issue("triage", days=300, file="good"))
+        assert [kept.refresh(), kept.refresh()] == [False, True]
+        assert kept.is_current
+
+    def test_where_none_is_verified_a_change_is_used(self, authority, files, tmp_path):
+        foreign = replace(files, ca=Authority(tmp_path / "peers", "Peers' CA").ca)
+        kept = keeper(foreign)
+        assert kept.identity
+        self.put(files, *authority.issue("triage", days=300, file="renewed"))
+        assert [kept.refresh(), kept.refresh()] == [False, True]
+
+    def test_at_the_start_it_is_a_warning(self, files, tmp_path):
+        foreign = replace(files, ca=Authority(tmp_path / "peers", "Peers' CA").ca)
+        watch = CertificateWatch(keeper(foreign), lambda: NOW, every=3600)
+        with capture_logs() as lines:
+            watch.start()
+        watch.stop()
+        assert ("certificate_not_verified", "warning") in [(line["event"], line["log_level"]) for line in lines]
+
+
 class TestWatch:
     def watch(self, files, clock=lambda: NOW, monotonic=lambda: 0.0):
         return CertificateWatch(keeper(files, clock), clock, every=3600, monotonic=monotonic)
