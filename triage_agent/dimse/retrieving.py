@@ -199,10 +199,13 @@ class RetrievalClient:
             for status, _failed in answers:
                 operations = _counted(status, operations)
                 code = status.get("Status")
+                is_late = time.monotonic() >= deadline
+                if code is None and operations != SubOperations() and is_late:
+                    break  # it answered, and went on for ever: the wait for one more answer is what ran out
                 if code not in PENDING:
                     return operations, judge_retrieve(name, code, operations, self._remedy)
                 association.dimse_timeout = max(0.1, deadline - time.monotonic())
-                if time.monotonic() > deadline:
+                if is_late:
                     break
         except RetrievalError as error:
             return operations, error
