@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.study import CompletenessRule
-from triage_agent.domain.vocabulary import ArtifactKind, Finding, Priority
+from triage_agent.domain.vocabulary import ArtifactKind, Family, Finding, Priority
 from triage_agent.sections.base import YEAR, Section
 from triage_agent.sections.dicom import DicomSettings, PeerSettings
 from triage_agent.sections.hl7 import Hl7Settings
@@ -204,6 +204,18 @@ class Settings(BaseSettings):
         """The database's URL with `{data_dir}` filled in."""
         return self.database.url.replace("{data_dir}", str(self.data_dir.absolute()))
 
+    def _takers(self, family: Family) -> dict[str, list[str]]:
+        """The tables whose peers take such results, with the peers' names."""
+        dicom = {"dicom": [peer.name for peer in self.dicom.peers]}
+        hl7 = {"hl7": [peer.name for peer in self.hl7.peers]}
+        takers: dict[Family, dict[str, list[str]]] = {
+            Family.DICOM_OBJECT: dicom,
+            Family.WORKITEM: dicom,
+            Family.HL7_MESSAGE: hl7,
+            Family.FHIR_RESOURCE: {"fhir": []},
+        }
+        return takers[family]
+
     @model_validator(mode="after")
     def _references_resolve(self) -> Self:
         dicom_names = [peer.name for peer in self.dicom.peers]
@@ -227,10 +239,9 @@ class Settings(BaseSettings):
             if route.commit and route.to not in dicom_names:
                 raise ValueError(f"a route asks {route.to!r} to commit, which is not one of [[dicom.peers]]")
             for kind in route.send:
-                home, where = (
-                    (hl7_names, "[[hl7.peers]]") if kind.value.startswith("hl7") else (dicom_names, "[[dicom.peers]]")
-                )
-                if route.to not in home:
+                tables = self._takers(kind.family)
+                if not any(route.to in taking for taking in tables.values()):
+                    where = " or ".join(f"[[{table}.peers]]" for table in tables)
                     raise ValueError(f"a route sends {kind.value} to {route.to!r}, which is not one of {where}")
         return self
 

@@ -4,13 +4,13 @@ from triage_agent.delivery.endpoint import Endpoint
 from triage_agent.dimse.client import DicomClient
 from triage_agent.dimse.peers import Peer
 from triage_agent.domain.decision import Artifact
-from triage_agent.domain.vocabulary import ArtifactKind
+from triage_agent.domain.vocabulary import ArtifactKind, Family
 
 
 class DimseTransport:
     """Stores objects at a PACS over an association that is kept while there is something to send."""
 
-    kinds = frozenset({ArtifactKind.SR})
+    kinds = frozenset(kind for kind in ArtifactKind if kind.family is Family.DICOM_OBJECT)
 
     def __init__(self, endpoint: Endpoint) -> None:
         peer = Peer(

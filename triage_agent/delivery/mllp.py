@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from triage_agent.delivery.endpoint import Endpoint
 from triage_agent.domain.decision import Artifact
 from triage_agent.domain.errors import DeliveryError
-from triage_agent.domain.vocabulary import ArtifactKind
+from triage_agent.domain.vocabulary import ArtifactKind, Family
 
 _START, _END = b"\x0b", b"\x1c\r"
 _FAREWELL_SECONDS = 1.0  # for a thread to notice that its connection was cut
@@ -37,7 +37,7 @@ class Acknowledgement:
 class MllpTransport:
     """Sends a message and waits for its acknowledgement; the connection is kept, and made again when it has gone."""
 
-    kinds = frozenset({ArtifactKind.HL7_ORU})
+    kinds = frozenset(kind for kind in ArtifactKind if kind.family is Family.HL7_MESSAGE)
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint

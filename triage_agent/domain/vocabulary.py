@@ -75,11 +75,40 @@ class DeliveryState(StrEnum):
     DEAD = "dead"  # refused for good, or out of attempts: an admin looks and retries
 
 
+class Family(StrEnum):
+    """What kinds of result are made of, which decides who can take them."""
+
+    DICOM_OBJECT = "dicom_object"  # a composite instance to store
+    HL7_MESSAGE = "hl7_message"
+    WORKITEM = "workitem"  # Unified Procedure Step
+    FHIR_RESOURCE = "fhir_resource"
+
+
 class ArtifactKind(StrEnum):
     """The kinds of result a route can ask for; `results.REGISTRY` says which are built."""
 
     SR = "sr"
+    SR_COMPREHENSIVE = "sr-comprehensive"
+    SR_ENHANCED = "sr-enhanced"
+    SR_TEXT = "sr-text"
+    GSPS = "gsps"
+    SC = "sc"
+    KOS = "kos"
+    PDF = "pdf"
     HL7_ORU = "hl7-oru"
+    HL7_OMI = "hl7-omi"
+    HL7_ORM = "hl7-orm"
+    UPS = "ups"
+    FHIR = "fhir"
+
+    @property
+    def family(self) -> Family:
+        """What it is made of."""
+        if self is ArtifactKind.UPS:
+            return Family.WORKITEM
+        if self is ArtifactKind.FHIR:
+            return Family.FHIR_RESOURCE
+        return Family.HL7_MESSAGE if self.value.startswith("hl7-") else Family.DICOM_OBJECT
 
 
 class AuditAction(StrEnum):
