@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from triage_agent.dimse.tls import ClientTls, TlsKeeper
     from triage_agent.dimse.tls_watch import CertificateWatch
     from triage_agent.imaging.isolated.pool import Decoders
+    from triage_agent.intake.belonging import Belonging
     from triage_agent.intake.retention import Retention
     from triage_agent.intake.spool import Spool
     from triage_agent.worklist.signals import Signals
@@ -281,6 +282,13 @@ def build_spool(settings: Settings) -> "Spool":
     from triage_agent.intake.spool import Spool
 
     return Spool(settings.data_dir / "spool", settings.storage.low_water_percent)
+
+
+def build_belonging(settings: Settings, worklist: Worklist) -> "Belonging":
+    """Whether the spool and the database are each other's; asked before the spool is made."""
+    from triage_agent.intake.belonging import Belonging
+
+    return Belonging(settings.data_dir / "spool", worklist)
 
 
 def build_loader(settings: Settings, *, most: int = 1) -> "Decoders":

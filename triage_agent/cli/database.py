@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
-from triage_agent.bootstrap import build_spool, open_worklist
+from triage_agent.bootstrap import build_belonging, build_spool, open_worklist
 from triage_agent.cli.options import ConfigOption, JsonOption, keep_private, print_json, stdout, tell
 from triage_agent.domain.errors import ConfigurationError, TriageError
 from triage_agent.settings import Settings, load_settings
 
+_WithStudies = typer.Option(
+    "--with-studies",
+    help="Also where the database has studies: this spool is its own from now on, whatever was before.",
+)
 _Link = typer.Option("--link", help="Hard links instead of copies of the spool's files: TO on the same disk.")
 
 app = typer.Typer(help="The worklist's database.", no_args_is_help=True)
@@ -39,8 +43,15 @@ def current(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def rebuild(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Fill an empty database from the spool: every study is on the worklist again, and is decided again by `serve`."""
+def rebuild(
+    config: ConfigOption = None,
+    with_studies: Annotated[bool, _WithStudies] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fill an empty database from the spool: every study is on the worklist again, and is decided again by `serve`.
+
+    From then on they belong together: a spool that was another database's is not any more.
+    """
     from triage_agent.intake.rebuild import rebuild as rebuild_from
     from triage_agent.worklist import migrate
 
@@ -48,11 +59,12 @@ def rebuild(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     keep_private()
     migrate.upgrade(settings.database_url)
     worklist = open_worklist(settings)
-    if worklist.items(limit=1):
+    if worklist.items(limit=1) and not with_studies:
         raise ConfigurationError(
             "[database] url: the database has studies, and is not rebuilt",
-            remedy="`serve` adopts files that it lacks by itself; else name an empty database",
+            remedy="`serve` adopts files that it lacks by itself; else name an empty database, or say --with-studies",
         )
+    build_belonging(settings, worklist).mean()
     result = rebuild_from(build_spool(settings), worklist, settings.study.rule(), lambda: datetime.now(UTC))
     if as_json:
         print_json(result)

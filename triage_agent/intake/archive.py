@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from triage_agent.intake.belonging import NAME
+
 # What is set aside while we copy is found in the second folder, or in both: a file in both is sorted out at start.
 _FOLDERS = ("incoming", "quarantine")
 
@@ -36,6 +38,9 @@ def copy_spool(source: Path, target: Path, *, link: bool = False) -> Copied:
             there += 1
             continue
         new += _copy(file, final, link=link)
+    if (source / NAME).is_file():  # the database that is copied with it knows it; a link would follow what is written
+        target.mkdir(parents=True, exist_ok=True)
+        _copy(source / NAME, target / NAME, link=False)
     os.sync()
     return Copied(new=new, there=there)
 

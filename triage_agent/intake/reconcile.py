@@ -47,9 +47,9 @@ class Reconciled:
 def reconcile(spool: Spool, worklist: Worklist, rule: CompletenessRule, clock: Clock) -> Reconciled:
     """Register every spool file that the worklist does not know; nothing in it was acknowledged, nothing is lost.
 
-    A file whose path is registered is known, since its name carries the digests of its UIDs and of its bytes: it is not
-    opened. Spool and worklist are walked side by side, in one order, so that memory does not grow with them. Doing it
-    again changes nothing.
+    A file whose path is registered is known, since its name carries the digests of its UIDs and its bytes: it is not
+    opened. One that had been deleted is retention's again. Spool and worklist are walked side by side, in one order,
+    so that memory does not grow with them. Doing it again changes nothing.
 
     Raises:
         WorklistUnavailableError: the database is away.
@@ -113,6 +113,8 @@ class _Orphanage:
         if registered is None:
             return self._adopt(path, file, meta)
         if _has_digest(path, registered):
+            if self.worklist.original_found(meta.sop_instance_uid):  # deleted once; a backup brought it back
+                log.info("deleted_original_found", path=path)
             return "known"
         return self._set_aside(path, OTHER_BYTES)
 
