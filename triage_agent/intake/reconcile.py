@@ -1,6 +1,5 @@
 """Start-up: brings the spool and the worklist to agree after a crash between the rename and the commit."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,12 +15,12 @@ from triage_agent.domain.study import CompletenessRule, ReceivedInstance
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.intake.header import read_header
 from triage_agent.intake.part10 import FileMeta, decode_preamble
+from triage_agent.intake.reading import START, digest_of, mapped
 from triage_agent.intake.receiver import OTHER_BYTES
 from triage_agent.intake.spool import Spool
 
 log = structlog.get_logger(__name__)
 
-_START = 4096  # bytes that hold a file's meta information
 _ACTOR = "reconcile"
 
 
@@ -106,7 +105,7 @@ class _Orphanage:
     def _look_at(self, path: str) -> str:
         file = self.spool.root / path
         with file.open("rb") as opened:
-            meta = decode_preamble(memoryview(opened.read(_START)))
+            meta = decode_preamble(memoryview(opened.read(START)))
         if meta is None:
             return self._set_aside(path, "no file meta information")
         registered = self.worklist.digest_of(meta.sop_instance_uid)
@@ -119,8 +118,8 @@ class _Orphanage:
         return self._set_aside(path, OTHER_BYTES)
 
     def _adopt(self, path: str, file: Path, meta: FileMeta) -> str:
-        encoded = memoryview(file.read_bytes())[meta.data_set_offset :]
-        digest = hashlib.sha256(encoded).hexdigest()
+        encoded = mapped(file, meta.data_set_offset)
+        digest = digest_of(encoded)
         if not _has_digest(path, digest):
             return self._set_aside(path, "the file is not what was written")
         try:
