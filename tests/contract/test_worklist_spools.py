@@ -44,6 +44,8 @@ def test_an_original_that_is_found_again_is_retentions_again(story):
     worklist.forget_originals(STUDY, now, now)
     worklist.originals_gone(STUDY, now)
     assert (list(worklist.some_originals(10)), list(worklist.spool_paths())) == (["1.2.4.1.dcm"], ["1.2.4.1.dcm"])
+    assert list(worklist.deleted_originals(now)) == []
+    assert list(worklist.deleted_originals(story.tick())) == [f"{STUDY}.1.dcm"]
     assert worklist.originals_past(now, 10) == []
     assert worklist.original_found(f"{STUDY}.1")
     assert worklist.originals_past(now, 10) == [STUDY]

@@ -14,6 +14,7 @@ from triage_agent.domain.vocabulary import AuditAction, Priority, Status
 from triage_agent.intake.belonging import Belonging, Bond
 from triage_agent.intake.receiver import Receiver
 from triage_agent.intake.reconcile import reconcile
+from triage_agent.intake.retention import Retention, Rule
 from triage_agent.intake.spool import Spool
 from triage_agent.worklist import SqlWorklist, open_engine, upgrade
 
@@ -154,6 +155,25 @@ def test_a_second_backup_into_the_same_folder_copies_what_is_new(site, tmp_path)
     assert (second["copied"], second["there"]) == (1, 1)
     there.run("db", "restore", tmp_path / "backup")
     assert instances(there) == instances(here)
+
+
+def test_a_backup_lets_go_of_what_retention_has_deleted_where_that_is_asked_for(site, tmp_path):
+    here = site()
+    study = here.receive().StudyInstanceUID
+    story = Story(here.worklist)
+    story.now = T0 + RULE.max_wait
+    story.complete(study)
+    story.claim()
+    assert story.decide(shipment(), study=study)
+    story.send()
+    here.run("db", "backup", tmp_path / "backup")
+    Retention(
+        here.data_dir / "spool", here.worklist, Rule(originals=timedelta(0)), lambda: story.now
+    ).delete_originals()
+    kept = json.loads(here.run("db", "backup", tmp_path / "backup", "--json").stdout)
+    assert (kept["copied"], kept["pruned"], len(list((tmp_path / "backup").rglob("*.dcm")))) == (0, 0, 1)
+    assert json.loads(here.run("db", "backup", tmp_path / "backup", "--prune", "--json").stdout)["pruned"] == 1
+    assert list((tmp_path / "backup").rglob("*.dcm")) == []
 
 
 def test_a_backup_is_nothing_that_the_world_can_read(site, tmp_path):

@@ -1,6 +1,6 @@
 """`db`: the worklist's migrations, its backup with the spool, and the way back from either."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,10 @@ _WithStudies = typer.Option(
     help="Also where the database has studies: this spool is its own from now on, whatever was before.",
 )
 _Link = typer.Option("--link", help="Hard links instead of copies of the spool's files: TO on the same disk.")
+_Prune = typer.Option(
+    "--prune", help="Delete from TO the originals that retention had deleted before the database's copy."
+)
+_LONGEST_DUMP = timedelta(days=1)  # of what was deleted while it was made, it says that it is there
 
 app = typer.Typer(help="The worklist's database.", no_args_is_help=True)
 
@@ -82,10 +86,12 @@ def backup(
     to: Annotated[Path, typer.Argument(help="A folder, made where it is missing; again into it adds what is new.")],
     config: ConfigOption = None,
     link: Annotated[bool, _Link] = False,
+    prune: Annotated[bool, _Prune] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Copy the database, then the spool, while the agent works: whatever was acknowledged before is in it."""
     from triage_agent.intake.archive import copy_spool
+    from triage_agent.intake.archive import prune as prune_copy
     from triage_agent.worklist import backup as databases
 
     settings = load_settings(config)
@@ -95,19 +101,24 @@ def backup(
     keep_private()
     try:
         to.mkdir(parents=True, exist_ok=True)
+        began = datetime.now(UTC)
         # The database first: a file that it does not know is adopted at start, one that is missing would be lost.
         if databases.is_sqlite(settings.database_url):
             databases.copy_database(settings.database_url, to / databases.SQLITE_FILE)
         elif not (to / databases.POSTGRES_FILE).is_file():
             dump = databases.dump_command(settings.database_url, to / databases.POSTGRES_FILE)
             raise TriageError("the database is not in it yet", remedy=f"first `{dump}`, then this again")
+        else:
+            began = datetime.fromtimestamp((to / databases.POSTGRES_FILE).stat().st_mtime, UTC) - _LONGEST_DUMP
         copied = copy_spool(spool, to / "spool", link=link)
+        pruned = prune_copy(to / "spool", open_worklist(settings).deleted_originals(began)) if prune else 0
     except OSError as error:
         raise _refused(error) from None
     if as_json:
-        print_json({"to": to, **_numbers(copied.new, copied.there)})
-    else:
-        stdout.print(f"database and {copied.new} files copied to {to}, {copied.there} were there already")
+        print_json({"to": to, **_numbers(copied.new, copied.there), "pruned": pruned})
+        return
+    said = f"; {pruned} that retention had deleted are not in it any more" if prune else ""
+    stdout.print(f"database and {copied.new} files copied to {to}, {copied.there} were there already{said}")
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Which spool belongs to the worklist: both know one id, so that neither is used with a stranger."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Protocol
 
 
@@ -15,6 +16,9 @@ class Spools(Protocol):
 
     def some_originals(self, limit: int) -> Sequence[str]:
         """Paths in the spool of some instances that were not deleted; none where every one was, or there is none."""
+
+    def deleted_originals(self, before: datetime) -> Iterator[str]:
+        """Paths in the spool of instances whose files were deleted before then; read as they are consumed."""
 
     def original_found(self, sop_instance_uid: str) -> bool:
         """The file of an instance is in the spool: if it was deleted once, retention looks at its study again.

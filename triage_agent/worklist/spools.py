@@ -1,6 +1,7 @@
 """Which spool belongs to the database, and which of its files are there though they were deleted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -41,6 +42,13 @@ class SqlSpools:
         """See `Spools.some_originals`."""
         there = select(InstanceRow.path).where(InstanceRow.original_deleted_at.is_(None)).limit(limit)
         return self._database.read(lambda session: session.scalars(there).all())
+
+    def deleted_originals(self, before: datetime) -> Iterator[str]:
+        """See `Spools.deleted_originals`."""
+        deleted = select(InstanceRow.path).where(InstanceRow.original_deleted_at < before)
+        yield from self._database.stream(
+            lambda session: iter(session.scalars(deleted.execution_options(yield_per=5000)))
+        )
 
     def original_found(self, sop_instance_uid: str) -> bool:
         """See `Spools.original_found`."""

@@ -1,6 +1,7 @@
 """Which spool belongs to the worklist, in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from triage_agent.worklist.memory.base import Rows
 
@@ -27,6 +28,12 @@ class Spools(Rows):
         with self._lock:
             there = [image.received.path for image in self._images.values() if image.original_deleted_at is None]
             return there[:limit]
+
+    def deleted_originals(self, before: datetime) -> Iterator[str]:
+        """See `Spools.deleted_originals`."""
+        with self._lock:
+            images = list(self._images.values())
+        return (one.received.path for one in images if one.original_deleted_at and one.original_deleted_at < before)
 
     def original_found(self, sop_instance_uid: str) -> bool:
         """See `Spools.original_found`."""
