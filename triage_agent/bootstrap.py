@@ -20,6 +20,7 @@ from triage_agent.builders import (
     build_loader,
     build_peers,
     build_policy,
+    build_reserve,
     build_retention,
     build_scorer,
     build_shadow,
@@ -260,6 +261,7 @@ class _Start:
             longest=longest_waits(settings),
             fetch_from=settings.study.ask_peer or "",
             retention=build_retention(settings, self.worklist, self._clock),
+            reserve=build_reserve(settings),
         )
 
     def finish(self, role: str) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage_agent.decision.rules import DEFAULT_POLICY, Condition, Policy, Rule
@@ -37,6 +38,29 @@ def open_worklist(settings: Settings) -> Worklist:
     worklist = SqlWorklist(open_engine(settings.database_url, create=False))
     worklist.ping()
     return worklist
+
+
+def read_worklist(settings: Settings) -> Worklist:
+    """The worklist for who only looks: also on a full disk.
+
+    Raises:
+        WorklistUnavailableError: the database is away, was not made yet, or has other tables than this version needs.
+    """
+    from triage_agent.worklist.engine import open_engine
+    from triage_agent.worklist.repository import SqlWorklist
+
+    worklist = SqlWorklist(open_engine(settings.database_url, create=False, reading=True))
+    worklist.require_current()
+    return worklist
+
+
+def build_reserve(settings: Settings) -> "Callable[[], None] | None":
+    """What keeps some room for the database on a full disk; None with Postgres, whose disk is not ours."""
+    if not settings.database_url.startswith("sqlite"):
+        return None
+    from triage_agent.worklist.reserve import Reserve
+
+    return Reserve(Path(settings.database_url.removeprefix("sqlite:///")), settings.storage.reserve_mb << 20).keep
 
 
 def build_signals(settings: Settings, wake: "Callable[[str], None]") -> "Signals | None":

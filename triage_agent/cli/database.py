@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from triage_agent.bootstrap import build_belonging, build_spool, open_worklist
+from triage_agent.builders import read_worklist
 from triage_agent.cli.options import ConfigOption, JsonOption, keep_private, print_json, stdout, tell
 from triage_agent.domain.errors import ConfigurationError, TriageError
 from triage_agent.settings import Settings, load_settings
@@ -111,7 +112,7 @@ def backup(
         else:
             began = datetime.fromtimestamp((to / databases.POSTGRES_FILE).stat().st_mtime, UTC) - _LONGEST_DUMP
         copied = copy_spool(spool, to / "spool", link=link)
-        pruned = prune_copy(to / "spool", open_worklist(settings).deleted_originals(began)) if prune else 0
+        pruned = prune_copy(to / "spool", read_worklist(settings).deleted_originals(began)) if prune else 0
     except OSError as error:
         raise _refused(error) from None
     if as_json:

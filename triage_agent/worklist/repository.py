@@ -221,8 +221,16 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools):
 
     def ping(self) -> None:
         """See `Worklist.ping`."""
+        self.require_current()
+        self._database.write(queries.prove_writable, patience=_PING_SECONDS)
+
+    def require_current(self) -> None:
+        """`ping` for who only reads.
+
+        Raises:
+            WorklistUnavailableError: the database is away, or its tables are not those of this version.
+        """
         if not is_current(self._database.engine):
             raise WorklistUnavailableError(
                 "the database's tables are not those of this version", remedy="run `triage-agent db upgrade`"
             )
-        self._database.write(queries.prove_writable, patience=_PING_SECONDS)
