@@ -15,10 +15,12 @@ import structlog
 
 from triage_agent import __version__
 from triage_agent.builders import (
+    build_belonging,
     build_certificate_watch,
     build_loader,
     build_peers,
     build_policy,
+    build_reserve,
     build_retention,
     build_scorer,
     build_shadow,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent",
     "build_agent",
+    "build_belonging",
     "build_loader",
     "build_peers",
     "build_policy",
@@ -95,6 +98,7 @@ def build_agent(settings: Settings, role: str) -> Iterator[Agent]:
     """
     with ExitStack() as stack:
         start = _Start(settings, stack)
+        start.spool(role)
         start.probes()
         start.certificates()
         works = role in {"all", "worker"}
@@ -126,6 +130,14 @@ class _Start:
         self._signals = build_signals(settings, self._loops.wake)
         # With several machines, the database's: by their own clocks they would take each other's work.
         self._clock: Clock = self._signals.clock if self._signals else utc_now
+
+    def spool(self, role: str) -> None:
+        """Refuse one that is not the database's, before a model is loaded; it is joined when the listener begins."""
+        if role == "web":
+            return
+        belonging = build_belonging(self._settings, self.worklist)
+        belonging.require() if role == "worker" else belonging.look()
+        self._checks["spool"] = belonging.require
 
     def probes(self) -> None:
         """Answer probes from the first moment on; not ready until `finish`."""
@@ -249,6 +261,7 @@ class _Start:
             longest=longest_waits(settings),
             fetch_from=settings.study.ask_peer or "",
             retention=build_retention(settings, self.worklist, self._clock),
+            reserve=build_reserve(settings),
         )
 
     def finish(self, role: str) -> None:

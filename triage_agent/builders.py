@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage_agent.decision.rules import DEFAULT_POLICY, Condition, Policy, Rule
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from triage_agent.dimse.tls import ClientTls, TlsKeeper
     from triage_agent.dimse.tls_watch import CertificateWatch
     from triage_agent.imaging.isolated.pool import Decoders
+    from triage_agent.intake.belonging import Belonging
     from triage_agent.intake.retention import Retention
     from triage_agent.intake.spool import Spool
     from triage_agent.worklist.signals import Signals
@@ -36,6 +38,29 @@ def open_worklist(settings: Settings) -> Worklist:
     worklist = SqlWorklist(open_engine(settings.database_url, create=False))
     worklist.ping()
     return worklist
+
+
+def read_worklist(settings: Settings) -> Worklist:
+    """The worklist for who only looks: also on a full disk.
+
+    Raises:
+        WorklistUnavailableError: the database is away, was not made yet, or has other tables than this version needs.
+    """
+    from triage_agent.worklist.engine import open_engine
+    from triage_agent.worklist.repository import SqlWorklist
+
+    worklist = SqlWorklist(open_engine(settings.database_url, create=False, reading=True))
+    worklist.require_current()
+    return worklist
+
+
+def build_reserve(settings: Settings) -> "Callable[[], None] | None":
+    """What keeps some room for the database on a full disk; None with Postgres, whose disk is not ours."""
+    if not settings.database_url.startswith("sqlite"):
+        return None
+    from triage_agent.worklist.reserve import Reserve
+
+    return Reserve(Path(settings.database_url.removeprefix("sqlite:///")), settings.storage.reserve_mb << 20).keep
 
 
 def build_signals(settings: Settings, wake: "Callable[[str], None]") -> "Signals | None":
@@ -281,6 +306,13 @@ def build_spool(settings: Settings) -> "Spool":
     from triage_agent.intake.spool import Spool
 
     return Spool(settings.data_dir / "spool", settings.storage.low_water_percent)
+
+
+def build_belonging(settings: Settings, worklist: Worklist) -> "Belonging":
+    """Whether the spool and the database are each other's; asked before the spool is made."""
+    from triage_agent.intake.belonging import Belonging
+
+    return Belonging(settings.data_dir / "spool", worklist)
 
 
 def build_loader(settings: Settings, *, most: int = 1) -> "Decoders":

@@ -41,9 +41,12 @@ def build_desk(
 ) -> CommitmentDesk:
     """What the server does with requests and reports; `wake` is called when something is to be sent again."""
     taker = _taker(settings, worklist, metrics, clock)
+    days = settings.storage.retention_days  # answered requests are kept for as long as originals; for ever by 0
 
     def requested(request: CommitmentRequest) -> None:
-        worklist.keep_commitment_request(request, now := clock(), now + _BEFORE_ANSWERING)
+        now = clock()
+        forget = now - timedelta(days=days) if days else None
+        worklist.keep_commitment_request(request, now, now + _BEFORE_ANSWERING, forget)
 
     def reported(peers: frozenset[str], report: CommitmentReport) -> None:
         if taker.take(peers, report).resent:

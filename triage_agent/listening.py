@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from triage_agent.builders import build_peers, build_server_settings, build_spool
+from triage_agent.builders import build_belonging, build_peers, build_server_settings, build_spool
 from triage_agent.commitment import build_desk
 from triage_agent.dimse.commitment import CommitmentDesk
 from triage_agent.dimse.peers import AccessPolicy, ourselves
@@ -32,8 +32,9 @@ def build_listener(
     """Bring spool and worklist to agree, and make what accepts associations; `wake` is called when something came.
 
     Raises:
-        TriageError: the spool or the worklist is away, or the server cannot be made as it is configured.
+        TriageError: the spool or the worklist is away, or they are not each other's, or the server cannot be made.
     """
+    build_belonging(settings, worklist).settle()  # before the spool's folders are made
     dicom, rule, spool = settings.dicom, settings.study.rule(), build_spool(settings)
     own = ourselves(dicom.ae_title, dicom.host, dicom.port)
     policy = AccessPolicy(build_peers(settings).values(), accept_unknown=dicom.accept_unknown_peers, own=own)

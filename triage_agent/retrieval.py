@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import structlog
 
-from triage_agent.builders import build_peers, build_spool
+from triage_agent.builders import build_belonging, build_peers, build_spool
 from triage_agent.dimse.retrieving import RetrievalClient
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.ports import Clock, Worklist
@@ -49,6 +49,7 @@ def build_client(
 
     receiver = None
     if worklist is not None and clock is not None and peer.retrieve == "get":
+        build_belonging(settings, worklist).settle()  # as where a listener begins: it is written to
         receiver = Receiver(build_spool(settings), worklist, settings.study.rule(), clock)
     dicom = settings.dicom
     return RetrievalClient(

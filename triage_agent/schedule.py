@@ -61,10 +61,12 @@ class Schedule:
         longest: LongestWaits | None = None,
         fetch_from: str = "",
         retention: Retention | None = None,
+        reserve: Callable[[], None] | None = None,
     ) -> None:
         """`owners` are the names under which this process holds work; `fetch_from` the peer that `rule.fetch` means.
 
         `longest` are the waits that this configuration sets; what waits longer was set before the clock was set back.
+        `reserve` keeps room for the database.
         """
         self._worklist = worklist
         self._rule = rule
@@ -77,11 +79,12 @@ class Schedule:
         self._longest = replace(longest or LongestWaits(), lease=others)
         self._fetch_from = fetch_from
         self._retention = retention
+        self._reserve = reserve
         self._asking: set[str] = set()
         self._lock = threading.Lock()
         self._askers = _Askers(_ASKERS)
         self._scheduler = _SteadyScheduler(
-            executors={"default": TickExecutor(4)},  # as many as there are ticks: none waits for another
+            executors={"default": TickExecutor(5)},  # as many as there are ticks: none waits for another
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
         )
@@ -93,6 +96,8 @@ class Schedule:
         ticks = [(self.complete_due, _COMPLETENESS_SECONDS), (self.leases, min(renewal, _LEASES_SECONDS))]
         if (retention := self._retention) is not None:
             ticks += [(retention.delete_originals, _RETENTION_SECONDS), (retention.empty_quarantine, _HOUR)]
+        if self._reserve is not None:
+            ticks.append((self.keep_reserve, _RETENTION_SECONDS))
         for tick, seconds in ticks:
             self._scheduler.add_job(_guarded, "interval", args=[tick], seconds=seconds, id=tick.__name__)
         self._scheduler.start()
@@ -123,6 +128,11 @@ class Schedule:
             )
             if step.ask and self._counter is not None:
                 self._ask(view, self._counter)
+
+    def keep_reserve(self) -> None:
+        """Make it again where it was given up and there is room; retention, which makes it, ticks as often."""
+        if self._reserve is not None:
+            self._reserve()
 
     def leases(self) -> None:
         """Keep what this process holds, and free what a dead one held, also one whose clock was ahead."""

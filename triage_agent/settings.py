@@ -128,6 +128,7 @@ class StorageSettings(Section):
     """The spool's disk."""
 
     low_water_percent: float = Field(default=10, ge=0, lt=100)
+    reserve_mb: int = Field(default=64, ge=0, le=65536)
     retention_days: int = Field(default=30, ge=0, le=36500)
     keep_originals: Literal["retention_days", "until_delivered"] = "retention_days"
     quarantine_days: int = Field(default=0, ge=0, le=36500)

@@ -243,6 +243,7 @@ def test_check_looks_at_every_part_of_a_running_agent(hospital):
         "configuration",
         "database",
         "disk",
+        "spool",
         "model",
         "clock",
         "DICOM port",

@@ -35,9 +35,7 @@ def test_a_file_that_somebody_keeps_locked_is_refused_and_sigterm_ends_in_time_a
     assert item["status"] == "delivered"
 
 
-def test_a_file_that_is_removed_is_made_again_from_the_spool_by_the_next_start_and_nothing_is_taken_meanwhile(
-    running, pacs
-):
+def test_a_file_that_is_removed_is_made_again_from_the_spool_by_one_command_and_nothing_is_taken_before(running, pacs):
     before, meanwhile = radiograph(seed=1), radiograph(seed=2)
     assert list(send(running.port, before).values()) == [0x0000]
     running.settled(before.StudyInstanceUID)
@@ -46,7 +44,13 @@ def test_a_file_that_is_removed_is_made_again_from_the_spool_by_the_next_start_a
     assert list(send(running.port, meanwhile).values()) == [_OUT_OF_RESOURCES]
     assert "removed or replaced" in eventually(lambda: problem(running))
     assert not (running.data_dir / "triage.db").exists()
-    running.restart()
+    assert running.stop() == 0
+    (spool,) = (one for one in json.loads(running.cli("check", "--json").stdout) if one["part"] == "spool")
+    assert (spool["ok"], "the database is empty" in spool["says"]) == (False, True)
+    refused = running.cli("serve")
+    assert (refused.returncode, "`triage-agent db rebuild`" in refused.stderr) == (2, True)
+    assert running.cli("db", "rebuild").returncode == 0
+    running.start()
     assert list(send(running.port, meanwhile).values()) == [0x0000]
     running.settled(before.StudyInstanceUID, meanwhile.StudyInstanceUID)
     assert set(Counter(each.StudyInstanceUID for each in pacs.objects).values()) == {1}

@@ -52,6 +52,30 @@ def test_who_goes_on_looking_at_files_goes_on_holding_the_request(story):
     assert take(story) is None
 
 
+def test_a_new_request_takes_the_place_of_the_oldest_that_has_ended_long_ago_and_of_no_other(story):
+    for number in range(4):
+        assert keep(story, transaction_uid=f"2.25.{number}")
+    first, second = take(story), take(story)
+    story.worklist.commitment_unanswered(first, "away", None, story.tick())
+    story.worklist.commitment_answered(second, 0, story.tick())
+    story.tick(HOUR)
+    forget = story.now
+    assert keep(story, transaction_uid="2.25.4")  # nothing was to be forgotten
+    for number in range(5, 8):
+        now = story.tick()
+        asked = request(transaction_uid=f"2.25.{number}")
+        assert story.worklist.keep_commitment_request(asked, now, now + SECOND, forget)
+    story.tick(HOUR)
+    open_ones = []
+    while (claimed := take(story)) is not None:
+        open_ones.append(claimed)
+    assert [one.request.transaction_uid for one in open_ones] == [f"2.25.{number}" for number in range(2, 8)]
+    assert {one.request_id for one in open_ones} >= {first.request_id, second.request_id}
+    assert len({one.request_id for one in open_ones}) == 6
+    assert keep(story, transaction_uid="2.25.0")  # forgotten: as a new one
+    assert not keep(story, transaction_uid="2.25.7")
+
+
 def test_an_answered_request_is_not_handed_out_any_more(story):
     keep(story)
     story.worklist.commitment_answered(take(story), 0, story.tick())

@@ -11,8 +11,10 @@ from support.story import RULE, Story, shipment
 
 from triage_agent.domain.ports import Registered
 from triage_agent.domain.vocabulary import AuditAction, Priority, Status
+from triage_agent.intake.belonging import Belonging, Bond
 from triage_agent.intake.receiver import Receiver
 from triage_agent.intake.reconcile import reconcile
+from triage_agent.intake.retention import Retention, Rule
 from triage_agent.intake.spool import Spool
 from triage_agent.worklist import SqlWorklist, open_engine, upgrade
 
@@ -54,8 +56,11 @@ class Site:
         self.receiver().receive(encode(data_set), **request_for(data_set), source="PACS")
         return data_set
 
-    def run(self, *arguments, code=0):
-        done = triage_agent(*arguments, "--config", self.config)
+    def belonging(self):
+        return Belonging(self.data_dir / "spool", self.worklist)
+
+    def run(self, *arguments, code=0, **environment):
+        done = triage_agent(*arguments, "--config", self.config, **environment)
         assert done.returncode == code, done.stderr
         return done
 
@@ -114,6 +119,33 @@ def test_a_backup_while_receiving_has_whatever_was_acknowledged_before_it_began(
     assert sum(1 for _ in there.spool.instances()) == len(found)
 
 
+def test_what_is_restored_belongs_together_and_a_mistyped_database_does_not(site, tmp_path):
+    here, there = site("here"), site("there")
+    here.belonging().settle()
+    here.receive()
+    here.run("db", "backup", tmp_path / "backup")
+    there.run("db", "restore", tmp_path / "backup")
+    assert there.belonging().look() is Bond.TOGETHER
+    mistyped = {"TRIAGE_AGENT__DATABASE__URL": f"sqlite:///{there.data_dir}/typo.db"}
+    assert "the database is empty" in there.run("serve", code=2, **mistyped).stderr
+    assert not SqlWorklist(open_engine(mistyped["TRIAGE_AGENT__DATABASE__URL"])).items()
+    there.run("db", "rebuild", **mistyped)  # it is meant
+    assert "belongs to another database" in there.run("serve", code=2).stderr
+
+
+def test_a_database_with_studies_gets_another_spool_only_by_name(site):
+    here = site()
+    here.belonging().settle()
+    image = here.receive()
+    (here.data_dir / "spool").rename(here.data_dir / "lost")
+    assert "--with-studies" in here.run("serve", code=1).stderr
+    assert not (here.data_dir / "spool").exists()
+    assert "has studies" in here.run("db", "rebuild", code=2).stderr
+    here.run("db", "rebuild", "--with-studies")
+    assert here.belonging().look() is Bond.TOGETHER
+    assert instances(here) == {image.SOPInstanceUID}
+
+
 def test_a_second_backup_into_the_same_folder_copies_what_is_new(site, tmp_path):
     here, there = site("here"), site("there")
     here.receive()
@@ -123,6 +155,25 @@ def test_a_second_backup_into_the_same_folder_copies_what_is_new(site, tmp_path)
     assert (second["copied"], second["there"]) == (1, 1)
     there.run("db", "restore", tmp_path / "backup")
     assert instances(there) == instances(here)
+
+
+def test_a_backup_lets_go_of_what_retention_has_deleted_where_that_is_asked_for(site, tmp_path):
+    here = site()
+    study = here.receive().StudyInstanceUID
+    story = Story(here.worklist)
+    story.now = T0 + RULE.max_wait
+    story.complete(study)
+    story.claim()
+    assert story.decide(shipment(), study=study)
+    story.send()
+    here.run("db", "backup", tmp_path / "backup")
+    Retention(
+        here.data_dir / "spool", here.worklist, Rule(originals=timedelta(0)), lambda: story.now
+    ).delete_originals()
+    kept = json.loads(here.run("db", "backup", tmp_path / "backup", "--json").stdout)
+    assert (kept["copied"], kept["pruned"], len(list((tmp_path / "backup").rglob("*.dcm")))) == (0, 0, 1)
+    assert json.loads(here.run("db", "backup", tmp_path / "backup", "--prune", "--json").stdout)["pruned"] == 1
+    assert list((tmp_path / "backup").rglob("*.dcm")) == []
 
 
 def test_a_backup_is_nothing_that_the_world_can_read(site, tmp_path):

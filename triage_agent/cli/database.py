@@ -1,17 +1,26 @@
 """`db`: the worklist's migrations, its backup with the spool, and the way back from either."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from triage_agent.bootstrap import build_spool, open_worklist
+from triage_agent.bootstrap import build_belonging, build_spool, open_worklist
+from triage_agent.builders import read_worklist
 from triage_agent.cli.options import ConfigOption, JsonOption, keep_private, print_json, stdout, tell
 from triage_agent.domain.errors import ConfigurationError, TriageError
 from triage_agent.settings import Settings, load_settings
 
+_WithStudies = typer.Option(
+    "--with-studies",
+    help="Also where the database has studies: this spool is its own from now on, whatever was before.",
+)
 _Link = typer.Option("--link", help="Hard links instead of copies of the spool's files: TO on the same disk.")
+_Prune = typer.Option(
+    "--prune", help="Delete from TO the originals that retention had deleted before the database's copy."
+)
+_LONGEST_DUMP = timedelta(days=1)  # of what was deleted while it was made, it says that it is there
 
 app = typer.Typer(help="The worklist's database.", no_args_is_help=True)
 
@@ -39,8 +48,15 @@ def current(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def rebuild(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Fill an empty database from the spool: every study is on the worklist again, and is decided again by `serve`."""
+def rebuild(
+    config: ConfigOption = None,
+    with_studies: Annotated[bool, _WithStudies] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fill an empty database from the spool: every study is on the worklist again, and is decided again by `serve`.
+
+    From then on they belong together: a spool that was another database's is not any more.
+    """
     from triage_agent.intake.rebuild import rebuild as rebuild_from
     from triage_agent.worklist import migrate
 
@@ -48,11 +64,12 @@ def rebuild(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     keep_private()
     migrate.upgrade(settings.database_url)
     worklist = open_worklist(settings)
-    if worklist.items(limit=1):
+    if worklist.items(limit=1) and not with_studies:
         raise ConfigurationError(
             "[database] url: the database has studies, and is not rebuilt",
-            remedy="`serve` adopts files that it lacks by itself; else name an empty database",
+            remedy="`serve` adopts files that it lacks by itself; else name an empty database, or say --with-studies",
         )
+    build_belonging(settings, worklist).mean()
     result = rebuild_from(build_spool(settings), worklist, settings.study.rule(), lambda: datetime.now(UTC))
     if as_json:
         print_json(result)
@@ -70,10 +87,12 @@ def backup(
     to: Annotated[Path, typer.Argument(help="A folder, made where it is missing; again into it adds what is new.")],
     config: ConfigOption = None,
     link: Annotated[bool, _Link] = False,
+    prune: Annotated[bool, _Prune] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Copy the database, then the spool, while the agent works: whatever was acknowledged before is in it."""
     from triage_agent.intake.archive import copy_spool
+    from triage_agent.intake.archive import prune as prune_copy
     from triage_agent.worklist import backup as databases
 
     settings = load_settings(config)
@@ -83,19 +102,24 @@ def backup(
     keep_private()
     try:
         to.mkdir(parents=True, exist_ok=True)
+        began = datetime.now(UTC)
         # The database first: a file that it does not know is adopted at start, one that is missing would be lost.
         if databases.is_sqlite(settings.database_url):
             databases.copy_database(settings.database_url, to / databases.SQLITE_FILE)
         elif not (to / databases.POSTGRES_FILE).is_file():
             dump = databases.dump_command(settings.database_url, to / databases.POSTGRES_FILE)
             raise TriageError("the database is not in it yet", remedy=f"first `{dump}`, then this again")
+        else:
+            began = datetime.fromtimestamp((to / databases.POSTGRES_FILE).stat().st_mtime, UTC) - _LONGEST_DUMP
         copied = copy_spool(spool, to / "spool", link=link)
+        pruned = prune_copy(to / "spool", read_worklist(settings).deleted_originals(began)) if prune else 0
     except OSError as error:
         raise _refused(error) from None
     if as_json:
-        print_json({"to": to, **_numbers(copied.new, copied.there)})
-    else:
-        stdout.print(f"database and {copied.new} files copied to {to}, {copied.there} were there already")
+        print_json({"to": to, **_numbers(copied.new, copied.there), "pruned": pruned})
+        return
+    said = f"; {pruned} that retention had deleted are not in it any more" if prune else ""
+    stdout.print(f"database and {copied.new} files copied to {to}, {copied.there} were there already{said}")
 
 
 @app.command()

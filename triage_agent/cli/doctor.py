@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from triage_agent.bootstrap import (
+    build_belonging,
     build_peers,
     build_policy,
     build_scorer,
@@ -57,6 +58,7 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "database", lambda: _database(settings)
     if not settings.database_url.startswith("sqlite"):
         yield "database role", lambda: site.look_at_role(settings)
+    yield "spool", lambda: _spool(settings)
     yield "disk", lambda: _disk(settings)
     yield "folder", lambda: site.look_at_folder(settings)
     yield "limits", lambda: site.look_at_limits(settings)
@@ -112,6 +114,18 @@ def _database(settings: Settings) -> str:
         return "no tables yet; `serve` makes them"
     open_worklist(settings)
     return f"answers, at migration {revision}"
+
+
+def _spool(settings: Settings) -> str:
+    """Whether `serve` would start with this spool and this database together."""
+    from triage_agent.intake.belonging import Bond, look_without_database
+    from triage_agent.worklist import migrate
+
+    if settings.database_url.startswith("sqlite") and migrate.current(settings.database_url) is None:
+        bond = look_without_database(settings.data_dir / "spool")
+    else:
+        bond = build_belonging(settings, open_worklist(settings)).look()
+    return "it and the database belong together" if bond is Bond.TOGETHER else "`serve` joins it to the database"
 
 
 def _disk(settings: Settings) -> str:

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from triage_agent.bootstrap import open_worklist
+from triage_agent.builders import read_worklist
 from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stdout
 from triage_agent.decision.shadow import Agreement, Pair, difference, pairs_of
 from triage_agent.settings import load_settings
@@ -30,7 +30,7 @@ def shadow(
     """How the shadow bundle compares with the one that decides: agreement, counts, and where they differ."""
     start = _EVER if since is None else since.replace(tzinfo=UTC)
     settings = load_settings(config)
-    pairs = pairs_of(open_worklist(settings).comparisons(start))
+    pairs = pairs_of(read_worklist(settings).comparisons(start))
     if as_json:
         print_json([_as_json(pair) for pair in pairs])
     elif pairs:

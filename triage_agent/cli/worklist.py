@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from triage_agent.bootstrap import open_worklist
+from triage_agent.builders import read_worklist
 from triage_agent.cli import remarks
 from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stdout, tell
 from triage_agent.cli.tables import study_page, worklist_page
@@ -26,7 +27,7 @@ def worklist(
 ) -> None:
     """The reprioritised worklist, best first."""
     settings = load_settings(config)
-    queue = open_worklist(settings)
+    queue = read_worklist(settings)
     items = queue.items(status=status, priority=priority, limit=limit + 1)
     if len(items) > limit:
         tell(remarks.left_out(limit, queue.counts(), status, priority))
@@ -45,7 +46,7 @@ def study(
     as_json: JsonOption = False,
 ) -> None:
     """One study: instances, scores, decision, reasons, deliveries, audit trail."""
-    queue = open_worklist(load_settings(config))
+    queue = read_worklist(load_settings(config))
     detail = queue.study(_uid_of(queue, name))
     if detail is None:
         raise _unknown(name)

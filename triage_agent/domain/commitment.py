@@ -105,8 +105,13 @@ class Commitments(Protocol):
     """
 
     # --- asked of us ----------------------------------------------------------------------------------------------
-    def keep_commitment_request(self, request: CommitmentRequest, now: datetime, answer_at: datetime) -> bool:
+    def keep_commitment_request(
+        self, request: CommitmentRequest, now: datetime, answer_at: datetime, forget: datetime | None = None
+    ) -> bool:
         """Keep a peer's request, with an audit event, to be answered from `answer_at` on; returns after commit.
+
+        It takes the place of the oldest that has ended and was asked for before `forget`: so there are never more than
+        were asked for in that time. What became of it stays in the audit trail.
 
         The same Transaction UID from the same peer again is the same request: its answer may have been lost, so it is
         answered once more. False then.

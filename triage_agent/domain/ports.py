@@ -26,6 +26,7 @@ from triage_agent.domain.decision import (
     Shipment,
 )
 from triage_agent.domain.retrieval import RetrievalRecord, Retrievals
+from triage_agent.domain.spools import Spools
 from triage_agent.domain.study import (
     AssemblyView,
     Assessment,
@@ -74,8 +75,8 @@ class StudyDetail:
     retrieval: RetrievalRecord | None = None
 
 
-class Worklist(Commitments, Retrievals, Protocol):
-    """The queue of studies and the outbox of results; `Commitments` and `Retrievals` are parts of it.
+class Worklist(Commitments, Retrievals, Spools, Protocol):
+    """The queue of studies and the outbox of results; `Commitments`, `Retrievals` and `Spools` are parts of it.
 
     Every method raises `WorklistUnavailableError` when the database is away.
     """
@@ -95,7 +96,7 @@ class Worklist(Commitments, Retrievals, Protocol):
         """SHA-256 of the registered instance, None when it is not registered."""
 
     def spool_paths(self) -> Iterator[str]:
-        """Where each registered instance lies in the spool, in the order of their characters; read as it is consumed.
+        """Where each instance lies in the spool that was not deleted, in the order of characters; read one by one.
 
         What is registered after the first was asked for may be left out.
         """

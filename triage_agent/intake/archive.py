@@ -2,9 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from triage_agent.intake.belonging import NAME
 
 # What is set aside while we copy is found in the second folder, or in both: a file in both is sorted out at start.
 _FOLDERS = ("incoming", "quarantine")
@@ -36,8 +39,30 @@ def copy_spool(source: Path, target: Path, *, link: bool = False) -> Copied:
             there += 1
             continue
         new += _copy(file, final, link=link)
+    if (source / NAME).is_file():  # the database that is copied with it knows it; a link would follow what is written
+        target.mkdir(parents=True, exist_ok=True)
+        _copy(source / NAME, target / NAME, link=False)
     os.sync()
     return Copied(new=new, there=there)
+
+
+def prune(copy: Path, deleted: Iterable[str]) -> int:
+    """Delete from a copy of a spool what retention has deleted, by its paths; returns how many files there were.
+
+    Raises:
+        OSError: the disk refuses; doing it again goes on from there.
+    """
+    pruned = 0
+    for path in deleted:
+        file = copy / path
+        try:
+            file.unlink()
+        except FileNotFoundError:
+            continue
+        pruned += 1
+        with suppress(OSError):  # others of its study are there
+            file.parent.rmdir()
+    return pruned
 
 
 def _copy(file: Path, final: Path, *, link: bool) -> bool:

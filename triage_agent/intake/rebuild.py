@@ -1,6 +1,5 @@
 """Fills an empty worklist from the spool: every file takes its place again, at the time when it came."""
 
-import hashlib
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.study import CompletenessRule, ReceivedInstance
 from triage_agent.intake.header import read_header
 from triage_agent.intake.part10 import decode_preamble
+from triage_agent.intake.reading import START, digest_of, mapped
 from triage_agent.intake.reconcile import adopt
 from triage_agent.intake.spool import Spool
 
@@ -68,15 +68,15 @@ def _written(spool: Spool, path: str) -> datetime:
 def _tell_conflict(spool: Spool, worklist: Worklist, rule: CompletenessRule, path: str) -> bool:
     """A file that was set aside for its UID goes through registration again, which says so in its study."""
     try:
-        whole = memoryview((spool.root / path).read_bytes())
-        meta = decode_preamble(whole[:4096])
+        with (spool.root / path).open("rb") as opened:
+            meta = decode_preamble(memoryview(opened.read(START)))
         if meta is None or (kept := worklist.digest_of(meta.sop_instance_uid)) is None:
             return False
-        encoded = whole[meta.data_set_offset :]
+        encoded = mapped(spool.root / path, meta.data_set_offset)
         header = read_header(encoded, meta.transfer_syntax_uid, meta.sop_class_uid, meta.sop_instance_uid)
     except (OSError, InvalidDatasetError):
         return False
-    digest = hashlib.sha256(encoded).hexdigest()
+    digest = digest_of(encoded)
     if digest == kept:
         return False
     received = ReceivedInstance(

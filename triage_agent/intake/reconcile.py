@@ -1,6 +1,5 @@
 """Start-up: brings the spool and the worklist to agree after a crash between the rename and the commit."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,12 +15,12 @@ from triage_agent.domain.study import CompletenessRule, ReceivedInstance
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.intake.header import read_header
 from triage_agent.intake.part10 import FileMeta, decode_preamble
+from triage_agent.intake.reading import START, digest_of, mapped
 from triage_agent.intake.receiver import OTHER_BYTES
 from triage_agent.intake.spool import Spool
 
 log = structlog.get_logger(__name__)
 
-_START = 4096  # bytes that hold a file's meta information
 _ACTOR = "reconcile"
 
 
@@ -47,9 +46,9 @@ class Reconciled:
 def reconcile(spool: Spool, worklist: Worklist, rule: CompletenessRule, clock: Clock) -> Reconciled:
     """Register every spool file that the worklist does not know; nothing in it was acknowledged, nothing is lost.
 
-    A file whose path is registered is known, since its name carries the digests of its UIDs and of its bytes: it is not
-    opened. Spool and worklist are walked side by side, in one order, so that memory does not grow with them. Doing it
-    again changes nothing.
+    A file whose path is registered is known, since its name carries the digests of its UIDs and its bytes: it is not
+    opened. One that had been deleted is retention's again. Spool and worklist are walked side by side, in one order,
+    so that memory does not grow with them. Doing it again changes nothing.
 
     Raises:
         WorklistUnavailableError: the database is away.
@@ -106,19 +105,21 @@ class _Orphanage:
     def _look_at(self, path: str) -> str:
         file = self.spool.root / path
         with file.open("rb") as opened:
-            meta = decode_preamble(memoryview(opened.read(_START)))
+            meta = decode_preamble(memoryview(opened.read(START)))
         if meta is None:
             return self._set_aside(path, "no file meta information")
         registered = self.worklist.digest_of(meta.sop_instance_uid)
         if registered is None:
             return self._adopt(path, file, meta)
         if _has_digest(path, registered):
+            if self.worklist.original_found(meta.sop_instance_uid):  # deleted once; a backup brought it back
+                log.info("deleted_original_found", path=path)
             return "known"
         return self._set_aside(path, OTHER_BYTES)
 
     def _adopt(self, path: str, file: Path, meta: FileMeta) -> str:
-        encoded = memoryview(file.read_bytes())[meta.data_set_offset :]
-        digest = hashlib.sha256(encoded).hexdigest()
+        encoded = mapped(file, meta.data_set_offset)
+        digest = digest_of(encoded)
         if not _has_digest(path, digest):
             return self._set_aside(path, "the file is not what was written")
         try:

@@ -25,7 +25,9 @@ from triage_agent.worklist.transactions import Database, changed
 _AT_ONCE = 500  # UIDs a query; SQLite takes 32766 parameters, its older versions 999
 
 
-def keep(session: Session, request: CommitmentRequest, now: datetime, answer_at: datetime) -> bool:
+def keep(
+    session: Session, request: CommitmentRequest, now: datetime, answer_at: datetime, forget: datetime | None
+) -> bool:
     """See `Commitments.keep_commitment_request`."""
     values: dict[str, object] = {
         "state": AnswerState.WAITING,
@@ -49,10 +51,30 @@ def keep(session: Session, request: CommitmentRequest, now: datetime, answer_at:
     )
     known = changed(session, again) == 1
     if not known:
-        name = {"peer": request.peer, "transaction_uid": request.transaction_uid}
-        session.execute(insert(CommitmentRequestRow).values({**name, **values}))
+        values |= {"peer": request.peer, "transaction_uid": request.transaction_uid}
+        if not _taken_over(session, forget, values):
+            session.execute(insert(CommitmentRequestRow).values(values))
     append_audit(session, trail.commitment_moved(AuditAction.COMMITMENT_REQUESTED, request, now, repeated=known))
     return not known
+
+
+def _taken_over(session: Session, forget: datetime | None, values: dict[str, object]) -> bool:
+    """Write a new request into the row of one that has ended: the agent's role may not delete (grants.sql)."""
+    if forget is None:
+        return False
+    row = CommitmentRequestRow
+    ended = (
+        select(row.id)
+        .where(row.next_attempt_at.is_(None), row.requested_at < forget)
+        .order_by(row.requested_at, row.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    oldest = session.scalar(ended)
+    if oldest is None:
+        return False
+    session.execute(update(row).where(row.id == oldest).values(values).execution_options(synchronize_session=False))
+    return True
 
 
 def claim(session: Session, now: datetime, until: datetime, away: Collection[str]) -> OpenRequest | None:
@@ -153,9 +175,11 @@ class SqlCommitments:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def keep_commitment_request(self, request: CommitmentRequest, now: datetime, answer_at: datetime) -> bool:
+    def keep_commitment_request(
+        self, request: CommitmentRequest, now: datetime, answer_at: datetime, forget: datetime | None = None
+    ) -> bool:
         """See `Commitments.keep_commitment_request`."""
-        return self._database.write(lambda session: keep(session, request, now, answer_at))
+        return self._database.write(lambda session: keep(session, request, now, answer_at, forget))
 
     def claim_commitment_request(
         self, now: datetime, until: datetime, away: Collection[str] = ()

@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Engine, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from triage_agent.domain.errors import ConfigurationError, WorklistUnavailableError, how_to_install
 from triage_agent.worklist.files import DatabaseFiles
+from triage_agent.worklist.reserve import is_full
 
 READ_ONLY = {"triage_read_only": True}
 """Execution options of a transaction that only reads: on SQLite it takes no write lock."""
@@ -24,6 +25,7 @@ STILL_THERE = "triage_still_there"
 """Where a connection's `info` has what raises once its files were removed or replaced; SQLite only."""
 
 _WAIT = "triage_wait_seconds"
+_LOG_BYTES = 16 << 20  # what one long transaction made of SQLite's log is given back to the disk after it
 
 
 def waiting(seconds: float) -> dict[str, float]:
@@ -31,12 +33,13 @@ def waiting(seconds: float) -> dict[str, float]:
     return {_WAIT: seconds}
 
 
-def open_engine(url: str, *, create: bool = True, bounded: bool = True) -> Engine:
+def open_engine(url: str, *, create: bool = True, bounded: bool = True, reading: bool = False) -> Engine:
     """Connect lazily to the database at `url`: `sqlite:///FILE` or `postgresql+psycopg://...`.
 
     Args:
         url: where it is.
         create: make the SQLite file and its folder where they are absent; who only looks should make none.
+        reading: for who only reads, one thing after another: it works with SQLite on a full disk, too.
         bounded: give a Postgres server up that takes long for one statement; migrations may take minutes.
 
     Raises:
@@ -50,7 +53,7 @@ def open_engine(url: str, *, create: bool = True, bounded: bool = True) -> Engin
             "[database] url is not a database address", remedy="use sqlite:///FILE or postgresql+psycopg://user@host/db"
         ) from error
     if parsed.get_backend_name() == "sqlite":
-        return _open_sqlite(parsed, create=create)
+        return _open_sqlite(parsed, create=create, reading=reading)
     if parsed.get_backend_name() == "postgresql":
         return _open_postgres(parsed, bounded=bounded)
     raise ConfigurationError(
@@ -59,7 +62,7 @@ def open_engine(url: str, *, create: bool = True, bounded: bool = True) -> Engin
     )
 
 
-def _open_sqlite(url: URL, *, create: bool) -> Engine:
+def _open_sqlite(url: URL, *, create: bool, reading: bool) -> Engine:
     if not url.database or url.database == ":memory:":
         raise ConfigurationError(
             "[database] url names no file", remedy="use sqlite:///FILE: the worklist must outlive us"
@@ -75,15 +78,20 @@ def _open_sqlite(url: URL, *, create: bool) -> Engine:
         raise ConfigurationError(
             f"[database] the folder of {url.database} cannot be made: {error.strerror}", remedy="make it, or change url"
         ) from error
+    pool: dict[str, Any] = {
+        "pool_size": 10,
+        "max_overflow": 30,  # a thread an association: they queue for the one write lock, not for connections
+        "pool_timeout": WAIT_SECONDS,
+    }
+    if reading:
+        pool = {"poolclass": NullPool}  # it may have to keep others out, and does so no longer than it reads
     engine = create_engine(
         url,
         hide_parameters=True,  # they name patients, and errors are logged
         connect_args={"timeout": WAIT_SECONDS},  # SQLite's busy_timeout
-        pool_size=10,
-        max_overflow=30,  # a thread an association: they queue for the one write lock, not for connections
-        pool_timeout=WAIT_SECONDS,
+        **pool,
     )
-    event.listen(engine, "do_connect", _SqliteConnector(Path(url.database), create=create))
+    event.listen(engine, "do_connect", _SqliteConnector(Path(url.database), create=create, reading=reading))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -91,9 +99,10 @@ def _open_sqlite(url: URL, *, create: bool) -> Engine:
 class _SqliteConnector:
     """Makes connections that know their files, so that none writes to a file that lost its name (promise 1)."""
 
-    def __init__(self, path: Path, *, create: bool) -> None:
+    def __init__(self, path: Path, *, create: bool, reading: bool) -> None:
         self._files = DatabaseFiles(path)
         self._create = create
+        self._reading = reading
 
     def __call__(
         self, _: Dialect, record: ConnectionPoolEntry, arguments: list[Any], options: dict[str, Any]
@@ -102,14 +111,34 @@ class _SqliteConnector:
         if not self._create:  # a file that is gone is not made anew, without our tables
             arguments = [f"{self._files.path.as_uri()}?mode=rw"]
             options = {**options, "uri": True}
-        connection: sqlite3.Connection = sqlite3.connect(*arguments, **options)
+        connection = self._open(arguments, options)
         try:
-            _prepare_sqlite(connection)
             record.info[STILL_THERE] = partial(self._files.require, self._files.opened(before))
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _open(self, arguments: list[Any], options: dict[str, Any]) -> sqlite3.Connection:
+        try:
+            return _opened(arguments, options)
+        except sqlite3.OperationalError as error:
+            if not (self._reading and is_full(error)):
+                raise
+        # No room for the index of the log, which processes share: alone, it is kept in memory (SQLite, WAL, section 8).
+        return _opened(arguments, options, "PRAGMA locking_mode = EXCLUSIVE")
+
+
+def _opened(arguments: list[Any], options: dict[str, Any], *pragmas: str) -> sqlite3.Connection:
+    connection: sqlite3.Connection = sqlite3.connect(*arguments, **options)
+    try:
+        for pragma in pragmas:
+            connection.execute(pragma)
+        _prepare_sqlite(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _prepare_sqlite(connection: sqlite3.Connection) -> None:
@@ -117,6 +146,7 @@ def _prepare_sqlite(connection: sqlite3.Connection) -> None:
     _enter_wal(connection)
     connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns (promise 1)
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
 
 
 def _enter_wal(connection: sqlite3.Connection) -> None:

@@ -55,7 +55,7 @@ class DatabaseFiles:
     def _gone(self) -> WorklistUnavailableError:
         return WorklistUnavailableError(
             f"{self.path} or its -wal or -shm was removed or replaced while it was in use",
-            remedy="put it back, or restart the agent: it registers again what is in the spool",
+            remedy="put it back; if it is lost, stop the agent and run `triage-agent db rebuild`",
         )
 
 

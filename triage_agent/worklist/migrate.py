@@ -12,6 +12,7 @@ from sqlalchemy import Engine, text
 
 from triage_agent.domain.errors import ConfigurationError, WorklistUnavailableError
 from triage_agent.worklist.engine import READ_ONLY, open_engine, waiting
+from triage_agent.worklist.reserve import give_up, is_full
 from triage_agent.worklist.transactions import telling_when_away
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -29,6 +30,18 @@ def upgrade(url: str) -> str:
     """
     engine = open_engine(url, bounded=False).execution_options(**waiting(_PATIENCE_SECONDS))
     try:
+        _upgrade(engine)
+    except WorklistUnavailableError as error:
+        if not (is_full(error.__cause__) and give_up(engine)):
+            raise
+        _upgrade(engine)
+    finally:
+        engine.dispose()
+    return _head()
+
+
+def _upgrade(engine: Engine) -> None:
+    try:
         with telling_when_away(), engine.begin() as connection:  # on SQLite this is the lock
             if connection.dialect.name == "postgresql":
                 connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE_SECONDS}s'"))
@@ -41,15 +54,12 @@ def upgrade(url: str) -> str:
             f"the database cannot be brought to this version: {error}",
             remedy="run the version of the agent that made it",
         ) from error
-    finally:
-        engine.dispose()
-    return _head()
 
 
 def current(url: str) -> str | None:
     """The revision of the database at `url`; None when it has no tables of ours."""
     try:
-        engine = open_engine(url, create=False)
+        engine = open_engine(url, create=False, reading=True)
     except WorklistUnavailableError:  # no file: no tables
         return None
     try:

@@ -55,7 +55,8 @@ def digest_of(session: Session, sop_instance_uid: str) -> str | None:
 def spool_paths(session: Session) -> Iterator[str]:
     """See `Worklist.spool_paths`; the server sorts, and a few thousand are here at a time."""
     plain = InstanceRow.path.collate("C") if session.get_bind().dialect.name == "postgresql" else InstanceRow.path
-    statement = select(InstanceRow.path).order_by(plain).execution_options(yield_per=5000)
+    there = select(InstanceRow.path).where(InstanceRow.original_deleted_at.is_(None))
+    statement = there.order_by(plain).execution_options(yield_per=5000)
     yield from session.scalars(statement)
 
 

@@ -33,16 +33,17 @@ from triage_agent.worklist.commitments import SqlCommitments
 from triage_agent.worklist.migrate import is_current
 from triage_agent.worklist.retrievals import SqlRetrievals
 from triage_agent.worklist.rows import append_audit
+from triage_agent.worklist.spools import SqlSpools
 from triage_agent.worklist.transactions import Database
 
 _PING_SECONDS = 2.0  # whoever asks whether we are ready will not wait for long
 
 
-class SqlWorklist(SqlCommitments, SqlRetrievals):
+class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools):
     """The `Worklist` port on SQLite or Postgres; safe to share between threads.
 
     The functions behind it stand in `registration`, `scoring`, `shadow`, `outbox`, `leases` and `queries`; those
-    of storage commitment in `commitments`, those of what is fetched from a PACS in `retrievals`.
+    of storage commitment in `commitments`, of what is fetched from a PACS in `retrievals`, about the spool in `spools`.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -220,8 +221,16 @@ class SqlWorklist(SqlCommitments, SqlRetrievals):
 
     def ping(self) -> None:
         """See `Worklist.ping`."""
+        self.require_current()
+        self._database.write(queries.prove_writable, patience=_PING_SECONDS)
+
+    def require_current(self) -> None:
+        """`ping` for who only reads.
+
+        Raises:
+            WorklistUnavailableError: the database is away, or its tables are not those of this version.
+        """
         if not is_current(self._database.engine):
             raise WorklistUnavailableError(
                 "the database's tables are not those of this version", remedy="run `triage-agent db upgrade`"
             )
-        self._database.write(queries.prove_writable, patience=_PING_SECONDS)

@@ -295,5 +295,6 @@ _partial("ix_outbox_commit_at", OutboxRow.commit_at, where="commit_at IS NOT NUL
 _partial("ix_outbox_transaction", OutboxRow.transaction_uid, where="transaction_uid IS NOT NULL")  # ..._reported()
 Index("ix_artifacts_uid", ArtifactRow.uid)  # commitment_reported()
 _partial("ix_commitment_requests_due", CommitmentRequestRow.next_attempt_at, where="state = 'waiting'")  # claim_...
+_partial("ix_commitment_requests_ended", CommitmentRequestRow.requested_at, where="next_attempt_at IS NULL")  # keep...
 Index("ix_audit_events_study", AuditRow.study_instance_uid, AuditRow.id)  # study()
 Index("ix_audit_events_at", AuditRow.at)  # export of a period

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.worklist.engine import READ_ONLY, STILL_THERE, WAIT_SECONDS, waiting
+from triage_agent.worklist.reserve import give_up, is_full
 
 Result = TypeVar("Result")
 
@@ -38,6 +39,11 @@ class Database:
         Raises:
             WorklistUnavailableError: the database is away.
         """
+        try:
+            return self._run(self._reader, work)
+        except WorklistUnavailableError as error:  # also who reads makes SQLite's index of its log, once
+            if not (is_full(error.__cause__) and give_up(self.engine)):
+                raise
         return self._run(self._reader, work)
 
     def stream(self, work: Callable[[Session], Iterator[Result]]) -> Iterator[Result]:
@@ -48,7 +54,8 @@ class Database:
     def write(self, work: Callable[[Session], Result], *, patience: float | None = None) -> Result:
         """`work` in a transaction; returns after its commit.
 
-        Work that lost a race for a unique key, or a deadlock, was rolled back and is done again from the start.
+        Work that lost a race for a unique key, or a deadlock, was rolled back and is done again from the start;
+        so is what found the disk full, where a reserve made room (`reserve`).
         `patience` is how many seconds to wait for the one writer of SQLite, in this process and outside, at most; by
         default `WAIT_SECONDS`.
 
@@ -62,7 +69,8 @@ class Database:
                 if not _is_lost_race(error):
                     raise
             except WorklistUnavailableError as error:
-                if _sqlstate(error.__cause__) not in _TRY_AGAIN:
+                made_room = is_full(error.__cause__) and give_up(self.engine)
+                if not made_room and _sqlstate(error.__cause__) not in _TRY_AGAIN:
                     raise
         return self._write_once(work, patience)
 
@@ -84,7 +92,8 @@ class Database:
         with telling_when_away(), Session(engine, expire_on_commit=False) as session:
             with session.begin():
                 result = work(session)
-                still_there = session.connection().info.get(STILL_THERE)
+                writes = not engine.get_execution_options().get("triage_read_only", False)
+                still_there = session.connection().info.get(STILL_THERE) if writes else None
             if still_there is not None:  # asked after the commit: what went into a file without a name is lost
                 still_there()
             return result

@@ -54,5 +54,6 @@ def story(monkeypatch):
     told = Story(MemoryWorklist())
     for module in (worklist, shadow):
         monkeypatch.setattr(module, "load_settings", lambda _config: Settings())
-        monkeypatch.setattr(module, "open_worklist", lambda _settings: told.worklist)
+        for name in ("open_worklist", "read_worklist"):
+            monkeypatch.setattr(module, name, lambda _settings: told.worklist, raising=False)
     return told

@@ -42,7 +42,7 @@ def test_an_error_of_the_agent_is_one_line_with_its_remedy(run, story, monkeypat
     def fail(_settings):
         raise error
 
-    monkeypatch.setattr(worklist, "open_worklist", fail)
+    monkeypatch.setattr(worklist, "read_worklist", fail)
     done = run("worklist")
     assert (done.code, done.out, done.err) == (code, "", "triage-agent: it failed; do this\n")
 
@@ -53,7 +53,7 @@ def test_an_error_is_one_line_however_long_and_whatever_is_in_it(run, story, mon
     def fail(_settings):
         raise TriageError(message)
 
-    monkeypatch.setattr(worklist, "open_worklist", fail)
+    monkeypatch.setattr(worklist, "read_worklist", fail)
     assert run("worklist").err == f"triage-agent: {message}\n"
 
 
@@ -61,7 +61,7 @@ def test_ctrl_c_ends_as_shells_expect(run, story, monkeypatch):
     def interrupt(_settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(worklist, "open_worklist", interrupt)
+    monkeypatch.setattr(worklist, "read_worklist", interrupt)
     assert run("worklist").code == 130
 
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import event
 from support.story import LEASE, T0, shadow_result
 
-from triage_agent.domain.commitment import CommitmentReport, Reference
+from triage_agent.domain.commitment import CommitmentReport, CommitmentRequest, Reference
 from triage_agent.domain.vocabulary import Priority, Status
 from triage_agent.domain.waits import LongestWaits
 
@@ -54,6 +54,14 @@ def test_what_loops_ask_is_read_off_a_partial_index(worklist, plans, ask, index)
     ask(worklist)
     (plan,) = plans
     assert index in plan
+
+
+def test_a_request_for_commitment_finds_one_that_has_ended_off_its_index(worklist, plans):
+    asked = CommitmentRequest(peer="pacs", transaction_uid="2.25.9", references=())
+    worklist.keep_commitment_request(asked, T0, T0, T0)
+    plan = " ".join(plans)
+    assert "ix_commitment_requests_ended" in plan
+    assert "TEMP B-TREE" not in plan
 
 
 def test_who_sends_to_one_destination_walks_past_nothing_that_waits_for_another(worklist, plans):

@@ -28,6 +28,7 @@ class RequestEntry:
     number: int
     request: CommitmentRequest
     next_attempt_at: datetime
+    requested_at: datetime
     state: AnswerState = AnswerState.WAITING
     attempts: int = 0
 
@@ -49,18 +50,33 @@ class Commitments(Outbox):
         super().__init__()
         self._requests: dict[tuple[str, str], RequestEntry] = {}
 
-    def keep_commitment_request(self, request: CommitmentRequest, now: datetime, answer_at: datetime) -> bool:
+    def keep_commitment_request(
+        self, request: CommitmentRequest, now: datetime, answer_at: datetime, forget: datetime | None = None
+    ) -> bool:
         """See `Commitments.keep_commitment_request`."""
         with self._lock:
             key = (request.peer, request.transaction_uid)
             known = self._requests.get(key)
-            number = next(self._ids) if known is None else known.number
-            self._requests[key] = RequestEntry(number, request, answer_at)
+            number = self._number_of_request(forget) if known is None else known.number
+            self._requests[key] = RequestEntry(number, request, answer_at, now)
             is_known = known is not None
             self._audit.append(
                 trail.commitment_moved(AuditAction.COMMITMENT_REQUESTED, request, now, repeated=is_known)
             )
             return not is_known
+
+    def _number_of_request(self, forget: datetime | None) -> int:
+        """That of the oldest that has ended before then, which is forgotten; else a new one."""
+        ended = [
+            (entry.requested_at, entry.number, key)
+            for key, entry in self._requests.items()
+            if forget is not None and entry.state is not AnswerState.WAITING and entry.requested_at < forget
+        ]
+        if not ended:
+            return next(self._ids)
+        _, number, key = min(ended)
+        del self._requests[key]
+        return number
 
     def claim_commitment_request(
         self, now: datetime, until: datetime, away: Collection[str] = ()

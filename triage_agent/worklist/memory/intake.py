@@ -84,7 +84,8 @@ class Intake(Fetching):
     def spool_paths(self) -> Iterator[str]:
         """See `Worklist.spool_paths`."""
         with self._lock:
-            return iter(sorted(image.received.path for image in self._images.values()))
+            there = [image.received.path for image in self._images.values() if image.original_deleted_at is None]
+            return iter(sorted(there))
 
     def record_audit(self, event: AuditEvent) -> None:
         """See `Worklist.record_audit`."""
