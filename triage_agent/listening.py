@@ -37,8 +37,9 @@ def build_listener(
     dicom, rule, spool = settings.dicom, settings.study.rule(), build_spool(settings)
     own = ourselves(dicom.ae_title, dicom.host, dicom.port)
     policy = AccessPolicy(build_peers(settings).values(), accept_unknown=dicom.accept_unknown_peers, own=own)
-    reconcile(spool, worklist, rule, clock)
-    receiver = Receiver(spool, worklist, rule, clock)
+    words = settings.study.priority_words.words()
+    reconcile(spool, worklist, rule, clock, words=words)
+    receiver = Receiver(spool, worklist, rule, clock, words=words)
     desk = build_desk(settings, worklist, policy, metrics, clock, wake)
 
     def receive(incoming: Incoming) -> Received:

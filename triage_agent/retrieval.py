@@ -49,7 +49,13 @@ def build_client(
 
     receiver = None
     if worklist is not None and clock is not None and peer.retrieve == "get":
-        receiver = Receiver(build_spool(settings), worklist, settings.study.rule(), clock)
+        receiver = Receiver(
+            build_spool(settings),
+            worklist,
+            settings.study.rule(),
+            clock,
+            words=settings.study.priority_words.words(),
+        )
     dicom = settings.dicom
     return RetrievalClient(
         build_peers(settings)[name],

@@ -17,6 +17,7 @@ from triage_agent.domain.vocabulary import ArtifactKind, Family, Finding, Priori
 from triage_agent.sections.base import YEAR, Section
 from triage_agent.sections.dicom import DicomSettings, PeerSettings
 from triage_agent.sections.hl7 import Hl7Settings
+from triage_agent.sections.words import PriorityWordsSettings
 
 CONFIG_VARIABLE = "TRIAGE_AGENT_CONFIG"
 _ENV_PREFIX = "TRIAGE_AGENT__"
@@ -50,6 +51,7 @@ class StudySettings(Section):
     fetch_tries: int = Field(default=3, ge=1, le=100)
     fetch_pause_seconds: float = Field(default=10, gt=0, le=YEAR)
     fetch_seconds: float = Field(default=600, gt=0, le=YEAR)
+    priority_words: PriorityWordsSettings = PriorityWordsSettings()
 
     def rule(self) -> CompletenessRule:
         """The same as a domain value."""

@@ -4,7 +4,7 @@ import pytest
 
 from triage_agent.builders import build_tls, build_transports
 from triage_agent.domain.errors import ConfigurationError
-from triage_agent.domain.vocabulary import ArtifactKind
+from triage_agent.domain.vocabulary import ArtifactKind, Priority
 from triage_agent.settings import Settings, default_config_path, load_settings
 
 PEER = '[[dicom.peers]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 11115\n'
@@ -191,3 +191,23 @@ def test_what_is_missing_is_fetched_from_whom_is_asked(config):
 def test_fetching_from_nobody_or_in_no_way_is_a_wrong_configuration(config, text, says):
     with pytest.raises(ConfigurationError, match=says):
         load_settings(config(text))
+
+
+def test_a_site_s_words_for_priorities_are_understood_beside_dicom_s(config, monkeypatch):
+    monkeypatch.setenv("TRIAGE_AGENT__STUDY__PRIORITY_WORDS__URGENT", '["ASAP"]')
+    words = load_settings(config('[study]\npriority_words = { stat = ["Emergency"] }')).study.priority_words.words()
+    meant = [words.meaning(word) for word in ("EMERGENCY", "asap", "STAT", "whenever")]
+    assert meant == [Priority.STAT, Priority.URGENT, Priority.STAT, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('stat = ["HIGH"]', "study.priority_words: 'HIGH' is DICOM's word for urgent; take it out of stat"),
+        ('now = ["X"]', "unknown key 'study.priority_words.now'; known are routine, stat, urgent"),
+    ],
+)
+def test_a_word_that_cannot_be_used_is_a_wrong_configuration(config, text, says):
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(config(f"[study]\npriority_words = {{ {text} }}"))
+    assert says in str(caught.value)

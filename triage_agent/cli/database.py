@@ -53,7 +53,13 @@ def rebuild(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             "[database] url: the database has studies, and is not rebuilt",
             remedy="`serve` adopts files that it lacks by itself; else name an empty database",
         )
-    result = rebuild_from(build_spool(settings), worklist, settings.study.rule(), lambda: datetime.now(UTC))
+    result = rebuild_from(
+        build_spool(settings),
+        worklist,
+        settings.study.rule(),
+        lambda: datetime.now(UTC),
+        words=settings.study.priority_words.words(),
+    )
     if as_json:
         print_json(result)
         return
