@@ -16,7 +16,7 @@ from triage_agent.bootstrap import (
     build_transports,
     open_worklist,
 )
-from triage_agent.cli import ports, site
+from triage_agent.cli import callers, ports, site
 from triage_agent.commitment import build_client, committing_destinations
 from triage_agent.dimse.client import DicomClient
 from triage_agent.domain.errors import TriageError
@@ -100,6 +100,7 @@ def _configuration(settings: Settings) -> str:
         raise TriageError("no [[routes]]: results go nowhere", remedy='add one, such as to = "pacs", send = ["sr"]')
     if not settings.dicom.peers and not settings.dicom.accept_unknown_peers:
         raise TriageError("no [[dicom.peers]]: nobody may send studies", remedy="add the PACS")
+    callers.require_distinct(settings)
     counts = [(len(settings.dicom.peers), "DICOM peer"), (len(settings.routes), "route"), (len(rules), "rule")]
     return ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in counts)
 
@@ -109,6 +110,7 @@ def _database(settings: Settings) -> str:
 
     revision = migrate.current(settings.database_url)
     if revision is None and settings.database_url.startswith("sqlite"):
+        site.require_folder_of_database(settings)
         return "no tables yet; `serve` makes them"
     open_worklist(settings)
     return f"answers, at migration {revision}"
