@@ -13,6 +13,7 @@ from triage_agent.intake.incoming import Incoming
 from triage_agent.intake.receiver import Received, Receiver
 from triage_agent.intake.reconcile import reconcile
 from triage_agent.intake.spool import Spool
+from triage_agent.ops.gauges import RefusedConnections
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
 
@@ -59,4 +60,5 @@ def build_listener(
         rejected=lambda reason: metrics.rejected.labels(reason).inc(),
         commitment=desk,
     )
+    metrics.add(RefusedConnections(lambda: server.refused_connections))
     return Listener(server, desk, spool)

@@ -16,7 +16,7 @@ from triage_agent.bootstrap import (
     build_transports,
     open_worklist,
 )
-from triage_agent.cli import callers, ports, site
+from triage_agent.cli import callers, ports, site, waiting
 from triage_agent.commitment import build_client, committing_destinations
 from triage_agent.dimse.client import DicomClient
 from triage_agent.domain.errors import TriageError
@@ -57,6 +57,7 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "database", lambda: _database(settings)
     if not settings.database_url.startswith("sqlite"):
         yield "database role", lambda: site.look_at_role(settings)
+    yield "backlog", lambda: waiting.look_at_backlog(settings)
     yield "disk", lambda: _disk(settings)
     yield "folder", lambda: site.look_at_folder(settings)
     yield "limits", lambda: site.look_at_limits(settings)

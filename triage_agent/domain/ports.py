@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.backlog import Backlogs
 from triage_agent.domain.commitment import Commitments
 from triage_agent.domain.decision import (
     Artifact,
@@ -74,8 +75,8 @@ class StudyDetail:
     retrieval: RetrievalRecord | None = None
 
 
-class Worklist(Commitments, Retrievals, Protocol):
-    """The queue of studies and the outbox of results; `Commitments` and `Retrievals` are parts of it.
+class Worklist(Commitments, Retrievals, Backlogs, Protocol):
+    """The queue of studies and the outbox of results; `Commitments`, `Retrievals` and `Backlogs` are parts.
 
     Every method raises `WorklistUnavailableError` when the database is away.
     """

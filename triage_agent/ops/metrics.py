@@ -54,9 +54,22 @@ class Metrics:
             ["destination", "outcome"],
             registry=self.registry,
         )
+        self.unbuilt = Counter(
+            "triage_results_not_built", "Results that could not be built", ["kind"], registry=self.registry
+        )
+        self.retrievals = Counter(
+            "triage_retrievals",
+            "Tries to fetch a study: complete, incomplete (the PACS has more), failed",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.scoring_seconds = Histogram(
             "triage_scoring_seconds", "Decode and model time of one image", buckets=_SECONDS, registry=self.registry
         )
+
+    def add(self, collector: Collector) -> None:
+        """Add what is asked for at each scrape; see `gauges`."""
+        self.registry.register(collector)
 
     def watch(self, counts: Callable[[], dict[str, dict[str, int]]]) -> None:
         """Add the worklist's own numbers; `counts` is `Worklist.counts`."""

@@ -68,7 +68,18 @@ def test_a_machine_that_is_well_passes(check):
     assert done.code == 0
     assert {part: finding["ok"] for part, finding in findings(done).items()} == dict.fromkeys(
         [
-            *("configuration", "policy", "database", "disk", "folder", "limits", "retention", "model", "clock"),
+            *(
+                "configuration",
+                "policy",
+                "database",
+                "backlog",
+                "disk",
+                "folder",
+                "limits",
+                "retention",
+                "model",
+                "clock",
+            ),
             *("DICOM port", "web port", "peer pacs"),
         ],
         True,
@@ -82,7 +93,7 @@ def test_a_line_a_part_for_people(check, peer):
     done = check()
     assert done.code == 1
     lines = done.out.splitlines()
-    assert len(lines) == 12
+    assert len(lines) == 13
     assert lines[-1] == "FAIL  peer pacs: PACS@127.0.0.1:1: no connection; check that it is running"
     assert all(line.startswith("ok    ") for line in lines[:-1])
 
@@ -107,7 +118,7 @@ def test_a_bundle_that_cannot_be_loaded_hides_no_other_part(check, monkeypatch):
         "no bundle there",
         "name another",
     )
-    assert sum(finding["ok"] for finding in found.values()) == 11
+    assert sum(finding["ok"] for finding in found.values()) == 12
 
 
 SHADOW = '[model]\nshadow = "embedded"\n'

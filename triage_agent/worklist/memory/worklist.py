@@ -11,6 +11,7 @@ from triage_agent.domain.vocabulary import DeliveryState, Event, Outcome, Priori
 from triage_agent.domain.waits import LongestWaits
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import EXPIRED, GIVEN_BACK, PUT_BACK
+from triage_agent.worklist.memory.backlog import Backlogs
 from triage_agent.worklist.memory.commitments import Commitments
 from triage_agent.worklist.memory.intake import Intake
 from triage_agent.worklist.memory.retention import Retention
@@ -20,7 +21,7 @@ from triage_agent.worklist.memory.scoring import Scoring
 from triage_agent.worklist.memory.shadow import Shadow
 
 
-class MemoryWorklist(Intake, Scoring, Shadow, Commitments, Retention):
+class MemoryWorklist(Intake, Scoring, Shadow, Commitments, Retention, Backlogs):
     """The `Worklist` port without a database; safe to share between threads."""
 
     def give_back(self, owner: str, now: datetime, *, counted: bool = True) -> int:
