@@ -209,6 +209,11 @@ def test_a_tls_key_s_password_can_come_from_a_file(config, tmp_path):
     assert build_tls(load_settings(config(PEER))) is None
 
 
+def test_whether_we_call_by_tls_is_known_to_whoever_judges_our_certificate(config):
+    calls = [build_tls(load_settings(config(TLS + PEER + tls)))._calling for tls in ("", "tls = true")]
+    assert calls == [False, True]
+
+
 def test_tls_can_be_set_by_environment(config, monkeypatch):
     for name in ("certificate", "key", "ca"):
         monkeypatch.setenv(f"TRIAGE_AGENT__DICOM__TLS__{name.upper()}", f"/tls/{name}.pem")
