@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from triage_agent.bootstrap import (
 from triage_agent.cli import callers, ports, site, waiting
 from triage_agent.commitment import build_client, committing_destinations
 from triage_agent.dimse.client import DicomClient
-from triage_agent.domain.errors import TriageError
+from triage_agent.domain.errors import DeliveryError, TriageError
 from triage_agent.domain.ports import ImageScorer
 from triage_agent.intake.spool import check_room, free_percent
 from triage_agent.retrieval import build_client as build_retrieval_client
@@ -72,15 +73,38 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "TLS certificate", lambda: ports.look_at_certificate(settings)
         yield "DICOM TLS port", lambda: ports.look_at_dicom_tls(settings)
     yield "web port", lambda: ports.look_at_web(settings)
+    yield from _peers(settings)
+
+
+def _peers(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Each peer, and what else is asked of it: that only where it answers at all, since each silence takes its time."""
+    away: set[str] = set()
     for name, transport in build_transports(settings).items():
-        yield f"peer {name}", transport.check
+        yield f"peer {name}", partial(_reach, name, transport.check, away)
     for name in committing_destinations(settings):
-        yield f"commitment by {name}", build_client(settings, name).check
+        yield f"commitment by {name}", partial(_unless_away, name, build_client(settings, name).check, away)
     if settings.study.ask_peer is not None:
         peer = build_peers(settings)[settings.study.ask_peer]
-        yield f"asking {peer.name}", DicomClient(peer, calling_ae_title=settings.dicom.ae_title).check_find
+        client = DicomClient(peer, calling_ae_title=settings.dicom.ae_title)
+        yield f"asking {peer.name}", partial(_unless_away, peer.name, client.check_find, away)
     for name in retrieving_peers(settings):
-        yield f"fetching from {name}", build_retrieval_client(settings, name).check
+        client_of = build_retrieval_client(settings, name)
+        yield f"fetching from {name}", partial(_unless_away, name, client_of.check, away)
+
+
+def _reach(name: str, look: Callable[[], str], away: set[str]) -> str:
+    try:
+        return look()
+    except DeliveryError as error:
+        if error.away:
+            away.add(name)
+        raise
+
+
+def _unless_away(name: str, look: Callable[[], str], away: set[str]) -> str:
+    if name in away:
+        raise TriageError(f"not asked, since {name} does not answer", remedy=f"mend what the line `peer {name}` says")
+    return look()
 
 
 def _examine(part: str, look: Callable[[], str]) -> Finding:
