@@ -133,7 +133,6 @@ class _Start:
         from triage_agent.web.app import build_app
         from triage_agent.web.server import WebServer
 
-        self.metrics.watch(self.worklist.counts)
         watch_site(self._settings, self.worklist, self.metrics, self._clock)
         self._checks |= {"start": _still_starting, "database": self.worklist.ping}
         web = self._settings.web

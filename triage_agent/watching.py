@@ -23,8 +23,8 @@ _QUARANTINE_SECONDS = 60.0  # it may have many files, and is scraped every few s
 
 
 def watch_site(settings: Settings, worklist: Worklist, metrics: Metrics, clock: Clock) -> None:
-    """Add to the metrics what waits, and the spool's disk."""
-    metrics.add(BacklogGauges(worklist.backlog, clock))
+    """Add to the metrics what the worklist holds, what waits, and the spool's disk."""
+    metrics.watch(worklist.counts, BacklogGauges(worklist.backlog, clock))
     metrics.add(DiskGauges(DiskLook(settings.data_dir / "spool"), settings.storage.low_water_percent))
 
 

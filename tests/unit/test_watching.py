@@ -92,6 +92,19 @@ def test_a_scrape_shows_what_waits_and_since_when():
     assert values['triage_oldest_pending_delivery_seconds{destination="ris"}'] == age
 
 
+def test_a_database_that_is_away_is_asked_once_a_scrape():
+    asked = []
+
+    def away(*arguments):
+        asked.append(arguments)
+        raise WorklistUnavailableError("away")
+
+    metrics = Metrics()
+    metrics.watch(away, BacklogGauges(away, lambda: T0))
+    assert shown(metrics)["triage_worklist_up"] == 0
+    assert len(asked) == 1
+
+
 def test_while_the_database_is_away_a_scrape_shows_the_rest():
     def away(_now):
         raise WorklistUnavailableError("away")

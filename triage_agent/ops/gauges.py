@@ -22,8 +22,8 @@ class BacklogGauges(Collector):
 
     def collect(self) -> Gauges:
         """See `Collector`."""
-        now = self._clock()
         try:
+            now = self._clock()
             backlog = self._backlog(now)
         except WorklistUnavailableError:
             return
