@@ -41,6 +41,7 @@ from triage_agent.domain.ports import Clock, ImageScorer, StudyCounter, Worklist
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
+from triage_agent.watching import watch_for_workers, watch_site
 from triage_agent.worker import Loop, Loops, Worker
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class _Start:
         from triage_agent.web.app import build_app
         from triage_agent.web.server import WebServer
 
-        self.metrics.watch(self.worklist.counts)
+        watch_site(self._settings, self.worklist, self.metrics, self._clock)
         self._checks |= {"start": _still_starting, "database": self.worklist.ping}
         web = self._settings.web
         server = WebServer(build_app(self._checks, self.metrics.exposition, __version__), web.host, web.port)
@@ -172,6 +173,9 @@ class _Start:
         listener = build_listener(self._settings, self.worklist, self.metrics, self._clock, self._loops.wake)
         listener.server.start()
         self._stack.callback(listener.server.stop, _DRAIN_SECONDS)
+        watch = watch_for_workers(self.worklist, self._clock)
+        watch.start()
+        self._stack.callback(watch.stop)
         self._answers(listener.desk)
         self._checks["disk"] = listener.spool.check_ready
 
@@ -310,7 +314,10 @@ class _Start:
 
         if not retrieving_peers(self._settings):
             return
-        fetching = Fetching(self._settings, self.worklist, self._clock, self._loops.wake)
+        counted = self.metrics.retrievals
+        fetching = Fetching(
+            self._settings, self.worklist, self._clock, self._loops.wake, lambda outcome: counted.labels(outcome).inc()
+        )
         self._stack.callback(fetching.stop)
         for number in range(1, LOOPS + 1):
             owner = self._owner_of(f"fetch-{number}")

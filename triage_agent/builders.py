@@ -199,7 +199,8 @@ def build_tls(settings: Settings) -> "TlsKeeper | None":
             ca=tls.ca,
             key_password=tls.key_password,
             require_client_certificate=tls.require_client_certificate,
-        )
+        ),
+        any(peer.tls for peer in settings.dicom.peers),
     )
 
 
@@ -232,10 +233,10 @@ def build_server_settings(settings: Settings) -> "ServerSettings":
 
 
 @lru_cache(maxsize=4)
-def _keeper(files: "TlsFiles") -> "TlsKeeper":
+def _keeper(files: "TlsFiles", calling: bool) -> "TlsKeeper":
     from triage_agent.dimse.tls import TlsKeeper
 
-    return TlsKeeper(files, _utc_now)
+    return TlsKeeper(files, _utc_now, calling=calling)
 
 
 def _utc_now() -> datetime:

@@ -13,6 +13,7 @@ from triage_agent.intake.incoming import Incoming
 from triage_agent.intake.receiver import Received, Receiver
 from triage_agent.intake.reconcile import reconcile
 from triage_agent.intake.spool import Spool
+from triage_agent.ops.gauges import RefusedConnections
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
 
@@ -38,8 +39,9 @@ def build_listener(
     dicom, rule, spool = settings.dicom, settings.study.rule(), build_spool(settings)
     own = ourselves(dicom.ae_title, dicom.host, dicom.port)
     policy = AccessPolicy(build_peers(settings).values(), accept_unknown=dicom.accept_unknown_peers, own=own)
-    reconcile(spool, worklist, rule, clock)
-    receiver = Receiver(spool, worklist, rule, clock)
+    words = settings.study.priority_words.words()
+    reconcile(spool, worklist, rule, clock, words=words)
+    receiver = Receiver(spool, worklist, rule, clock, words=words)
     desk = build_desk(settings, worklist, policy, metrics, clock, wake)
 
     def receive(incoming: Incoming) -> Received:
@@ -59,4 +61,5 @@ def build_listener(
         rejected=lambda reason: metrics.rejected.labels(reason).inc(),
         commitment=desk,
     )
+    metrics.add(RefusedConnections(lambda: server.refused_connections))
     return Listener(server, desk, spool)

@@ -36,6 +36,7 @@ class Observer:
     assessed: Callable[[Outcome, float], None]  # what became of an image, and the seconds it took
     flagged: Callable[[], None]
     decided: Callable[[Finding], None]
+    unbuilt: Callable[[ArtifactKind], None] = lambda _kind: None  # a result that could not be built
 
 
 class Pipeline:
@@ -247,8 +248,11 @@ class Pipeline:
                 institution=self._institution,
             )
         except Exception as error:  # noqa: BLE001 - promise 2: nothing disappears
-            return [], [_told("the result", error)]
-        artifacts, problems = build_each({kind: self._with_previous(context, kind) for kind, _ in wanted})
+            artifacts, problems = dict[ArtifactKind, Artifact](), [_told("the result", error)]
+        else:
+            artifacts, problems = build_each({kind: self._with_previous(context, kind) for kind, _ in wanted})
+        for kind in {kind for kind, _ in wanted} - artifacts.keys():
+            self._observer.unbuilt(kind)
         shipments = [Shipment(artifact=artifacts[kind], destination=to) for kind, to in wanted if kind in artifacts]
         return shipments, problems
 

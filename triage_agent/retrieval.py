@@ -50,7 +50,13 @@ def build_client(
     receiver = None
     if worklist is not None and clock is not None and peer.retrieve == "get":
         build_belonging(settings, worklist).settle()  # as where a listener begins: it is written to
-        receiver = Receiver(build_spool(settings), worklist, settings.study.rule(), clock)
+        receiver = Receiver(
+            build_spool(settings),
+            worklist,
+            settings.study.rule(),
+            clock,
+            words=settings.study.priority_words.words(),
+        )
     dicom = settings.dicom
     return RetrievalClient(
         build_peers(settings)[name],
@@ -66,8 +72,16 @@ def build_client(
 class Fetching:
     """Fetches what is wanted, from whichever PACS; its steps run in loops of their own."""
 
-    def __init__(self, settings: Settings, worklist: Worklist, clock: Clock, kept: Callable[[], None]) -> None:
-        """`kept` is called when something came."""
+    def __init__(
+        self,
+        settings: Settings,
+        worklist: Worklist,
+        clock: Clock,
+        kept: Callable[[], None],
+        observed: Callable[[str], None] = lambda _outcome: None,
+    ) -> None:
+        """`kept` is called when something came, `observed` with what came of a try: complete, incomplete or failed."""
+        self._observed = observed
         self._worklist = worklist
         self._clock = clock
         self._kept = kept
@@ -100,8 +114,11 @@ class Fetching:
         if fetcher is None:
             error = f"nothing says any more how to fetch from {retrieval.peer}"
             self._worklist.retrieval_ended(retrieval, self._clock(), error=error, retry_at=None)
+            self._observed("failed")
             return True, None
         tried = fetcher.attempt(retrieval)
+        if tried is not None:
+            self._observed("failed" if tried.error else "incomplete" if tried.lacking else "complete")
         self._kept()
         return True, tried
 

@@ -1,6 +1,5 @@
 """The configuration: TOML, overridden by environment, checked whole before anything starts."""
 
-import difflib
 import os
 import re
 import tomllib
@@ -17,6 +16,9 @@ from triage_agent.domain.vocabulary import ArtifactKind, Family, Finding, Priori
 from triage_agent.sections.base import YEAR, Section
 from triage_agent.sections.dicom import DicomSettings, PeerSettings
 from triage_agent.sections.hl7 import Hl7Settings
+from triage_agent.sections.mistakes import first_problem, hint
+from triage_agent.sections.places import Folder
+from triage_agent.sections.words import PriorityWordsSettings
 
 CONFIG_VARIABLE = "TRIAGE_AGENT_CONFIG"
 _ENV_PREFIX = "TRIAGE_AGENT__"
@@ -50,6 +52,16 @@ class StudySettings(Section):
     fetch_tries: int = Field(default=3, ge=1, le=100)
     fetch_pause_seconds: float = Field(default=10, gt=0, le=YEAR)
     fetch_seconds: float = Field(default=600, gt=0, le=YEAR)
+    priority_words: PriorityWordsSettings = PriorityWordsSettings()
+
+    @model_validator(mode="after")
+    def _waits_fit(self) -> Self:
+        if self.quiet_seconds > self.max_wait_seconds:
+            raise ValueError(
+                f"quiet_seconds {self.quiet_seconds:g} is above max_wait_seconds {self.max_wait_seconds:g}, which ends "
+                "every wait; raise max_wait_seconds"
+            )
+        return self
 
     def rule(self) -> CompletenessRule:
         """The same as a domain value."""
@@ -133,13 +145,24 @@ class StorageSettings(Section):
     keep_originals: Literal["retention_days", "until_delivered"] = "retention_days"
     quarantine_days: int = Field(default=0, ge=0, le=36500)
 
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.keep_originals == "until_delivered" and not self.retention_days:
+            raise ValueError(
+                'keep_originals = "until_delivered" deletes originals at once, retention_days = 0 keeps them for ever; '
+                "take one of them out"
+            )
+        return self
+
 
 class WorkerSettings(Section):
     """How work is held, and what reading one image may cost."""
 
-    lease_seconds: float = Field(default=15, gt=0, le=YEAR)
+    lease_seconds: float = Field(default=15, ge=1, le=YEAR)  # renewed four times in it, by a tick that may be late
     poll_seconds: float = Field(default=0.25, gt=0, le=3600)
-    decode_seconds: float = Field(default=60, gt=0, le=3600)
+    decode_seconds: float = Field(
+        default=60, ge=1, le=3600
+    )  # in less, a large radiograph on a busy machine is not read
     decode_memory_mb: int = Field(default=2048, ge=512, le=1 << 20)
 
 
@@ -152,6 +175,15 @@ class DeliverySettings(Section):
     commit_answer_seconds: float = Field(default=3600, gt=0, le=YEAR)
     commit_asks: int = Field(default=3, ge=1, le=1000)
     commit_resends: int = Field(default=3, ge=0, le=1000)
+
+    @model_validator(mode="after")
+    def _waits_fit(self) -> Self:
+        if self.first_retry_seconds > self.longest_retry_seconds:
+            raise ValueError(
+                f"first_retry_seconds {self.first_retry_seconds:g} is above longest_retry_seconds "
+                f"{self.longest_retry_seconds:g}; make it the smaller one"
+            )
+        return self
 
 
 class LoggingSettings(Section):
@@ -172,7 +204,7 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    data_dir: Path = Path("var")
+    data_dir: Folder = Path("var")
     institution: str = ""
     database: DatabaseSettings = DatabaseSettings()
     dicom: DicomSettings = DicomSettings()
@@ -228,7 +260,7 @@ class Settings(BaseSettings):
         if self.study.ask_peer is not None and self.study.ask_peer not in dicom_names:
             raise ValueError(
                 f"study.ask_peer {self.study.ask_peer!r} is no [[dicom.peers]] name"
-                f"{_hint(self.study.ask_peer, dicom_names)}"
+                f"{hint(self.study.ask_peer, dicom_names)}"
             )
         callers = [peer.name for peer in self.dicom.peers if not peer.host]
         for called in {self.study.ask_peer, *(route.to for route in self.routes)} & {*callers}:
@@ -236,7 +268,7 @@ class Settings(BaseSettings):
         _require_retrieval(self.study, self.dicom.peers)
         for route in self.routes:
             if route.to not in names:
-                raise ValueError(f"a route's to {route.to!r} is no peer's name{_hint(route.to, names)}")
+                raise ValueError(f"a route's to {route.to!r} is no peer's name{hint(route.to, names)}")
             if route.commit and route.to not in dicom_names:
                 raise ValueError(f"a route asks {route.to!r} to commit, which is not one of [[dicom.peers]]")
             for kind in route.send:
@@ -275,10 +307,14 @@ def load_settings(path: Path | None = None) -> Settings:
     named = os.environ.get(CONFIG_VARIABLE)
     path = path or (Path(named) if named else default_config_path())
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        written = path.read_bytes()
+        values = tomllib.loads(written.decode("utf-8-sig"))  # some editors begin a file with a mark
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}", remedy="name a readable file with --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(f"{path}: line {line} is not UTF-8", remedy="save the file as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: not TOML: {error}", remedy="mend that line") from None
     return build_settings(values, str(path))
 
@@ -293,7 +329,7 @@ def build_settings(values: dict[str, Any], where: str) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise ConfigurationError(f"{where}: {_first_problem(error)}") from None
+        raise ConfigurationError(f"{where}: {first_problem(error, Settings)}") from None
     except SettingsError as error:
         raise ConfigurationError(f"environment: {error}", remedy="give lists and tables as JSON") from None
 
@@ -305,36 +341,5 @@ def _refuse_unknown_variables() -> None:
             key = variable[len(_ENV_PREFIX) :].lower().split("__")[0]
             if key not in Settings.model_fields:
                 raise ConfigurationError(
-                    f"environment: {variable}: unknown key {key!r}{_hint(key, [*Settings.model_fields])}"
+                    f"environment: {variable}: unknown key {key!r}{hint(key, [*Settings.model_fields])}"
                 )
-
-
-def _first_problem(error: ValidationError) -> str:
-    """The first error in one line: what, where, how to mend it."""
-    problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return f"unknown key {place!r}{_hint(str(problem['loc'][-1]), _known_keys(problem['loc'][:-1]))}"
-    message = problem["msg"].removeprefix("Value error, ")
-    given = problem.get("input")
-    shown = f" (it is {given!r})" if isinstance(given, str | int | float) else ""
-    return f"{place}: {message}{shown}" if place else message
-
-
-def _known_keys(location: tuple[str | int, ...]) -> list[str]:
-    """The keys that the table at `location` may have."""
-    model: Any = Settings
-    for part in location:
-        if isinstance(part, str):
-            annotation = model.model_fields[part].annotation
-            model = next(
-                (arg for arg in getattr(annotation, "__args__", ()) if hasattr(arg, "model_fields")), annotation
-            )
-    return list(model.model_fields)
-
-
-def _hint(word: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    if nearest:
-        return f"; did you mean {nearest[0]!r}?"
-    return f"; known are {', '.join(sorted(known))}" if known else "; there is none yet"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from triage_agent.builders import build_policy
 from triage_agent.domain.decision import Route
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
-from triage_agent.domain.vocabulary import Finding, Outcome
+from triage_agent.domain.vocabulary import ArtifactKind, Finding, Outcome
 from triage_agent.imaging.loader import Loader
 from triage_agent.ops.metrics import Metrics
 from triage_agent.pipeline import Observer, Pipeline
@@ -41,6 +41,9 @@ def build_pipeline(
         metrics.flagged.inc()
         wake()
 
+    def unbuilt(kind: ArtifactKind) -> None:
+        metrics.unbuilt.labels(kind.value).inc()
+
     return Pipeline(
         worklist=worklist,
         spool=settings.data_dir / "spool",
@@ -50,7 +53,7 @@ def build_pipeline(
         routes=[Route(to=route.to, send=route.send) for route in settings.routes],
         institution=settings.institution,
         clock=clock,
-        observer=Observer(assessed=assessed, flagged=flagged, decided=decided),
+        observer=Observer(assessed=assessed, flagged=flagged, decided=decided, unbuilt=unbuilt),
         batch=settings.model.batch,
         secondary_captures=settings.study.score_secondary_captures,
         compare=None if shadow is None else shadow.offer,

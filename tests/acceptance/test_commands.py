@@ -242,6 +242,7 @@ def test_check_looks_at_every_part_of_a_running_agent(hospital):
     assert findings.keys() == {
         "configuration",
         "database",
+        "backlog",
         "disk",
         "spool",
         "model",

@@ -88,6 +88,29 @@ def test_a_uid_that_another_study_has_is_a_conflict_of_that_study(story):
     assert (event.action, event.detail["received_in_study"]) == (AuditAction.INSTANCE_CONFLICT, "1.2.2")
 
 
+ONE = "an instance came again with other bytes: what came first counts, the other is in quarantine"
+
+
+def test_a_study_whose_own_instances_came_with_other_bytes_says_so_among_its_reasons(story):
+    story.receive(image="1.2.1.1", digest="a" * 64)
+    story.receive(image="1.2.1.2", digest="a" * 64)
+    assert story.worklist.study(STUDY).reasons == ()
+    for digest in ("b", "c"):
+        story.receive(image="1.2.1.1", digest=digest * 64)
+    assert story.worklist.study(STUDY).reasons == (ONE,)
+    story.receive(image="1.2.1.2", digest="b" * 64)
+    (told,) = story.worklist.study(STUDY).reasons
+    assert told.startswith("2 instances came again with other bytes")
+    assert story.status() is Status.RECEIVING, "the first copies count: nothing is missing"
+
+
+def test_other_bytes_that_came_for_another_study_are_no_reason_of_the_one_that_keeps_the_instance(story):
+    story.receive(image="1.2.1.1", digest="a" * 64)
+    story.receive("1.2.2", image="1.2.1.1", digest="b" * 64)
+    assert story.worklist.study(STUDY).reasons == ()
+    assert story.worklist.study("1.2.2").reasons == (), "its status says it"
+
+
 CONFLICT = "instance 1.2.1.1 came with other bytes than in study 1.2.1, where it is kept; this copy is in quarantine"
 
 

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -10,7 +13,8 @@ from support.story import RULE, Story, received
 
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.vocabulary import Status
-from triage_agent.worklist import SqlWorklist, open_engine, postgres
+from triage_agent.worklist import SqlWorklist, open_engine
+from triage_agent.worklist import postgres as postgres_adapter
 
 pytestmark = pytest.mark.external
 
@@ -121,29 +125,58 @@ def test_an_owner_gives_back_also_what_another_transaction_looks_at(engine):
 
 def test_a_connection_whose_server_is_frozen_is_given_up_for_another(postgres_url, monkeypatch):
     """It answers nothing, not even that a time is over, and the network does not say that it is gone."""
-    monkeypatch.setattr(postgres, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(postgres_adapter, "ANSWER_SECONDS", 0.3)
     engine = open_engine(postgres_url)
     worklist = SqlWorklist(engine)
     worklist.register(received(), RULE)
     backends = _backends(postgres_url)
-    for backend in backends:
-        os.kill(backend, signal.SIGSTOP)
-    try:
+    with _frozen(*backends):
         worklist.register(received(image="1.2.1.2"), RULE)
         assert worklist.items()[0].instances == 2
-    finally:
-        for backend in backends:
-            os.kill(backend, signal.SIGCONT)
-        engine.dispose()
+    engine.dispose()
+
+
+def test_a_frozen_server_is_told_from_a_slow_one_before_a_statement_s_time_is_over(postgres_url, monkeypatch):
+    """A connection of the pool that answers no ping is not waited for as a statement is, on top of a new one."""
+    monkeypatch.setattr(postgres_adapter, "ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr(postgres_adapter, "PING_SECONDS", 0.2)
+    engine = open_engine(f"{postgres_url}&connect_timeout=2")
+    worklist = SqlWorklist(engine)
+    worklist.register(received(), RULE)
+    backends = _backends(postgres_url)
+    with _frozen(_parent(backends[0]), *backends):
+        started = time.monotonic()
+        with pytest.raises(WorklistUnavailableError):
+            worklist.register(received(image="1.2.1.2"), RULE)
+        assert time.monotonic() - started < 30
+    worklist.register(received(image="1.2.1.3"), RULE)
+    assert worklist.items()[0].instances == 2
+    engine.dispose()
 
 
 def test_a_statement_that_is_not_answered_ends(postgres_url, monkeypatch):
-    monkeypatch.setattr(postgres, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(postgres_adapter, "ANSWER_SECONDS", 0.3)
     engine = open_engine(postgres_url)
     with pytest.raises(WorklistUnavailableError, match="did not answer for"):
         SqlWorklist(engine)._database.read(lambda session: session.execute(text("SELECT pg_sleep(60)")))
     assert SqlWorklist(engine).items() == []
     engine.dispose()
+
+
+@contextmanager
+def _frozen(*processes):
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+
+
+def _parent(process):
+    """The postmaster, which takes new connections."""
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def _backends(url):

@@ -299,6 +299,7 @@ class TestConnectionsThatAskForNothing:
         try:
             assert eventually(lambda: sum(map(hung_up_on, silent)) == 80), "the oldest have to go"
             assert len(running.server._listeners[0].lobby) == 20
+            assert running.server.refused_connections == {"too_many_connections": 80}
             assert threads() == [], "a connection that asked for nothing has an association's threads"
             held = [associate(running.port) for _ in range(20)]
             assert [each.is_established for each in held] == [True] * 20

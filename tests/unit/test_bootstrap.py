@@ -1,13 +1,16 @@
 """What the parts of one process do to each other: loops that fail, an end while something is in hand."""
 
+import socket
 import threading
 import time
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 from support.story import MODEL, STUDY, Story, shipment
 
-from triage_agent import bootstrap, worker
+from triage_agent import bootstrap, watching, worker
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.study import ImageScore
 from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Status
@@ -164,3 +167,23 @@ def test_what_waits_for_a_route_that_is_gone_is_dead_from_the_start_on(site):
         eventually(lambda: site.wires["pacs"].taken)
         assert site.states()["ris-before-it-was-renamed"] is DeliveryState.DEAD
     assert "no route" in site.story.item().status_reason
+
+
+def test_a_listener_without_workers_shows_how_long_studies_wait(site, monkeypatch):
+    """And says so in its log: nothing else in that process would."""
+    monkeypatch.setattr(watching, "TOO_LONG", timedelta(0))
+    monkeypatch.setattr(watching, "_LOOK_SECONDS", 0.01)
+    site.story.receive()
+    site.story.complete()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = site.settings.model_copy(update={"dicom": site.settings.dicom.model_copy(update={"port": port})})
+    with capture_logs() as logs, bootstrap.build_agent(settings, "listener") as agent:
+        eventually(lambda: [line for line in logs if line["event"] == "studies_wait_for_a_worker"])
+        shown = agent.metrics.exposition().decode()
+    assert "triage_waiting_studies 1.0" in shown
+    seconds = next(line for line in shown.splitlines() if line.startswith("triage_oldest_waiting_seconds "))
+    assert float(seconds.split()[1]) > 0
+    assert "triage_disk_free_bytes " in shown
+    assert "triage_refused_connections" in shown

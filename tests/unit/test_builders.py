@@ -18,7 +18,6 @@ from triage_agent.worklist import MemoryWorklist
         ({"retention_days": 7, "quarantine_days": 90}, 7, 90),
         ({"retention_days": 0}, None, None),
         ({"keep_originals": "until_delivered"}, 0, None),
-        ({"keep_originals": "until_delivered", "retention_days": 0}, 0, None),
     ],
 )
 def test_how_long_files_stay_is_the_site_s(storage, originals, quarantine):

@@ -4,7 +4,7 @@ import pytest
 
 from triage_agent.builders import build_tls, build_transports
 from triage_agent.domain.errors import ConfigurationError
-from triage_agent.domain.vocabulary import ArtifactKind
+from triage_agent.domain.vocabulary import ArtifactKind, Priority
 from triage_agent.settings import Settings, default_config_path, load_settings
 
 PEER = '[[dicom.peers]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 11115\n'
@@ -72,8 +72,8 @@ def test_any_value_can_be_given_as_a_file(config, tmp_path):
     [
         ("[dicom]\nprot = 104", "unknown key 'dicom.prot'; did you mean 'port'?"),
         ("instituton = 'x'", "unknown key 'instituton'; did you mean 'institution'?"),
-        ("[dicom]\nport = 70000", "dicom.port: Input should be less than or equal to 65535 (it is 70000)"),
-        ('[dicom.tls]\ncertificate = "c"\nkey = "k"', "dicom.tls.ca: Field required"),
+        ("[dicom]\nport = 70000", "dicom.port: must be at most 65535 (it is 70000)"),
+        ('[dicom.tls]\ncertificate = "c"\nkey = "k"', "dicom.tls.ca: is missing; give it a value"),
         ('[dicom.tls]\nkey_file = "k"', "dicom.tls: key_file: write key, which is the name of a file"),
         ("[dicom]\nplain = false", "dicom: plain = false leaves nothing to listen on; add [dicom.tls]"),
         ("[dicom]\nport = 2762\n" + TLS, "dicom: port 2762 cannot be plain and TLS"),
@@ -97,16 +97,62 @@ def test_any_value_can_be_given_as_a_file(config, tmp_path):
         ),
         ('[study]\nask_peer = "ris"\n' + PEER, "study.ask_peer 'ris' is no [[dicom.peers]] name"),
         (PEER + PEER, "two peers are named 'pacs'; give each its own name"),
-        ("[[policy.rules]]\nname = 'a'", "policy.rules.0.when: Field required"),
+        ("[[policy.rules]]\nname = 'a'", "policy.rules.0.when: is missing; give it a value"),
         ("[dicom", "not TOML"),
-        ("[study]\nquiet_seconds = inf", "study.quiet_seconds: Input should be less than or equal to"),
-        ("[worker]\nlease_seconds = nan", "worker.lease_seconds: Input should be"),
+        ("[study]\nquiet_seconds = inf", "study.quiet_seconds: must be at most 31536000"),
+        ("[worker]\nlease_seconds = nan", "worker.lease_seconds: must be"),
         (
             "[delivery]\ngive_up_after_hours = 1e12",
-            "delivery.give_up_after_hours: Input should be less than or equal to",
+            "delivery.give_up_after_hours: must be at most 8760",
         ),
-        ("[model]\nthreads = 100000", "model.threads: Input should be less than or equal to 1024"),
+        ("[model]\nthreads = 100000", "model.threads: must be at most 1024 (it is 100000)"),
         ("[database]\nurl_file = 5", "5 is not the name of a file"),
+        ('data_dir = ""', "data_dir: must not be empty; name a folder"),
+        ('data_dir = "/proc/triage"', "data_dir: nothing can be kept under /proc; name a folder on a disk"),
+        ('data_dir = "/srv/../sys"', "data_dir: nothing can be kept under /sys"),
+        ('data_dir = "/dev/null"', "data_dir: nothing can be kept under /dev"),
+        ("data_dir = 5", "data_dir: must be a path, in quotes (it is 5)"),
+        (PEER + PEER.replace('"pacs"', '"two"'), "dicom: peers 'pacs' and 'two' are one application"),
+        ('[dicom]\nae_title = "PACS"\nport = 11115\n' + PEER, "dicom: peer 'pacs' is this agent itself"),
+        (
+            "[study]\nmax_wait_seconds = 20",
+            "study: quiet_seconds 30 is above max_wait_seconds 20, which ends every wait",
+        ),
+        ("[worker]\ndecode_seconds = 0.01", "worker.decode_seconds: must be at least 1 (it is 0.01)"),
+        ("[worker]\nlease_seconds = 0.1", "worker.lease_seconds: must be at least 1 (it is 0.1)"),
+        (
+            '[storage]\nkeep_originals = "until_delivered"\nretention_days = 0',
+            'storage: keep_originals = "until_delivered" deletes originals at once, retention_days = 0 keeps them',
+        ),
+        (
+            "[delivery]\nfirst_retry_seconds = 10\nlongest_retry_seconds = 5",
+            "delivery: first_retry_seconds 10 is above longest_retry_seconds 5; make it the smaller one",
+        ),
+        (
+            '[model]\ndevice = "Cdua"',
+            "model.device: must be one of auto, cuda, cpu; did you mean 'cuda'? (it is 'Cdua')",
+        ),
+        (
+            '[[routes]]\nto = "pacs"\nsend = ["srr"]\n' + PEER,
+            "routes.0.send.0: must be one of sr, sr-comprehensive, sr-enhanced",
+        ),
+        (
+            '[[policy.rules]]\nname = "a"\nwhen = { finding = "abnormel" }',
+            "finding: must be one of abnormal, normal, uncertain; did you mean 'abnormal'? (it is 'abnormel')",
+        ),
+        ('[audit]\nsyslog = "host:6514"', "audit.syslog: must stay \"\" in this version (it is 'host:6514')"),
+        ("[study]\nquiet_seconds = 0", "study.quiet_seconds: must be above 0 (it is 0)"),
+        ("[storage]\nlow_water_percent = 100", "storage.low_water_percent: must be below 100 (it is 100)"),
+        ('[dicom]\nport = "x"', "dicom.port: must be a whole number (it is 'x')"),
+        ("[dicom]\nport = 1.5", "dicom.port: must be a whole number (it is 1.5)"),
+        ('[dicom]\nplain = "maybe"', "dicom.plain: must be true or false (it is 'maybe')"),
+        ('[storage]\nlow_water_percent = "much"', "storage.low_water_percent: must be a number (it is 'much')"),
+        ("dicom = 5", "dicom: must be a table of keys (it is 5)"),
+        ("[dicom]\npeers = 5", "dicom.peers: must be a list, in [ ] (it is 5)"),
+        ("institution = 5", "institution: must be text, in quotes (it is 5)"),
+        ('[[routes]]\nto = "pacs"\nsend = []', "routes.0.send: must have at least 1"),
+        ('[[hl7.peers]]\nname = ""\nhost = "h"\nport = 1', "hl7.peers.0.name: must have at least 1 character"),
+        (f'[logging]\nlevel = "{"x" * 10_000}"', "(it is 'xxxx"),
     ],
 )
 def test_a_wrong_configuration_is_one_line_that_says_where_and_how_to_mend_it(config, text, says):
@@ -163,6 +209,11 @@ def test_a_tls_key_s_password_can_come_from_a_file(config, tmp_path):
     assert build_tls(load_settings(config(PEER))) is None
 
 
+def test_whether_we_call_by_tls_is_known_to_whoever_judges_our_certificate(config):
+    calls = [build_tls(load_settings(config(TLS + PEER + tls)))._calling for tls in ("", "tls = true")]
+    assert calls == [False, True]
+
+
 def test_tls_can_be_set_by_environment(config, monkeypatch):
     for name in ("certificate", "key", "ca"):
         monkeypatch.setenv(f"TRIAGE_AGENT__DICOM__TLS__{name.upper()}", f"/tls/{name}.pem")
@@ -191,3 +242,66 @@ def test_what_is_missing_is_fetched_from_whom_is_asked(config):
 def test_fetching_from_nobody_or_in_no_way_is_a_wrong_configuration(config, text, says):
     with pytest.raises(ConfigurationError, match=says):
         load_settings(config(text))
+
+
+def test_a_site_s_words_for_priorities_are_understood_beside_dicom_s(config, monkeypatch):
+    monkeypatch.setenv("TRIAGE_AGENT__STUDY__PRIORITY_WORDS__URGENT", '["ASAP"]')
+    words = load_settings(config('[study]\npriority_words = { stat = ["Emergency"] }')).study.priority_words.words()
+    meant = [words.meaning(word) for word in ("EMERGENCY", "asap", "STAT", "whenever")]
+    assert meant == [Priority.STAT, Priority.URGENT, Priority.STAT, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('stat = ["HIGH"]', "study.priority_words: 'HIGH' is DICOM's word for urgent; take it out of stat"),
+        ('now = ["X"]', "unknown key 'study.priority_words.now'; known are routine, stat, urgent"),
+    ],
+)
+def test_a_word_that_cannot_be_used_is_a_wrong_configuration(config, text, says):
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(config(f"[study]\npriority_words = {{ {text} }}"))
+    assert says in str(caught.value)
+
+
+def test_a_message_is_short_whatever_the_value_is_and_repeats_no_secret(config):
+    with pytest.raises(ConfigurationError) as long:
+        load_settings(config(f'[logging]\nlevel = "{"x" * 10_000}"'))
+    assert len(str(long.value)) < 500
+    with pytest.raises(ConfigurationError) as secret:
+        load_settings(config('[database]\nurl = "postgresql+psycopg://triage:hunter2@{datadir}/triage"'))
+    assert "{datadir} stands for nothing" in str(secret.value)
+    assert "hunter2" not in str(secret.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        (b'institution = "H\xf4pital"', "line 1 is not UTF-8; save the file as UTF-8"),
+        (b'# one\n\ninstitution = "H\xf4pital"', "line 3 is not UTF-8"),
+        ('institution = "H\u00f4pital"'.encode("utf-16"), "line 1 is not UTF-8"),
+    ],
+)
+def test_a_file_in_another_encoding_is_told_with_the_line(config, written, says):
+    path = config("")
+    path.write_bytes(written)
+    with pytest.raises(ConfigurationError, match=says):
+        load_settings(path)
+
+
+def test_a_file_may_begin_with_a_byte_order_mark_and_end_its_lines_as_windows_does(config):
+    path = config("")
+    path.write_bytes(b"\xef\xbb\xbfinstitution = 'St Elsewhere'\r\n[dicom]\r\nport = 104\r\n")
+    settings = load_settings(path)
+    assert (settings.institution, settings.dicom.port) == ("St Elsewhere", 104)
+
+
+@pytest.mark.parametrize("folder", ["/dev/shm/triage", "/device", "proc", "."])  # noqa: S108 - nothing is made
+def test_a_folder_that_only_looks_like_the_kernel_s_is_taken(config, folder):
+    assert str(load_settings(config(f'data_dir = "{folder}"')).data_dir) == folder
+
+
+def test_one_application_may_have_two_ports_and_one_that_only_calls_our_title(config):
+    two = PEER + PEER.replace('"pacs"', '"pacs-tls"').replace("11115", "2762")
+    ours = CALLER.replace('"CT"', '"TRIAGE"') + 'networks = ["10.1.0.0/16"]'
+    assert [peer.name for peer in load_settings(config(two + ours)).dicom.peers] == ["pacs", "pacs-tls", "ct"]

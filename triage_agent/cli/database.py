@@ -70,7 +70,13 @@ def rebuild(
             remedy="`serve` adopts files that it lacks by itself; else name an empty database, or say --with-studies",
         )
     build_belonging(settings, worklist).mean()
-    result = rebuild_from(build_spool(settings), worklist, settings.study.rule(), lambda: datetime.now(UTC))
+    result = rebuild_from(
+        build_spool(settings),
+        worklist,
+        settings.study.rule(),
+        lambda: datetime.now(UTC),
+        words=settings.study.priority_words.words(),
+    )
     if as_json:
         print_json(result)
         return

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 
@@ -17,10 +18,10 @@ from triage_agent.bootstrap import (
     build_transports,
     open_worklist,
 )
-from triage_agent.cli import ports, site
+from triage_agent.cli import callers, ports, site, waiting
 from triage_agent.commitment import build_client, committing_destinations
 from triage_agent.dimse.client import DicomClient
-from triage_agent.domain.errors import TriageError
+from triage_agent.domain.errors import DeliveryError, TriageError
 from triage_agent.domain.ports import ImageScorer
 from triage_agent.intake.spool import check_room, free_percent
 from triage_agent.retrieval import build_client as build_retrieval_client
@@ -59,6 +60,7 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     if not settings.database_url.startswith("sqlite"):
         yield "database role", lambda: site.look_at_role(settings)
     yield "spool", lambda: _spool(settings)
+    yield "backlog", lambda: waiting.look_at_backlog(settings)
     yield "disk", lambda: _disk(settings)
     yield "folder", lambda: site.look_at_folder(settings)
     yield "limits", lambda: site.look_at_limits(settings)
@@ -73,15 +75,38 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "TLS certificate", lambda: ports.look_at_certificate(settings)
         yield "DICOM TLS port", lambda: ports.look_at_dicom_tls(settings)
     yield "web port", lambda: ports.look_at_web(settings)
+    yield from _peers(settings)
+
+
+def _peers(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Each peer, and what else is asked of it: that only where it answers at all, since each silence takes its time."""
+    away: set[str] = set()
     for name, transport in build_transports(settings).items():
-        yield f"peer {name}", transport.check
+        yield f"peer {name}", partial(_reach, name, transport.check, away)
     for name in committing_destinations(settings):
-        yield f"commitment by {name}", build_client(settings, name).check
+        yield f"commitment by {name}", partial(_unless_away, name, build_client(settings, name).check, away)
     if settings.study.ask_peer is not None:
         peer = build_peers(settings)[settings.study.ask_peer]
-        yield f"asking {peer.name}", DicomClient(peer, calling_ae_title=settings.dicom.ae_title).check_find
+        client = DicomClient(peer, calling_ae_title=settings.dicom.ae_title)
+        yield f"asking {peer.name}", partial(_unless_away, peer.name, client.check_find, away)
     for name in retrieving_peers(settings):
-        yield f"fetching from {name}", build_retrieval_client(settings, name).check
+        client_of = build_retrieval_client(settings, name)
+        yield f"fetching from {name}", partial(_unless_away, name, client_of.check, away)
+
+
+def _reach(name: str, look: Callable[[], str], away: set[str]) -> str:
+    try:
+        return look()
+    except DeliveryError as error:
+        if error.away:
+            away.add(name)
+        raise
+
+
+def _unless_away(name: str, look: Callable[[], str], away: set[str]) -> str:
+    if name in away:
+        raise TriageError(f"not asked, since {name} does not answer", remedy=f"mend what the line `peer {name}` says")
+    return look()
 
 
 def _examine(part: str, look: Callable[[], str]) -> Finding:
@@ -102,6 +127,7 @@ def _configuration(settings: Settings) -> str:
         raise TriageError("no [[routes]]: results go nowhere", remedy='add one, such as to = "pacs", send = ["sr"]')
     if not settings.dicom.peers and not settings.dicom.accept_unknown_peers:
         raise TriageError("no [[dicom.peers]]: nobody may send studies", remedy="add the PACS")
+    callers.require_distinct(settings)
     counts = [(len(settings.dicom.peers), "DICOM peer"), (len(settings.routes), "route"), (len(rules), "rule")]
     return ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in counts)
 
@@ -111,6 +137,7 @@ def _database(settings: Settings) -> str:
 
     revision = migrate.current(settings.database_url)
     if revision is None and settings.database_url.startswith("sqlite"):
+        site.require_folder_of_database(settings)
         return "no tables yet; `serve` makes them"
     open_worklist(settings)
     return f"answers, at migration {revision}"

@@ -53,7 +53,7 @@ def look_at_certificate(settings: Settings) -> str:
     from triage_agent.dimse.tls_watch import AHEAD
 
     keeper, now = _keeper(settings), datetime.now(UTC)
-    verify_ourselves(keeper, now, calling=any(peer.tls for peer in settings.dicom.peers))
+    verify_ourselves(keeper, now)
     identity = keeper.identity
     says = f"{identity.subject} until {identity.expires:%Y-%m-%d}, CA until {identity.ca_expires:%Y-%m-%d}"
     for which, expires in (("it", identity.expires), ("the CA", identity.ca_expires)):

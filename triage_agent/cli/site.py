@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from triage_agent.builders import build_policy, build_retry
+from triage_agent.cli.ports import Noteworthy
 from triage_agent.domain.errors import ConfigurationError, TriageError
+from triage_agent.domain.vocabulary import Priority
 from triage_agent.settings import Settings
 
 _VOLATILE = frozenset({"tmpfs", "ramfs"})
@@ -21,7 +23,8 @@ def look_at_policy(settings: Settings) -> str:
     """The site's rules.
 
     Raises:
-        TriageError: one names a region that no image can have, or a route a kind that nobody builds.
+        TriageError: one names a region that no image can have, or a route a kind that nobody builds; `Noteworthy`
+            where no rule raises anything.
     """
     from triage_agent.imaging.anatomy import REGION_OF_CODE
     from triage_agent.results.registry import REGISTRY
@@ -43,6 +46,11 @@ def look_at_policy(settings: Settings) -> str:
                     f"the route to {route.to} sends {kind.value}, which this version does not make",
                     remedy=f"it makes {', '.join(sorted(REGISTRY))}",
                 )
+    if all(rule.priority is Priority.ROUTINE for rule in rules):
+        raise Noteworthy(
+            "no rule raises anything: only an image at or above the bundle's alert threshold raises its study",
+            remedy='give a rule of [[policy.rules]] priority = "urgent", or take all out for the built-in ones',
+        )
     return "the built-in rules" if not settings.policy.rules else f"{', '.join(rule.name for rule in rules)}"
 
 
@@ -89,6 +97,20 @@ def look_at_folder(settings: Settings) -> str:
     if kind in _NETWORK:
         return f"{data_dir} is on {kind}: its server must keep what it says it has written (no `async` export)"
     return f"{data_dir} is on {kind or 'a disk'}, private"
+
+
+def require_folder_of_database(settings: Settings) -> None:
+    """A SQLite file that is to be made: a folder that is mistyped, or not mounted, would be made with it.
+
+    Raises:
+        TriageError: its folder is not there, and is not data_dir or in it.
+    """
+    file = Path(settings.database_url.removeprefix("sqlite:///")).absolute()
+    if not file.parent.is_dir() and not file.is_relative_to(settings.data_dir.absolute()):
+        raise TriageError(
+            f"[database] url: there is no folder {file.parent}, and `serve` would begin an empty worklist in a new one",
+            remedy="make the folder, or mend url",
+        )
 
 
 def look_at_limits(settings: Settings) -> str:

@@ -5,7 +5,9 @@ import socket
 import socketserver
 import ssl
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -124,6 +126,8 @@ class Listener(ThreadedAssociationServer):
         )
         self._associations_made = 0
         self._complaints = Throttle(5, 60.0)
+        self.refusals: Counter[str] = Counter()  # connections that became no association, by why
+        self._counting = threading.Lock()
         super().__init__(ae, address, ae.ae_title, contexts, request_handler=_Connection)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -158,7 +162,9 @@ class Listener(ThreadedAssociationServer):
         self.lobby.close()
 
     def complain(self, what: str, address: str, error: str) -> None:
-        """One throttled line about an address."""
+        """One throttled line about an address; each is counted."""
+        with self._counting:
+            self.refusals[what] += 1
         held_back = self._complaints.admit(f"{what} {address}")
         if held_back is not None:
             log.warning(what, address=address, error=error, held_back=held_back)

@@ -163,7 +163,12 @@ class Caller:
                 permanent=True,
                 remedy="let the peer take this SOP class, or send it another kind of result",
             )
-        return DeliveryError(f"{self}: no answer to the association request", permanent=False, away=True)
+        return DeliveryError(
+            f"{self}: no answer to the association request",
+            permanent=False,
+            remedy="see whether a DICOM application listens there, and by the same kind of connection (TLS or not)",
+            away=True,
+        )
 
 
 def accepted_contexts(association: Association) -> dict[Context, int]:

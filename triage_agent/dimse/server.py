@@ -4,6 +4,7 @@ import ssl
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -154,6 +155,11 @@ class DicomServer:
     def tls_port(self) -> int:
         """The port that is listened on by TLS."""
         return int(self._listeners[-1].server_address[1]) if self._listeners else self._settings.tls_port
+
+    @property
+    def refused_connections(self) -> Counter[str]:
+        """How many connections were closed before they asked for an association, by why."""
+        return sum((listener.refusals for listener in self._listeners), Counter[str]())
 
     @property
     def running(self) -> bool:

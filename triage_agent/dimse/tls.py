@@ -43,8 +43,10 @@ class TlsKeeper:
     The files are read when a context is wanted first, and by `refresh` when they have changed.
     """
 
-    def __init__(self, files: TlsFiles, clock: Clock) -> None:
+    def __init__(self, files: TlsFiles, clock: Clock, *, calling: bool = False) -> None:
+        """`calling`: whether we call peers, too, so that a certificate has to be for clients as well."""
         self.files = files
+        self._calling = calling
         self._clock = clock
         self._lock = threading.Lock()
         self._loaded: _Loaded | None = None
@@ -115,7 +117,7 @@ class TlsKeeper:
 
     def verify(self, now: datetime, *, calling: bool = False) -> None:
         """See `verify_ourselves`."""
-        _verify(self.files, self._current(), now, calling=calling)
+        _verify(self.files, self._current(), now, calling=calling or self._calling)
 
     def _take(self, candidate: _Loaded, in_use: _Loaded) -> None:
         """Use the candidate, unless peers would not take it and do take what is in use.
@@ -125,12 +127,13 @@ class TlsKeeper:
         """
         now = self._clock()
         self._refused = None
-        try:
-            _verify(self.files, candidate, now)
-        except ConfigurationError:
-            if _is_verified(self.files, in_use, now):
-                self._refused = candidate
-                raise
+        for calling in {False, self._calling}:  # one that only serves is better than one that does not even do that
+            try:
+                _verify(self.files, candidate, now, calling=calling)
+            except ConfigurationError:
+                if _is_verified(self.files, in_use, now, calling=calling):
+                    self._refused = candidate
+                    raise
         self._loaded, self._failed, self._refused = candidate, (), None
 
     def _take_refused(self, in_use: _Loaded) -> bool:
@@ -217,17 +220,21 @@ def _verify(files: TlsFiles, loaded: _Loaded, now: datetime, *, calling: bool = 
             f"ca {files.ca}: all its certificates expired, the last at {identity.ca_expires:%Y-%m-%d %H:%M} UTC",
             remedy="replace it",
         )
-    server = loaded.server if calling else loaded.only_serving
-    if problem := _handshake_problem(server, loaded.client_for_any_host):
+    if problem := _handshake_problem(loaded.only_serving, loaded.client_for_any_host):
         raise ConfigurationError(
             f"certificate {certificate} is not verified by ca {files.ca}: {problem}",
             remedy="add the CA that signed it to ca, and what lies between them to certificate",
         )
+    if calling and (problem := _handshake_problem(loaded.server, loaded.client_for_any_host)):
+        raise ConfigurationError(
+            f"certificate {certificate} is for servers only, peers that we call would not take it: {problem}",
+            remedy="have it made for both purposes, serverAuth and clientAuth",
+        )
 
 
-def _is_verified(files: TlsFiles, loaded: _Loaded, now: datetime) -> bool:
+def _is_verified(files: TlsFiles, loaded: _Loaded, now: datetime, *, calling: bool) -> bool:
     try:
-        _verify(files, loaded, now)
+        _verify(files, loaded, now, calling=calling)
     except ConfigurationError:
         return False
     return True

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.backlog import Backlogs
 from triage_agent.domain.commitment import Commitments
 from triage_agent.domain.decision import (
     Artifact,
@@ -75,8 +76,8 @@ class StudyDetail:
     retrieval: RetrievalRecord | None = None
 
 
-class Worklist(Commitments, Retrievals, Spools, Protocol):
-    """The queue of studies and the outbox of results; `Commitments`, `Retrievals` and `Spools` are parts of it.
+class Worklist(Commitments, Retrievals, Spools, Backlogs, Protocol):
+    """The queue of studies and the outbox of results; `Commitments`, `Retrievals`, `Spools` and `Backlogs` are parts.
 
     Every method raises `WorklistUnavailableError` when the database is away.
     """

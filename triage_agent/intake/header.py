@@ -9,6 +9,7 @@ import structlog
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from triage_agent.domain.errors import InvalidDatasetError
+from triage_agent.domain.priorities import STANDARD, PriorityWords
 from triage_agent.domain.study import InstanceHeader
 from triage_agent.domain.uids import is_uid, stand_in_series_uid
 from triage_agent.domain.vocabulary import Priority
@@ -45,21 +46,22 @@ _MOST_INFLATED = 16 << 20  # ... and where it does not: headers are far smaller 
 _DEFLATED_PIECE = 1 << 16  # bytes fed at once, since zlib copies what it does not need
 _inflating = threading.Lock()  # for the larger of the two, so that many such data sets at once need no more memory
 
-# Defined terms of Requested Procedure Priority (PS3.3 table C.4-12); the others ask for nothing.
-_PRIORITIES = {
-    "STAT": Priority.STAT,
-    "HIGH": Priority.URGENT,
-    **dict.fromkeys(("", "ROUTINE", "MEDIUM", "LOW"), Priority.ROUTINE),
-}
-_PRIORITY_WORD = re.compile("[A-Z]{1,16}")  # as long as an SH may be (PS3.5 section 6.2); all that a log may show
+_PRIORITY_WORD = re.compile("[A-Z]{1,16}|[0-9]")  # as long as an SH may be (PS3.5 section 6.2); all that a log may show
+_PRIORITY_BYTES = 128  # an SH of 16 characters in any character set, escape sequences included
 
 
 def read_header(
-    encoded: Encoded, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str
+    encoded: Encoded,
+    transfer_syntax_uid: str,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    *,
+    words: PriorityWords = STANDARD,
 ) -> InstanceHeader:
     """Read the header of an encoded data set whose C-STORE request named these UIDs (PS3.4 section B.2.3).
 
-    A Series Instance UID that is missing or invalid is derived from the study's, since nothing hangs on it.
+    `words` are what a Requested Procedure Priority is understood by; what is none of them asks for nothing. A Series
+    Instance UID that is missing or invalid is derived from the study's, since nothing hangs on it.
 
     Raises:
         InvalidDatasetError: the Study or SOP Instance UID is missing or no UID, or is not the request's.
@@ -82,7 +84,7 @@ def read_header(
         patient_id=text(_PATIENT_ID),
         patient_name=text(_PATIENT_NAME),
         accession_number=text(_ACCESSION_NUMBER),
-        requested_priority=_requested_priority(found),
+        requested_priority=_requested_priority(found, words),
     )
 
 
@@ -167,10 +169,14 @@ def _series_instance_uid(found: Mapping[int, Element], study_instance_uid: str) 
     return stand_in_series_uid(study_instance_uid)
 
 
+def _codecs(found: Mapping[int, Element]) -> tuple[str, ...]:
+    declared = found.get(_SPECIFIC_CHARACTER_SET)
+    return character_sets(bytes(declared.value[:256]) if declared else b"")
+
+
 def _texts(found: Mapping[int, Element]) -> Callable[[int], str]:
     """Reads a text element in the data set's character sets; empty when it is absent."""
-    declared = found.get(_SPECIFIC_CHARACTER_SET)
-    codecs = character_sets(bytes(declared.value[:256]) if declared else b"")
+    codecs = _codecs(found)
 
     def text(tag: int) -> str:
         element = found.get(tag)
@@ -182,20 +188,23 @@ def _texts(found: Mapping[int, Element]) -> Callable[[int], str]:
     return text
 
 
-def _requested_priority(found: Mapping[int, Element]) -> Priority:
+def _requested_priority(found: Mapping[int, Element], words: PriorityWords) -> Priority:
     """The highest of the priorities that the data set's orders carry."""
-    highest = _priority(found.get(_REQUESTED_PROCEDURE_PRIORITY))
+    codecs = _codecs(found)
+    highest = _priority(found.get(_REQUESTED_PROCEDURE_PRIORITY), codecs, words)
     requests = found.get(_REQUEST_ATTRIBUTES)
     for item in items(requests) if requests else ():
         inner = elements(item, requests.encoding) if requests else ()
         for element in inner:
             if element.tag == _REQUESTED_PROCEDURE_PRIORITY:
-                highest = highest.raised_to(_priority(element))
+                highest = highest.raised_to(_priority(element, codecs, words))
     return highest
 
 
-def _priority(element: Element | None) -> Priority:
-    word = bytes(element.value[:16]).decode("ascii", "replace").strip("\0 ").upper() if element else ""
-    if word not in _PRIORITIES:
-        log.info("requested_priority_unknown", word=word if _PRIORITY_WORD.fullmatch(word) else None)
-    return _PRIORITIES.get(word, Priority.ROUTINE)
+def _priority(element: Element | None, codecs: tuple[str, ...], words: PriorityWords) -> Priority:
+    word = decode_text(bytes(element.value[:_PRIORITY_BYTES]), codecs) if element else ""
+    meant = words.meaning(word)
+    if meant is None:
+        shown = word.upper()
+        log.info("requested_priority_unknown", word=shown if _PRIORITY_WORD.fullmatch(shown) else None)
+    return meant or Priority.ROUTINE

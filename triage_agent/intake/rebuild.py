@@ -8,6 +8,7 @@ import structlog
 
 from triage_agent.domain.errors import InvalidDatasetError
 from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.domain.priorities import STANDARD, PriorityWords
 from triage_agent.domain.study import CompletenessRule, ReceivedInstance
 from triage_agent.intake.header import read_header
 from triage_agent.intake.part10 import decode_preamble
@@ -35,7 +36,9 @@ class Rebuilt:
     left: int = 0
 
 
-def rebuild(spool: Spool, worklist: Worklist, rule: CompletenessRule, clock: Clock) -> Rebuilt:
+def rebuild(
+    spool: Spool, worklist: Worklist, rule: CompletenessRule, clock: Clock, *, words: PriorityWords = STANDARD
+) -> Rebuilt:
     """Register every file of the spool, in the order in which they were written; `worklist` must have no study.
 
     A file's time of modification is when it was received: nothing alters it, and a backup keeps it.
@@ -46,8 +49,8 @@ def rebuild(spool: Spool, worklist: Worklist, rule: CompletenessRule, clock: Clo
     counts: Counter[str] = Counter()
     by_age = sorted((_written(spool, path), path) for path in spool.instances())  # the first copy of a UID stays
     for at, path in by_age:
-        counts[adopt(spool, worklist, rule, clock, path, received_at=at)] += 1
-    conflicts = sum(_tell_conflict(spool, worklist, rule, path) for path in _set_aside(spool))
+        counts[adopt(spool, worklist, rule, clock, path, received_at=at, words=words)] += 1
+    conflicts = sum(_tell_conflict(spool, worklist, rule, path, words) for path in _set_aside(spool))
     result = Rebuilt(
         registered=counts["recovered"] + counts["known"],
         conflicts=conflicts,
@@ -65,7 +68,7 @@ def _written(spool: Spool, path: str) -> datetime:
         return datetime.fromtimestamp(0, UTC)
 
 
-def _tell_conflict(spool: Spool, worklist: Worklist, rule: CompletenessRule, path: str) -> bool:
+def _tell_conflict(spool: Spool, worklist: Worklist, rule: CompletenessRule, path: str, words: PriorityWords) -> bool:
     """A file that was set aside for its UID goes through registration again, which says so in its study."""
     try:
         with (spool.root / path).open("rb") as opened:
@@ -73,7 +76,7 @@ def _tell_conflict(spool: Spool, worklist: Worklist, rule: CompletenessRule, pat
         if meta is None or (kept := worklist.digest_of(meta.sop_instance_uid)) is None:
             return False
         encoded = mapped(spool.root / path, meta.data_set_offset)
-        header = read_header(encoded, meta.transfer_syntax_uid, meta.sop_class_uid, meta.sop_instance_uid)
+        header = read_header(encoded, meta.transfer_syntax_uid, meta.sop_class_uid, meta.sop_instance_uid, words=words)
     except (OSError, InvalidDatasetError):
         return False
     digest = digest_of(encoded)

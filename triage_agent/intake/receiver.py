@@ -8,6 +8,7 @@ import structlog
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.errors import InvalidDatasetError
 from triage_agent.domain.ports import Clock, Registered, Worklist
+from triage_agent.domain.priorities import STANDARD, PriorityWords
 from triage_agent.domain.study import CompletenessRule, InstanceHeader, ReceivedInstance
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import AuditAction
@@ -34,11 +35,20 @@ class Received:
 class Receiver:
     """What the DICOM server hands instances to; safe to call from many threads."""
 
-    def __init__(self, spool: Spool, worklist: Worklist, rule: CompletenessRule, clock: Clock) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        worklist: Worklist,
+        rule: CompletenessRule,
+        clock: Clock,
+        *,
+        words: PriorityWords = STANDARD,
+    ) -> None:
         self._spool = spool
         self._worklist = worklist
         self._rule = rule
         self._clock = clock
+        self._words = words
         self._memory = Memory(_MEMORY)
 
     def begin(self, *, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str, source: str) -> Incoming:
@@ -76,7 +86,11 @@ class Receiver:
         request = incoming.request
         try:
             header = read_header(
-                incoming.view(), request.transfer_syntax_uid, request.sop_class_uid, request.sop_instance_uid
+                incoming.view(),
+                request.transfer_syntax_uid,
+                request.sop_class_uid,
+                request.sop_instance_uid,
+                words=self._words,
             )
         except InvalidDatasetError as error:
             self._quarantine(incoming, error.message)

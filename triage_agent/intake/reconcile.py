@@ -11,6 +11,7 @@ import structlog
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.errors import InvalidDatasetError, StorageExhaustedError
 from triage_agent.domain.ports import Clock, Registered, Worklist
+from triage_agent.domain.priorities import STANDARD, PriorityWords
 from triage_agent.domain.study import CompletenessRule, ReceivedInstance
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.intake.header import read_header
@@ -43,7 +44,9 @@ class Reconciled:
     stale: int = 0
 
 
-def reconcile(spool: Spool, worklist: Worklist, rule: CompletenessRule, clock: Clock) -> Reconciled:
+def reconcile(
+    spool: Spool, worklist: Worklist, rule: CompletenessRule, clock: Clock, *, words: PriorityWords = STANDARD
+) -> Reconciled:
     """Register every spool file that the worklist does not know; nothing in it was acknowledged, nothing is lost.
 
     A file whose path is registered is known, since its name carries the digests of its UIDs and its bytes: it is not
@@ -54,7 +57,7 @@ def reconcile(spool: Spool, worklist: Worklist, rule: CompletenessRule, clock: C
         WorklistUnavailableError: the database is away.
     """
     stale = spool.remove_stale()
-    orphanage = _Orphanage(spool, worklist, rule, clock)
+    orphanage = _Orphanage(spool, worklist, rule, clock, words=words)
     counts = Counter(
         "known" if known else orphanage.look_at(path)
         for path, known in _side_by_side(spool.instances(), worklist.spool_paths())
@@ -74,14 +77,21 @@ def _side_by_side(files: Iterator[str], registered: Iterator[str]) -> Iterator[t
 
 
 def adopt(
-    spool: Spool, worklist: Worklist, rule: CompletenessRule, clock: Clock, path: str, *, received_at: datetime
+    spool: Spool,
+    worklist: Worklist,
+    rule: CompletenessRule,
+    clock: Clock,
+    path: str,
+    *,
+    received_at: datetime,
+    words: PriorityWords = STANDARD,
 ) -> str:
     """Register one spool file, if the worklist does not know it, as received at a time; a field of `Reconciled`.
 
     Raises:
         WorklistUnavailableError: the database is away.
     """
-    return _Orphanage(spool, worklist, rule, clock, received_at).look_at(path)
+    return _Orphanage(spool, worklist, rule, clock, received_at, words).look_at(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,7 @@ class _Orphanage:
     rule: CompletenessRule
     clock: Clock
     received_at: datetime | None = None
+    words: PriorityWords = STANDARD
 
     def look_at(self, path: str) -> str:
         """What became of one file: a field of `Reconciled`."""
@@ -123,7 +134,9 @@ class _Orphanage:
         if not _has_digest(path, digest):
             return self._set_aside(path, "the file is not what was written")
         try:
-            header = read_header(encoded, meta.transfer_syntax_uid, meta.sop_class_uid, meta.sop_instance_uid)
+            header = read_header(
+                encoded, meta.transfer_syntax_uid, meta.sop_class_uid, meta.sop_instance_uid, words=self.words
+            )
         except InvalidDatasetError as error:
             return self._set_aside(path, error.message)
         received = ReceivedInstance(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from triage_agent.domain.errors import WorklistUnavailableError
@@ -54,13 +54,26 @@ class Metrics:
             ["destination", "outcome"],
             registry=self.registry,
         )
+        self.unbuilt = Counter(
+            "triage_results_not_built", "Results that could not be built", ["kind"], registry=self.registry
+        )
+        self.retrievals = Counter(
+            "triage_retrievals",
+            "Tries to fetch a study: complete, incomplete (the PACS has more), failed",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.scoring_seconds = Histogram(
             "triage_scoring_seconds", "Decode and model time of one image", buckets=_SECONDS, registry=self.registry
         )
 
-    def watch(self, counts: Callable[[], dict[str, dict[str, int]]]) -> None:
-        """Add the worklist's own numbers; `counts` is `Worklist.counts`."""
-        self.registry.register(_WorklistCollector(counts))
+    def add(self, collector: Collector) -> None:
+        """Add what is asked for at each scrape; see `gauges`."""
+        self.registry.register(collector)
+
+    def watch(self, counts: Callable[[], dict[str, dict[str, int]]], also: Collector | None = None) -> None:
+        """Add the worklist's own numbers; `counts` is `Worklist.counts`, `also` asks it for more where it answers."""
+        self.registry.register(_WorklistCollector(counts, also))
 
     def watch_certificates(self, expires: Callable[[], dict[str, datetime]], current: Callable[[], bool]) -> None:
         """Add when our certificates expire, and whether the files as they are now are in use."""
@@ -98,13 +111,14 @@ class _WorklistCollector(Collector):
     """Backlog gauges, asked for at each scrape so that they move when the database does.
 
     While the database is away there is no backlog to tell, and `triage_worklist_up` is 0: what this process counts
-    itself is wanted just then.
+    itself is wanted just then, and one that is frozen is waited for once a scrape, not for each number.
     """
 
-    def __init__(self, counts: Callable[[], dict[str, dict[str, int]]]) -> None:
+    def __init__(self, counts: Callable[[], dict[str, dict[str, int]]], also: Collector | None) -> None:
         self._counts = counts
+        self._also = also
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("triage_worklist_up", "Whether the worklist's database answers (1) or not (0)")
         try:
             counts = self._counts()
@@ -119,3 +133,5 @@ class _WorklistCollector(Collector):
             for value, number in sorted(values.items()):
                 gauge.add_metric([value], number)
             yield gauge
+        if self._also is not None:
+            yield from self._also.collect()

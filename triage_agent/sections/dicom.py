@@ -82,6 +82,11 @@ class PeerSettings(Section):
         return self
 
 
+def _is_here(host: str, ours: str) -> bool:
+    """Whether `host` is where we listen, as far as names tell."""
+    return host.lower() in {ours.lower(), "localhost", "127.0.0.1", "::1"}
+
+
 class DicomSettings(Section):
     """Our application entity."""
 
@@ -96,6 +101,21 @@ class DicomSettings(Section):
     min_bytes_per_second: float = Field(default=4000, ge=0)
     warn_on_conflict: bool = False
     peers: tuple[PeerSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _peers_differ(self) -> Self:
+        first: dict[tuple[str, str, int], str] = {}
+        for peer in self.peers:
+            here = (
+                first.setdefault((peer.ae_title, peer.host.lower(), peer.port), peer.name) if peer.host else peer.name
+            )
+            if here != peer.name:
+                raise ValueError(
+                    f"peers {here!r} and {peer.name!r} are one application; make one [[dicom.peers]] of them"
+                )
+            if (peer.ae_title, peer.port) == (self.ae_title, self.port) and _is_here(peer.host, self.host):
+                raise ValueError(f"peer {peer.name!r} is this agent itself; give it the AE title, host and port it has")
+        return self
 
     @model_validator(mode="after")
     def _tls_fits(self) -> Self:

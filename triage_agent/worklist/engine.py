@@ -192,7 +192,7 @@ def _open_postgres(url: URL, *, bounded: bool) -> Engine:
         engine = create_engine(
             url, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=30, pool_timeout=WAIT_SECONDS
         )
-        from triage_agent.worklist.postgres import connect  # noqa: PLC0415 - the driver is an extra's
+        from triage_agent.worklist.postgres import connect, ping_briefly  # noqa: PLC0415 - the driver is an extra's
     except ImportError as error:
         raise ConfigurationError(
             f"[database] url names Postgres, whose driver is not installed: {error}",
@@ -200,6 +200,7 @@ def _open_postgres(url: URL, *, bounded: bool) -> Engine:
         ) from error
     if bounded:
         event.listen(engine, "do_connect", connect)
+        ping_briefly(engine.dialect)
     event.listen(engine, "connect", _prepare_postgres)
     return engine
 

@@ -1,9 +1,12 @@
 """Rules that the SQL worklist and its in-memory twin share."""
 
+from collections.abc import Iterable
+
+from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.commitment import reason_in_words
 from triage_agent.domain.states import CONCLUDED
 from triage_agent.domain.study import Assessment, InstanceHeader
-from triage_agent.domain.vocabulary import ArtifactKind, Event, Outcome, Status
+from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, Event, Outcome, Status
 
 MAX_ATTEMPTS = 3
 """How often one image is leased without a result before it is left for its study's decision."""
@@ -52,6 +55,23 @@ def conflict_with(known: str | None, sop_instance_uid: str, kept_in: str) -> str
     if known is None or known.startswith(told):
         return known or told
     return known if known.endswith(_MORE) else known + _MORE
+
+
+def conflicts_told(audit: Iterable[AuditEvent]) -> tuple[str, ...]:
+    """What is told of a study some of whose own instances came again with other bytes: at most one line."""
+    instances = {
+        event.detail.get("sop_instance_uid")
+        for event in audit
+        if event.action is AuditAction.INSTANCE_CONFLICT
+        and not event.detail.keys() & {"kept_in_study", "received_in_study"}
+    }
+    if not instances:
+        return ()
+    if len(instances) == 1:
+        return ("an instance came again with other bytes: what came first counts, the other is in quarantine",)
+    return (
+        f"{len(instances)} instances came again with other bytes: what came first counts, the others are in quarantine",
+    )
 
 
 def shown_reason(status_reason: str | None, conflict: str | None) -> str | None:

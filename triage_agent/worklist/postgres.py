@@ -14,6 +14,9 @@ Answer = TypeVar("Answer")
 ANSWER_SECONDS = 7.0
 """For one statement; a server that is frozen, or a network that swallows packets, is away. Locks end far sooner."""
 
+PING_SECONDS = 2.0
+"""For a connection of the pool to show that it lives: where it does not, a new one is waited for on top of this."""
+
 
 class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
     """A connection that gives its server up when one answer takes longer than `ANSWER_SECONDS`.
@@ -35,6 +38,20 @@ def connect(
 ) -> BoundedConnection:
     """SQLAlchemy's `do_connect` handler: a connection that is bounded."""
     return BoundedConnection.connect(*arguments, **options)
+
+
+def ping_briefly(dialect: Dialect) -> None:
+    """Have a dialect wait no longer than `PING_SECONDS` for the answer to its ping; a living server has it at once."""
+    ping = dialect.do_ping
+
+    def do_ping(dbapi_connection: Any) -> bool:
+        dbapi_connection.answer_seconds = PING_SECONDS
+        try:
+            return ping(dbapi_connection)
+        finally:
+            dbapi_connection.answer_seconds = None
+
+    dialect.do_ping = do_ping  # type: ignore[method-assign]
 
 
 def _bounded(gen: PQGen[Answer], connection: BoundedConnection, seconds: float) -> PQGen[Answer]:

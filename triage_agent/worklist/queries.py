@@ -12,7 +12,7 @@ from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.ports import StudyDetail
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.vocabulary import DeliveryState, Priority, Status
-from triage_agent.worklist.limits import shown_reason
+from triage_agent.worklist.limits import conflicts_told, shown_reason
 from triage_agent.worklist.outbox import OPEN, place_of
 from triage_agent.worklist.retrievals import record_of
 from triage_agent.worklist.rows import instances_of, status_is
@@ -50,12 +50,13 @@ def study(session: Session, study_instance_uid: str) -> StudyDetail | None:
     row = session.get(StudyRow, study_instance_uid)
     if row is None:
         return None
+    audit = _audit(session, study_instance_uid)
     return StudyDetail(
         item=_item(row),
-        reasons=tuple(row.reasons),
+        reasons=(*row.reasons, *conflicts_told(audit)),
         instances=instances_of(session, study_instance_uid),
         deliveries=_deliveries(session, study_instance_uid),
-        audit=_audit(session, study_instance_uid),
+        audit=audit,
         shadow=last_shadow(session, study_instance_uid),
         retrieval=record_of(session, study_instance_uid),
     )

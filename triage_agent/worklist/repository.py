@@ -29,6 +29,7 @@ from triage_agent.domain.study import (
 from triage_agent.domain.vocabulary import ArtifactKind, Priority, Status
 from triage_agent.domain.waits import LongestWaits
 from triage_agent.worklist import clocks, leases, outbox, queries, registration, retention, scoring, shadow, unrouted
+from triage_agent.worklist.backlog import SqlBacklogs
 from triage_agent.worklist.commitments import SqlCommitments
 from triage_agent.worklist.migrate import is_current
 from triage_agent.worklist.retrievals import SqlRetrievals
@@ -39,11 +40,12 @@ from triage_agent.worklist.transactions import Database
 _PING_SECONDS = 2.0  # whoever asks whether we are ready will not wait for long
 
 
-class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools):
+class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs):
     """The `Worklist` port on SQLite or Postgres; safe to share between threads.
 
     The functions behind it stand in `registration`, `scoring`, `shadow`, `outbox`, `leases` and `queries`; those
-    of storage commitment in `commitments`, of what is fetched from a PACS in `retrievals`, about the spool in `spools`.
+    of storage commitment in `commitments`, of what is fetched from a PACS in `retrievals`, about the spool in `spools`,
+    of what waits in `backlog`.
     """
 
     def __init__(self, engine: Engine) -> None:

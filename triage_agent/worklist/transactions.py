@@ -122,7 +122,7 @@ def telling_when_away() -> Iterator[None]:
         if _is_away(error):
             raise WorklistUnavailableError(
                 f"the worklist database did not answer: {_first_line(error)}",
-                remedy="see `triage-agent check`; senders retry",
+                remedy="see that the database of [database] url runs and has room; senders retry",
             ) from error
         raise
 

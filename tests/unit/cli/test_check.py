@@ -73,6 +73,7 @@ def test_a_machine_that_is_well_passes(check):
                 "policy",
                 "database",
                 "spool",
+                "backlog",
                 "disk",
                 "folder",
                 "limits",
@@ -190,3 +191,33 @@ def test_whether_studies_can_be_fetched_is_looked_at_where_they_are_to_be(check,
     found = findings(check("--json", toml=fetched))["fetching from pacs"]
     assert (found["ok"], found["remedy"]) == (False, remedy)
     assert "fetching from pacs" not in findings(check("--json"))
+
+
+def test_a_peer_that_does_not_answer_is_asked_once_and_every_line_has_its_remedy(check, peer, monkeypatch):
+    peer.error = DeliveryError("PACS: no answer", permanent=False, remedy="see whether it runs", away=True)
+    asked = Mock(return_value="answers")
+    part = SimpleNamespace(check=asked, check_find=asked)
+    for name in ("build_client", "build_retrieval_client"):
+        monkeypatch.setattr(doctor, name, lambda _settings, _name: part)
+    monkeypatch.setattr(doctor, "DicomClient", lambda _peer, **_options: part)
+    toml = '[study]\nask_peer = "pacs"\n' + PEER + 'retrieve = "get"\n' + ROUTE + "commit = true\n"
+    found = findings(check("--json", toml=toml))
+    lines = ["peer pacs", "commitment by pacs", "asking pacs", "fetching from pacs"]
+    assert [found[line]["ok"] for line in lines] == [False] * 4
+    assert [found[line]["remedy"] for line in lines] == [
+        "see whether it runs",
+        *["mend what the line `peer pacs` says"] * 3,
+    ]
+    assert asked.call_count == 0
+    peer.error = None
+    found = findings(check("--json", toml=toml))
+    assert [found[line]["ok"] for line in lines] == [True] * 4
+    assert asked.call_count == 3
+
+
+def test_a_peer_that_answers_and_refuses_one_thing_is_still_asked_for_the_others(check, peer, monkeypatch):
+    peer.error = DeliveryError("PACS: takes no reports", permanent=True, remedy="let it take them")
+    client = SimpleNamespace(check_find=Mock(return_value="C-FIND is taken"))
+    monkeypatch.setattr(doctor, "DicomClient", lambda _peer, **_options: client)
+    found = findings(check("--json", toml='[study]\nask_peer = "pacs"\n' + PEER + ROUTE))
+    assert (found["peer pacs"]["ok"], found["asking pacs"]["ok"]) == (False, True)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from triage_agent.cli import site
+from triage_agent.cli.ports import Noteworthy
 from triage_agent.domain.errors import ConfigurationError, TriageError
 from triage_agent.settings import Settings, build_settings
 
@@ -24,7 +25,8 @@ def mounted(monkeypatch):
 
 
 def rule(*anatomies):
-    return {"rules": [{"name": "wrists", "when": {"finding": "abnormal", "anatomies": anatomies}}]}
+    when = {"finding": "abnormal", "anatomies": anatomies}
+    return {"rules": [{"name": "wrists", "when": when, "priority": "urgent"}]}
 
 
 def test_a_rule_for_a_region_that_no_image_shows_is_told_with_the_nearest(tmp_path):
@@ -119,8 +121,24 @@ def test_what_is_deleted_is_said(tmp_path, tables, said):
 
 def test_waits_that_do_not_fit_are_told(tmp_path):
     delivery = {"first_retry_seconds": 10, "longest_retry_seconds": 1}
-    with pytest.raises(ConfigurationError, match="does not fit"):
-        site.look_at_retention(of(tmp_path, delivery=delivery))
+    with pytest.raises(ConfigurationError, match="first_retry_seconds 10 is above longest_retry_seconds 1"):
+        build_settings({"delivery": delivery}, "site.toml")
+
+
+def test_rules_that_raise_nothing_are_remarked_on(tmp_path):
+    quiet = {"rules": [{"name": "all", "when": {"finding": "abnormal"}}]}
+    with pytest.raises(Noteworthy, match="no rule raises anything"):
+        site.look_at_policy(of(tmp_path, policy=quiet))
+    quiet["rules"].append({"name": "some", "when": {"finding": "uncertain"}, "priority": "urgent"})
+    assert site.look_at_policy(of(tmp_path, policy=quiet)) == "all, some"
+
+
+def test_a_database_in_a_folder_that_is_not_there_is_told_but_for_data_dir(tmp_path):
+    site.require_folder_of_database(of(tmp_path))
+    site.require_folder_of_database(of(tmp_path, database={"url": "sqlite:///{data_dir}/db/triage.db"}))
+    site.require_folder_of_database(of(tmp_path, database={"url": f"sqlite:///{tmp_path}/triage.db"}))
+    with pytest.raises(TriageError, match=f"there is no folder {tmp_path}/mistyped"):
+        site.require_folder_of_database(of(tmp_path, database={"url": f"sqlite:///{tmp_path}/mistyped/triage.db"}))
 
 
 @pytest.mark.parametrize(("free", "said"), [(50, ""), (13, ""), (12.9, "; below 10 % C-STORE is refused")])

@@ -183,6 +183,30 @@ class TestChangeForTheWorse:
             kept.refresh(at_once=True)
         assert not kept.is_current
 
+    @pytest.mark.parametrize("purpose", [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    def test_one_for_one_purpose_is_not_used_where_we_call_and_are_called(self, authority, files, purpose):
+        kept = TlsKeeper(files, lambda: NOW, calling=True)
+        assert kept.identity
+        before = kept.client()
+        self.put(files, *authority.issue("triage", purposes=[purpose], file="one-purpose"))
+        assert self.is_refused(kept, "certificate")
+        assert kept.client() is before
+
+    def test_one_that_at_least_serves_stays_before_one_that_does_nothing(self, authority, tmp_path):
+        files = authority.files("serving", purposes=[ExtendedKeyUsageOID.SERVER_AUTH])
+        kept = TlsKeeper(files, lambda: NOW, calling=True)
+        assert kept.identity
+        self.put(files, *authority.issue("triage", days=-1, file="neither"))
+        assert self.is_refused(kept, "expired at")
+
+    def test_one_for_servers_is_used_where_we_only_answer(self, authority, files):
+        kept = keeper(files)
+        assert kept.identity
+        self.put(files, *authority.issue("triage", purposes=[ExtendedKeyUsageOID.SERVER_AUTH], file="serving"))
+        assert [kept.refresh(), kept.refresh()] == [False, True]
+        with pytest.raises(ConfigurationError, match=r"servers only.*have it made for both purposes"):
+            verify_ourselves(kept, NOW, calling=True)
+
     def test_it_is_used_when_what_was_in_use_has_expired(self, authority, files):
         now = [NOW]
         kept = keeper(files, lambda: now[0])

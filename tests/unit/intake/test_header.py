@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from support.instances import BIG_ENDIAN, DEFLATED, DX, EXPLICIT, IMPLICIT, deflate, dx, encode, request_for
 
 from triage_agent.domain.errors import InvalidDatasetError
+from triage_agent.domain.priorities import PriorityWords
 from triage_agent.domain.uids import derive_uid
 from triage_agent.domain.vocabulary import Priority
 from triage_agent.intake import elements, header
@@ -128,12 +129,46 @@ def test_the_orders_priority_is_found_at_both_places(word, priority, transfer_sy
 
 @pytest.mark.parametrize(
     ("word", "told"),
-    [("EMERGENCY", ["EMERGENCY"]), ("DOE^JANE", [None]), ("A1", [None]), ("routine ", []), ("", []), ("STAT", [])],
+    [
+        ("EMERGENCY", ["EMERGENCY"]),
+        ("DOE^JANE", [None]),
+        ("A1", [None]),
+        ("1", ["1"]),
+        ("routine ", []),
+        ("", []),
+        ("STAT", []),
+    ],
 )
 def test_a_priority_that_is_not_understood_is_told_by_its_word_if_it_is_one(word, told):
     with capture_logs() as logs:
         read(dx(RequestedProcedurePriority=word))
     assert [entry["word"] for entry in logs if entry["event"] == "requested_priority_unknown"] == told
+
+
+@pytest.mark.parametrize(
+    ("character_set", "word", "priority"),
+    [
+        (None, "emergency ", Priority.STAT),
+        ("ISO_IR 100", "tr\xe8s urgent", Priority.URGENT),
+        ("ISO_IR 192", "SOFORT\u00a0BITTE", Priority.STAT),
+        ("\\ISO 2022 IR 87", "\u81f3\u6025", Priority.STAT),
+        (None, "STAT", Priority.STAT),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_site_s_own_words_are_understood_in_the_data_set_s_character_set(character_set, word, priority, nested):
+    words = PriorityWords.of(
+        {Priority.STAT: ["EMERGENCY", "\u81f3\u6025", "Sofort bitte"], Priority.URGENT: ["TR\xc8S URGENT"]}
+    )
+    order = Dataset()
+    order.RequestedProcedurePriority = word
+    data_set = dx(RequestAttributesSequence=Sequence([order])) if nested else dx()
+    if character_set:
+        data_set.SpecificCharacterSet = character_set.split("\\")
+    if not nested:
+        data_set.RequestedProcedurePriority = word
+    encoded = encode(data_set)
+    assert read_header(encoded, **request_for(data_set), words=words).requested_priority is priority
 
 
 def test_the_most_urgent_of_several_orders_counts():

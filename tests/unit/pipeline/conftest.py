@@ -54,12 +54,14 @@ class Told:
         self.assessed = []
         self.flagged = 0
         self.decided = []
+        self.unbuilt = []
 
     def as_observer(self):
         return Observer(
             assessed=lambda outcome, seconds: self.assessed.append((outcome, seconds >= 0)),
             flagged=self._count,
             decided=self.decided.append,
+            unbuilt=self.unbuilt.append,
         )
 
     def _count(self):

@@ -180,6 +180,7 @@ def test_a_result_that_cannot_be_built_leaves_the_study_to_a_human_at_its_priori
     assert item.status_reason == "the sr could not be built (KeyError)"
     assert item.priority is Priority.URGENT  # what the scores ask for stands
     assert ward.outbox() == [("hl7-oru", "ris")]  # no report, but the raise is told
+    assert ward.told.unbuilt == ["sr"]
     assert "Doe" not in str(lines)
 
 
@@ -212,6 +213,7 @@ def test_headers_that_have_gone_missing_leave_the_study_to_a_human(ward, monkeyp
     assert item.status is Status.NEEDS_HUMAN
     assert item.status_reason == "the result could not be built: the header of an instance cannot be read"
     assert ward.outbox() == []
+    assert set(ward.told.unbuilt) >= {"sr"}
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # of the test's own writing

@@ -97,6 +97,7 @@ def test_originals_past_their_time_are_read_off_an_index_in_their_order(worklist
         lambda worklist: worklist.give_back("w", T0),
         lambda worklist: worklist.bury_unrouted(["pacs"], T0),
         lambda worklist: worklist.counts(),
+        lambda worklist: worklist.backlog(T0),
         lambda worklist: worklist.studies_called("A1"),
         lambda worklist: worklist.bring_deadlines_near(T0, LongestWaits()),
         lambda worklist: worklist.comparisons(T0),

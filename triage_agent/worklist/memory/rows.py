@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from triage_agent.domain.decision import Comparison, Decision, Delivery, DeliveryRecord, Flag, ShadowResult, Shipment
 from triage_agent.domain.states import BEGINNINGS
@@ -282,6 +282,10 @@ class OutboxEntry:
     commit_asks: int = 0
     commit_resends: int = 0
     committed_at: datetime | None = None
+    queued_at: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queued_at = self.next_attempt_at or datetime.min.replace(tzinfo=UTC)  # due at once when it is made
 
     @property
     def key(self) -> tuple[str, int, str, str]:

@@ -10,7 +10,8 @@ from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.vocabulary import DeliveryState, Event, Outcome, Priority, Status
 from triage_agent.domain.waits import LongestWaits
 from triage_agent.worklist import trail
-from triage_agent.worklist.limits import EXPIRED, GIVEN_BACK, PUT_BACK
+from triage_agent.worklist.limits import EXPIRED, GIVEN_BACK, PUT_BACK, conflicts_told
+from triage_agent.worklist.memory.backlog import Backlogs
 from triage_agent.worklist.memory.commitments import Commitments
 from triage_agent.worklist.memory.intake import Intake
 from triage_agent.worklist.memory.retention import Retention
@@ -21,7 +22,7 @@ from triage_agent.worklist.memory.shadow import Shadow
 from triage_agent.worklist.memory.spools import Spools
 
 
-class MemoryWorklist(Intake, Scoring, Shadow, Commitments, Retention, Spools):
+class MemoryWorklist(Intake, Scoring, Shadow, Commitments, Retention, Spools, Backlogs):
     """The `Worklist` port without a database; safe to share between threads."""
 
     def give_back(self, owner: str, now: datetime, *, counted: bool = True) -> int:
@@ -99,12 +100,13 @@ class MemoryWorklist(Intake, Scoring, Shadow, Commitments, Retention, Spools):
             if study is None:
                 return None
             past = self._superseded(study)
+            audit = tuple(event for event in self._audit if event.study_instance_uid == study.uid)
             return StudyDetail(
                 item=study.shown,
-                reasons=study.reasons,
+                reasons=(*study.reasons, *conflicts_told(audit)),
                 instances=tuple(image.stored() for image in self._images_of(study.uid)),
                 deliveries=tuple(e.record(past) for e in self._outbox.values() if e.study_instance_uid == study.uid),
-                audit=tuple(event for event in self._audit if event.study_instance_uid == study.uid),
+                audit=audit,
                 shadow=study.last_shadow,
                 retrieval=self.retrieval_of(study.uid),
             )

@@ -1,0 +1,103 @@
+"""What Prometheus is told of the site at each scrape: what waits, the disk, the quarantine, the door."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from triage_agent.domain.backlog import Backlog
+from triage_agent.domain.errors import TriageError, WorklistUnavailableError
+
+Gauges = Iterator[GaugeMetricFamily]
+
+
+class BacklogGauges(Collector):
+    """Who waits, and for how long; nothing while the database is away (`triage_worklist_up` says so)."""
+
+    def __init__(self, backlog: Callable[[datetime], Backlog], clock: Callable[[], datetime]) -> None:
+        self._backlog = backlog
+        self._clock = clock
+
+    def collect(self) -> Gauges:
+        """See `Collector`."""
+        try:
+            now = self._clock()
+            backlog = self._backlog(now)
+        except WorklistUnavailableError:
+            return
+        yield GaugeMetricFamily(
+            "triage_waiting_studies", "Studies that wait for a worker to take them up", value=backlog.waiting
+        )
+        yield GaugeMetricFamily(
+            "triage_oldest_waiting_seconds",
+            "How long the longest of them has waited; 0 where none does",
+            value=backlog.waits_for(now).total_seconds(),
+        )
+        yield GaugeMetricFamily("triage_held_studies", "Studies that a living worker has", value=backlog.held)
+        yield GaugeMetricFamily(
+            "triage_open_retrievals", "Studies to be fetched from a PACS, or being fetched", value=backlog.retrievals
+        )
+        pending = GaugeMetricFamily("triage_pending_deliveries", "Results that wait to be sent", labels=["destination"])
+        oldest = GaugeMetricFamily(
+            "triage_oldest_pending_delivery_seconds", "How long ago the oldest of them was made", labels=["destination"]
+        )
+        for destination, waits in sorted(backlog.pending.items()):
+            pending.add_metric([destination], waits.number)
+            oldest.add_metric([destination], max(0.0, (now - waits.since).total_seconds()))
+        yield pending
+        yield oldest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """The spool's disk, and what of it the quarantine has; `free_bytes` are those that the agent may use."""
+
+    free_bytes: int
+    free_percent: float
+    quarantine_files: int
+    quarantine_bytes: int
+
+
+class DiskGauges(Collector):
+    """The spool's disk; nothing while it cannot be looked at (`/readyz` says so)."""
+
+    def __init__(self, look: Callable[[], Disk], low_water_percent: float) -> None:
+        self._look = look
+        self._low_water_percent = low_water_percent
+
+    def collect(self) -> Gauges:
+        """See `Collector`."""
+        yield GaugeMetricFamily(
+            "triage_disk_low_water_percent",
+            "Below so much free space C-STORE answers 0xA700",
+            value=self._low_water_percent,
+        )
+        try:
+            disk = self._look()
+        except (OSError, TriageError):
+            return
+        for name, what, value in (
+            ("triage_disk_free_bytes", "Free space at the spool", disk.free_bytes),
+            ("triage_disk_free_percent", "The same, of its file system", disk.free_percent),
+            ("triage_quarantine_files", "Files that no study could take", disk.quarantine_files),
+            ("triage_quarantine_bytes", "Their size", disk.quarantine_bytes),
+        ):
+            yield GaugeMetricFamily(name, what, value=value)
+
+
+class RefusedConnections(Collector):
+    """Connections to the DICOM ports that were closed before they asked for an association."""
+
+    def __init__(self, refused: Callable[[], Mapping[str, int]]) -> None:
+        self._refused = refused
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """See `Collector`."""
+        family = CounterMetricFamily(
+            "triage_refused_connections", "Connections closed before they asked for an association", labels=["reason"]
+        )
+        for reason, number in sorted(self._refused().items()):
+            family.add_metric([reason], number)
+        yield family

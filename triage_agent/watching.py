@@ -1,0 +1,106 @@
+"""Watches what no message tells of: studies that nobody takes up, a disk that fills, a quarantine that grows."""
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+
+from triage_agent.domain.backlog import Backlogs
+from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.intake.spool import free_percent
+from triage_agent.ops.gauges import BacklogGauges, Disk, DiskGauges
+from triage_agent.ops.metrics import Metrics
+from triage_agent.settings import Settings
+from triage_agent.worker import Loop
+
+log = structlog.get_logger(__name__)
+
+TOO_LONG = timedelta(minutes=5)  # for a study to wait for a worker: scoring one takes seconds
+_LOOK_SECONDS = 60.0
+_QUARANTINE_SECONDS = 60.0  # it may have many files, and is scraped every few seconds
+
+
+def watch_site(settings: Settings, worklist: Worklist, metrics: Metrics, clock: Clock) -> None:
+    """Add to the metrics what the worklist holds, what waits, and the spool's disk."""
+    metrics.watch(worklist.counts, BacklogGauges(worklist.backlog, clock))
+    metrics.add(DiskGauges(DiskLook(settings.data_dir / "spool"), settings.storage.low_water_percent))
+
+
+def watch_for_workers(worklist: Worklist, clock: Clock) -> Loop:
+    """What logs that studies wait and nobody takes them up, beside whoever receives them."""
+    return Loop("watch", WorkerWatch(worklist, clock).step, idle_seconds=_LOOK_SECONDS)
+
+
+class WorkerWatch:
+    """Says at every look that studies have waited for too long, and once that they do not any more.
+
+    At the second look in a row: a study that is put back by hand waits "since" its last image, and is soon taken up.
+    """
+
+    def __init__(self, worklist: Backlogs, clock: Clock) -> None:
+        self._worklist = worklist
+        self._clock = clock
+        self._looks = 0  # in a row at which there was such a study
+
+    def step(self) -> bool:
+        """Look once; there is never more to do at once."""
+        now = self._clock()
+        backlog = self._worklist.backlog(now)
+        waited = backlog.waits_for(now)
+        if waited <= TOO_LONG:
+            if self._looks > 1:
+                log.info("studies_are_taken_up_again")
+            self._looks = 0
+            return False
+        self._looks += 1
+        if self._looks > 1:
+            log.error(
+                "studies_wait_for_a_worker",
+                waiting=backlog.waiting,
+                longest_seconds=round(waited.total_seconds()),
+                held=backlog.held,
+            )
+        return False
+
+
+class DiskLook:
+    """Looks at the spool's disk; at the quarantine once a minute."""
+
+    def __init__(self, spool: Path) -> None:
+        self._spool = spool
+        self._quarantine = (0, 0)
+        self._again_at = 0.0
+
+    def __call__(self) -> Disk:
+        """The present.
+
+        Raises:
+            OSError: the spool cannot be looked at.
+            StorageExhaustedError: the same.
+        """
+        if (now := time.monotonic()) >= self._again_at:
+            self._quarantine = _size_of(self._spool / "quarantine")
+            self._again_at = now + _QUARANTINE_SECONDS
+        disk = os.statvfs(self._spool)
+        files, size = self._quarantine
+        return Disk(
+            free_bytes=disk.f_bavail * disk.f_frsize,
+            free_percent=free_percent(self._spool),
+            quarantine_files=files,
+            quarantine_bytes=size,
+        )
+
+
+def _size_of(folder: Path) -> tuple[int, int]:
+    """How many instances lie under a folder, and the size of all files; what goes away meanwhile does not count."""
+    files = size = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            try:
+                size += (Path(where) / name).stat().st_size
+            except FileNotFoundError:
+                continue
+            files += not name.endswith(".json")  # the note beside each
+    return files, size
