@@ -17,7 +17,7 @@ from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.ports import Clock, StudyCounter, Worklist
 from triage_agent.domain.study import AssemblyView, CompletenessRule
 from triage_agent.domain.waits import LongestWaits
-from triage_agent.intake.assembly import Complete, Fetch, assess
+from triage_agent.intake.assembly import Complete, Fetch, Wait, assess
 from triage_agent.intake.retention import Retention
 from triage_agent.worklist.trail import AGENT
 
@@ -118,9 +118,7 @@ class Schedule:
                 self._fetch(view)
                 continue
             # Also while somebody is asked: studies that wait for an answer must not crowd out those that are due.
-            self._worklist.check_later(
-                view.study_instance_uid, view.revision, step.until, asked=False, reason=step.reason
-            )
+            self._wait(view, step, asked=False)
             if step.ask and self._counter is not None:
                 self._ask(view, self._counter)
 
@@ -139,6 +137,11 @@ class Schedule:
         if self._worklist.complete(view, step.reason, self._clock()):
             log.info("complete", study_instance_uid=view.study_instance_uid, instances=view.instances, why=step.reason)
             self._completed()
+
+    def _wait(self, view: AssemblyView, step: Wait, *, asked: bool) -> None:
+        self._worklist.check_later(
+            view.study_instance_uid, view.revision, step.until, asked=asked, reason=step.reason, fetching=step.fetching
+        )
 
     def _fetch(self, view: AssemblyView) -> None:
         """Have it fetched elsewhere; the next tick waits for that."""
@@ -164,7 +167,7 @@ class Schedule:
             elif isinstance(step, Fetch):
                 self._fetch(view)
             else:
-                self._worklist.check_later(view.study_instance_uid, view.revision, step.until, asked=True)
+                self._wait(view, step, asked=True)
         except WorklistUnavailableError as error:
             log.warning("worklist_unavailable", error=error.message)
         except Exception as error:  # noqa: BLE001 - the quiet period decides then
