@@ -42,16 +42,22 @@ class KeepingPacs:
         self._entity = entity = AE(self._ae_title)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _HANG_SECONDS
         entity.maximum_pdu_size = 0
+        self._offer(entity)
+        server = entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=self._handlers())
+        self.port = server.server_address[1]
+        return self
+
+    def _offer(self, entity):
+        """Say what it takes."""
         entity.add_supported_context(Comprehensive3DSRStorage, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         entity.add_supported_context(Verification)
-        handlers = [
+
+    def _handlers(self):
+        return [
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_DATA_RECV, self._on_data),
             (evt.EVT_REQUESTED, self._on_requested),
         ]
-        server = entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
-        self.port = server.server_address[1]
-        return self
 
     def stop(self):
         """As if its machine were off."""
