@@ -50,7 +50,7 @@ class Agent:
     """One `triage-agent serve`, with its folder, its log, and its worklist."""
 
     def __init__(self, folder, *, bundle, role="all", shares_data_with=None, **site):
-        """`site`: pacs_port, ris_port, quiet, sends, may, commit, retrieve, log_format; `tables`: TOML put at the end."""
+        """`site`: pacs_port, ris_port, quiet, sends, may, commit, retrieve, log_format; `tables`: TOML at the end."""
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.role = role
