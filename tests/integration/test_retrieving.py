@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_GET, C_MOVE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 from support.archives import (
@@ -20,6 +20,7 @@ from support.archives import (
     sends_all,
     study_files,
 )
+from support.callees import scp
 from support.instances import DX, encode
 from support.listener import RULE, utc_now
 from support.orthanc import orthanc_server
@@ -330,14 +331,9 @@ def test_hanging_up_ends_a_move_at_once(site):
 
 
 def test_a_pacs_that_takes_no_such_request_is_told_by_check(site):
-    entity = AE(ae_title="PACS")
-    entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
-    server = entity.start_server(("127.0.0.1", 0), block=False)
-    try:
+    with scp(contexts=[StudyRootQueryRetrieveInformationModelFind], ae_title="PACS") as port:
         for way in ("move", "get"):
-            asked = site.client(server.server_address[1], way)
+            asked = site.client(port, way)
             with pytest.raises(RetrievalError, match=f"does not take C-{way.upper()}") as raised:
                 asked.check()
             assert "TRIAGE" in raised.value.remedy
-    finally:
-        entity.shutdown()

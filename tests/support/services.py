@@ -6,12 +6,7 @@ import threading
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 from pynetdicom import AE, build_context, build_role, evt
-from pynetdicom.sop_class import (
-    StudyRootQueryRetrieveInformationModelFind,
-    StudyRootQueryRetrieveInformationModelGet,
-    StudyRootQueryRetrieveInformationModelMove,
-)
-from support.archives import ScriptedArchive
+from support.archives import QUERY_RETRIEVE, ScriptedArchive
 from support.commitment import INSTANCE, PUSH, wanted
 from support.faultsite import TABLES, Modality
 from support.instances import DX, EXPLICIT, IMPLICIT
@@ -60,11 +55,7 @@ class ServicePacs(KeepingPacs):
     def _offer(self, entity):
         super()._offer(entity)
         entity.dimse_timeout = _ANSWER_SECONDS  # nobody hangs here: whoever does not answer is dead
-        for model in (
-            StudyRootQueryRetrieveInformationModelFind,
-            StudyRootQueryRetrieveInformationModelMove,
-            StudyRootQueryRetrieveInformationModelGet,
-        ):
+        for model in QUERY_RETRIEVE:
             entity.add_supported_context(model)
         for abstract in (DX, PUSH):
             entity.add_supported_context(abstract, [EXPLICIT, IMPLICIT], scu_role=True, scp_role=True)
@@ -72,9 +63,7 @@ class ServicePacs(KeepingPacs):
     def _handlers(self):
         return [
             *super()._handlers(),
-            (evt.EVT_C_FIND, self._archive.on_find),
-            (evt.EVT_C_MOVE, self._archive.on_retrieve),
-            (evt.EVT_C_GET, self._archive.on_retrieve),
+            *self._archive.handlers(),
             (evt.EVT_N_ACTION, self._on_action),
             (evt.EVT_N_EVENT_REPORT, self._on_report),
         ]
