@@ -37,12 +37,15 @@ class _SteadyScheduler(BackgroundScheduler):  # type: ignore[misc] # APScheduler
     """Goes on ticking when the machine's clock is set back: APScheduler reckons by it, and would wait to catch up."""
 
     def _process_jobs(self) -> float | None:
-        now = datetime.now(self.timezone)
-        for job in self.get_jobs():
+        now, jobs = datetime.now(self.timezone), self.get_jobs()
+        for job in jobs:
             if job.next_run_time is not None and job.next_run_time > now + 2 * job.trigger.interval:
                 job.modify(next_run_time=now)
         seconds: float | None = super()._process_jobs()
-        return seconds
+        if seconds is None:
+            return None
+        # The clock may be set back between both looks at it: what is waited for then would be an hour away.
+        return min([seconds, *(job.trigger.interval.total_seconds() for job in jobs)])
 
 
 class Schedule:

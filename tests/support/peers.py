@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Comprehensive3DSRStorage, Verification
+from support.callees import serve
 
 from triage_agent.simulation.ris import SimulatedRis
 
@@ -43,7 +44,7 @@ class KeepingPacs:
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _HANG_SECONDS
         entity.maximum_pdu_size = 0
         self._offer(entity)
-        server = entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=self._handlers())
+        server = serve(entity, self.port, self._handlers())
         self.port = server.server_address[1]
         return self
 
