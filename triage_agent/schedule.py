@@ -45,7 +45,8 @@ class _SteadyScheduler(BackgroundScheduler):  # type: ignore[misc] # APScheduler
         if seconds is None:
             return None
         # The clock may be set back between both looks at it: what is waited for then would be an hour away.
-        return min([seconds, *(job.trigger.interval.total_seconds() for job in jobs)])
+        intervals: list[float] = [job.trigger.interval.total_seconds() for job in jobs]
+        return min([seconds, *intervals])
 
 
 class Schedule:

@@ -162,19 +162,62 @@ def test_an_instance_that_failed_is_fetched_at_the_next_try(site, way):
 
 def test_a_sub_operation_is_answered_success_only_for_what_is_kept(site):
     full = [StorageExhaustedError("full"), StorageExhaustedError("full")]
-    keep = site.receiver.receive
+    keep = site.receiver.keep
 
-    def receive(encoded, **request):
+    def keep_unless_full(incoming):
         if full:
             raise full.pop()
-        return keep(encoded, **request)
+        return keep(incoming)
 
-    site.receiver.receive = receive
+    site.receiver.keep = keep_unless_full
     with running(site.archive()) as port:
         first, second = site.fetch(port, "get", tries=2)
     assert (first.operations.failed, first.operations.completed, first.lacking) == (2, 1, 2)
     assert (second.fetched, second.lacking) == (2, 0)
     assert all_here(site)
+
+
+def test_a_data_set_that_comes_by_c_get_is_in_no_memory_as_a_whole(site):
+    site.data_sets[0].add_new("PixelData", "OW", bytes(3 << 20))
+    begin, pieces, files = site.receiver.begin, [], []
+
+    def begin_and_watch(**request):
+        incoming = begin(**request)
+        assert request["source"] == "PACS"
+        write = incoming.write
+
+        def write_and_watch(fragment):
+            pieces.append(len(fragment))
+            files.append(len(list((site.receiver._spool.root / "tmp").iterdir())))
+            return write(fragment)
+
+        incoming.write = write_and_watch
+        return incoming
+
+    site.receiver.begin = begin_and_watch
+    with running(site.archive()) as port:
+        (tried,) = site.fetch(port, "get")
+    assert tried.lacking == 0
+    assert sum(pieces) > 3 << 20
+    assert max(pieces) <= 1 << 17  # what a PDU may have
+    assert max(files) == 1  # the unfinished file
+    assert all_here(site)
+
+
+def test_what_a_pacs_that_hangs_up_had_begun_to_send_is_left_nowhere(site):
+    site.data_sets[0].add_new("PixelData", "OW", bytes(3 << 20))
+    keep = site.receiver.keep
+
+    def keep_and_hang_up(incoming):
+        client.close()
+        return keep(incoming)
+
+    site.receiver.keep = keep_and_hang_up
+    with running(site.archive()) as port:
+        client = site.client(port, "get")
+        sent = client.retrieve([Wanted(study_instance_uid=site.uid)], ())
+    assert sent.error is not None
+    assert list((site.receiver._spool.root / "tmp").iterdir()) == []
 
 
 @WAYS

@@ -49,9 +49,7 @@ def study_files(folder, series=(2, 1), **values):
 def retrieval_client(port, receiver, way="move", called="PACS", calling="TRIAGE", **waits):
     peer = Peer(name="pacs", ae_title=called, host="127.0.0.1", port=port, may=frozenset())
     waits = {"connect_seconds": 5.0, "answer_seconds": 10.0, "request_seconds": 30.0} | waits
-    return RetrievalClient(
-        peer, calling_ae_title=calling, way=way, keep=receiver.receive, listening_at="here:104", **waits
-    )
+    return RetrievalClient(peer, calling_ae_title=calling, way=way, keeper=receiver, listening_at="here:104", **waits)
 
 
 def fill(port, files, called="PACS"):
