@@ -1,6 +1,6 @@
 """`db`: the worklist's migrations, its backup with the spool, and the way back from either."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +11,7 @@ from triage_agent.cli.options import ConfigOption, JsonOption, keep_private, pri
 from triage_agent.domain.errors import ConfigurationError, TriageError
 from triage_agent.settings import Settings, load_settings
 
+_FRESH = timedelta(hours=1)  # so old a dump may be that was made for this backup
 _Link = typer.Option("--link", help="Hard links instead of copies of the spool's files: TO on the same disk.")
 
 app = typer.Typer(help="The worklist's database.", no_args_is_help=True)
@@ -86,9 +87,8 @@ def backup(
         # The database first: a file that it does not know is adopted at start, one that is missing would be lost.
         if databases.is_sqlite(settings.database_url):
             databases.copy_database(settings.database_url, to / databases.SQLITE_FILE)
-        elif not (to / databases.POSTGRES_FILE).is_file():
-            dump = databases.dump_command(settings.database_url, to / databases.POSTGRES_FILE)
-            raise TriageError("the database is not in it yet", remedy=f"first `{dump}`, then this again")
+        else:
+            _require_dump(to / databases.POSTGRES_FILE, settings)
         copied = copy_spool(spool, to / "spool", link=link)
     except OSError as error:
         raise _refused(error) from None
@@ -114,6 +114,9 @@ def restore(
     try:
         if databases.is_sqlite(settings.database_url):
             databases.put_back(source / databases.SQLITE_FILE, settings.database_url)
+        elif not (source / databases.POSTGRES_FILE).is_file():
+            missing = f"there is no {source / databases.POSTGRES_FILE}"
+            raise TriageError(missing, remedy="name the folder that `db backup` made of a site with Postgres")
         else:
             tell(databases.restore_command(settings.database_url, source / databases.POSTGRES_FILE))
         copied = copy_spool(source / "spool", settings.data_dir / "spool")
@@ -123,6 +126,22 @@ def restore(
         print_json(_numbers(copied.new, copied.there))
     else:
         stdout.print(f"{copied.new} files are back; `triage-agent check`, then `triage-agent serve`")
+
+
+def _require_dump(dump: Path, settings: Settings) -> None:
+    """A backup of Postgres is made by its own program; an old one is told of: a night's job may have left it out.
+
+    Raises:
+        TriageError: there is none.
+    """
+    from triage_agent.worklist.backup import dump_command
+
+    remedy = f"first `{dump_command(settings.database_url, dump)}`, then this again"
+    if not dump.is_file():
+        raise TriageError("the database is not in it yet", remedy=remedy)
+    made = datetime.fromtimestamp(dump.stat().st_mtime, UTC)
+    if datetime.now(UTC) - made > _FRESH:
+        tell(f"the database in it is of {made:%Y-%m-%d %H:%M} UTC; for what was decided since: {remedy}")
 
 
 def _numbers(new: int, there: int) -> dict[str, int]:
