@@ -20,9 +20,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev,fuzz]'
 	touch $@ $(VENV)/.demo
 
+# What is no unit test waits for others half of its time: three at once keep two cores busy.
 test: $(VENV)/.dev tools lint
 	$(BIN)/python -m pytest tests/unit -n 2 --durations=5
-	$(BIN)/python -m pytest tests --ignore=tests/unit --ignore=tests/benchmarks -n 2 --dist loadfile --durations=15
+	$(BIN)/python -m pytest tests --ignore=tests/unit --ignore=tests/benchmarks -n 3 --dist loadfile --durations=15
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/unit -n 2

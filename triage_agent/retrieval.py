@@ -42,11 +42,6 @@ def build_client(
             f"nothing says how to fetch from {name}", remedy='give its [[dicom.peers]] retrieve = "move" or "get"'
         )
 
-    def keep(encoded: memoryview, **request: str) -> object:
-        if receiver is None:
-            raise ConfigurationError("nothing is kept by whoever only asks")
-        return receiver.receive(encoded, **request)
-
     receiver = None
     if worklist is not None and clock is not None and peer.retrieve == "get":
         build_belonging(settings, worklist).settle()  # as where a listener begins: it is written to
@@ -62,7 +57,7 @@ def build_client(
         build_peers(settings)[name],
         calling_ae_title=dicom.ae_title,
         way=peer.retrieve,
-        keep=keep,
+        keeper=receiver,
         listening_at=f"{_reached_at(dicom.host)}:{dicom.port}",
         answer_seconds=dicom.timeout_seconds,
         request_seconds=settings.study.fetch_seconds,

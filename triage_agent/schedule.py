@@ -17,7 +17,7 @@ from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.ports import Clock, StudyCounter, Worklist
 from triage_agent.domain.study import AssemblyView, CompletenessRule
 from triage_agent.domain.waits import LongestWaits
-from triage_agent.intake.assembly import Complete, Fetch, assess
+from triage_agent.intake.assembly import Complete, Fetch, Wait, assess
 from triage_agent.intake.retention import Retention
 from triage_agent.worklist.trail import AGENT
 
@@ -37,12 +37,16 @@ class _SteadyScheduler(BackgroundScheduler):  # type: ignore[misc] # APScheduler
     """Goes on ticking when the machine's clock is set back: APScheduler reckons by it, and would wait to catch up."""
 
     def _process_jobs(self) -> float | None:
-        now = datetime.now(self.timezone)
-        for job in self.get_jobs():
+        now, jobs = datetime.now(self.timezone), self.get_jobs()
+        for job in jobs:
             if job.next_run_time is not None and job.next_run_time > now + 2 * job.trigger.interval:
                 job.modify(next_run_time=now)
         seconds: float | None = super()._process_jobs()
-        return seconds
+        if seconds is None:
+            return None
+        # The clock may be set back between both looks at it: what is waited for then would be an hour away.
+        intervals: list[float] = [job.trigger.interval.total_seconds() for job in jobs]
+        return min([seconds, *intervals])
 
 
 class Schedule:
@@ -123,9 +127,7 @@ class Schedule:
                 self._fetch(view)
                 continue
             # Also while somebody is asked: studies that wait for an answer must not crowd out those that are due.
-            self._worklist.check_later(
-                view.study_instance_uid, view.revision, step.until, asked=False, reason=step.reason
-            )
+            self._wait(view, step, asked=False)
             if step.ask and self._counter is not None:
                 self._ask(view, self._counter)
 
@@ -149,6 +151,11 @@ class Schedule:
         if self._worklist.complete(view, step.reason, self._clock()):
             log.info("complete", study_instance_uid=view.study_instance_uid, instances=view.instances, why=step.reason)
             self._completed()
+
+    def _wait(self, view: AssemblyView, step: Wait, *, asked: bool) -> None:
+        self._worklist.check_later(
+            view.study_instance_uid, view.revision, step.until, asked=asked, reason=step.reason, fetching=step.fetching
+        )
 
     def _fetch(self, view: AssemblyView) -> None:
         """Have it fetched elsewhere; the next tick waits for that."""
@@ -174,7 +181,7 @@ class Schedule:
             elif isinstance(step, Fetch):
                 self._fetch(view)
             else:
-                self._worklist.check_later(view.study_instance_uid, view.revision, step.until, asked=True)
+                self._wait(view, step, asked=True)
         except WorklistUnavailableError as error:
             log.warning("worklist_unavailable", error=error.message)
         except Exception as error:  # noqa: BLE001 - the quiet period decides then

@@ -18,11 +18,11 @@ import structlog
 
 from triage_agent.decision.shadow import shadow_result, to_compare
 from triage_agent.domain.decision import Decision
-from triage_agent.domain.errors import TriageError, WorklistUnavailableError
+from triage_agent.domain.errors import DecoderUnavailableError, TriageError, WorklistUnavailableError
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.study import Assessment, ClaimedStudy, ImageScore
 from triage_agent.imaging.load import Displayable
-from triage_agent.imaging.loader import Loader
+from triage_agent.imaging.loader import Loader, SpoolLoader
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ class Shadow:
         """`compared` is told whether the bundles agree on a study, and None where the shadow failed on it."""
         self._worklist = worklist
         self._spool = spool
-        self._loader = loader
+        self._loader = SpoolLoader(loader, spool)
         self._scorer = scorer
         self._clock = clock
         self._compared = compared
@@ -79,6 +79,7 @@ class Shadow:
 
         Raises:
             WorklistUnavailableError: what was found could not be kept; the study stays the next one.
+            DecoderUnavailableError: the spool is away, or nothing can be decoded; it stays the next one, too.
         """
         if not self._waiting:
             return False
@@ -88,7 +89,7 @@ class Shadow:
                 agrees = self._compare(claimed, decision, assessments)
             except _StoppedError:
                 return False
-            except WorklistUnavailableError:
+            except (WorklistUnavailableError, DecoderUnavailableError):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever the shadow does, it costs its own opinion only
                 log.warning("shadow_failed", error=type(error).__name__)  # its words may quote a patient's

@@ -136,6 +136,18 @@ def test_a_study_is_seen_with_its_retrieval_and_looked_at_again_when_that_ends(s
     assert story.actions()[-1] is AuditAction.RETRIEVAL_ENDED
 
 
+def test_a_look_at_a_study_whose_retrieval_has_ended_meanwhile_does_not_put_it_off(story):
+    worklist = story.worklist
+    story.receive()
+    wanted(worklist, by=AGENT, revision=1, at=story.now)
+    claimed = worklist.claim_retrieval("w1", story.now, LEASE)
+    later = story.now + 100 * SECOND
+    assert worklist.check_later(STUDY, 1, later, asked=False, reason="fetching from pacs", fetching=True)
+    worklist.retrieval_ended(claimed, story.tick(), error=None, retry_at=None)
+    assert not worklist.check_later(STUDY, 1, later, asked=False, reason="fetching from pacs", fetching=True)
+    assert [view.study_instance_uid for view in worklist.due_for_completion(story.now)] == [STUDY]
+
+
 def test_what_is_waited_for_stays_said_while_images_come_and_no_longer(story):
     story.receive()
     story.worklist.check_later(STUDY, 1, story.now, asked=False, reason="fetching from pacs")

@@ -8,7 +8,8 @@ from io import BytesIO
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
-from pynetdicom import AE, evt
+from pynetdicom import evt
+from support.callees import scp
 from support.programs import require_program
 
 from triage_agent.delivery.dimse import DimseTransport
@@ -49,20 +50,14 @@ def storage(*answers, classes=(SR_CLASS,)):
             kept.append(str(event.request.AffectedSOPInstanceUID))
         return answer
 
-    entity = AE(ae_title="PACS")
-    for one in classes:
-        entity.add_supported_context(one, SYNTAXES)
-    entity.add_supported_context("1.2.840.10008.1.1")
+    contexts = [*((one, SYNTAXES) for one in classes), "1.2.840.10008.1.1"]
     handlers = [(evt.EVT_C_STORE, store), (evt.EVT_ESTABLISHED, lambda event: associations.append(event.assoc))]
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-    transport = DimseTransport(
-        Endpoint(host="127.0.0.1", port=server.server_address[1], ae_title="PACS", answer_seconds=20)
-    )
-    try:
-        yield transport, kept, associations
-    finally:
-        transport.close()
-        server.shutdown()
+    with scp(handlers, contexts, ae_title="PACS", seconds=60) as port:
+        transport = DimseTransport(Endpoint(host="127.0.0.1", port=port, ae_title="PACS", answer_seconds=20))
+        try:
+            yield transport, kept, associations
+        finally:
+            transport.close()
 
 
 @pytest.mark.external

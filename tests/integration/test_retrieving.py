@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_GET, C_MOVE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 from support.archives import (
@@ -20,6 +20,7 @@ from support.archives import (
     sends_all,
     study_files,
 )
+from support.callees import scp
 from support.instances import DX, encode
 from support.listener import RULE, utc_now
 from support.orthanc import orthanc_server
@@ -161,19 +162,62 @@ def test_an_instance_that_failed_is_fetched_at_the_next_try(site, way):
 
 def test_a_sub_operation_is_answered_success_only_for_what_is_kept(site):
     full = [StorageExhaustedError("full"), StorageExhaustedError("full")]
-    keep = site.receiver.receive
+    keep = site.receiver.keep
 
-    def receive(encoded, **request):
+    def keep_unless_full(incoming):
         if full:
             raise full.pop()
-        return keep(encoded, **request)
+        return keep(incoming)
 
-    site.receiver.receive = receive
+    site.receiver.keep = keep_unless_full
     with running(site.archive()) as port:
         first, second = site.fetch(port, "get", tries=2)
     assert (first.operations.failed, first.operations.completed, first.lacking) == (2, 1, 2)
     assert (second.fetched, second.lacking) == (2, 0)
     assert all_here(site)
+
+
+def test_a_data_set_that_comes_by_c_get_is_in_no_memory_as_a_whole(site):
+    site.data_sets[0].add_new("PixelData", "OW", bytes(3 << 20))
+    begin, pieces, files = site.receiver.begin, [], []
+
+    def begin_and_watch(**request):
+        incoming = begin(**request)
+        assert request["source"] == "PACS"
+        write = incoming.write
+
+        def write_and_watch(fragment):
+            pieces.append(len(fragment))
+            files.append(len(list((site.receiver._spool.root / "tmp").iterdir())))
+            return write(fragment)
+
+        incoming.write = write_and_watch
+        return incoming
+
+    site.receiver.begin = begin_and_watch
+    with running(site.archive()) as port:
+        (tried,) = site.fetch(port, "get")
+    assert tried.lacking == 0
+    assert sum(pieces) > 3 << 20
+    assert max(pieces) <= 1 << 17  # what a PDU may have
+    assert max(files) == 1  # the unfinished file
+    assert all_here(site)
+
+
+def test_what_a_pacs_that_hangs_up_had_begun_to_send_is_left_nowhere(site):
+    site.data_sets[0].add_new("PixelData", "OW", bytes(3 << 20))
+    keep = site.receiver.keep
+
+    def keep_and_hang_up(incoming):
+        client.close()
+        return keep(incoming)
+
+    site.receiver.keep = keep_and_hang_up
+    with running(site.archive()) as port:
+        client = site.client(port, "get")
+        sent = client.retrieve([Wanted(study_instance_uid=site.uid)], ())
+    assert sent.error is not None
+    assert list((site.receiver._spool.root / "tmp").iterdir()) == []
 
 
 @WAYS
@@ -330,14 +374,9 @@ def test_hanging_up_ends_a_move_at_once(site):
 
 
 def test_a_pacs_that_takes_no_such_request_is_told_by_check(site):
-    entity = AE(ae_title="PACS")
-    entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
-    server = entity.start_server(("127.0.0.1", 0), block=False)
-    try:
+    with scp(contexts=[StudyRootQueryRetrieveInformationModelFind], ae_title="PACS") as port:
         for way in ("move", "get"):
-            asked = site.client(server.server_address[1], way)
+            asked = site.client(port, way)
             with pytest.raises(RetrievalError, match=f"does not take C-{way.upper()}") as raised:
                 asked.check()
             assert "TRIAGE" in raised.value.remedy
-    finally:
-        entity.shutdown()

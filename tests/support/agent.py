@@ -50,7 +50,7 @@ class Agent:
     """One `triage-agent serve`, with its folder, its log, and its worklist."""
 
     def __init__(self, folder, *, bundle, role="all", shares_data_with=None, **site):
-        """`site`: pacs_port, ris_port, quiet, sends, may, commit, log_format, and `tables`, TOML put at the end."""
+        """`site`: pacs_port, ris_port, quiet, sends, may, commit, retrieve, log_format; `tables`: TOML at the end."""
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.role = role
@@ -195,6 +195,7 @@ def _toml(
     sends=("sr",),
     may=("store", "query"),
     commit=False,
+    retrieve="",
     log_format="console",
     tables="",
 ):
@@ -208,6 +209,8 @@ host = "127.0.0.1"
 port = {pacs_port}
 may = {json.dumps(list(may))}
 """
+        if retrieve:
+            peers += f'retrieve = "{retrieve}"\n'
         if sends:
             peers += f'[[routes]]\nto = "pacs"\nsend = {json.dumps(list(sends))}\ncommit = {str(commit).lower()}\n'
     if ris_port is not None:

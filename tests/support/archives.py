@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
-from pynetdicom import AE, build_context, evt
+from pynetdicom import build_context, evt
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
@@ -16,7 +16,7 @@ from pynetdicom.sop_class import (
 )
 from support.agent import free_port
 from support.callees import client as storage_client
-from support.callees import close_for_sure, until_it_answers
+from support.callees import scp, until_it_answers
 from support.instances import DX, EXPLICIT, IMPLICIT, dx, write_part10
 from support.programs import require_program
 
@@ -24,6 +24,11 @@ from triage_agent.dimse.peers import Peer
 from triage_agent.dimse.retrieving import RetrievalClient
 
 PENDING, SUCCESS = 0xFF00, 0x0000
+QUERY_RETRIEVE = (
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelMove,
+    StudyRootQueryRetrieveInformationModelGet,
+)
 
 
 def study_files(folder, series=(2, 1), **values):
@@ -44,9 +49,7 @@ def study_files(folder, series=(2, 1), **values):
 def retrieval_client(port, receiver, way="move", called="PACS", calling="TRIAGE", **waits):
     peer = Peer(name="pacs", ae_title=called, host="127.0.0.1", port=port, may=frozenset())
     waits = {"connect_seconds": 5.0, "answer_seconds": 10.0, "request_seconds": 30.0} | waits
-    return RetrievalClient(
-        peer, calling_ae_title=calling, way=way, keep=receiver.receive, listening_at="here:104", **waits
-    )
+    return RetrievalClient(peer, calling_ae_title=calling, way=way, keeper=receiver, listening_at="here:104", **waits)
 
 
 def fill(port, files, called="PACS"):
@@ -106,6 +109,13 @@ class ScriptedArchive:
         self.asked = []
         self.moves = []
         self.endless_find = False
+
+    def handlers(self):
+        return [
+            (evt.EVT_C_FIND, self.on_find),
+            (evt.EVT_C_MOVE, self.on_retrieve),
+            (evt.EVT_C_GET, self.on_retrieve),
+        ]
 
     # --- what it answers ---------------------------------------------------------------------------------------------
     def on_find(self, event):
@@ -185,27 +195,7 @@ def _storage_contexts():
     return [build_context(DX, [EXPLICIT, IMPLICIT])]
 
 
-@contextmanager
 def running(archive):
-    """Serve; gives the port."""
-    entity = AE(ae_title="PACS")
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 15
-    for model in (
-        StudyRootQueryRetrieveInformationModelFind,
-        StudyRootQueryRetrieveInformationModelMove,
-        StudyRootQueryRetrieveInformationModelGet,
-        Verification,
-    ):
-        entity.add_supported_context(model)
-    entity.add_supported_context(DX, [EXPLICIT, IMPLICIT], scu_role=True, scp_role=True)
-    handlers = [
-        (evt.EVT_C_FIND, archive.on_find),
-        (evt.EVT_C_MOVE, archive.on_retrieve),
-        (evt.EVT_C_GET, archive.on_retrieve),
-        (evt.EVT_CONN_OPEN, close_for_sure),
-    ]
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-    try:
-        yield server.server_address[1]
-    finally:
-        entity.shutdown()
+    """Serve, as a context; gives the port."""
+    contexts = [*QUERY_RETRIEVE, Verification, (DX, [EXPLICIT, IMPLICIT])]
+    return scp(archive.handlers(), contexts, ae_title="PACS", seconds=15, both_roles={DX})

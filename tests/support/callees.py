@@ -2,14 +2,18 @@
 
 import contextlib
 import socket
+import threading
 import time
 
 from pynetdicom import AE, evt
+from pynetdicom.transport import ThreadedAssociationServer
 from support.instances import DX, EXPLICIT
 
 from triage_agent.dimse.client import DicomClient
 from triage_agent.dimse.peers import Peer
 from triage_agent.domain.errors import DeliveryError
+
+_POLL_SECONDS = 0.02
 
 
 def client(port, ae_title="TRIAGE", calling="PACS", tls=None, **waits):
@@ -32,18 +36,33 @@ def close_for_sure(event):
 
 
 @contextlib.contextmanager
-def scp(handlers=(), contexts=((DX, EXPLICIT),)):
-    """A peer made of pynetdicom, to answer as a test wants."""
-    entity = AE(ae_title="PEER")
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 5
-    for abstract, transfer in contexts:
-        entity.add_supported_context(abstract, transfer)
+def scp(handlers=(), contexts=((DX, EXPLICIT),), *, ae_title="PEER", port=0, seconds=5, both_roles=()):
+    """A peer made of pynetdicom, to answer as a test wants; yields its port.
+
+    `contexts`: abstract syntaxes, or pairs of one and its transfer syntaxes; of those in `both_roles` it may be the
+    user, too.
+    """
+    entity = AE(ae_title=ae_title)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = seconds
+    for context in contexts:
+        abstract, *transfer = (context,) if isinstance(context, str) else context
+        roles = {"scu_role": True, "scp_role": True} if abstract in both_roles else {}
+        entity.add_supported_context(abstract, *transfer, **roles)
     handlers = [*handlers, (evt.EVT_CONN_OPEN, close_for_sure)]
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    server = serve(entity, port, handlers)
     try:
         yield server.server_address[1]
     finally:
         entity.shutdown()
+
+
+def serve(entity, port, handlers):
+    """As `start_server`, but it ends within a moment of being told to, and not within half a second."""
+    server = entity.make_server(("127.0.0.1", port), evt_handlers=handlers, server_class=ThreadedAssociationServer)
+    server._gc[1] *= 25  # it collects garbage every so many looks
+    threading.Thread(target=server.serve_forever, args=(_POLL_SECONDS,), daemon=True).start()
+    entity._servers.append(server)
+    return server
 
 
 class Accepting:

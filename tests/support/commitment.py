@@ -6,8 +6,8 @@ from datetime import timedelta
 from random import Random
 
 from pydicom import Dataset
-from pynetdicom import AE, build_context, evt
-from support.callees import close_for_sure
+from pynetdicom import build_context, evt
+from support.callees import scp
 from support.instances import DX
 from support.listener import RULE, Listening, utc_now
 
@@ -64,20 +64,10 @@ class Reports:
         return [(evt.EVT_N_EVENT_REPORT, self.on_report)]
 
 
-@contextmanager
 def peer_that_listens(port=0, reports=None, actions=None):
-    """A peer's own port: takes reports, and requests where `actions` answers them; yields its number."""
-    entity = AE(ae_title="PACS")
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 10
-    entity.add_supported_context(PUSH, scu_role=True, scp_role=True)
-    handlers = [(evt.EVT_CONN_OPEN, close_for_sure)]
-    handlers += reports.handlers() if reports else []
-    handlers += [(evt.EVT_N_ACTION, actions)] if actions else []
-    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
-    try:
-        yield server.server_address[1]
-    finally:
-        entity.shutdown()
+    """A peer's own port: takes reports, and requests where `actions` answers them; a context that gives its number."""
+    handlers = [*(reports.handlers() if reports else []), *([(evt.EVT_N_ACTION, actions)] if actions else [])]
+    return scp(handlers, [PUSH], ae_title="PACS", port=port, seconds=10, both_roles={PUSH})
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The steps between an image's first byte and its study's delivered report, each with a name to die at.
+"""The steps between an image's first byte and its study's committed report, each with a name to die at.
 
 A failpoint is data: the product knows nothing of it. `support.launcher` wraps the named attribute in the process that
 is to die, before it starts to serve.
@@ -24,6 +24,7 @@ class Failpoint:
         something: count only calls that returned something (a claim that found work); "after" only.
         nth: which call to die at.
         role: the process that makes the call.
+        needs: how the PACS must behave for it to be reached (`support.services`).
     """
 
     name: str
@@ -32,6 +33,7 @@ class Failpoint:
     something: bool = False
     nth: int = 1
     role: str = "worker"
+    needs: str = ""
 
     def __str__(self):
         return self.name
@@ -143,3 +145,74 @@ DELIVERING = (
     *_around("mark the second sent", "delivery_sent", inside="outbox:delivery_sent", nth=2),
 )
 FAILPOINTS = (*RECEIVING, *DECIDING, *DELIVERING)
+
+_CLIENT = "triage_agent.dimse.commitment_client:CommitmentClient"
+_DESK = "triage_agent.dimse.commitment:CommitmentDesk"
+_ANSWERER = "triage_agent.delivery.answering:Answerer"
+_RETRIEVAL = "triage_agent.dimse.retrieving:RetrievalClient"
+_FETCHER = "triage_agent.intake.fetching:Fetcher"
+_SUB_OPERATIONS = "triage_agent.dimse.sub_operations:SubOperationsServer"
+_ON_ANOTHER = {"needs": "another association", **_LISTENER}
+_ON_THE_SAME = {"needs": "the same association"}
+
+COMMITTING = (
+    *_around("claim what to ask about", "claim_commitments", inside="committing:claim", something=True)[1:],
+    Failpoint("ask to commit: before", f"{_CLIENT}.ask", "before"),
+    Failpoint("ask to commit: taken", f"{_CLIENT}.ask", "after"),
+    *_around("mark asked", "commitments_asked", inside="committing:asked"),
+    *_around("mark not asked", "commitments_not_asked", inside="committing:not_asked", needs="refuses a question"),
+    Failpoint("a report comes", f"{_DESK}.on_report", "before", **_ON_ANOTHER),
+    Failpoint("a report is kept, not answered", f"{_DESK}.on_report", "after", **_ON_ANOTHER),
+    Failpoint(
+        "a report comes where it was asked for",
+        "triage_agent.dimse.commitment_client:take_report",
+        "before",
+        **_ON_THE_SAME,
+    ),
+    Failpoint(
+        "a report is kept where it was asked for, not answered",
+        "triage_agent.dimse.commitment_client:take_report",
+        "after",
+        **_ON_THE_SAME,
+    ),
+    *_around("commit", "commitment_reported", inside="committing:reported", **_ON_ANOTHER),
+    *_around("send again", "commitment_reported", inside="committing:reported", needs="has lost it", **_LISTENER),
+    *_around("mark sent again", "delivery_sent", inside="outbox:delivery_sent", nth=7, needs="has lost it")[1:],
+)
+ANSWERING = (
+    *_around("keep a request", "keep_commitment_request", inside="commitments:keep", **_LISTENER),
+    Failpoint("a request is kept, not answered", f"{_DESK}.on_action", "after", **_LISTENER),
+    *_around("claim a request", "claim_commitment_request", inside="commitments:claim", something=True, **_LISTENER)[
+        1:
+    ],
+    Failpoint("look whether it is kept: before", f"{_ANSWERER}._report", "before", **_LISTENER),
+    Failpoint("look whether it is kept: after", f"{_ANSWERER}._report", "after", **_LISTENER),
+    *_around("hold a request", "hold_commitment_request", inside="commitments:hold", **_LISTENER)[1:],
+    Failpoint("report: before", f"{_CLIENT}.report", "before", **_LISTENER),
+    Failpoint("report: after", f"{_CLIENT}.report", "after", **_LISTENER),
+    *_around("mark answered", "commitment_answered", inside="commitments:answered", **_LISTENER),
+    *_around(
+        "mark unanswered",
+        "commitment_unanswered",
+        inside="commitments:unanswered",
+        needs="hangs up on a report",
+        **_LISTENER,
+    ),
+)
+FETCHING = (
+    *_around("want a study fetched", "want_retrieval", inside="retrievals:_want"),
+    *_around("claim a retrieval", "claim_retrieval", inside="retrievals:_claim", something=True)[1:],
+    Failpoint("ask what the PACS has: before", f"{_RETRIEVAL}.study", "before"),
+    Failpoint("ask what the PACS has: it has listed it", f"{_RETRIEVAL}.instances", "after"),
+    *_around("note what is missing", "retrieval_learnt"),
+    Failpoint("retrieve: before the question", f"{_RETRIEVAL}._request", "before"),
+    *_around("register what is fetched", "register", inside="registration:register", nth=4, **_LISTENER),
+    Failpoint("retrieve: an image comes by C-GET", f"{_SUB_OPERATIONS}._on_store", "before", needs="C-GET"),
+    Failpoint("retrieve: an image is kept, not answered", f"{_SUB_OPERATIONS}._on_store", "after", needs="C-GET"),
+    Failpoint("retrieve: the last answer has come", "triage_agent.dimse.retrieving:judge_retrieve", "before"),
+    Failpoint("retrieve: after", f"{_RETRIEVAL}.retrieve", "after"),
+    Failpoint("see that it came: after", f"{_FETCHER}._until_here", "after"),
+    *_around("end a retrieval", "retrieval_ended", inside="retrievals:_end"),
+)
+SERVICES = (*COMMITTING, *ANSWERING, *FETCHING)
+"""Those that only a site with storage commitment and fetching comes to."""

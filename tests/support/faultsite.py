@@ -185,8 +185,8 @@ class Modality(threading.Thread):
 class Peers:
     """A PACS and a RIS, for as many trials as like."""
 
-    def __init__(self):
-        self.pacs = KeepingPacs()
+    def __init__(self, pacs=None):
+        self.pacs = pacs or KeepingPacs()
         self.ris = KeepingRis()
 
     def __enter__(self):

@@ -27,6 +27,7 @@ from triage_agent.domain.study import ImageScore
 _SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 _TICK_SECONDS = 0.1  # in place of half a second
 _AWAY_SECONDS = 0.2  # in place of two
+_HELD_SECONDS = 2.0  # in place of two minutes: how long a dead process keeps others from asking, or answering
 _LONGEST_LEASE = timedelta(seconds=2)  # in place of a minute
 _WHAT_ROLES_IMPORT = (
     "support.failpoints",
@@ -36,6 +37,7 @@ _WHAT_ROLES_IMPORT = (
     "triage_agent.delivery.sender",
     "triage_agent.dimse.client",
     "triage_agent.dimse.server",
+    "triage_agent.dimse.retrieving",
     "triage_agent.intake.receiver",
     "triage_agent.intake.reconcile",
     "triage_agent.pipeline",
@@ -128,11 +130,13 @@ def _adapt(clock):
     from support import launcher  # noqa: PLC0415 - by the name under which failpoints know it
 
     from triage_agent import bootstrap, schedule, worker  # noqa: PLC0415
+    from triage_agent.delivery import answering, committing  # noqa: PLC0415
 
     bootstrap.build_scorer = lambda settings: launcher.QuickScorer()
     schedule._COMPLETENESS_SECONDS = _TICK_SECONDS
     schedule._LONGEST_LEASE = _LONGEST_LEASE
     worker._DATABASE_AWAY_SECONDS = _AWAY_SECONDS
+    answering.SEND_SECONDS = committing.ASK_SECONDS = _HELD_SECONDS
     if clock:
         real = bootstrap.utc_now
         bootstrap.utc_now = lambda: real() + timedelta(seconds=_ahead(Path(clock)))

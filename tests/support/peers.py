@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Comprehensive3DSRStorage, Verification
+from support.callees import serve
 
 from triage_agent.simulation.ris import SimulatedRis
 
@@ -42,16 +43,22 @@ class KeepingPacs:
         self._entity = entity = AE(self._ae_title)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _HANG_SECONDS
         entity.maximum_pdu_size = 0
+        self._offer(entity)
+        server = serve(entity, self.port, self._handlers())
+        self.port = server.server_address[1]
+        return self
+
+    def _offer(self, entity):
+        """Say what it takes."""
         entity.add_supported_context(Comprehensive3DSRStorage, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         entity.add_supported_context(Verification)
-        handlers = [
+
+    def _handlers(self):
+        return [
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_DATA_RECV, self._on_data),
             (evt.EVT_REQUESTED, self._on_requested),
         ]
-        server = entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
-        self.port = server.server_address[1]
-        return self
 
     def stop(self):
         """As if its machine were off."""

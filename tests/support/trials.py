@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
+from support.agent import eventually
 from support.faultsite import PATIENCE_SECONDS, FaultAgent, Modality, Peers, all_delivered
 from support.verdict import Verdict, Watch, judge
 
@@ -100,11 +101,11 @@ class Outcome:
 class Lane:
     """Where one trial after the other is made: peers that go on, and a folder a trial."""
 
-    def __init__(self, folder, launcher):
+    def __init__(self, folder, launcher, pacs=None):
         self._folder = folder
         self._launcher = launcher
         self._numbers = count()
-        self.peers = Peers()
+        self.peers = Peers(pacs)
 
     def agent(self, **site):
         return FaultAgent(self._folder / f"{next(self._numbers)}", self._launcher, **self.peers.ports, **site)
@@ -116,14 +117,14 @@ class Lane:
         return made
 
 
-def run(trials, make_trial, launcher, folder):
+def run(trials, make_trial, launcher, folder, make_pacs=lambda: None):
     """Make trials, some at once; `make_trial(lane, trial)` gives an `Outcome`, and `str(trial)` its name."""
     tally, lock, waiting = Tally(), threading.Lock(), iter(trials)
     started = time.monotonic()
 
     def work(number):
         (folder / f"lane-{number}").mkdir()
-        lane = Lane(folder / f"lane-{number}", launcher)
+        lane = Lane(folder / f"lane-{number}", launcher, make_pacs())
         with lane.peers:
             while True:
                 with lock:
@@ -149,13 +150,20 @@ def _tried(lane, trial, make_trial):
         return Outcome(Verdict(without_status=[traceback.format_exc()[-6000:]]), 0, 0, reached=False)
 
 
-def finish(agent, studies, modality, peers, watch=None, *, reached=True, beside=()):
-    """Let the senders end, wait until all is delivered, and judge; the agent, and those beside it, are gone then."""
+def finish(agent, studies, modality, peers, watch=None, *, reached=True, beside=(), services=None):
+    """Let the senders end, wait until all is delivered, and judge; the agent, and those beside it, are gone then.
+
+    `services` knows what else must come to its end (`settled`), and looks at that, too (`judge`).
+    """
     watch = watch or Watch()
     try:
         modality.join(PATIENCE_SECONDS)
         all_delivered(agent, studies, look=watch)
+        if services is not None:
+            eventually(services.settled, PATIENCE_SECONDS, every=0.05)
         verdict = judge(agent, studies, modality.acknowledged, peers, watch)
+        if services is not None:
+            services.judge(verdict)
     finally:
         modality.stop()
         agent.forget()
@@ -166,10 +174,10 @@ def finish(agent, studies, modality, peers, watch=None, *, reached=True, beside=
     return Outcome(verdict, len(modality.acknowledged), len(studies), reached=reached)
 
 
-def die_and_come_back(agent, studies, peers, *, failpoint=None, after=None):
+def die_and_come_back(agent, studies, peers, *, failpoint=None, after=None, modality=None, services=None):
     """kill -9 at a failpoint, or so many seconds `after` the first image is sent; then the same agent again."""
     agent.start(wait=failpoint is not None, failpoint=failpoint)
-    modality = Modality(agent.port, studies)
+    modality = modality or Modality(agent.port, studies)
     modality.start()
     if failpoint is not None:
         agent.dies(_REACH_SECONDS)
@@ -178,4 +186,4 @@ def die_and_come_back(agent, studies, peers, *, failpoint=None, after=None):
     agent.kill()
     reached = agent.reached or failpoint is None
     agent.start()
-    return finish(agent, studies, modality, peers, reached=reached)
+    return finish(agent, studies, modality, peers, reached=reached, services=services)

@@ -24,6 +24,8 @@ class Verdict:
     without_status: list = field(default_factory=list)  # studies that are nowhere, or have come to no end
     untold: list = field(default_factory=list)  # audit trails that do not tell what happened
     damaged: list = field(default_factory=list)  # databases
+    uncommitted: list = field(default_factory=list)  # what one side was promised and the other does not know of
+    unfetched: list = field(default_factory=list)  # images that are not, or not once, in their study's one decision
 
     def __bool__(self):
         """Whether nothing is wrong."""
@@ -77,13 +79,13 @@ def _judge_instances(verdict, study, images, acknowledged, spool):
         uid = str(image.SOPInstanceUID)
         if uid not in acknowledged:
             continue
-        if uid not in kept or not _is_whole(spool / kept[uid]["path"], image):
+        if uid not in kept or not is_whole(spool / kept[uid]["path"], image):
             verdict.lost.append(uid)
     if len(kept) != study["item"]["instances"]:
         verdict.untold.append(f"{study['item']['study_instance_uid']}: counts other instances than it has")
 
 
-def _is_whole(file, image):
+def is_whole(file, image):
     """Whether a spool file is what was sent, and has the digest that its name says."""
     if not file.exists():
         return False
@@ -129,7 +131,8 @@ def _judge_trail(verdict, study):
     if len(decided) != len(set(decided)):
         verdict.doubled.append(f"{uid}: decided twice in a revision")
     sent = [one["uid"] for one in study["deliveries"] if one["state"] in {"sent", "committed"}]
-    if actions.count("delivery_sent") != len(sent):
+    again = actions.count("delivery_not_committed")  # each is followed by another sending
+    if actions.count("delivery_sent") != len(sent) + again:
         verdict.untold.append(f"{uid}: another number of deliveries sent than it has")
 
 

@@ -90,7 +90,7 @@ def send_each(
     entity.requested_contexts = [build_context(sop_class, [syntax]) for sop_class, syntax in sorted(pairs)]
     association = entity.associate("127.0.0.1", port, ae_title=called)
     done = threading.Event()
-    threading.Thread(target=_stop_waiting_when_it_ends, args=(association, done), daemon=True).start()
+    threading.Thread(target=stop_waiting_when_it_ends, args=(association, done), daemon=True).start()
     answers: dict[str, int] = {}
     try:
         for data_set in data_sets:
@@ -107,7 +107,7 @@ def send_each(
     return answers
 
 
-def _stop_waiting_when_it_ends(association, done):
+def stop_waiting_when_it_ends(association, done):
     """Once the connection has gone nobody answers; pynetdicom would wait as long as for somebody slow."""
     association.dul.join()
     while not done.wait(0.1):

@@ -302,6 +302,17 @@ def test_ticks_go_on_when_the_machine_s_clock_is_set_back(monkeypatch):
         scheduler.shutdown()
 
 
+def test_a_clock_that_is_set_back_while_the_ticks_are_looked_at_delays_none_of_them(monkeypatch):
+    monkeypatch.setattr(base.BaseScheduler, "_process_jobs", lambda _self: 3600.0)  # its look at the clock came later
+    scheduler = module._SteadyScheduler(timezone="UTC")
+    scheduler.start(paused=True)
+    try:
+        scheduler.add_job(lambda: None, "interval", seconds=0.5)
+        assert scheduler._process_jobs() == 0.5
+    finally:
+        scheduler.shutdown()
+
+
 def test_leases_of_the_dead_are_brought_near_when_the_clock_was_set_back():
     ticking = Ticking()
     ticking.claimed(owner="dead")

@@ -60,6 +60,23 @@ def test_a_quiet_study_is_fetched_and_held_until_that_has_ended(story):
     assert story.item().status_reason == "all 3 images that the peer has are here"
 
 
+def test_a_retrieval_that_ends_while_its_study_is_looked_at_delays_nothing(story, monkeypatch):
+    story.receive()
+    story.look(RULE.quiet)
+    claimed = story.worklist.claim_retrieval("us", story.now, LEASE)
+    look = story.worklist.due_for_completion
+
+    def ends_then(now):
+        seen = look(now)
+        story.worklist.retrieval_ended(claimed, now, error="refused", retry_at=None)
+        return seen
+
+    monkeypatch.setattr(story.worklist, "due_for_completion", ends_then)
+    story.look(SECOND)
+    monkeypatch.undo()
+    assert story.look(SECOND) is Status.READY
+
+
 def test_a_study_that_stays_incomplete_is_decided_with_that(story):
     story.receive()
     story.look(RULE.quiet)

@@ -12,6 +12,7 @@ from triage_agent.cli.options import ConfigOption, JsonOption, keep_private, pri
 from triage_agent.domain.errors import ConfigurationError, TriageError
 from triage_agent.settings import Settings, load_settings
 
+_FRESH = timedelta(hours=1)  # so old a dump may be that was made for this backup
 _WithStudies = typer.Option(
     "--with-studies",
     help="Also where the database has studies: this spool is its own from now on, whatever was before.",
@@ -112,10 +113,8 @@ def backup(
         # The database first: a file that it does not know is adopted at start, one that is missing would be lost.
         if databases.is_sqlite(settings.database_url):
             databases.copy_database(settings.database_url, to / databases.SQLITE_FILE)
-        elif not (to / databases.POSTGRES_FILE).is_file():
-            dump = databases.dump_command(settings.database_url, to / databases.POSTGRES_FILE)
-            raise TriageError("the database is not in it yet", remedy=f"first `{dump}`, then this again")
         else:
+            _require_dump(to / databases.POSTGRES_FILE, settings)
             began = datetime.fromtimestamp((to / databases.POSTGRES_FILE).stat().st_mtime, UTC) - _LONGEST_DUMP
         copied = copy_spool(spool, to / "spool", link=link)
         pruned = prune_copy(to / "spool", read_worklist(settings).deleted_originals(began)) if prune else 0
@@ -144,6 +143,9 @@ def restore(
     try:
         if databases.is_sqlite(settings.database_url):
             databases.put_back(source / databases.SQLITE_FILE, settings.database_url)
+        elif not (source / databases.POSTGRES_FILE).is_file():
+            missing = f"there is no {source / databases.POSTGRES_FILE}"
+            raise TriageError(missing, remedy="name the folder that `db backup` made of a site with Postgres")
         else:
             tell(databases.restore_command(settings.database_url, source / databases.POSTGRES_FILE))
         copied = copy_spool(source / "spool", settings.data_dir / "spool")
@@ -153,6 +155,22 @@ def restore(
         print_json(_numbers(copied.new, copied.there))
     else:
         stdout.print(f"{copied.new} files are back; `triage-agent check`, then `triage-agent serve`")
+
+
+def _require_dump(dump: Path, settings: Settings) -> None:
+    """A backup of Postgres is made by its own program; an old one is told of: a night's job may have left it out.
+
+    Raises:
+        TriageError: there is none.
+    """
+    from triage_agent.worklist.backup import dump_command
+
+    remedy = f"first `{dump_command(settings.database_url, dump)}`, then this again"
+    if not dump.is_file():
+        raise TriageError("the database is not in it yet", remedy=remedy)
+    made = datetime.fromtimestamp(dump.stat().st_mtime, UTC)
+    if datetime.now(UTC) - made > _FRESH:
+        tell(f"the database in it is of {made:%Y-%m-%d %H:%M} UTC; for what was decided since: {remedy}")
 
 
 def _numbers(new: int, there: int) -> dict[str, int]:

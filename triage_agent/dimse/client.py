@@ -1,6 +1,5 @@
 """The client: sends objects to a peer, asks it how many images a study has, and whether it is there."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,7 +17,8 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification  # type: ignore[attr-defined]
 
-from triage_agent.dimse.outgoing import Caller, Context, accepted_contexts, end, exchange
+from triage_agent.dimse.kept import KeepingClient
+from triage_agent.dimse.outgoing import Context, accepted_contexts, end, exchange
 from triage_agent.dimse.peers import Peer
 from triage_agent.dimse.statuses import Verdict, judge_store
 from triage_agent.domain.commitment import Reference
@@ -35,7 +35,6 @@ _NOBODYS_STUDY = "2.25.1"  # a UUID that nobody draws
 _MOST_MATCHES = 100  # for a study that is asked for by its UID; a peer that has no end of them is not listened to
 _MOST_MESSAGE_ID = 0xFFFF
 _MOST_CONTEXTS = 128  # PS3.8 table 9-18: odd ids up to 255
-_FAREWELL_SECONDS = 1.0  # for a peer to answer a release, and for a thread to notice that its connection was cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class _Outgoing:
         return encode(data_set, transfer_syntax_uid == ImplicitVRLittleEndian, is_little_endian=True) or b""
 
 
-class DicomClient:
+class DicomClient(KeepingClient):
     """One peer; safe to call from many threads.
 
     Objects go over an association that is kept for `idle_seconds` after the last one, and made again when it has gone.
@@ -79,17 +78,14 @@ class DicomClient:
         answer_seconds: float = 30.0,
         idle_seconds: float = 10.0,
     ) -> None:
-        self.peer = peer
-        self._calling_ae_title = calling_ae_title
-        self._caller = Caller(
+        super().__init__(
             peer,
             calling_ae_title=calling_ae_title,
             connect_seconds=connect_seconds,
             answer_seconds=answer_seconds,
             idle_seconds=idle_seconds,
         )
-        self._lock = threading.Lock()  # one object at a time: an answer belongs to the one request that waits for it
-        self._kept: Association | None = None
+        self._calling_ae_title = calling_ae_title
         self._proposed: list[Context] = []
         self._message_id = 0
         self._closings = 0  # an object that was begun before the last one makes no association any more
@@ -182,22 +178,9 @@ class DicomClient:
             end(association)
 
     def close(self) -> None:
-        """Release the association that is kept; the next object makes another.
-
-        An object or a question that waits for its answer is not waited for: its connection is cut, so that it fails in
-        a way that a retry may mend.
-        """
+        """See `KeepingClient.close`; an object that was begun before makes no association any more."""
         self._closings += 1
-        is_ours = self._lock.acquire(blocking=False)
-        if not is_ours:
-            self._caller.cut()
-            is_ours = self._lock.acquire(timeout=_FAREWELL_SECONDS)
-        if is_ours:
-            try:
-                self._let_go(_FAREWELL_SECONDS)
-            finally:
-                self._lock.release()
-        self._caller.cut()
+        super().close()
 
     def _send(self, outgoing: _Outgoing, closings: int) -> int:
         """The status of one C-STORE, on the kept association, or on a new one when that turns out to be dead."""
@@ -255,11 +238,6 @@ class DicomClient:
         request.DataSet = BytesIO(outgoing.encoded(context[1]))
         answer = exchange(association, request, accepted[context])
         return None if answer is None else answer.Status
-
-    def _let_go(self, seconds: float | None = None) -> None:
-        association, self._kept = self._kept, None
-        if association is not None:
-            end(association, seconds)
 
 
 def reference_of(part10: bytes) -> Reference:

@@ -1,6 +1,5 @@
 """The client's side of storage commitment: asks a peer to keep what it was sent, and reports to it what we keep."""
 
-import threading
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -19,7 +18,8 @@ from triage_agent.dimse.commitment_data import (
     event_information,
     event_type,
 )
-from triage_agent.dimse.outgoing import Caller, Context, end
+from triage_agent.dimse.kept import KeepingClient
+from triage_agent.dimse.outgoing import Context, end
 from triage_agent.dimse.peers import Peer
 from triage_agent.domain.commitment import CommitmentReport
 from triage_agent.domain.errors import DeliveryError
@@ -33,10 +33,9 @@ _CONTEXTS: list[Context] = [
 _SUCCESS = 0x0000
 _WARNINGS = frozenset({0x0001, 0x0107, 0x0116})
 _TRY_AGAIN = frozenset({0x0110, 0x0124, 0x0213})  # processing failure, not authorised (yet), out of resources
-_FAREWELL_SECONDS = 1.0
 
 
-class CommitmentClient:
+class CommitmentClient(KeepingClient):
     """One peer; safe to call from many threads.
 
     Args:
@@ -54,17 +53,14 @@ class CommitmentClient:
         answer_seconds: float = 30.0,
         idle_seconds: float = 5.0,
     ) -> None:
-        self.peer = peer
-        self._reported = reported
-        self._caller = Caller(
+        super().__init__(
             peer,
             calling_ae_title=calling_ae_title,
             connect_seconds=connect_seconds,
             answer_seconds=answer_seconds,
             idle_seconds=idle_seconds,
         )
-        self._lock = threading.Lock()
-        self._kept: Association | None = None
+        self._reported = reported
 
     def ask(self, transaction_uid: str, objects: Sequence[bytes]) -> None:
         """Ask for these Part 10 files by N-ACTION (PS3.4 section J.3.2); returns when the peer has taken the question.
@@ -123,19 +119,6 @@ class CommitmentClient:
             ) from error
         return f"{self._caller} accepts storage commitment"
 
-    def close(self) -> None:
-        """Release the association that is kept; a question that waits for its answer is cut off."""
-        is_ours = self._lock.acquire(blocking=False)
-        if not is_ours:
-            self._caller.cut()
-            is_ours = self._lock.acquire(timeout=_FAREWELL_SECONDS)
-        if is_ours:
-            try:
-                self._let_go(_FAREWELL_SECONDS)
-            finally:
-                self._lock.release()
-        self._caller.cut()
-
     def _associated(self) -> Association:
         kept = self._kept
         if kept is not None and kept.is_established:
@@ -147,11 +130,6 @@ class CommitmentClient:
     def _on_report(self, event: evt.Event) -> tuple[Dataset | int, None]:
         reported = self._reported or _nobody_asked
         return guarded(lambda: take_report(event, frozenset({self.peer.name}), reported)), None
-
-    def _let_go(self, seconds: float | None = None) -> None:
-        association, self._kept = self._kept, None
-        if association is not None:
-            end(association, seconds)
 
     def _judge(self, what: str, status: Dataset) -> None:
         code = status.get("Status")

@@ -20,7 +20,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from triage_agent.dimse.outgoing import Caller, Context, accepted_contexts, end
 from triage_agent.dimse.peers import Peer
 from triage_agent.dimse.retrieve_statuses import MOVE_DESTINATION_UNKNOWN, PENDING, SUCCESS, judge_retrieve
-from triage_agent.dimse.sub_operations import Keep, SubOperationsServer, contexts_to_keep
+from triage_agent.dimse.sub_operations import Keeper, SubOperationsServer, contexts_to_keep
 from triage_agent.domain.errors import DeliveryError
 from triage_agent.domain.quiet import quiet
 from triage_agent.domain.retrieval import (
@@ -55,7 +55,7 @@ class RetrievalClient:
 
     Args:
         way: how images come: "move" (C-MOVE to our own AE title, to the listener) or "get" (on the association).
-        keep: what keeps images that come by C-GET.
+        keeper: what keeps images that come by C-GET; whoever only asks needs none.
         listening_at: where the PACS finds our listener, for people.
         answer_seconds: for an association, and between two answers to a C-FIND.
         request_seconds: for one C-FIND, C-MOVE or C-GET from its beginning to its end.
@@ -67,7 +67,7 @@ class RetrievalClient:
         *,
         calling_ae_title: str,
         way: Literal["move", "get"],
-        keep: Keep,
+        keeper: Keeper | None,
         listening_at: str = "",
         connect_seconds: float = 10.0,
         answer_seconds: float = 30.0,
@@ -75,7 +75,7 @@ class RetrievalClient:
     ) -> None:
         self.peer = peer
         self._way = way
-        self._keep = keep
+        self._keeper = keeper
         self._ae_title = calling_ae_title
         self._listening_at = listening_at
         self._answer_seconds = answer_seconds
@@ -168,21 +168,29 @@ class RetrievalClient:
     # --- images ------------------------------------------------------------------------------------------------------
     def retrieve(self, wanted: Sequence[Wanted], sop_classes: Collection[str]) -> Sent:
         """See `Archive.retrieve`."""
-        contexts, roles = [_MOVE], _NO_ROLES
-        handlers: Sequence[EventHandlerType] = ()
-        if self._way == "get":
-            storage, roles = contexts_to_keep(sop_classes)
-            contexts = [_GET, *storage]
-            longest = self._request_seconds * len(wanted) + self._answer_seconds
-            handlers = SubOperationsServer(self._keep, self.peer.ae_title, longest).handlers
+        if self._way == "move":
+            with self._association([_MOVE]) as association:
+                return self._requests(association, wanted)
+        if self._keeper is None:
+            raise RetrievalError("nothing is kept by whoever only asks", permanent=True)
+        storage, roles = contexts_to_keep(sop_classes)
+        longest = self._request_seconds * len(wanted) + self._answer_seconds
+        server = SubOperationsServer(self._keeper, self.peer.ae_title, longest)
+        with (
+            self._association([_GET, *storage], roles, server.handlers) as association,
+            server.attached(association),
+        ):
+            return self._requests(association, wanted)
+
+    def _requests(self, association: Association, wanted: Sequence[Wanted]) -> Sent:
+        """Ask for one thing after the other, until one of them shows that no other can come."""
         operations, error = SubOperations(), None
-        with self._association(contexts, roles, handlers) as association:
-            for number, one in enumerate(wanted, 1):
-                counted, failure = self._request(association, one, number)
-                operations += counted
-                error = failure or error
-                if not association.is_established or (failure is not None and failure.permanent):
-                    break
+        for number, one in enumerate(wanted, 1):
+            counted, failure = self._request(association, one, number)
+            operations += counted
+            error = failure or error
+            if not association.is_established or (failure is not None and failure.permanent):
+                break
         return Sent(operations=operations, error=error)
 
     def _request(

@@ -110,11 +110,19 @@ class Worklist(Commitments, Retrievals, Spools, Backlogs, Protocol):
         """Receiving studies to look at, earliest check first: it is due, or their last image came after `now`."""
 
     def check_later(
-        self, study_instance_uid: str, revision: int, at: datetime, *, asked: bool, reason: str | None = None
+        self,
+        study_instance_uid: str,
+        revision: int,
+        at: datetime,
+        *,
+        asked: bool,
+        reason: str | None = None,
+        fetching: bool = False,
     ) -> bool:
         """Set the next completeness check; False if the study has moved on.
 
         `asked` counts a question to the PACS; `reason` says on the worklist what is waited for, where it is given.
+        With `fetching` that is the end of a retrieval: False, too, where it has ended since, which set the next check.
         """
 
     def complete(self, view: AssemblyView, reason: str, now: datetime) -> bool:

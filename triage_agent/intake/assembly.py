@@ -21,12 +21,13 @@ class Complete:
 class Wait:
     """Look again at `until`; with `ask`, ask the peer now and assess again with its answer.
 
-    `reason` says what is waited for, where that is more than the next image.
+    `reason` says what is waited for, where that is more than the next image; `fetching`, that it is a retrieval's end.
     """
 
     until: datetime
     ask: bool
     reason: str | None = None
+    fetching: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +105,10 @@ def _while_fetching(view: AssemblyView, now: datetime, latest: datetime) -> Wait
         return None
     if retrieval.expected is not None:
         said = f"fetching from {retrieval.peer}: {view.instances} of {retrieval.expected} images are here"
-        return Wait(latest, ask=False, reason=said)
+        return Wait(latest, ask=False, reason=said, fetching=True)
     until = min(retrieval.requested_at + LONGEST_UNANSWERED, latest)
-    return Wait(until, ask=False, reason=f"asking {retrieval.peer} which images it has") if now < until else None
+    said = f"asking {retrieval.peer} which images it has"
+    return Wait(until, ask=False, reason=said, fetching=True) if now < until else None
 
 
 def _may_be_fetched(view: AssemblyView) -> bool:

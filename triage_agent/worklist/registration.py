@@ -7,7 +7,7 @@ from sqlalchemy import insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.ports import Registered
-from triage_agent.domain.retrieval import RetrievalRecord
+from triage_agent.domain.retrieval import RetrievalRecord, RetrievalState
 from triage_agent.domain.states import BEGINNINGS, opens_revision
 from triage_agent.domain.study import AssemblyView, CompletenessRule, InstanceHeader, ReceivedInstance
 from triage_agent.domain.vocabulary import Event, Status
@@ -218,9 +218,21 @@ def _record(retrieval: RetrievalRow | None) -> RetrievalRecord | None:
 
 
 def check_later(
-    session: Session, study_instance_uid: str, revision: int, at: datetime, *, asked: bool, reason: str | None
+    session: Session,
+    study_instance_uid: str,
+    revision: int,
+    at: datetime,
+    *,
+    asked: bool,
+    reason: str | None,
+    fetching: bool,
 ) -> bool:
     """See `Worklist.check_later`."""
+    if fetching:
+        locked_study(session, study_instance_uid)  # whoever ends a retrieval locks it, too, and looks at it again then
+        state = select(RetrievalRow.state).where(RetrievalRow.study_instance_uid == study_instance_uid)
+        if session.scalar(state) is not RetrievalState.WAITING:
+            return False
     said = {} if reason is None else {"status_reason": reason}
     statement = (
         update(StudyRow)

@@ -72,12 +72,19 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs):
         return self._database.read(lambda session: registration.due_for_completion(session, now, limit))
 
     def check_later(
-        self, study_instance_uid: str, revision: int, at: datetime, *, asked: bool, reason: str | None = None
+        self,
+        study_instance_uid: str,
+        revision: int,
+        at: datetime,
+        *,
+        asked: bool,
+        reason: str | None = None,
+        fetching: bool = False,
     ) -> bool:
         """See `Worklist.check_later`."""
         return self._database.write(
             lambda session: registration.check_later(
-                session, study_instance_uid, revision, at, asked=asked, reason=reason
+                session, study_instance_uid, revision, at, asked=asked, reason=reason, fetching=fetching
             )
         )
 

@@ -1,6 +1,5 @@
 """Postgres, a listener and two workers: one of them dies, or the database drops everybody, and the others go on."""
 
-import itertools
 import math
 import random
 import time
@@ -8,13 +7,10 @@ from dataclasses import dataclass
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import make_url
 from support.failpoints import FAILPOINTS, Failpoint
 from support.faultsite import TABLES, Images, Modality
-from support.postgres import postgres_database, postgres_server
 from support.trials import SEED, TRIALS, finish, run
-
-from triage_agent.worklist.migrate import upgrade
 
 _STUDIES = 5
 _SHORT = 6
@@ -46,30 +42,6 @@ def deaths():
         who = point.role if point else chance.choice(["listener", "worker", "database"])
         made.append(Death(number, who, point, chance.uniform(0.0, _LATEST_SECONDS)))
     return made
-
-
-@pytest.fixture(scope="module")
-def server():
-    with postgres_server() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def make_database(server):
-    """Makes databases with the worklist's tables, by copying one."""
-    numbers = itertools.count()
-    admin = create_engine(server, isolation_level="AUTOCOMMIT")
-    with postgres_database(server, "pattern") as pattern:
-        upgrade(pattern)
-
-        def make():
-            name = f"trial{next(numbers)}"
-            with admin.connect() as connection:
-                connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE pattern'))
-            return make_url(server).set(database=name).render_as_string(hide_password=False)
-
-        yield make
-    admin.dispose()
 
 
 def drop_everybody(url):

@@ -54,7 +54,7 @@ def test_a_study_that_is_being_fetched_is_not_dispatched_before_that_has_ended(r
     """Also one that a person fetches, where nothing is fetched by itself."""
     held = view(retrieval=retrieval(WAITING))
     step = assess(held, rule, QUIET + 100 * SECOND)
-    assert step == Wait(LATEST, ask=False, reason="fetching from pacs: 14 of 16 images are here")
+    assert step == Wait(LATEST, ask=False, reason="fetching from pacs: 14 of 16 images are here", fetching=True)
     assert isinstance(assess(held, rule, LATEST), Complete)
 
 
@@ -65,7 +65,8 @@ def test_a_count_of_the_peer_does_not_end_a_move_early():
 def test_a_pacs_that_does_not_even_say_what_it_has_is_not_waited_for_so_long():
     unanswered = view(retrieval=retrieval(WAITING, expected=None))
     until = QUIET + LONGEST_UNANSWERED
-    assert assess(unanswered, FETCHING, QUIET) == Wait(until, ask=False, reason="asking pacs which images it has")
+    said = "asking pacs which images it has"
+    assert assess(unanswered, FETCHING, QUIET) == Wait(until, ask=False, reason=said, fetching=True)
     assert isinstance(assess(unanswered, FETCHING, until), Complete)
 
 

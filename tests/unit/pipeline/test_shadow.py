@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from support.story import MODEL
 
 from triage_agent import shadow as module
-from triage_agent.domain.errors import WorklistUnavailableError
+from triage_agent.domain.errors import DecoderUnavailableError, WorklistUnavailableError
 from triage_agent.domain.study import ImageScore
 from triage_agent.domain.vocabulary import Finding, Priority, Status
 from triage_agent.shadow import Shadow
@@ -207,3 +207,27 @@ def test_what_is_in_hand_when_the_agent_ends_is_not_finished(shadowed):
     shadowed.shadow.stop()
     assert not shadowed.shadow.step()
     assert (shadowed.second.batches, shadowed.told) == ([], [])
+
+
+def test_a_study_waits_for_a_spool_that_is_away_and_is_compared_when_it_is_back(ward, tmp_path):
+    ward.spool = tmp_path / "share" / "spool"
+    ward.spool.mkdir(parents=True)
+    shadowed = Shadowed(ward)
+    decided(shadowed, 64)
+    away = ward.spool.rename(tmp_path / "away")
+    for _ in range(3):
+        with pytest.raises(DecoderUnavailableError, match="is its disk or share mounted"):
+            shadowed.shadow.step()
+    assert shadowed.told == []
+    away.rename(ward.spool)
+    assert shadowed.shadow.step()
+    assert shadowed.told == [True]
+
+
+def test_one_file_that_is_gone_costs_its_study_the_comparison(shadowed):
+    decided(shadowed, 64)
+    for file in shadowed.ward.spool.iterdir():
+        file.unlink()
+    with capture_logs():
+        assert shadowed.shadow.step()
+    assert shadowed.told == [None]

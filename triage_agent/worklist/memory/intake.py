@@ -105,12 +105,21 @@ class Intake(Fetching):
             return [self._view(study) for study in due[:limit]]
 
     def check_later(
-        self, study_instance_uid: str, revision: int, at: datetime, *, asked: bool, reason: str | None = None
+        self,
+        study_instance_uid: str,
+        revision: int,
+        at: datetime,
+        *,
+        asked: bool,
+        reason: str | None = None,
+        fetching: bool = False,
     ) -> bool:
         """See `Worklist.check_later`."""
         with self._lock:
             study = self._studies.get(study_instance_uid)
             if study is None or (study.item.status, study.item.revision) != (Status.RECEIVING, revision):
+                return False
+            if fetching and ((retrieval := self._retrievals.get(study_instance_uid)) is None or not retrieval.is_open):
                 return False
             study.next_check_at = at
             study.asked += asked
