@@ -3,13 +3,14 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from support.ports import free_port
 
 from triage_agent.cli.options import jsonable
 from triage_agent.settings import load_settings
@@ -20,13 +21,6 @@ SETTLED = frozenset({"delivered", "out_of_scope", "needs_human"})
 PATIENCE_SECONDS = 120.0  # how long a test waits for what should take seconds: machines are shared
 _STOP_SECONDS = 30.0  # INTERFACE.md: SIGTERM drains and ends within 30 s
 _TAIL = 6000  # characters of a log that a failed test shows
-
-
-def free_port():
-    """A TCP port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def eventually(look, seconds=PATIENCE_SECONDS, every=0.1):
