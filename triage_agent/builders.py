@@ -5,6 +5,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from triage_agent.decision.rules import DEFAULT_POLICY, Condition, Policy, Rule
+from triage_agent.domain.decision import Route
+from triage_agent.domain.hl7_form import USUAL_FORM
 from triage_agent.domain.ports import Clock, ImageScorer, Transport, Worklist
 from triage_agent.sections.dicom import PeerSettings
 from triage_agent.settings import Settings
@@ -76,6 +78,12 @@ def build_policy(settings: Settings) -> Policy:
             for rule in settings.policy.rules
         )
     )
+
+
+def build_routes(settings: Settings) -> list[Route]:
+    """What goes where, in each destination's form."""
+    forms = {peer.name: peer.form() for peer in settings.hl7.peers}
+    return [Route(to=route.to, send=route.send, form=forms.get(route.to, USUAL_FORM)) for route in settings.routes]
 
 
 def build_scorer(settings: Settings, bundle: str | None = None) -> ImageScorer:

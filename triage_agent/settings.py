@@ -16,7 +16,7 @@ from triage_agent.domain.study import CompletenessRule
 from triage_agent.domain.vocabulary import ArtifactKind, Family, Finding, Priority
 from triage_agent.sections.base import YEAR, Section
 from triage_agent.sections.dicom import DicomSettings, PeerSettings
-from triage_agent.sections.hl7 import Hl7Settings
+from triage_agent.sections.hl7 import Hl7Settings, require_version
 
 CONFIG_VARIABLE = "TRIAGE_AGENT_CONFIG"
 _ENV_PREFIX = "TRIAGE_AGENT__"
@@ -243,6 +243,14 @@ class Settings(BaseSettings):
                 if not any(route.to in taking for taking in tables.values()):
                     where = " or ".join(f"[[{table}.peers]]" for table in tables)
                     raise ValueError(f"a route sends {kind.value} to {route.to!r}, which is not one of {where}")
+        return self
+
+    @model_validator(mode="after")
+    def _hl7_versions_fit(self) -> Self:
+        for route in self.routes:
+            for peer in self.hl7.peers:
+                if peer.name == route.to:
+                    require_version(peer, route.send)
         return self
 
 

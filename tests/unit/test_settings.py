@@ -4,10 +4,12 @@ import pytest
 
 from triage_agent.builders import build_tls, build_transports
 from triage_agent.domain.errors import ConfigurationError
+from triage_agent.domain.hl7_form import USUAL_FORM, Hl7Form
 from triage_agent.domain.vocabulary import ArtifactKind
 from triage_agent.settings import Settings, default_config_path, load_settings
 
 PEER = '[[dicom.peers]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 11115\n'
+RIS = '[[hl7.peers]]\nname = "r"\nhost = "r"\nport = 1\n'
 CALLER = '[[dicom.peers]]\nname = "ct"\nae_title = "CT"\n'
 TLS = '[dicom.tls]\ncertificate = "c"\nkey = "k"\nca = "a"\n'
 
@@ -92,9 +94,14 @@ def test_any_value_can_be_given_as_a_file(config, tmp_path):
             "sends hl7-oru to 'pacs', which is not one of [[hl7.peers]]",
         ),
         (
-            '[[hl7.peers]]\nname = "r"\nhost = "r"\nport = 1\n[[routes]]\nto = "r"\nsend = ["hl7-oru"]\ncommit = true',
+            RIS + '[[routes]]\nto = "r"\nsend = ["hl7-oru"]\ncommit = true',
             "asks 'r' to commit, which is not one of [[dicom.peers]]",
         ),
+        (RIS + 'version = "2.4"\n[[routes]]\nto = "r"\nsend = ["hl7-omi"]', "has no such message but hl7-orm, hl7-oru"),
+        (RIS + 'version = "2.9"', "hl7.peers.0.version: "),
+        (RIS + 'charset = "UNICODE UTF-16"', "hl7.peers.0.charset: "),
+        (RIS + '[hl7.peers.fields]\n"OBX[rul]-3" = "x"', "hl7.peers.0: peer 'r': OBX[rul]-3: there is no such"),
+        (RIS + '[hl7.peers.fields]\n"OBR-4" = 5', "hl7.peers.0.fields.OBR-4: "),
         ('[study]\nask_peer = "ris"\n' + PEER, "study.ask_peer 'ris' is no [[dicom.peers]] name"),
         (PEER + PEER, "two peers are named 'pacs'; give each its own name"),
         ("[[policy.rules]]\nname = 'a'", "policy.rules.0.when: Field required"),
@@ -191,3 +198,10 @@ def test_what_is_missing_is_fetched_from_whom_is_asked(config):
 def test_fetching_from_nobody_or_in_no_way_is_a_wrong_configuration(config, text, says):
     with pytest.raises(ConfigurationError, match=says):
         load_settings(config(text))
+
+
+def test_a_ris_s_form_comes_from_its_keys(config):
+    keys = 'version = "2.4"\ncharset = "8859/1"\nreceiving_facility = "H"\n[hl7.peers.fields]\n"OBR-4" = "{region}"\n'
+    plain, formed = (load_settings(config(RIS + more)).hl7.peers[0].form() for more in ("", keys))
+    assert plain == USUAL_FORM
+    assert formed == Hl7Form(version="2.4", charset="8859/1", receiving_facility="H", fields=(("OBR-4", "{region}"),))

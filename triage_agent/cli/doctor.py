@@ -16,7 +16,7 @@ from triage_agent.bootstrap import (
     build_transports,
     open_worklist,
 )
-from triage_agent.cli import ports, site
+from triage_agent.cli import messages, ports, site
 from triage_agent.commitment import build_client, committing_destinations
 from triage_agent.dimse.client import DicomClient
 from triage_agent.domain.errors import TriageError
@@ -73,6 +73,7 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "web port", lambda: ports.look_at_web(settings)
     for name, transport in build_transports(settings).items():
         yield f"peer {name}", transport.check
+    yield from messages.examples(settings)
     for name in committing_destinations(settings):
         yield f"commitment by {name}", build_client(settings, name).check
     if settings.study.ask_peer is not None:
