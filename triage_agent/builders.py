@@ -9,11 +9,13 @@ from triage_agent.domain.decision import Route
 from triage_agent.domain.hl7_form import USUAL_FORM
 from triage_agent.domain.ports import Clock, ImageScorer, Transport, Worklist
 from triage_agent.sections.dicom import PeerSettings
+from triage_agent.sections.hl7 import Hl7PeerSettings
 from triage_agent.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from triage_agent.delivery.endpoint import Securing
     from triage_agent.delivery.retry import RetryPolicy
     from triage_agent.dimse.certificates import TlsFiles
     from triage_agent.dimse.peers import Peer
@@ -233,6 +235,26 @@ def _client_tls(settings: Settings, peer: PeerSettings) -> "ClientTls | None":
     return ClientTls(keeper, name=peer.certificate_name)
 
 
+def _hl7_tls(settings: Settings, peer: Hl7PeerSettings) -> "Securing | None":
+    """By the peer's own files, else by ours for DICOM."""
+    if not peer.tls:
+        return None
+    if peer.ca is None:
+        from triage_agent.dimse.tls import ClientTls
+
+        keeper = build_tls(settings)
+        return None if keeper is None else ClientTls(keeper, name=peer.certificate_name)
+    from triage_agent.delivery.tls import PeerTls
+
+    return PeerTls(
+        ca=peer.ca,
+        certificate=peer.certificate,
+        key=peer.key,
+        key_password=peer.key_password,
+        name=peer.certificate_name,
+    )
+
+
 def build_transports(settings: Settings) -> dict[str, Transport]:
     """A way to each peer, by its name: DIMSE for DICOM peers, MLLP for HL7 ones."""
     from triage_agent.delivery.endpoint import Endpoint
@@ -254,7 +276,12 @@ def build_transports(settings: Settings) -> dict[str, Transport]:
     }
     for peer in settings.hl7.peers:
         transports[peer.name] = REGISTRY["mllp"](
-            Endpoint(host=peer.host, port=peer.port, answer_seconds=peer.timeout_seconds)
+            Endpoint(
+                host=peer.host,
+                port=peer.port,
+                answer_seconds=peer.timeout_seconds,
+                secured=_hl7_tls(settings, peer),
+            )
         )
     return transports
 

@@ -246,7 +246,10 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _hl7_versions_fit(self) -> Self:
+    def _hl7_fits(self) -> Self:
+        for peer in self.hl7.peers:
+            if peer.tls and peer.ca is None and self.dicom.tls is None:
+                raise ValueError(f"[[hl7.peers]] {peer.name!r} needs ca for TLS: who signed its certificate")
         for route in self.routes:
             for peer in self.hl7.peers:
                 if peer.name == route.to:

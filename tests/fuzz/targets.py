@@ -15,7 +15,7 @@ from support.instances import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, dx, enco
 from support.listener import RULE, listen
 from support.odd_files import nested, radiograph
 
-from triage_agent.delivery.mllp import parse_acknowledgement
+from triage_agent.delivery.acknowledgement import parse_acknowledgement
 from triage_agent.domain.errors import InvalidDatasetError, UnreadableImageError
 from triage_agent.domain.visible import UNSAFE
 from triage_agent.imaging import decode

@@ -1,7 +1,8 @@
 """The tables of HL7 v2: who takes our messages, and in which form."""
 
 from collections.abc import Iterable
-from typing import Annotated, Self
+from pathlib import Path
+from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -10,7 +11,7 @@ from triage_agent.domain.hl7_form import Hl7Acknowledgement, Hl7Charset, Hl7Form
 from triage_agent.domain.vocabulary import ArtifactKind, Family
 from triage_agent.results.hl7_fields import require_usable
 from triage_agent.results.hl7_versions import VERSIONS
-from triage_agent.sections.base import YEAR, Section
+from triage_agent.sections.base import FILE_SUFFIX, YEAR, Section
 
 _Name = Annotated[str, StringConstraints(max_length=227)]  # HD, chapter 2A
 
@@ -31,6 +32,21 @@ class Hl7PeerSettings(Section):
     result_status: Hl7ResultStatus = "preliminary"
     acknowledgement: Hl7Acknowledgement = "original"
     fields: dict[str, str] = Field(default_factory=dict, max_length=200)
+    tls: bool = False
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    key_password: str | None = None
+    certificate_name: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _files_already(cls, values: Any) -> Any:
+        """These are files: what `x_file` does with other values would put a private key into a message."""
+        for name in ("certificate", "key", "ca"):
+            if isinstance(values, dict) and name + FILE_SUFFIX in values:
+                raise ValueError(f"{name}{FILE_SUFFIX}: write {name}, which is the name of a file")
+        return values
 
     @model_validator(mode="after")
     def _form_is_usable(self) -> Self:
@@ -38,6 +54,19 @@ class Hl7PeerSettings(Section):
             require_usable(self.form())
         except ConfigurationError as error:
             raise ValueError(f"peer {self.name!r}: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _tls_fits(self) -> Self:
+        given = [
+            name for name in ("ca", "certificate", "key", "key_password", "certificate_name") if getattr(self, name)
+        ]
+        if given and not self.tls:
+            raise ValueError(f"peer {self.name!r}: {given[0]} is for TLS; add tls = true")
+        if bool(self.certificate) != bool(self.key):
+            raise ValueError(f"peer {self.name!r}: give certificate and key, or neither")
+        if self.certificate and not self.ca:
+            raise ValueError(f"peer {self.name!r}: give ca too, who signed the peer's certificate")
         return self
 
     def form(self) -> Hl7Form:
