@@ -10,7 +10,6 @@ from triage_agent.domain.decision import Artifact
 from triage_agent.domain.quiet import quiet
 from triage_agent.domain.vocabulary import ArtifactKind
 from triage_agent.results import codes as concepts
-from triage_agent.results import header
 from triage_agent.results.context import ResultContext
 from triage_agent.results.hl7_segments import (
     Order,
@@ -23,6 +22,7 @@ from triage_agent.results.hl7_segments import (
     order_of,
     priority_segments,
     quantity_timing,
+    stated,
 )
 
 _CHANGE = "XO"
@@ -32,7 +32,7 @@ def build_omi(context: ResultContext) -> Artifact:
     """An imaging order; IPC has the identifiers that PACS and RIS share."""
     order = order_of(context)
     fields = {1: order.accession, 2: order.requested_procedure, 3: context.result.study_instance_uid}
-    ipc = Segment("IPC", fields | {4: order.scheduled_step, 5: _modality(context)})
+    ipc = Segment("IPC", fields | {4: order.scheduled_step, 5: stated(context.headers, "Modality")})
     body = [
         _orc(context, order),
         *priority_segments(context),
@@ -73,26 +73,20 @@ def _obr(context: ResultContext, order: Order) -> Segment:
             18: order.accession,
             19: order.requested_procedure,
             20: order.scheduled_step,
-            24: _modality(context),
+            24: stated(context.headers, "Modality"),
         },
     )
-
-
-def _modality(context: ResultContext) -> str:
-    return escape(header.first_text(context.headers, "Modality"))
 
 
 def _procedure(context: ResultContext) -> str:
     """What was ordered, as the images name it."""
     for one in context.headers:
         for item in _codes(one):
-            parts = [
-                header.text_of(item, keyword) for keyword in ("CodeValue", "CodeMeaning", "CodingSchemeDesignator")
-            ]
+            parts = [stated([item], keyword) for keyword in ("CodeValue", "CodeMeaning", "CodingSchemeDesignator")]
             if parts[0]:
-                return "^".join(map(escape, parts))
-    described = header.first_text(context.headers, "RequestedProcedureDescription")
-    return f"^{escape(described)}" if described else coded(concepts.IMAGING_PROCEDURE)
+                return "^".join(parts)
+    described = stated(context.headers, "RequestedProcedureDescription")
+    return f"^{described}" if described else coded(concepts.IMAGING_PROCEDURE)
 
 
 def _codes(one: Dataset) -> list[Dataset]:

@@ -4,7 +4,7 @@ Fields are escaped (chapter 2.7) and text is in the character set that MSH-18 sa
 question mark. Who is meant and which order comes from the images' headers, since nobody else is asked.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -25,6 +25,7 @@ from triage_agent.results.hl7_versions import CODECS, VERSIONS, VersionFacts
 from triage_agent.results.summary import DISCLAIMER, headline, warnings_of
 
 _CONTROL_ID_LENGTH = 20  # MSH-10
+_LONGEST_VALUE = 250  # characters; a header can hold gigabytes, and sites' numbers are longer than DICOM allows
 # Chapter 2.7.1; one pass over the text, so that no escape is escaped again.
 _ESCAPES = str.maketrans(
     {
@@ -74,6 +75,12 @@ def escape(text: str) -> str:
     """Text as it may stand within a component; line ends become their hexadecimal escapes, other controls blanks."""
     escaped = text.translate(_ESCAPES)
     return "".join(character if character.isprintable() else " " for character in escaped)
+
+
+def stated(headers: Sequence[Dataset], keyword: str) -> str:
+    """The first value of an element among headers, escaped; empty, not cut, where it is longer than anybody's."""
+    text = header.first_text(headers, keyword)
+    return escape(text) if len(text) <= _LONGEST_VALUE else ""
 
 
 def control_id(uid: str) -> str:
@@ -138,14 +145,13 @@ def _msh(event: tuple[str, str, str], context: ResultContext, uid: str) -> Segme
 
 def _pid(context: ResultContext) -> Segment:
     patient = header.patient_of(context.headers)
-    patient_id = header.text_of(patient, "PatientID")
-    issuer = header.text_of(patient, "IssuerOfPatientID")
+    patient_id, issuer = stated([patient], "PatientID"), stated([patient], "IssuerOfPatientID")
     sex = header.text_of(patient, "PatientSex").upper()
     return Segment(
         "PID",
         {
             1: "1",
-            3: f"{escape(patient_id)}^^^{escape(issuer)}".rstrip("^"),
+            3: f"{patient_id}^^^{issuer}".rstrip("^"),
             5: _names(header.person_name(header.text_of(patient, "PatientName"))),
             7: header.date(header.text_of(patient, "PatientBirthDate")),
             8: sex if sex in {"M", "F", "O"} else "",
@@ -184,7 +190,7 @@ def quantity_timing(context: ResultContext) -> str:
 
 def order_of(context: ResultContext) -> Order:
     """The order's identifiers as far as the headers state them."""
-    accession = escape(header.first_text(context.headers, "AccessionNumber"))
+    accession = stated(context.headers, "AccessionNumber")
     return Order(
         accession=accession,
         placer=_of_request(context.headers, "PlacerOrderNumberImagingServiceRequest"),
@@ -198,8 +204,8 @@ def _of_request(headers: Iterable[Dataset], keyword: str) -> str:
     """The first value stated, in the Request Attributes Sequence (PS3.3 section C.7.3.1) or beside it."""
     for one in headers:
         for place in (*_requests(one), one):
-            if text := header.text_of(place, keyword):
-                return escape(text)
+            if text := stated([place], keyword):
+                return text
     return ""
 
 
@@ -218,10 +224,6 @@ def named_values(context: ResultContext) -> dict[str, str]:
     patient = header.patient_of(context.headers)
     values = {
         "study_uid": result.study_instance_uid,
-        "study_description": header.first_text(context.headers, "StudyDescription"),
-        "modality": header.first_text(context.headers, "Modality"),
-        "patient_id": header.text_of(patient, "PatientID"),
-        "issuer": header.text_of(patient, "IssuerOfPatientID"),
         "institution": context.institution,
         "finding": finding_of(context).value,
         "probability": "" if result.probability is None else f"{result.probability:.4f}",
@@ -234,6 +236,10 @@ def named_values(context: ResultContext) -> dict[str, str]:
         "summary": headline(result),
     }
     return {name: escape(value) for name, value in values.items()} | {
+        "study_description": stated(context.headers, "StudyDescription"),
+        "modality": stated(context.headers, "Modality"),
+        "patient_id": stated([patient], "PatientID"),
+        "issuer": stated([patient], "IssuerOfPatientID"),
         "accession": order.accession,
         "placer_order": order.placer,
         "filler_order": order.filler,
