@@ -73,6 +73,7 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "web port", lambda: ports.look_at_web(settings)
     for name, transport in build_transports(settings).items():
         yield f"peer {name}", transport.check
+    yield from messages.certificates(settings)
     yield from messages.examples(settings)
     for name in committing_destinations(settings):
         yield f"commitment by {name}", build_client(settings, name).check
