@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage_agent.decision.rules import DEFAULT_POLICY, Condition, Policy, Rule
+from triage_agent.domain.decision import Route
+from triage_agent.domain.hl7_form import USUAL_FORM
 from triage_agent.domain.ports import Clock, ImageScorer, Transport, Worklist
 from triage_agent.sections.dicom import PeerSettings
+from triage_agent.sections.hl7 import Hl7PeerSettings
 from triage_agent.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from triage_agent.delivery.endpoint import Securing
     from triage_agent.delivery.retry import RetryPolicy
     from triage_agent.dimse.certificates import TlsFiles
     from triage_agent.dimse.peers import Peer
@@ -101,6 +105,12 @@ def build_policy(settings: Settings) -> Policy:
             for rule in settings.policy.rules
         )
     )
+
+
+def build_routes(settings: Settings) -> list[Route]:
+    """What goes where, in each destination's form."""
+    forms = {peer.name: peer.form() for peer in settings.hl7.peers}
+    return [Route(to=route.to, send=route.send, form=forms.get(route.to, USUAL_FORM)) for route in settings.routes]
 
 
 def build_scorer(settings: Settings, bundle: str | None = None) -> ImageScorer:
@@ -200,7 +210,7 @@ def build_tls(settings: Settings) -> "TlsKeeper | None":
             key_password=tls.key_password,
             require_client_certificate=tls.require_client_certificate,
         ),
-        any(peer.tls for peer in settings.dicom.peers),
+        any(peer.tls for peer in settings.dicom.peers) or any(peer.tls and peer.ca is None for peer in settings.hl7.peers),
     )
 
 
@@ -251,6 +261,26 @@ def _client_tls(settings: Settings, peer: PeerSettings) -> "ClientTls | None":
     return ClientTls(keeper, name=peer.certificate_name)
 
 
+def _hl7_tls(settings: Settings, peer: Hl7PeerSettings) -> "Securing | None":
+    """By the peer's own files, else by ours for DICOM."""
+    if not peer.tls:
+        return None
+    if peer.ca is None:
+        from triage_agent.dimse.tls import ClientTls
+
+        keeper = build_tls(settings)
+        return None if keeper is None else ClientTls(keeper, name=peer.certificate_name)
+    from triage_agent.delivery.tls import PeerTls
+
+    return PeerTls(
+        ca=peer.ca,
+        certificate=peer.certificate,
+        key=peer.key,
+        key_password=peer.key_password,
+        name=peer.certificate_name,
+    )
+
+
 def build_transports(settings: Settings) -> dict[str, Transport]:
     """A way to each peer, by its name: DIMSE for DICOM peers, MLLP for HL7 ones."""
     from triage_agent.delivery.endpoint import Endpoint
@@ -272,7 +302,12 @@ def build_transports(settings: Settings) -> dict[str, Transport]:
     }
     for peer in settings.hl7.peers:
         transports[peer.name] = REGISTRY["mllp"](
-            Endpoint(host=peer.host, port=peer.port, answer_seconds=peer.timeout_seconds)
+            Endpoint(
+                host=peer.host,
+                port=peer.port,
+                answer_seconds=peer.timeout_seconds,
+                secured=_hl7_tls(settings, peer),
+            )
         )
     return transports
 

@@ -1,7 +1,7 @@
 """The way of a study: claimed -> imaging -> models -> decision -> results -> outbox; intake before, delivery after."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,14 +11,15 @@ import structlog
 from pydicom import Dataset
 
 from triage_agent.decision.policy import Policy, decide, flag_for, flag_of_failed, of_several_patients
-from triage_agent.domain.decision import Artifact, Decision, Flag, ModelIdentity, Route, Shipment
-from triage_agent.domain.errors import ModelUnavailableError, TriageError, UnreadableImageError
+from triage_agent.domain.decision import Artifact, Decision, Flag, InForm, ModelIdentity, Route, Shipment
+from triage_agent.domain.errors import ModelUnavailableError, UnreadableImageError
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, ImageScore, StoredInstance, with_originals
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome
 from triage_agent.imaging.load import Displayable, Skipped
 from triage_agent.imaging.loader import Loader, SpoolLoader, load_instance
-from triage_agent.results.context import DECISION, FLAG
+from triage_agent.results.building import build_each, raises_to, told
+from triage_agent.results.context import DECISION, FLAG, RAISE
 from triage_agent.results.header import name_several_patients
 from triage_agent.results.registry import REGISTRY, ResultContext
 from triage_agent.worklist.limits import MAX_ATTEMPTS
@@ -191,7 +192,7 @@ class Pipeline:
     def _flag_shipments(self, flag: Flag, instance: StoredInstance, assessment: Assessment) -> list[Shipment]:
         """A flag that cannot be spelled out for a destination is still raised on the worklist."""
         headers = [self._header(instance)]
-        shipments, _ = self._shipments(FLAG, flag, headers, [instance], [assessment])
+        shipments, _ = self._shipments({FLAG}, flag, headers, [instance], [assessment])
         return shipments
 
     def _results_of(
@@ -205,7 +206,8 @@ class Pipeline:
         if name_several_patients([header for header in headers if header is not None]):
             return of_several_patients(decision), []
         if decision.event is Event.DECIDED:
-            shipments, problems = self._shipments(DECISION, decision, headers, claimed.instances, assessments)
+            occasions = {DECISION, RAISE} if decision.priority.rank > claimed.priority.rank else {DECISION}
+            shipments, problems = self._shipments(occasions, decision, headers, claimed.instances, assessments)
             if not problems:
                 return decision, shipments
             reason, reasons = "; ".join(problems), (*decision.reasons, *problems)
@@ -224,18 +226,21 @@ class Pipeline:
 
     def _shipments(
         self,
-        occasion: str,
+        occasions: set[str],
         result: Decision | Flag,
         headers: Sequence[Dataset | None],
         instances: Sequence[StoredInstance],
         assessments: Sequence[Assessment],
     ) -> tuple[list[Shipment], list[str]]:
-        """What the routes ask for on this occasion, and why some of it could not be built.
+        """What the routes ask for on these occasions, and why some of it could not be built.
 
-        Each kind is built once, whatever the number of destinations.
+        Each kind is built once a form, whatever the number of destinations.
         """
         wanted = [
-            (kind, route.to) for route in self._routes for kind in route.send if occasion in REGISTRY[kind].occasions
+            (kind, route.form_of(kind), route.to)
+            for route in self._routes
+            for kind in route.send
+            if REGISTRY[kind].occasions & occasions
         ]
         if not wanted:
             return [], []
@@ -248,12 +253,17 @@ class Pipeline:
                 institution=self._institution,
             )
         except Exception as error:  # noqa: BLE001 - promise 2: nothing disappears
-            artifacts, problems = dict[ArtifactKind, Artifact](), [_told("the result", error)]
+            artifacts, problems = dict[InForm, Artifact](), [told("the result", error)]
         else:
-            artifacts, problems = build_each({kind: self._with_previous(context, kind) for kind, _ in wanted})
-        for kind in {kind for kind, _ in wanted} - artifacts.keys():
+            forms = {(kind, form): replace(self._with_previous(context, kind), form=form) for kind, form, _ in wanted}
+            artifacts, problems = build_each(forms)
+        for kind in {kind for kind, form, _ in wanted if (kind, form) not in artifacts}:
             self._observer.unbuilt(kind)
-        shipments = [Shipment(artifact=artifacts[kind], destination=to) for kind, to in wanted if kind in artifacts]
+        shipments = [
+            Shipment(artifact=artifacts[kind, form], destination=to, raises_to=raises_to(kind, result))
+            for kind, form, to in wanted
+            if (kind, form) in artifacts
+        ]
         return shipments, problems
 
     def _header(self, instance: StoredInstance) -> Dataset | None:
@@ -275,25 +285,6 @@ class Pipeline:
         if result.revision == 1 or not REGISTRY[kind].refers_to_previous:
             return context
         return replace(context, previous=self._worklist.last_artifact(result.study_instance_uid, kind, result.revision))
-
-
-def build_each(contexts: Mapping[ArtifactKind, ResultContext]) -> tuple[dict[ArtifactKind, Artifact], list[str]]:
-    """The artifacts that can be built, and why the others cannot: one kind's failure costs no other kind."""
-    artifacts: dict[ArtifactKind, Artifact] = {}
-    problems = []
-    for kind, context in contexts.items():
-        try:
-            artifacts[kind] = REGISTRY[kind].build(context)
-        except Exception as error:  # noqa: BLE001 - promise 2: nothing disappears
-            problems.append(_told(f"the {kind.value}", error))
-    return artifacts, problems
-
-
-def _told(what: str, error: Exception) -> str:
-    """Why something could not be built: the agent's own words; others' may quote a patient's, so only their type."""
-    log.error("result_failed", what=what, error=type(error).__name__)
-    said = f": {error.message}" if isinstance(error, TriageError) else f" ({type(error).__name__})"
-    return f"{what} could not be built{said}"
 
 
 def _all_read(headers: Sequence[Dataset | None]) -> list[Dataset]:

@@ -15,7 +15,7 @@ from triage_agent.domain.study import CompletenessRule
 from triage_agent.domain.vocabulary import ArtifactKind, Family, Finding, Priority
 from triage_agent.sections.base import YEAR, Section
 from triage_agent.sections.dicom import DicomSettings, PeerSettings
-from triage_agent.sections.hl7 import Hl7Settings
+from triage_agent.sections.hl7 import Hl7Settings, require_version
 from triage_agent.sections.mistakes import first_problem, hint
 from triage_agent.sections.places import Folder
 from triage_agent.sections.words import PriorityWordsSettings
@@ -276,6 +276,17 @@ class Settings(BaseSettings):
                 if not any(route.to in taking for taking in tables.values()):
                     where = " or ".join(f"[[{table}.peers]]" for table in tables)
                     raise ValueError(f"a route sends {kind.value} to {route.to!r}, which is not one of {where}")
+        return self
+
+    @model_validator(mode="after")
+    def _hl7_fits(self) -> Self:
+        for peer in self.hl7.peers:
+            if peer.tls and peer.ca is None and self.dicom.tls is None:
+                raise ValueError(f"[[hl7.peers]] {peer.name!r} needs ca for TLS: who signed its certificate")
+        for route in self.routes:
+            for peer in self.hl7.peers:
+                if peer.name == route.to:
+                    require_version(peer, route.send)
         return self
 
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-from triage_agent.builders import build_policy
-from triage_agent.domain.decision import Route
+from triage_agent.builders import build_policy, build_routes
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.vocabulary import ArtifactKind, Finding, Outcome
 from triage_agent.imaging.loader import Loader
@@ -50,7 +49,7 @@ def build_pipeline(
         loader=loader,
         scorer=scorer,
         policy=build_policy(settings),
-        routes=[Route(to=route.to, send=route.send) for route in settings.routes],
+        routes=build_routes(settings),
         institution=settings.institution,
         clock=clock,
         observer=Observer(assessed=assessed, flagged=flagged, decided=decided, unbuilt=unbuilt),

@@ -10,7 +10,7 @@ from triage_agent.domain.decision import Decision
 from triage_agent.domain.study import Assessment
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import ArtifactKind, Finding, Outcome, Priority
-from triage_agent.results.context import DECISION, FLAG, ResultContext
+from triage_agent.results.context import DECISION, FLAG, RAISE, ResultContext
 from triage_agent.results.registry import REGISTRY
 
 STUDY = "1.2.840.1"
@@ -19,6 +19,7 @@ MODEL = replace(story.MODEL, name="embedded", version="1", digest="ab" * 32)
 RESULTS = {
     FLAG: story.flag(STUDY, image=f"{STUDY}.1", model=MODEL),
     DECISION: story.decision(STUDY, model=MODEL),
+    RAISE: story.decision(STUDY, model=MODEL),
 }
 CASES = [(kind, occasion) for kind, builder in REGISTRY.items() for occasion in sorted(builder.occasions)]
 
@@ -49,7 +50,7 @@ def test_every_kind_is_listed_under_its_own_name_and_has_an_occasion():
     for kind, builder in REGISTRY.items():
         assert builder.kind is kind
         assert builder.occasions
-        assert builder.occasions <= {FLAG, DECISION}
+        assert builder.occasions <= {FLAG, DECISION, RAISE}
 
 
 def test_an_artifact_says_its_kind_and_has_a_uid_a_body_and_a_summary(case):

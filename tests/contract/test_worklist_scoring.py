@@ -345,3 +345,16 @@ def test_outcomes_that_are_not_scores_have_no_probability(story):
     story.decide(assessments=[failed("1.2.1.1", Outcome.SKIPPED)])
     assessment = story.worklist.study(STUDY).instances[0].assessment
     assert (assessment.outcome, assessment.probability) == (Outcome.SKIPPED, None)
+
+
+def test_a_decision_asks_nobody_for_less_than_the_study_was_raised_to_meanwhile(story):
+    story.receive()
+    story.complete()
+    story.claim()
+    story.worklist.raise_flag(flag(priority=Priority.STAT), [shipment("2.25.1")], story.tick())
+    asks = [
+        replace(shipment(f"2.25.{number}"), raises_to=to) for number, to in ((2, Priority.URGENT), (3, Priority.STAT))
+    ]
+    story.decide(*asks, shipment("2.25.4"), priority=Priority.URGENT)
+    assert story.worklist.study(STUDY).item.priority is Priority.STAT
+    assert [row.uid for row in story.worklist.study(STUDY).deliveries] == ["2.25.1", "2.25.3", "2.25.4"]

@@ -15,7 +15,7 @@ from support.instances import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, dx, enco
 from support.listener import RULE, listen
 from support.odd_files import nested, radiograph
 
-from triage_agent.delivery.mllp import parse_acknowledgement
+from triage_agent.delivery.acknowledgement import acknowledge, asks_for, parse_acknowledgement
 from triage_agent.domain.errors import InvalidDatasetError, UnreadableImageError
 from triage_agent.domain.visible import UNSAFE
 from triage_agent.imaging import decode
@@ -172,14 +172,18 @@ class Acknowledgement:
     def seeds(self):
         """Acknowledgements of each kind."""
         head = b"MSH|^~\\&|RIS|H|TRIAGE|H|20260301093000||ACK^R01|1|P|2.5.1\r"
+        enhanced = b"MSH|^~\\&|R|H|T|H|20260301||ACK|A7|P|2.5.1|||AL|NE\rMSA|AA|C1\r"
         tails = (b"MSA|AA|C1\r", b"MSA|AE|C1|Doe^Jane\rERR||PID^1|207^x|E\r", b"MSA|AR|C1", b"", b"MSA\rERR\r")
-        return [b"\x0b" + head + tail for tail in tails]
+        return [b"\x0b" + enhanced, *(b"\x0b" + head + tail for tail in tails)]
 
     def __call__(self, data):
         """Words, of which only plain codes are repeated."""
         said = parse_acknowledgement(data)
         if not (said.error_code == "" or (said.error_code.isascii() and said.error_code.isdigit())):
             raise WrongError("free text in place of a code")
+        if len(acknowledge(said).split(b"\r")) != len(["MSH", "MSA", ""]):
+            raise WrongError("an answer that its answer broke")
+        asks_for(data)
 
     def close(self):
         """Nothing is open."""

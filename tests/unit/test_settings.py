@@ -4,10 +4,12 @@ import pytest
 
 from triage_agent.builders import build_tls, build_transports
 from triage_agent.domain.errors import ConfigurationError
+from triage_agent.domain.hl7_form import USUAL_FORM, Hl7Form
 from triage_agent.domain.vocabulary import ArtifactKind, Priority
 from triage_agent.settings import Settings, default_config_path, load_settings
 
 PEER = '[[dicom.peers]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 11115\n'
+RIS = '[[hl7.peers]]\nname = "r"\nhost = "r"\nport = 1\n'
 CALLER = '[[dicom.peers]]\nname = "ct"\nae_title = "CT"\n'
 TLS = '[dicom.tls]\ncertificate = "c"\nkey = "k"\nca = "a"\n'
 
@@ -92,9 +94,19 @@ def test_any_value_can_be_given_as_a_file(config, tmp_path):
             "sends hl7-oru to 'pacs', which is not one of [[hl7.peers]]",
         ),
         (
-            '[[hl7.peers]]\nname = "r"\nhost = "r"\nport = 1\n[[routes]]\nto = "r"\nsend = ["hl7-oru"]\ncommit = true',
+            RIS + '[[routes]]\nto = "r"\nsend = ["hl7-oru"]\ncommit = true',
             "asks 'r' to commit, which is not one of [[dicom.peers]]",
         ),
+        (RIS + 'version = "2.4"\n[[routes]]\nto = "r"\nsend = ["hl7-omi"]', "has no such message but hl7-orm, hl7-oru"),
+        (RIS + 'version = "2.9"', "hl7.peers.0.version: "),
+        (RIS + 'charset = "UNICODE UTF-16"', "hl7.peers.0.charset: "),
+        (RIS + '[hl7.peers.fields]\n"OBX[rul]-3" = "x"', "hl7.peers.0: peer 'r': OBX[rul]-3: there is no such"),
+        (RIS + "tls = true", "[[hl7.peers]] 'r' needs ca for TLS"),
+        (RIS + 'ca = "a"', "ca is for TLS; add tls = true"),
+        (RIS + 'tls = true\nca = "a"\nkey = "k"', "give certificate and key, or neither"),
+        (RIS + 'tls = true\ncertificate = "c"\nkey = "k"', "give ca too"),
+        (RIS + 'tls = true\nca_file = "a"', "ca_file: write ca, which is the name of a file"),
+        (RIS + '[hl7.peers.fields]\n"OBR-4" = 5', "hl7.peers.0.fields.OBR-4: "),
         ('[study]\nask_peer = "ris"\n' + PEER, "study.ask_peer 'ris' is no [[dicom.peers]] name"),
         (PEER + PEER, "two peers are named 'pacs'; give each its own name"),
         ("[[policy.rules]]\nname = 'a'", "policy.rules.0.when: is missing; give it a value"),
@@ -305,3 +317,10 @@ def test_one_application_may_have_two_ports_and_one_that_only_calls_our_title(co
     two = PEER + PEER.replace('"pacs"', '"pacs-tls"').replace("11115", "2762")
     ours = CALLER.replace('"CT"', '"TRIAGE"') + 'networks = ["10.1.0.0/16"]'
     assert [peer.name for peer in load_settings(config(two + ours)).dicom.peers] == ["pacs", "pacs-tls", "ct"]
+
+
+def test_a_ris_s_form_comes_from_its_keys(config):
+    keys = 'version = "2.4"\ncharset = "8859/1"\nreceiving_facility = "H"\n[hl7.peers.fields]\n"OBR-4" = "{region}"\n'
+    plain, formed = (load_settings(config(RIS + more)).hl7.peers[0].form() for more in ("", keys))
+    assert plain == USUAL_FORM
+    assert formed == Hl7Form(version="2.4", charset="8859/1", receiving_facility="H", fields=(("OBR-4", "{region}"),))

@@ -18,7 +18,7 @@ from triage_agent.bootstrap import (
     build_transports,
     open_worklist,
 )
-from triage_agent.cli import callers, ports, site, waiting
+from triage_agent.cli import callers, messages, ports, site, waiting
 from triage_agent.commitment import build_client, committing_destinations
 from triage_agent.dimse.client import DicomClient
 from triage_agent.domain.errors import DeliveryError, TriageError
@@ -83,6 +83,8 @@ def _peers(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     away: set[str] = set()
     for name, transport in build_transports(settings).items():
         yield f"peer {name}", partial(_reach, name, transport.check, away)
+    yield from messages.certificates(settings)
+    yield from messages.examples(settings)
     for name in committing_destinations(settings):
         yield f"commitment by {name}", partial(_unless_away, name, build_client(settings, name).check, away)
     if settings.study.ask_peer is not None:

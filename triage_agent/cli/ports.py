@@ -13,6 +13,7 @@ from triage_agent.domain.errors import DeliveryError, TriageError
 from triage_agent.settings import Settings
 
 if TYPE_CHECKING:
+    from triage_agent.dimse.certificates import Identity
     from triage_agent.dimse.tls import ClientTls, TlsKeeper
 
 _ANSWER_SECONDS = 3.0
@@ -50,11 +51,20 @@ def look_at_certificate(settings: Settings) -> str:
         TriageError: they would not; `Noteworthy` where it expires soon.
     """
     from triage_agent.dimse.tls import verify_ourselves
-    from triage_agent.dimse.tls_watch import AHEAD
 
     keeper, now = _keeper(settings), datetime.now(UTC)
     verify_ourselves(keeper, now)
-    identity = keeper.identity
+    return told_in_time(keeper.identity, now)
+
+
+def told_in_time(identity: "Identity", now: datetime) -> str:
+    """Whose certificate it is and until when.
+
+    Raises:
+        Noteworthy: it expires soon, or has.
+    """
+    from triage_agent.dimse.tls_watch import AHEAD
+
     says = f"{identity.subject} until {identity.expires:%Y-%m-%d}, CA until {identity.ca_expires:%Y-%m-%d}"
     for which, expires in (("it", identity.expires), ("the CA", identity.ca_expires)):
         if expires - now < AHEAD:

@@ -186,7 +186,7 @@ def _write_sr(
     institution: str,
 ) -> Path | None:
     """Write a study's report and return its path; where there can be none, say why on stderr and return None."""
-    from triage_agent.pipeline import build_each
+    from triage_agent.results.building import build_each
     from triage_agent.results.context import ResultContext
 
     context = ResultContext(
@@ -196,10 +196,11 @@ def _write_sr(
         stored=_as_claimed(decision.study_instance_uid, members).instances,
         institution=institution,
     )
-    artifacts, problems = build_each({ArtifactKind.SR: context})
+    report = (ArtifactKind.SR, context.form)
+    artifacts, problems = build_each({report: context})
     for problem in problems:
         tell(f"{decision.study_instance_uid}: {problem}")
-    artifact = artifacts.get(ArtifactKind.SR)
+    artifact = artifacts.get(report)
     if artifact is None:
         return None
     folder.mkdir(parents=True, exist_ok=True)

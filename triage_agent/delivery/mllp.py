@@ -1,37 +1,33 @@
 """HL7 v2 messages by MLLP (HL7 v2.5.1 implementation guide, appendix C): one connection, one message at a time.
 
+What answers a message follows from its MSH-15 and MSH-16 (chapter 2.9). Without them, or where the receiver knows the
+original mode only, it is AA, AE or AR. With them it is CA, CE or CR first, and then AA, AE or AR where MSH-16 asks for
+that; an answer that asks for an accept acknowledgement of its own is given one.
 The peer's free text (MSA-3, ERR-8) is never repeated: it may quote the patient. Codes are.
 """
 
 import contextlib
-import re
 import select
 import socket
+import ssl
 import threading
 import time
-from dataclasses import dataclass
 
+from triage_agent.delivery.acknowledgement import Acknowledgement, acknowledge, asks_for, parse_acknowledgement
 from triage_agent.delivery.endpoint import Endpoint
+from triage_agent.dimse.trouble import trouble
 from triage_agent.domain.decision import Artifact
-from triage_agent.domain.errors import DeliveryError
+from triage_agent.domain.errors import ConfigurationError, DeliveryError
 from triage_agent.domain.vocabulary import ArtifactKind, Family
 
 _START, _END = b"\x0b", b"\x1c\r"
 _FAREWELL_SECONDS = 1.0  # for a thread to notice that its connection was cut
+_REFUSAL_SECONDS = 0.5
 _LONGEST_ANSWER = 1 << 20  # bytes; an acknowledgement has some hundreds
-_ACCEPTED = frozenset({"AA", "CA"})  # table 0008
+_TAKEN = frozenset({"CA"})  # table 0008
+_ACCEPTED = _TAKEN | {"AA"}
 _ERROR = frozenset({"AE", "CE"})
 _REJECTED = frozenset({"AR", "CR"})
-_ERROR_CODE = re.compile(r"[0-9]{1,4}")  # table 0357
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledgement:
-    """What the peer said of a message: MSA-1, MSA-2 and, where it is a plain code, ERR-3."""
-
-    code: str
-    control_id: str
-    error_code: str
 
 
 class MllpTransport:
@@ -55,11 +51,12 @@ class MllpTransport:
         closings = self._closings
         with self._lock:
             try:
-                acknowledgement = self._exchange(artifact.body, closings)
-                self._judge(acknowledgement, _control_id(artifact.body))
+                self._judge(self._exchange(artifact.body, closings), asks_for(artifact.body).control_id)
             except OSError as error:
                 self._drop()
                 raise self._away(error) from error
+            except ConfigurationError as error:
+                raise DeliveryError(error.message, permanent=False, remedy=error.remedy, away=True) from error
             except DeliveryError:
                 self._drop()
                 raise
@@ -67,7 +64,9 @@ class MllpTransport:
     def check(self) -> str:
         """Connect and hang up; HL7 has no question that asks for nothing."""
         try:
-            self._connect().close()
+            with self._connect() as connection:
+                if isinstance(connection, ssl.SSLSocket):
+                    _wait_for_refusal(connection)
         except OSError as error:
             raise self._away(error) from error
         return f"connected to {self._endpoint}"
@@ -81,7 +80,8 @@ class MllpTransport:
         connection = self._connection
         if connection is not None:
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)  # whoever waits on it wakes up, and lets go of the lock
+                # Under TLS, too: its own way would change what another thread uses. Whoever waits wakes up.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
         if self._lock.acquire(timeout=_FAREWELL_SECONDS):
             try:
                 self._drop()
@@ -96,7 +96,7 @@ class MllpTransport:
         if self._connection is not None:
             try:
                 return self._ask(self._connection, body)
-            except (ConnectionError, EOFError):
+            except (ConnectionError, ssl.SSLEOFError, EOFError):
                 self._drop()
         if self._closings != closings:
             raise DeliveryError(f"we hung up on {self._endpoint} before it answered", permanent=False)
@@ -110,9 +110,21 @@ class MllpTransport:
 
     def _ask(self, connection: socket.socket, body: bytes) -> Acknowledgement:
         deadline = time.monotonic() + self._endpoint.answer_seconds
+        asked = asks_for(body)
         connection.settimeout(self._endpoint.answer_seconds)
         connection.sendall(_START + body + _END)
         received = bytearray()
+        said = self._answer(connection, received, deadline)
+        if said.code in _TAKEN and asked.application and said.control_id == asked.control_id:
+            said = self._answer(connection, received, deadline)
+            if said.wants_accept:
+                connection.sendall(_START + acknowledge(said) + _END)
+        if received:  # nobody asked for it, and its rest would stand before the next answer
+            self._drop()
+        return said
+
+    def _answer(self, connection: socket.socket, received: bytearray, deadline: float) -> Acknowledgement:
+        """The next frame; what came behind it stays in `received`."""
         while _END not in received:
             if len(received) > _LONGEST_ANSWER:
                 raise DeliveryError(f"{self._endpoint} does not speak MLLP: its answer has no end", permanent=False)
@@ -121,7 +133,10 @@ class MllpTransport:
             if not chunk:
                 raise EOFError
             received += chunk
-        return parse_acknowledgement(bytes(received[: received.index(_END)]))
+        end = received.index(_END)
+        frame = bytes(received[:end])
+        del received[: end + len(_END)]
+        return parse_acknowledgement(frame)
 
     def _judge(self, said: Acknowledgement, control_id: str) -> None:
         if said.code not in _ACCEPTED | _ERROR | _REJECTED:
@@ -144,7 +159,9 @@ class MllpTransport:
         connection = socket.create_connection(address, timeout=self._endpoint.connect_seconds)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
+        if self._endpoint.secured is None:
+            return connection
+        return self._endpoint.secured.secure(connection, self._endpoint.host, self._endpoint.connect_seconds)
 
     def _drop(self) -> None:
         if self._connection is not None:
@@ -157,6 +174,17 @@ class MllpTransport:
         return DeliveryError(f"{self._endpoint}: {what}", permanent=False, remedy=remedy, away=True)
 
 
+def _wait_for_refusal(connection: ssl.SSLSocket) -> None:
+    """By TLS 1.3 hands are shaken before the peer has looked at our certificate: it says only then what it thinks.
+
+    Raises:
+        OSError: it does not take our certificate.
+    """
+    connection.settimeout(_REFUSAL_SECONDS)
+    with contextlib.suppress(TimeoutError):
+        connection.recv(1)
+
+
 def _trouble(error: OSError) -> tuple[str, str]:
     """What the network says in a reader's words, and what to look at."""
     running = "check that the peer is running, and its host and port"
@@ -165,32 +193,17 @@ def _trouble(error: OSError) -> tuple[str, str]:
             return "did not answer in time", running
         case ConnectionRefusedError():
             return "no connection (refused)", running
+        case ssl.SSLEOFError():
+            return "TLS failed (the peer hung up)", "see the peer's log: it may want a certificate of ours"
+        case ssl.SSLError():
+            return (
+                f"TLS failed ({trouble(error)})",
+                "check the certificates on both sides, and that the port speaks TLS",
+            )
         case socket.gaierror():
             return "the host's name is not known", "check the peer's host"
         case _:
             return f"no connection ({error.strerror or type(error).__name__})".lower(), running
-
-
-def parse_acknowledgement(frame: bytes) -> Acknowledgement:
-    """Read MSA and ERR of an answer; what is missing is empty."""
-    text = frame.rpartition(_START)[2].decode("utf-8", "replace")
-    separator = text[3] if text.startswith("MSH") and len(text) > len("MSH|") else "|"
-    segments: dict[str, list[str]] = {}
-    for line in re.split(r"[\r\n]+", text):
-        fields = line.split(separator)
-        segments.setdefault(fields[0], fields)
-    msa = [*segments.get("MSA", []), "", "", ""]
-    err = [*segments.get("ERR", []), "", "", "", ""]
-    code = err[3].split("^")[0]
-    return Acknowledgement(
-        code=msa[1].strip(), control_id=msa[2].strip(), error_code=code if _ERROR_CODE.fullmatch(code) else ""
-    )
-
-
-def _control_id(message: bytes) -> str:
-    """MSH-10; MSH-1 is the separator, so that it is the tenth piece of the first segment."""
-    pieces = message.split(b"\r", 1)[0].split(message[3:4] or b"|")
-    return pieces[9].decode("utf-8", "replace") if len(pieces) > 9 else ""  # noqa: PLR2004 - as the line above says
 
 
 def _has_gone(connection: socket.socket) -> bool:
@@ -203,4 +216,4 @@ def _has_gone(connection: socket.socket) -> bool:
         poller.register(connection, select.POLLIN)
     except ValueError:  # it is closed on our side too
         return True
-    return bool(poller.poll(0))
+    return bool(poller.poll(0)) or (isinstance(connection, ssl.SSLSocket) and connection.pending() > 0)

@@ -240,12 +240,18 @@ def _is_verified(files: TlsFiles, loaded: _Loaded, now: datetime, *, calling: bo
     return True
 
 
-def _base(protocol: int, files: TlsFiles) -> ssl.SSLContext:
+def profile(protocol: int) -> ssl.SSLContext:
+    """A context of the profile, without certificates; HL7's connections keep to it, too."""
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= _OPTIONS
     context.set_ciphers(":".join(_SUITES))
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a site may trust an intermediate, or one certificate
+    return context
+
+
+def _base(protocol: int, files: TlsFiles) -> ssl.SSLContext:
+    context = profile(protocol)
     password = files.key_password or ""
     try:
         # A function even where there is no password: otherwise OpenSSL would ask for one at the terminal.

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Event, Finding, Priority
+from triage_agent.domain.hl7_form import USUAL_FORM, Hl7Form
+from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Event, Family, Finding, Priority
+
+InForm = tuple[ArtifactKind, Hl7Form]
+"""A kind of artifact in a form of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +152,8 @@ class Artifact:
     """Bytes to send: a Part 10 file for DICOM kinds, a message for HL7.
 
     Attributes:
-        uid: derived from (study, revision, bundle, kind), so that a resend is the same object (promise 5).
+        uid: derived from (study, revision, bundle, kind), so that a resend is the same object (promise 5); a message in
+            a form of a destination's own has the form in it, too.
         summary: what it says, in words for people, without patient identifiers.
     """
 
@@ -160,18 +165,28 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipment:
-    """One artifact to one destination: what the outbox keeps a row of."""
+    """One artifact to one destination: what the outbox keeps a row of.
+
+    Attributes:
+        raises_to: what it asks its receiver to raise the study to; it is not queued where the study is above that.
+    """
 
     artifact: Artifact
     destination: str
+    raises_to: Priority | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A site's line "send these kinds to this destination" (a peer's name)."""
+    """A site's line "send these kinds to this destination" (a peer's name), in the form that it wants HL7 in."""
 
     to: str
     send: tuple[ArtifactKind, ...]
+    form: Hl7Form = USUAL_FORM
+
+    def form_of(self, kind: ArtifactKind) -> Hl7Form:
+        """The form that a kind goes there in; only HL7 messages have more than one."""
+        return self.form if kind.family is Family.HL7_MESSAGE else USUAL_FORM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -160,7 +160,7 @@ class Worklist(Commitments, Retrievals, Spools, Backlogs, Protocol):
         """Store a decision with its assessments, audit events and outbox rows in one transaction.
 
         False, and nothing written, unless `owner` still holds the study in SCORING at that revision. The priority
-        becomes the higher of the study's and the decision's.
+        becomes the higher of the study's and the decision's; what asks its receiver for less is not queued.
         """
 
     def record_shadow(

@@ -8,12 +8,14 @@ from pydicom import Dataset
 
 from triage_agent import __version__
 from triage_agent.domain.decision import Artifact, Decision, Flag, ModelIdentity
+from triage_agent.domain.hl7_form import USUAL_FORM, Hl7Form
 from triage_agent.domain.study import Assessment, StoredInstance
 from triage_agent.domain.uids import derive_uid
 from triage_agent.domain.vocabulary import ArtifactKind
 
 FLAG = "flag"
 DECISION = "decision"
+RAISE = "raise"  # beside DECISION, where the decision raises the priority; a flag always does
 MANUFACTURER = "triage-agent project"
 PRODUCT = "triage-agent"
 
@@ -33,6 +35,7 @@ class ResultContext:
         department: name of the department; empty when it is not configured.
         software_version: of this agent.
         timezone: in which dates are written where the source states no offset of its own (0008,0201).
+        form: how the destination wants its HL7 messages.
     """
 
     result: Decision | Flag
@@ -44,6 +47,7 @@ class ResultContext:
     department: str = ""
     software_version: str = __version__
     timezone: tzinfo = UTC
+    form: Hl7Form = USUAL_FORM
 
     @property
     def model(self) -> ModelIdentity:
@@ -75,7 +79,7 @@ class Builder:
     """One kind of artifact.
 
     Attributes:
-        occasions: when it is built: "flag", "decision", or both.
+        occasions: when it is built: some of "flag", "decision" and "raise".
         build: makes the artifact; equal contexts give equal artifacts.
         refers_to_previous: whether it is given the one of the revision before.
     """

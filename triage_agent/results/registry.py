@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from triage_agent.domain.vocabulary import ArtifactKind
-from triage_agent.results.context import DECISION, FLAG, Builder, ResultContext
+from triage_agent.results.context import DECISION, FLAG, RAISE, Builder, ResultContext
+from triage_agent.results.hl7_order import build_omi, build_orm
 from triage_agent.results.hl7_oru import build_oru
 from triage_agent.results.structured_report import build_structured_report
 
@@ -14,7 +15,9 @@ _BUILDERS = (
     Builder(
         kind=ArtifactKind.SR, occasions=frozenset({DECISION}), build=build_structured_report, refers_to_previous=True
     ),
-    Builder(kind=ArtifactKind.HL7_ORU, occasions=frozenset({FLAG, DECISION}), build=build_oru),
+    Builder(kind=ArtifactKind.HL7_ORU, occasions=frozenset({FLAG, DECISION}), build=build_oru, refers_to_previous=True),
+    Builder(kind=ArtifactKind.HL7_OMI, occasions=frozenset({FLAG, RAISE}), build=build_omi),
+    Builder(kind=ArtifactKind.HL7_ORM, occasions=frozenset({FLAG, RAISE}), build=build_orm),
 )
 
 REGISTRY: Mapping[ArtifactKind, Builder] = MappingProxyType({builder.kind: builder for builder in _BUILDERS})

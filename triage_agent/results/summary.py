@@ -5,6 +5,7 @@ from triage_agent.domain.vocabulary import Finding
 
 DISCLAIMER = "Preliminary. Made by a machine. Not a diagnosis."
 
+_PROVISIONAL = "Possibly abnormal, provisional"
 _NOT_CLINICAL = "not for clinical use"
 FINDINGS = {
     Finding.ABNORMAL: "Abnormal",
@@ -30,12 +31,17 @@ def consequence(result: Decision | Flag) -> str:
 def headline(result: Decision | Flag) -> str:
     """Finding, probability and priority in one line."""
     if isinstance(result, Flag):
-        what, figure = "Possibly abnormal, provisional", f", probability {result.probability:.2f} of one image"
+        what, figure = _PROVISIONAL, f", probability {result.probability:.2f} of one image"
     else:
         what = FINDINGS[result.finding]
         figure = "" if result.probability is None else f", probability {result.probability:.2f}"
     region = f" ({result.anatomy})" if result.anatomy else ""
     return f"{what}{region}{figure}. {consequence(result)}"
+
+
+def is_provisional(summary: str) -> bool:
+    """Whether an artifact's summary (`headline`) is a flag's."""
+    return summary.startswith(_PROVISIONAL)
 
 
 def sr_summary(result: Decision | Flag) -> str:

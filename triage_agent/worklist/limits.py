@@ -1,12 +1,13 @@
 """Rules that the SQL worklist and its in-memory twin share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.commitment import reason_in_words
+from triage_agent.domain.decision import Shipment
 from triage_agent.domain.states import CONCLUDED
 from triage_agent.domain.study import Assessment, InstanceHeader
-from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, Event, Outcome, Status
+from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, Event, Outcome, Priority, Status
 
 MAX_ATTEMPTS = 3
 """How often one image is leased without a result before it is left for its study's decision."""
@@ -22,6 +23,11 @@ def require_conclusion(event: Event) -> None:
     """
     if event not in _CONCLUSIONS:
         raise ValueError(f"a decision's event is one of {sorted(_CONCLUSIONS)}, not {event}")
+
+
+def not_lowering(shipments: Sequence[Shipment], priority: Priority) -> list[Shipment]:
+    """Shipments without those that would ask for less than the study's priority, which rose while it was decided."""
+    return [one for one in shipments if one.raises_to is None or one.raises_to.rank >= priority.rank]
 
 
 def assessment_on_arrival(header: InstanceHeader, status: Status) -> Assessment | None:

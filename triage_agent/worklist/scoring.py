@@ -12,7 +12,7 @@ from triage_agent.domain.states import CONCLUDED, sources_of
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy
 from triage_agent.domain.vocabulary import Event, Priority, Status
 from triage_agent.worklist import trail
-from triage_agent.worklist.limits import MAX_ATTEMPTS, require_conclusion
+from triage_agent.worklist.limits import MAX_ATTEMPTS, not_lowering, require_conclusion
 from triage_agent.worklist.outbox import enqueue, settle
 from triage_agent.worklist.retrievals import record_of
 from triage_agent.worklist.rows import (
@@ -149,7 +149,7 @@ def decide(
     for assessment in sorted(assessments, key=lambda each: each.sop_instance_uid):  # one order of locks for all
         _write_assessment(session, uid, assessment, decision.decided_at, first_stays=False)
     _insert_decision(session, decision, owner)
-    enqueue(session, uid, decision.revision, shipments, decision.decided_at, of_decision=True)
+    enqueue(session, uid, decision.revision, not_lowering(shipments, priority), decision.decided_at, of_decision=True)
     settle(session, uid, decision.decided_at)
     return True
 

@@ -221,3 +221,14 @@ def test_a_peer_that_answers_and_refuses_one_thing_is_still_asked_for_the_others
     monkeypatch.setattr(doctor, "DicomClient", lambda _peer, **_options: client)
     found = findings(check("--json", toml='[study]\nask_peer = "pacs"\n' + PEER + ROUTE))
     assert (found["peer pacs"]["ok"], found["asking pacs"]["ok"]) == (False, True)
+
+
+def test_an_example_of_each_hl7_message_is_shown_as_its_receiver_gets_it(check):
+    ris = '[[hl7.peers]]\nname = "ris"\nhost = "127.0.0.1"\nport = 1\nversion = "2.4"\nreceiving_application = "RIS"\n'
+    fields = '[hl7.peers.fields]\n"OBR-4" = "{region}^AI^L"\n'
+    route = '[[routes]]\nto = "ris"\nsend = ["hl7-oru", "hl7-orm"]\n'
+    found = findings(check("--json", toml=PEER + ROUTE + ris + fields + route))
+    says = {part: one["says"] for part, one in found.items()}
+    assert says["hl7-oru to ris"].startswith("version 2.4, UNICODE UTF-8, for example: MSH|^~\\&|triage-agent||RIS|")
+    assert " / OBR|1||EXAMPLE-1|XR_KNEE^AI^L|" in says["hl7-oru to ris"]
+    assert " / ORC|XO||EXAMPLE-1|" in says["hl7-orm to ris"]

@@ -11,7 +11,7 @@ import pytest
 from support.certificates import Authority
 from support.listener import listen
 
-from triage_agent.cli import doctor, ports
+from triage_agent.cli import doctor, messages, ports
 from triage_agent.dimse.peers import ourselves
 from triage_agent.dimse.tls import TlsKeeper
 from triage_agent.settings import Settings
@@ -159,3 +159,32 @@ def test_the_command_prints_a_warning_and_ends_well(run, monkeypatch, tmp_path):
     done = run("check", "--config", config)
     assert (done.code, done.out) == (0, "WARN  TLS certificate: it expires; replace it\n")
     assert json.loads(run("check", "--config", config, "--json").out)[0]["warns"] is True
+
+
+@pytest.mark.parametrize(
+    ("days", "begins", "word", "says"),
+    [
+        (365, -1, "ok  ", "CN=to-ris until 20"),
+        (20, -1, "WARN", "it expires in 19 days"),
+        (-1, -3, "FAIL", "expired at"),
+    ],
+)
+def test_our_certificate_for_an_hl7_peer_is_looked_at(days, begins, word, says, authority):
+    certificate, key = authority.issue("to-ris", days=days, begins=begins)
+    found = look_at_hl7(certificate=certificate, key=key, ca=authority.ca)
+    assert (found.word, says in found.says) == (word, True)
+
+
+def test_a_key_that_does_not_fit_is_told_in_the_words_of_its_table(authority):
+    certificate, _ = authority.issue("to-ris")
+    _, other = authority.issue("other")
+    found = look_at_hl7(certificate=certificate, key=other, ca=authority.ca)
+    assert found.word == "FAIL"
+    assert found.says.startswith("[[hl7.peers]] key ")
+
+
+def look_at_hl7(**files):
+    peer = {"name": "ris", "host": "127.0.0.1", "port": 1, "tls": True, **files}
+    ((part, look),) = messages.certificates(Settings.model_validate({"hl7": {"peers": [peer]}}))
+    assert part == "TLS certificate for ris"
+    return doctor._examine(part, look)

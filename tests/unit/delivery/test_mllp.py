@@ -1,6 +1,5 @@
-"""MLLP against a receiver of the test's own: a socket, a script of answers, and nothing of the agent's."""
+"""MLLP against a receiver that answers as it is told to."""
 
-import contextlib
 import os
 import resource
 import socket
@@ -9,70 +8,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from support.mllp import Receiver, ack, framed
 
+from triage_agent.delivery.acknowledgement import parse_acknowledgement
 from triage_agent.delivery.endpoint import Endpoint
-from triage_agent.delivery.mllp import MllpTransport, parse_acknowledgement
+from triage_agent.delivery.mllp import MllpTransport
 from triage_agent.domain.decision import Artifact
 from triage_agent.domain.errors import DeliveryError
 from triage_agent.domain.vocabulary import ArtifactKind
 
-START, END = b"\x0b", b"\x1c\r"
 MESSAGE = "MSH|^~\\&|A|B|C|D|20260301||ORU^R01^ORU_R01|ID42|P|2.5.1\rPID|1||7||Göran^Eva\r".encode()
 ARTIFACT = Artifact(kind=ArtifactKind.HL7_ORU, uid="2.25.1", body=MESSAGE, summary="")
-
-
-def ack(code="AA", control_id="ID42", extra=""):
-    return f"MSH|^~\\&|C|D|A|B|20260301||ACK|X|P|2.5.1\rMSA|{code}|{control_id}{extra}\r".encode()
-
-
-class Receiver:
-    """Answers each message with the next of `answers`: bytes to send, None to hang up, ... to stay silent.
-
-    An answer is called when it can be: what it returns is sent.
-    """
-
-    def __init__(self, *answers):
-        self.answers = list(answers)
-        self.messages = []
-        self.connections = 0
-        self.server = socket.create_server(("127.0.0.1", 0))
-        self.port = self.server.getsockname()[1]
-        self.open = []
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-
-    def run(self):
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self.server.accept()
-                self.connections += 1
-                self.open.append(connection)
-                threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
-
-    def serve(self, connection):
-        pending = b""
-        with contextlib.suppress(OSError):
-            while True:
-                received = connection.recv(65536)
-                if not received:
-                    return
-                pending += received
-                while END in pending:
-                    message, pending = pending.split(END, 1)
-                    self.messages.append(message.removeprefix(START))
-                    answer = self.answers.pop(0)
-                    if answer is None:
-                        connection.shutdown(socket.SHUT_RDWR)
-                        return
-                    for part in [] if answer is ... else [answer] if isinstance(answer, bytes) else answer:
-                        connection.sendall(part)
-
-    def close(self):
-        for one in [self.server, *self.open]:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-        self.thread.join(5)
 
 
 @pytest.fixture
@@ -89,10 +35,6 @@ def receive():
     yield receive
     for one in [*transports, *receivers]:
         one.close()
-
-
-def framed(body):
-    return START + body + END
 
 
 @pytest.mark.parametrize("code", ["AA", "CA"])

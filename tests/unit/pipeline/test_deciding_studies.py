@@ -171,7 +171,7 @@ def test_an_image_of_another_name_without_an_id_is_never_reported_as_this_patien
 
 
 def test_a_result_that_cannot_be_built_leaves_the_study_to_a_human_at_its_priority(ward, monkeypatch):
-    monkeypatch.setattr("triage_agent.pipeline.REGISTRY", failing("sr"))
+    monkeypatch.setattr("triage_agent.results.building.REGISTRY", failing("sr"))
     ward.receive(columns=65)
     with capture_logs() as lines:
         assert ward.decide()
@@ -185,7 +185,7 @@ def test_a_result_that_cannot_be_built_leaves_the_study_to_a_human_at_its_priori
 
 
 def test_a_kind_that_cannot_be_built_keeps_no_other_from_leaving(ward, monkeypatch):
-    monkeypatch.setattr("triage_agent.pipeline.REGISTRY", failing("sr"))
+    monkeypatch.setattr("triage_agent.results.building.REGISTRY", failing("sr"))
     ward.receive(columns=65)
     ward.decide()
     assert ward.outbox() == [("hl7-oru", "ris")]
@@ -195,7 +195,9 @@ def test_what_the_agent_itself_says_of_a_result_is_among_the_reasons(ward, monke
     def refuse(_context):
         raise TriageError("nothing can be referred to", remedy="look at it")
 
-    monkeypatch.setattr("triage_agent.pipeline.REGISTRY", {**REGISTRY, "sr": replace(REGISTRY["sr"], build=refuse)})
+    monkeypatch.setattr(
+        "triage_agent.results.building.REGISTRY", {**REGISTRY, "sr": replace(REGISTRY["sr"], build=refuse)}
+    )
     ward.receive()
     ward.decide()
     assert ward.item().status_reason == "the sr could not be built: nothing can be referred to"

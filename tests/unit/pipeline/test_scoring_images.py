@@ -106,7 +106,7 @@ def test_a_flag_that_no_builder_can_spell_out_is_raised_all_the_same(ward, monke
         raise ValueError("Doe^Jane")
 
     broken = {kind: type(entry)(kind=kind, occasions=entry.occasions, build=crash) for kind, entry in REGISTRY.items()}
-    monkeypatch.setattr("triage_agent.pipeline.REGISTRY", broken)
+    monkeypatch.setattr("triage_agent.results.building.REGISTRY", broken)
     ward.receive(columns=65)
     ward.score_images()
     assert ward.item().priority is Priority.URGENT

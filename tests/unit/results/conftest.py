@@ -5,6 +5,7 @@ import pytest
 from pydicom import Dataset
 from support import story
 
+from triage_agent.domain.hl7_form import USUAL_FORM
 from triage_agent.domain.study import Assessment, StoredInstance
 from triage_agent.domain.vocabulary import Outcome, Priority
 from triage_agent.results.context import ResultContext
@@ -95,7 +96,9 @@ def flag(model):
 def context(decision, header):
     """A decision's context; keywords change the decision, `headers`, `assessments` or the context itself."""
 
-    def context(headers=None, assessments=None, result=None, institution="St. Göran", **changes):
+    def context(
+        headers=None, assessments=None, result=None, institution="St. Göran", form=USUAL_FORM, previous=None, **changes
+    ):
         headers = [header(1), header(2)] if headers is None else headers
         if assessments is None:
             assessments = [
@@ -113,6 +116,8 @@ def context(decision, header):
             assessments=tuple(assessments),
             institution=institution,
             software_version="9.8.7",
+            form=form,
+            previous=previous,
         )
 
     return context

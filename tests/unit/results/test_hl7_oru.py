@@ -4,7 +4,7 @@ import hl7
 import pytest
 
 from triage_agent.domain.vocabulary import ArtifactKind, Finding, Priority
-from triage_agent.results import hl7_oru
+from triage_agent.results import hl7_segments
 from triage_agent.results.registry import REGISTRY
 
 AWKWARD = "a|b^c&d~e\\f\r\ng"
@@ -33,7 +33,7 @@ def test_the_control_id_fits_and_comes_from_the_artifact(context, flag):
     build = REGISTRY[ArtifactKind.HL7_ORU].build
     decided, flagged = build(context()), build(context(result=flag))
     ids = [artifact.body.decode().split("|")[9] for artifact in (decided, flagged)]
-    assert ids == [hl7_oru.control_id(decided.uid), hl7_oru.control_id(flagged.uid)]
+    assert ids == [hl7_segments.control_id(decided.uid), hl7_segments.control_id(flagged.uid)]
     assert len(set(ids)) == 2
     assert all(len(one) == 20 for one in ids)
     assert decided.uid in decided.body.decode()
@@ -133,7 +133,7 @@ def test_separators_and_line_ends_in_values_are_escaped_and_come_back(context, h
 
 @pytest.mark.parametrize("text", ["\x0b", "\x1c", "\x00", "\x1b[31m", "\x85", "\u2028"])
 def test_other_control_characters_become_blanks(text):
-    assert hl7_oru.escape(text).isprintable()
+    assert hl7_segments.escape(text).isprintable()
 
 
 def test_a_header_without_anything_still_makes_a_message(context, header):

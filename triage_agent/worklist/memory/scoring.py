@@ -8,7 +8,7 @@ from triage_agent.domain.states import CONCLUDED, sources_of
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
-from triage_agent.worklist.limits import MAX_ATTEMPTS, require_conclusion
+from triage_agent.worklist.limits import MAX_ATTEMPTS, not_lowering, require_conclusion
 from triage_agent.worklist.memory.outbox import Outbox
 from triage_agent.worklist.memory.rows import Lease
 
@@ -114,6 +114,7 @@ class Scoring(Outbox):
                 image = self._images.get(assessment.sop_instance_uid)
                 if image is not None and image.study_instance_uid == study.uid:
                     image.assess(assessment)
-            self._enqueue(study, decision.revision, shipments, decision.decided_at, of_decision=True)
+            wanted = not_lowering(shipments, study.item.priority)
+            self._enqueue(study, decision.revision, wanted, decision.decided_at, of_decision=True)
             self._settle(study, decision.decided_at)
             return True
