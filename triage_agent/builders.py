@@ -210,7 +210,8 @@ def build_tls(settings: Settings) -> "TlsKeeper | None":
             key_password=tls.key_password,
             require_client_certificate=tls.require_client_certificate,
         ),
-        any(peer.tls for peer in settings.dicom.peers) or any(peer.tls and peer.ca is None for peer in settings.hl7.peers),
+        any(peer.tls for peer in settings.dicom.peers)
+        or any(peer.tls and peer.ca is None for peer in settings.hl7.peers),
     )
 
 

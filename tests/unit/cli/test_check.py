@@ -94,7 +94,7 @@ def test_a_line_a_part_for_people(check, peer):
     done = check()
     assert done.code == 1
     lines = done.out.splitlines()
-    assert len(lines) == 13
+    assert len(lines) == 14
     assert lines[-1] == "FAIL  peer pacs: PACS@127.0.0.1:1: no connection; check that it is running"
     assert all(line.startswith("ok    ") for line in lines[:-1])
 
@@ -119,7 +119,7 @@ def test_a_bundle_that_cannot_be_loaded_hides_no_other_part(check, monkeypatch):
         "no bundle there",
         "name another",
     )
-    assert sum(finding["ok"] for finding in found.values()) == 12
+    assert sum(finding["ok"] for finding in found.values()) == 13
 
 
 SHADOW = '[model]\nshadow = "embedded"\n'
