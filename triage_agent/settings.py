@@ -13,10 +13,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.study import CompletenessRule
-from triage_agent.domain.vocabulary import ArtifactKind, Family, Finding, Priority
+from triage_agent.domain.vocabulary import ArtifactKind, Family, Finding, Priority, Unscored
 from triage_agent.sections.base import YEAR, Section
 from triage_agent.sections.dicom import DicomSettings, PeerSettings
 from triage_agent.sections.hl7 import Hl7Settings
+from triage_agent.sections.results import ResultsSettings
 
 CONFIG_VARIABLE = "TRIAGE_AGENT_CONFIG"
 _ENV_PREFIX = "TRIAGE_AGENT__"
@@ -109,6 +110,13 @@ class RouteSettings(Section):
     to: str
     send: tuple[ArtifactKind, ...] = Field(min_length=1)
     commit: bool = False
+    unscored: bool | Literal["all"] = False
+
+    def told_of(self) -> Unscored:
+        """The same as a domain value."""
+        if self.unscored == "all":
+            return Unscored.ALL
+        return Unscored.RADIOGRAPHS if self.unscored else Unscored.NONE
 
 
 class WebSettings(Section):
@@ -180,6 +188,7 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     policy: PolicySettings = PolicySettings()
     routes: tuple[RouteSettings, ...] = ()
+    results: ResultsSettings = ResultsSettings()
     web: WebSettings = WebSettings()
     audit: AuditSettings = AuditSettings()
     storage: StorageSettings = StorageSettings()

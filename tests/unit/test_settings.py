@@ -4,7 +4,7 @@ import pytest
 
 from triage_agent.builders import build_tls, build_transports
 from triage_agent.domain.errors import ConfigurationError
-from triage_agent.domain.vocabulary import ArtifactKind
+from triage_agent.domain.vocabulary import ArtifactKind, Unscored
 from triage_agent.settings import Settings, default_config_path, load_settings
 
 PEER = '[[dicom.peers]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 11115\n'
@@ -191,3 +191,18 @@ def test_what_is_missing_is_fetched_from_whom_is_asked(config):
 def test_fetching_from_nobody_or_in_no_way_is_a_wrong_configuration(config, text, says):
     with pytest.raises(ConfigurationError, match=says):
         load_settings(config(text))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("false", Unscored.NONE), ("true", Unscored.RADIOGRAPHS), ('"all"', Unscored.ALL)],
+)
+def test_a_route_says_of_which_studies_without_a_score_it_tells(said, told, config):
+    path = config(f'{PEER}[[routes]]\nto = "pacs"\nsend = ["sr"]\nunscored = {said}\n')
+    (route,) = load_settings(path).routes
+    assert route.told_of() is told
+
+
+def test_a_route_that_tells_of_what_it_cannot_is_refused(config):
+    with pytest.raises(ConfigurationError, match="unscored"):
+        load_settings(config(f'{PEER}[[routes]]\nto = "pacs"\nsend = ["sr"]\nunscored = "some"\n'))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Event, Finding, Priority
+from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Event, Finding, Priority, Unscored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +168,15 @@ class Shipment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A site's line "send these kinds to this destination" (a peer's name)."""
+    """A site's line "send these kinds to this destination" (a peer's name).
+
+    Attributes:
+        unscored: of which studies that nobody could score it tells, by the kinds that can.
+    """
 
     to: str
     send: tuple[ArtifactKind, ...]
+    unscored: Unscored = Unscored.NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,6 +111,14 @@ class ArtifactKind(StrEnum):
         return Family.HL7_MESSAGE if self.value.startswith("hl7-") else Family.DICOM_OBJECT
 
 
+class Unscored(StrEnum):
+    """Which studies that nobody could score a route tells of."""
+
+    NONE = "none"
+    RADIOGRAPHS = "radiographs"
+    ALL = "all"
+
+
 class AuditAction(StrEnum):
     """What an audit event records."""
 

@@ -11,6 +11,7 @@ from pydicom.uid import (
     DigitalXRayImageStorageForProcessing,
 )
 
+from triage_agent.domain.errors import TriageError
 from triage_agent.domain.study import Assessment, StoredInstance
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import Outcome
@@ -63,6 +64,17 @@ def sources_of(context: ResultContext) -> list[Source]:
             known.setdefault(source.sop_instance_uid, source)
     wanted = [source for source in known.values() if source.considered or source.sop_class_uid in _RADIOGRAPHS]
     return wanted or list(known.values())
+
+
+def require_sources(context: ResultContext) -> list[Source]:
+    """The same for an object that must refer to something.
+
+    Raises:
+        TriageError: there is nothing that it could refer to.
+    """
+    if not (sources := sources_of(context)):
+        raise TriageError("no instance of the study can be referred to", remedy="look at its headers' identifiers")
+    return sources
 
 
 def predecessor_of(context: ResultContext) -> Source | None:

@@ -15,7 +15,7 @@ from triage_agent.domain.vocabulary import ArtifactKind, Finding, Priority
 from triage_agent.results import codes as concepts
 from triage_agent.results import header
 from triage_agent.results.context import PRODUCT, ResultContext
-from triage_agent.results.summary import DISCLAIMER, FINDINGS, headline, warnings_of
+from triage_agent.results.summary import DISCLAIMER, FINDINGS, headline, warnings_of, who_reads
 
 _CONTROL_ID_LENGTH = 20  # MSH-10
 # Chapter 2.7.1; one pass over the text, so that no escape is escaped again.
@@ -132,7 +132,7 @@ def _obr(context: ResultContext, uid: str) -> str:
 
 
 def _nte(context: ResultContext) -> Iterator[str]:
-    notes = [DISCLAIMER, *warnings_of(context.model), *context.result.reasons]
+    notes = [DISCLAIMER, *warnings_of(context.model), *who_reads(context.result), *context.result.reasons]
     for number, note in enumerate(notes, start=1):
         yield _segment("NTE", {1: str(number), 3: escape(note)})
 
