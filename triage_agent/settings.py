@@ -112,6 +112,14 @@ class RouteSettings(Section):
     commit: bool = False
     unscored: bool | Literal["all"] = False
 
+    @field_validator("send")
+    @classmethod
+    def _can_be_asked_for(cls, send: tuple[ArtifactKind, ...]) -> tuple[ArtifactKind, ...]:
+        """Rejection notes go where the objects went that they withdraw."""
+        if ArtifactKind.REJECTION in send:
+            raise ValueError("rejection is no kind for a route: `triage-agent withdraw` sends it where it is needed")
+        return send
+
     def told_of(self) -> Unscored:
         """The same as a domain value."""
         if self.unscored == "all":

@@ -17,11 +17,14 @@ from support import story
 from support.programs import require_program
 from support.saying import stands_on, words_on
 
+from triage_agent.domain.decision import Shipment
 from triage_agent.domain.study import Assessment
-from triage_agent.domain.vocabulary import Event, Family, Finding, Outcome, Priority
+from triage_agent.domain.vocabulary import ArtifactKind, Event, Family, Finding, Outcome, Priority
+from triage_agent.domain.withdrawal import RejectionReason
 from triage_agent.results.context import ResultContext
 from triage_agent.results.page import BOLD
 from triage_agent.results.registry import REGISTRY
+from triage_agent.results.rejection import rejection_notes
 from triage_agent.results.structured_report import build_structured_report
 
 pytestmark = pytest.mark.external
@@ -174,6 +177,21 @@ def test_dsrdump_reads_it(kind, name, tmp_path):
     assert code == 0, said
     assert ("Of Interest" if kind == "kos" else "Imaging Measurement Report") in said
     assert not [line for line in said.splitlines() if line.startswith(("E:", "F:"))]
+
+
+@pytest.mark.parametrize("reason", RejectionReason)
+def test_a_rejection_note_is_clean_in_both(reason, tmp_path):
+    objects = [REGISTRY[ArtifactKind(kind)].build(FULL) for kind in IODS]
+    shipments = [Shipment(artifact=one, destination="pacs") for one in objects]
+    (note,) = rejection_notes(STUDY, shipments, reason, story.T0)
+    path = tmp_path / "note.dcm"
+    path.write_bytes(note.artifact.body)
+    _, said = run(require_program("dciodvfy"), str(path))
+    assert "KeyObjectSelectionDocument" in said
+    assert [line for line in said.splitlines() if line.startswith("Error")] == []
+    code, said = run(require_program("dsrdump"), str(path))
+    assert code == 0
+    assert said.count("contains COMPOSITE") + said.count("contains IMAGE") == len(IODS)
 
 
 def test_dcm2pdf_takes_the_document_out(tmp_path):

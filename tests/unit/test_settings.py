@@ -206,3 +206,8 @@ def test_a_route_says_of_which_studies_without_a_score_it_tells(said, told, conf
 def test_a_route_that_tells_of_what_it_cannot_is_refused(config):
     with pytest.raises(ConfigurationError, match="unscored"):
         load_settings(config(f'{PEER}[[routes]]\nto = "pacs"\nsend = ["sr"]\nunscored = "some"\n'))
+
+
+def test_a_route_cannot_ask_for_rejection_notes(config):
+    with pytest.raises(ConfigurationError, match="triage-agent withdraw"):
+        load_settings(config(f'{PEER}[[routes]]\nto = "pacs"\nsend = ["rejection"]\n'))

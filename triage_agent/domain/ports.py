@@ -39,6 +39,7 @@ from triage_agent.domain.study import (
 )
 from triage_agent.domain.vocabulary import ArtifactKind, Priority, Status
 from triage_agent.domain.waits import LongestWaits
+from triage_agent.domain.withdrawal import Withdrawals
 
 
 class Clock(Protocol):
@@ -74,8 +75,8 @@ class StudyDetail:
     retrieval: RetrievalRecord | None = None
 
 
-class Worklist(Commitments, Retrievals, Protocol):
-    """The queue of studies and the outbox of results; `Commitments` and `Retrievals` are parts of it.
+class Worklist(Commitments, Retrievals, Withdrawals, Protocol):
+    """The queue of studies and the outbox of results; `Commitments`, `Retrievals`, `Withdrawals` are parts of it.
 
     Every method raises `WorklistUnavailableError` when the database is away.
     """
