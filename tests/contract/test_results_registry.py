@@ -8,9 +8,12 @@ from support import story
 from support.saying import read, words_of
 
 from triage_agent.domain.decision import Decision
+from triage_agent.domain.sop_classes import RADIOGRAPHS
 from triage_agent.domain.study import Assessment
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Family, Finding, Outcome, Priority
+from triage_agent.imaging.load import Skipped
+from triage_agent.imaging.loader import DirectLoader, load_instance
 from triage_agent.results.context import DECISION, FLAG, ResultContext
 from triage_agent.results.registry import REGISTRY
 
@@ -176,3 +179,12 @@ def test_headers_are_left_as_they_were(case):
     before = given.to_json()
     builder.build(context(result, headers=(given,)))
     assert given.to_json() == before
+
+
+@pytest.mark.parametrize("kind", [kind for kind in REGISTRY if kind.family is Family.DICOM_OBJECT])
+def test_an_object_that_a_pacs_sends_back_opens_no_revision_and_is_not_scored(kind, tmp_path):
+    """Else each would send the next one, without end."""
+    artifact = REGISTRY[kind].build(context(RESULTS[DECISION]))
+    assert read(artifact).SOPClassUID not in RADIOGRAPHS
+    (tmp_path / "back.dcm").write_bytes(artifact.body)
+    assert isinstance(load_instance(DirectLoader(), tmp_path / "back.dcm", secondary_captures=True), Skipped)
