@@ -172,7 +172,7 @@ def _comment(text: str) -> TextContentItem:
 
 def _evaluations(context: ResultContext, decision: Decision) -> Iterator[tuple[Code, Code]]:
     yield concepts.NORMALITY, concepts.NORMALITIES[decision.finding]
-    if (summary := _processing_summary(context, decision)) is not None:
+    if (summary := processing_summary(context, decision)) is not None:
         yield concepts.SUMMARY, summary
     if decision.priority in concepts.URGENCIES:
         yield concepts.PRIORITY, concepts.URGENCIES[decision.priority]
@@ -180,7 +180,7 @@ def _evaluations(context: ResultContext, decision: Decision) -> Iterator[tuple[C
         yield concepts.ACTIONABLE_FINDING, category
 
 
-def _processing_summary(context: ResultContext, decision: Decision) -> Code | None:
+def processing_summary(context: ResultContext, decision: Decision) -> Code | None:
     """CID 6047: whether all images could be scored, and whether something was found.
 
     Every term of the context group ends in "with findings" or "without findings": a study that is outside the bundle's
@@ -188,7 +188,9 @@ def _processing_summary(context: ResultContext, decision: Decision) -> Code | No
     negative. Of one that failed the row's first half is the news: that not all, or none, could be done.
     """
     outcomes = {one.outcome for one in context.assessments}
-    raised = max((one.probability or 0.0 for one in context.assessments), default=0.0) >= decision.model.alert
+    regions = {None, *decision.model.anatomies}  # an image of another one raises nothing
+    counted = (one.probability or 0.0 for one in context.assessments if one.anatomy in regions)
+    raised = max(counted, default=0.0) >= decision.model.alert
     above = (decision.probability or 0.0) >= decision.model.threshold
     doubted = decision.finding is Finding.UNCERTAIN or decision.event is Event.FAILED
     found = decision.finding is Finding.ABNORMAL or (doubted and (above or raised))

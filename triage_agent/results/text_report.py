@@ -27,6 +27,7 @@ from triage_agent.results.context import ResultContext, require_decision
 from triage_agent.results.document import write_document
 from triage_agent.results.evidence import Source, require_sources
 from triage_agent.results.observer import observer_of
+from triage_agent.results.structured_report import processing_summary
 from triage_agent.results.summary import FINDINGS, explanation, headline
 
 _CONTAINS = RelationshipTypeValues.CONTAINS
@@ -57,18 +58,20 @@ def _content(context: ResultContext, decision: Decision, sources: Sequence[Sourc
         [
             *observer_of(context),
             _section(_SUMMARY, [_text(concepts.COMMENT, line) for line in explanation(decision)]),
-            _section(_FINDINGS, [*_of_study(decision), *_of_images(decision, sources)]),
+            _section(_FINDINGS, [*_of_study(context, decision), *_of_images(decision, sources)]),
         ]
     )
     return root
 
 
-def _of_study(decision: Decision) -> Iterator[ContentItem]:
+def _of_study(context: ResultContext, decision: Decision) -> Iterator[ContentItem]:
     """What the study as a whole shows."""
     yield _text(_FINDING, headline(decision))
     yield _code(concepts.NORMALITY, concepts.NORMALITIES[decision.finding])
     if decision.probability is not None:
         yield _text(concepts.PROBABILITY, f"{decision.probability:.4f} (mean of the scored images)")
+    if (summary := processing_summary(context, decision)) is not None:
+        yield _code(concepts.SUMMARY, summary)
     if site := concepts.REGIONS.get(decision.anatomy or ""):
         yield _code(codes.SCT.FindingSite, site)
     if decision.priority in concepts.URGENCIES:

@@ -66,6 +66,8 @@ def test_of_a_study_that_is_not_assessed_no_figure_is_told(context):
     report = report_of(case)
     assert case.assessments[0].outcome is Outcome.SCORED
     assert named(report, "122157") == []
+    (summary,) = named(report, "111017")
+    assert summary.ConceptCodeSequence[0].CodeValue == "111244"  # not all succeeded, and an image was at the alert
     told = [one.TextValue for one in named(report, "121071")]
     assert told[1:] == ["Image 1: not assessed.", "Image 2: not assessed."]
     assert report.CompletionFlag == "PARTIAL"
