@@ -3,6 +3,7 @@
 import os
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -192,6 +193,17 @@ def test_a_rejection_note_is_clean_in_both(reason, tmp_path):
     code, said = run(require_program("dsrdump"), str(path))
     assert code == 0
     assert said.count("contains COMPOSITE") + said.count("contains IMAGE") == len(IODS)
+
+
+@pytest.mark.parametrize("kind", ["sr-text", "kos"])
+def test_the_page_for_admins_shows_what_is_made(kind, tmp_path):
+    path = tmp_path / "report.dcm"
+    path.write_bytes(REGISTRY[ArtifactKind(kind)].build(FULL).body)
+    _, said = run(require_program("dsrdump"), "-Ph", "+Pl", str(path))
+    page = (Path(__file__).parents[2] / "docs" / "integration" / "objects.md").read_text(encoding="utf-8")
+    made = [line for line in said.splitlines() if "<" in line and "Device Observer UID" not in line]
+    assert len(made) > 5
+    assert [line for line in made if line not in page.splitlines()] == []
 
 
 def test_dcm2pdf_takes_the_document_out(tmp_path):
