@@ -264,7 +264,7 @@ class Pipeline:
                 institution=self._institution,
                 name_patient=self._name_patient,
             )
-            wanted = [one for one in wanted if REGISTRY[one[0]].has_something_to_say(context)]
+            wanted = [one for one in wanted if _speaks_of(one[0], context)]
         except Exception as error:  # noqa: BLE001 - promise 2: nothing disappears
             return [], [_told("the result", error)]
         artifacts, problems = build_each({kind: self._with_previous(context, kind) for kind, _ in wanted})
@@ -290,6 +290,14 @@ class Pipeline:
         if result.revision == 1 or not REGISTRY[kind].refers_to_previous:
             return context
         return replace(context, previous=self._worklist.last_artifact(result.study_instance_uid, kind, result.revision))
+
+
+def _speaks_of(kind: ArtifactKind, context: ResultContext) -> bool:
+    """Whether a kind has anything to say of a result; where that cannot be found out, building it tells why."""
+    try:
+        return REGISTRY[kind].has_something_to_say(context)
+    except Exception:  # noqa: BLE001 - one kind's failure costs no other kind
+        return True
 
 
 def build_each(contexts: Mapping[ArtifactKind, ResultContext]) -> tuple[dict[ArtifactKind, Artifact], list[str]]:

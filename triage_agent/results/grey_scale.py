@@ -39,7 +39,7 @@ class Rendering:
 def rendering_of(header: Dataset) -> Rendering | None:
     """None where it cannot be told, or the image has a Modality LUT, which would have to be the same for all."""
     shape = _SHAPES.get(text_of(header, "PhotometricInterpretation"))
-    if shape is None or size_of(header) is None or header.get("ModalityLUTSequence"):
+    if shape is None or size_of(header) is None or "ModalityLUTSequence" in header:
         return None
     slope, intercept = _number(header, "RescaleSlope"), _number(header, "RescaleIntercept")
     if slope is None or intercept is None or slope == 0:

@@ -160,3 +160,18 @@ def test_kinds_that_have_nothing_to_say_of_a_study_are_not_built(ward):
     assert ward.item("1.2.1").finding is Finding.NORMAL
     assert abnormal - normal == {"kos"}
     assert {"sr", "sr-comprehensive", "sr-enhanced", "sr-text", "sc", "pdf", "gsps"} <= normal
+
+
+def test_a_kind_of_which_it_cannot_be_found_out_whether_it_speaks_costs_no_other_kind(ward, monkeypatch):
+    def crash(_context):
+        raise KeyError("Doe^Jane")
+
+    broken = replace(REGISTRY[ArtifactKind.GSPS], has_something_to_say=crash, build=crash)
+    monkeypatch.setattr("triage_agent.pipeline.REGISTRY", {**REGISTRY, ArtifactKind.GSPS: broken})
+    ward.routes = [Route(to="pacs", send=(ArtifactKind.SR, ArtifactKind.GSPS))]
+    ward.receive(columns=65)
+    with capture_logs() as lines:
+        ward.decide()
+    assert ward.outbox() == [("sr", "pacs")]
+    assert ward.item().status_reason == "the gsps could not be built (KeyError)"
+    assert "Doe" not in str(lines)
