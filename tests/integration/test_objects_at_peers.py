@@ -120,15 +120,28 @@ def test_orthanc_hands_the_document_out_as_a_pdf(orthanc, made):
     assert orthanc.ask(f"instances/{number_of(orthanc, made[ArtifactKind.PDF].uid)}/pdf").startswith(b"%PDF-")
 
 
-def test_dcmtk_shows_an_image_with_the_state_as_it_shows_it_without(made, images, tmp_path):
-    """A state that forgot the window, or the polarity, would show another picture."""
-    image, state = tmp_path / "image.dcm", tmp_path / "state.dcm"
-    images[0].save_as(image, enforce_file_format=True)
-    state.write_bytes(made[ArtifactKind.GSPS].body)
-    with_it, without = (
-        _shown(["dcmp2pgm", "-p", str(state)], image, tmp_path / "with.pgm"),
-        _shown(["dcm2img", "dcmj2pnm"], image, tmp_path / "without.pgm"),
+@pytest.mark.parametrize(
+    "looks",
+    [
+        {},
+        {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "INVERSE"},
+        {"RescaleSlope": "2", "RescaleIntercept": "-100"},
+    ],
+    ids=["as usual", "inverted", "rescaled"],
+)
+def test_dcmtk_shows_an_image_with_the_state_as_it_shows_it_without(looks, tmp_path):
+    """A state that forgot the window, the rescaling or the polarity would show another picture."""
+    header = radiograph(seed=1, **WINDOW, **looks)
+    scored = Assessment(
+        sop_instance_uid=str(header.SOPInstanceUID), outcome=Outcome.SCORED, probability=0.8, anatomy="XR_KNEE"
     )
+    result = story.decision(str(header.StudyInstanceUID), probability=0.8)
+    context = ResultContext(result=result, headers=[header], assessments=[scored])
+    image, state = tmp_path / "image.dcm", tmp_path / "state.dcm"
+    header.save_as(image, enforce_file_format=True)
+    state.write_bytes(REGISTRY[ArtifactKind.GSPS].build(context).body)
+    with_it = _shown(["dcmp2pgm", "-p", str(state)], image, tmp_path / "with.pgm")
+    without = _shown(["dcm2img", "dcmj2pnm"], image, tmp_path / "without.pgm")
     assert with_it.shape == without.shape == picture(1).shape
     assert np.abs(with_it.astype(int) - without.astype(int)).max() <= 1
     assert np.ptp(with_it) > 100
