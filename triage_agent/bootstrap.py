@@ -277,7 +277,7 @@ class _Start:
 
     def _shadow(self, scorer: ImageScorer, loader: "Loader") -> "Shadow":
         """The second model, in a loop of its own: nothing that is received, raised or decided waits for it."""
-        from triage_agent.pipeline import check_model
+        from triage_agent.assessing import check_model
         from triage_agent.stages import build_comparison
 
         try:

@@ -110,7 +110,10 @@ def build_policy(settings: Settings) -> Policy:
 def build_routes(settings: Settings) -> list[Route]:
     """What goes where, in each destination's form."""
     forms = {peer.name: peer.form() for peer in settings.hl7.peers}
-    return [Route(to=route.to, send=route.send, form=forms.get(route.to, USUAL_FORM)) for route in settings.routes]
+    return [
+        Route(to=one.to, send=one.send, form=forms.get(one.to, USUAL_FORM), unscored=one.told_of())
+        for one in settings.routes
+    ]
 
 
 def build_scorer(settings: Settings, bundle: str | None = None) -> ImageScorer:

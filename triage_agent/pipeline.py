@@ -6,28 +6,25 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import structlog
 from pydicom import Dataset
 
+from triage_agent.assessing import check_model, score_loaded
 from triage_agent.decision.policy import Policy, decide, flag_for, flag_of_failed, of_several_patients
-from triage_agent.domain.decision import Artifact, Decision, Flag, InForm, ModelIdentity, Route, Shipment
+from triage_agent.domain.decision import Artifact, Decision, Flag, InForm, Route, Shipment
 from triage_agent.domain.errors import ModelUnavailableError, UnreadableImageError
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
-from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, ImageScore, StoredInstance, with_originals
+from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, StoredInstance, with_originals
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome
-from triage_agent.imaging.load import Displayable, Skipped
 from triage_agent.imaging.loader import Loader, SpoolLoader, load_instance
 from triage_agent.results.building import build_each, raises_to, told
 from triage_agent.results.context import DECISION, FLAG, RAISE
 from triage_agent.results.header import name_several_patients
 from triage_agent.results.registry import REGISTRY, ResultContext
+from triage_agent.results.unscored import told_of_unscored
 from triage_agent.worklist.limits import MAX_ATTEMPTS
 
 log = structlog.get_logger(__name__)
-
-# What every model can score: if it fails on this one too, the fault is not in the image that it failed on.
-_TEST_IMAGE = np.linspace(0.0, 1.0, 224 * 224, dtype=np.float32).reshape(224, 224)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +54,14 @@ class Pipeline:
         observer: Observer,
         batch: int,
         secondary_captures: bool = False,
+        name_patient: bool = False,
         compare: Callable[[ClaimedStudy, Decision, Sequence[Assessment]], None] | None = None,
     ) -> None:
         """`batch` is how many images are decoded and held in memory at once.
 
         `compare` is told of every decision that was written, with its assessments; it must return at once.
         `secondary_captures`: score those of a radiographic modality too (a site that digitises film).
+        `name_patient`: pages that people read name the patient.
         """
         self._worklist = worklist
         self._spool = spool
@@ -70,6 +69,7 @@ class Pipeline:
         self._policy = policy
         self._routes = tuple(routes)
         self._institution = institution
+        self._name_patient = name_patient
         self._clock = clock
         self._observer = observer
         self._batch = batch
@@ -199,7 +199,8 @@ class Pipeline:
         self, claimed: ClaimedStudy, decision: Decision, assessments: Sequence[Assessment]
     ) -> tuple[Decision, list[Shipment]]:
         """The decision's artifacts by route; a study of several patients, or without results, needs a human."""
-        if decision.event is Event.EXCLUDED:
+        unscored = told_of_unscored(self._routes, decision, claimed.instances)
+        if decision.event is Event.EXCLUDED and not unscored:
             return decision, []
         claimed, assessments = with_originals(claimed, assessments)
         headers = [self._header(instance) for instance in claimed.instances]
@@ -214,15 +215,31 @@ class Pipeline:
             decision = replace(decision, event=Event.FAILED, status_reason=reason, reasons=reasons)
             if shipments:  # they tell of the raise, too
                 return decision, shipments
+        told = self._tell_of_unscored(unscored, decision, headers, claimed.instances, assessments)
         flag = flag_of_failed(claimed, decision, assessments)
         if flag is None:
-            return decision, []
+            return decision, told
         image, assessment = next(
             (instance, one)
             for instance, one in zip(claimed.instances, assessments, strict=True)
             if instance.sop_instance_uid == flag.sop_instance_uid
         )
-        return decision, self._flag_shipments(flag, image, assessment)
+        return decision, [*self._flag_shipments(flag, image, assessment), *told]
+
+    def _tell_of_unscored(
+        self,
+        routes: Sequence[Route],
+        decision: Decision,
+        headers: Sequence[Dataset | None],
+        instances: Sequence[StoredInstance],
+        assessments: Sequence[Assessment],
+    ) -> list[Shipment]:
+        """That a human reads it, by what of its headers can be read: a study of which none can is nobody's."""
+        read = [header for header in headers if header is not None]
+        if not routes or not read:
+            return []
+        shipments, _ = self._shipments({DECISION}, decision, read, instances, assessments, routes)
+        return shipments
 
     def _shipments(
         self,
@@ -231,14 +248,15 @@ class Pipeline:
         headers: Sequence[Dataset | None],
         instances: Sequence[StoredInstance],
         assessments: Sequence[Assessment],
+        only: Sequence[Route] | None = None,
     ) -> tuple[list[Shipment], list[str]]:
-        """What the routes ask for on these occasions, and why some of it could not be built.
+        """What the routes, or `only` some, ask for on these occasions, and why some of it could not be built.
 
-        Each kind is built once a form, whatever the number of destinations.
+        Each kind is built once a form, whatever the number of destinations; one that has nothing to say of this is not.
         """
         wanted = [
             (kind, route.form_of(kind), route.to)
-            for route in self._routes
+            for route in (self._routes if only is None else only)
             for kind in route.send
             if REGISTRY[kind].occasions & occasions
         ]
@@ -251,7 +269,9 @@ class Pipeline:
                 assessments=tuple(assessments),
                 stored=tuple(instances),
                 institution=self._institution,
+                name_patient=self._name_patient,
             )
+            wanted = [one for one in wanted if _speaks_of(one[0], context)]
         except Exception as error:  # noqa: BLE001 - promise 2: nothing disappears
             artifacts, problems = dict[InForm, Artifact](), [told("the result", error)]
         else:
@@ -287,6 +307,14 @@ class Pipeline:
         return replace(context, previous=self._worklist.last_artifact(result.study_instance_uid, kind, result.revision))
 
 
+def _speaks_of(kind: ArtifactKind, context: ResultContext) -> bool:
+    """Whether a kind has anything to say of a result; where that cannot be found out, building it tells why."""
+    try:
+        return REGISTRY[kind].has_something_to_say(context)
+    except Exception:  # noqa: BLE001 - one kind's failure costs no other kind
+        return True
+
+
 def _all_read(headers: Sequence[Dataset | None]) -> list[Dataset]:
     read = [header for header in headers if header is not None]
     if len(read) < len(headers):
@@ -310,81 +338,3 @@ def _given_up(instances: Sequence[StoredInstance]) -> list[Assessment]:
         Assessment(sop_instance_uid=instance.sop_instance_uid, outcome=Outcome.FAILED, reason=reason)
         for instance in instances
     ]
-
-
-def score_loaded(
-    loaded: Sequence[tuple[str, Displayable | Skipped | UnreadableImageError]], scorer: ImageScorer
-) -> list[Assessment]:
-    """One assessment for each (SOP Instance UID, what loading gave), in order.
-
-    Raises:
-        ModelUnavailableError: the model scores nothing at all, not even a built-in image.
-    """
-    displayable = [(uid, what) for uid, what in loaded if isinstance(what, Displayable)]
-    scores = dict(zip([uid for uid, _ in displayable], _score([what for _, what in displayable], scorer), strict=True))
-    return [_assessment(uid, what, scores.get(uid), scorer.identity) for uid, what in loaded]
-
-
-def _assessment(
-    uid: str,
-    what: Displayable | Skipped | UnreadableImageError,
-    score: ImageScore | str | None,
-    model: ModelIdentity,
-) -> Assessment:
-    if isinstance(what, UnreadableImageError):
-        return Assessment(sop_instance_uid=uid, outcome=Outcome.FAILED, reason=what.message)
-    stated = what.region.code
-    if isinstance(what, Skipped):
-        return Assessment(sop_instance_uid=uid, outcome=Outcome.SKIPPED, reason=what.reason, anatomy=stated)
-    if not isinstance(score, ImageScore):
-        return Assessment(sop_instance_uid=uid, outcome=Outcome.FAILED, reason=str(score), anatomy=stated)
-    # What is of a region that the bundle does not know is kept and not counted, whatever it looks like.
-    strange = score.strangeness > 1 and (stated is None or stated in model.anatomies)
-    return Assessment(
-        sop_instance_uid=uid,
-        outcome=Outcome.FAILED if strange else Outcome.SCORED,
-        probability=score.probability,  # of a strange image it means too little to count, and may still raise
-        reason=_unlike(score.strangeness) if strange else "",
-        anatomy=stated or score.seen_anatomy,
-        seen_anatomy=score.seen_anatomy,
-        anatomy_from_image=stated is None and score.seen_anatomy is not None,
-        bundle_digest=model.digest,
-    )
-
-
-def _unlike(strangeness: float) -> str:
-    return f"the image is unlike those that the model learnt from ({strangeness:.1f} times the limit)"
-
-
-def _score(images: Sequence[Displayable], scorer: ImageScorer) -> list[ImageScore | str]:
-    """Scores; where the model fails on a batch, image by image, with the reason for the one that crashed it."""
-    if not images:
-        return []
-    try:
-        scored = scorer.score([image.image for image in images], [image.region.code for image in images])
-        return [score for _, score in zip(images, scored, strict=True)]
-    except ModelUnavailableError:
-        raise  # it says so itself
-    except Exception as error:  # noqa: BLE001 - promise 2: a crash of the model costs one study its score
-        log.error("model_failed", images=len(images), error=type(error).__name__)  # noqa: TRY400
-        if len(images) == 1:
-            check_model(scorer)  # a broken model would else leave every study of the queue to a human
-            return [f"the model failed on this image ({type(error).__name__})"]
-        return [result for image in images for result in _score([image], scorer)]
-
-
-def check_model(scorer: ImageScorer) -> None:
-    """Have a built-in image scored.
-
-    Raises:
-        ModelUnavailableError: it cannot be.
-    """
-    remedy = "see `triage-agent check`; a device that failed may need a restart of the worker"
-    try:
-        (score,) = scorer.score([_TEST_IMAGE])
-    except ModelUnavailableError:
-        raise
-    except Exception as error:
-        raise ModelUnavailableError(f"the model scores nothing ({type(error).__name__})", remedy=remedy) from error
-    if not 0.0 <= score.probability <= 1.0:
-        raise ModelUnavailableError("the model gives no probabilities", remedy=remedy)

@@ -12,12 +12,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.study import CompletenessRule
-from triage_agent.domain.vocabulary import ArtifactKind, Family, Finding, Priority
+from triage_agent.domain.vocabulary import ArtifactKind, Family, Finding, Priority, Unscored
 from triage_agent.sections.base import YEAR, Section
 from triage_agent.sections.dicom import DicomSettings, PeerSettings
 from triage_agent.sections.hl7 import Hl7Settings, require_version
 from triage_agent.sections.mistakes import first_problem, hint
 from triage_agent.sections.places import Folder
+from triage_agent.sections.results import ResultsSettings
 from triage_agent.sections.words import PriorityWordsSettings
 
 CONFIG_VARIABLE = "TRIAGE_AGENT_CONFIG"
@@ -121,6 +122,21 @@ class RouteSettings(Section):
     to: str
     send: tuple[ArtifactKind, ...] = Field(min_length=1)
     commit: bool = False
+    unscored: bool | Literal["all"] = False
+
+    @field_validator("send")
+    @classmethod
+    def _can_be_asked_for(cls, send: tuple[ArtifactKind, ...]) -> tuple[ArtifactKind, ...]:
+        """Rejection notes go where the objects went that they withdraw."""
+        if ArtifactKind.REJECTION in send:
+            raise ValueError("rejection is no kind for a route: `triage-agent withdraw` sends it where it is needed")
+        return send
+
+    def told_of(self) -> Unscored:
+        """The same as a domain value."""
+        if self.unscored == "all":
+            return Unscored.ALL
+        return Unscored.RADIOGRAPHS if self.unscored else Unscored.NONE
 
 
 class WebSettings(Section):
@@ -213,6 +229,7 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     policy: PolicySettings = PolicySettings()
     routes: tuple[RouteSettings, ...] = ()
+    results: ResultsSettings = ResultsSettings()
     web: WebSettings = WebSettings()
     audit: AuditSettings = AuditSettings()
     storage: StorageSettings = StorageSettings()

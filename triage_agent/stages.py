@@ -51,6 +51,7 @@ def build_pipeline(
         policy=build_policy(settings),
         routes=build_routes(settings),
         institution=settings.institution,
+        name_patient=settings.results.name_patient,
         clock=clock,
         observer=Observer(assessed=assessed, flagged=flagged, decided=decided, unbuilt=unbuilt),
         batch=settings.model.batch,

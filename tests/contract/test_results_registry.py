@@ -5,11 +5,15 @@ from dataclasses import replace
 import pytest
 from pydicom import Dataset
 from support import story
+from support.saying import read, words_of
 
 from triage_agent.domain.decision import Decision
+from triage_agent.domain.sop_classes import RADIOGRAPHS
 from triage_agent.domain.study import Assessment
 from triage_agent.domain.uids import is_uid
-from triage_agent.domain.vocabulary import ArtifactKind, Finding, Outcome, Priority
+from triage_agent.domain.vocabulary import ArtifactKind, Event, Family, Finding, Outcome, Priority
+from triage_agent.imaging.load import Skipped
+from triage_agent.imaging.loader import DirectLoader, load_instance
 from triage_agent.results.context import DECISION, FLAG, RAISE, ResultContext
 from triage_agent.results.registry import REGISTRY
 
@@ -28,15 +32,18 @@ def header(**without):
     dataset = Dataset()
     dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
     dataset.SOPInstanceUID, dataset.SeriesInstanceUID, dataset.StudyInstanceUID = f"{STUDY}.1", f"{STUDY}.9", STUDY
+    dataset.Rows, dataset.Columns, dataset.PhotometricInterpretation = 40, 30, "MONOCHROME2"
     if not without:
         dataset.PatientName, dataset.PatientID = f"{PATIENT[0]}^{PATIENT[1]}", PATIENT[2]
         dataset.AccessionNumber, dataset.PatientBirthDate = PATIENT[3], PATIENT[4]
     return dataset
 
 
+SCORED = Assessment(sop_instance_uid=f"{STUDY}.1", outcome=Outcome.SCORED, probability=0.8, anatomy="XR_KNEE")
+
+
 def context(result, **changes):
-    scored = Assessment(sop_instance_uid=f"{STUDY}.1", outcome=Outcome.SCORED, probability=0.8, anatomy="XR_KNEE")
-    return ResultContext(**{"result": result, "headers": (header(),), "assessments": (scored,), **changes})
+    return ResultContext(**{"result": result, "headers": (header(),), "assessments": (SCORED,), **changes})
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0].value}-{case[1]}")
@@ -84,7 +91,7 @@ def test_no_two_artifacts_share_a_uid():
 def test_the_output_says_what_it_is(case):
     """Promise 6: that it is preliminary and a machine's, by what, and that a bundle is not for clinical use."""
     builder, result = case
-    text = builder.build(context(result)).body.decode("utf-8", "replace")
+    text = words_of(builder.build(context(result)))
     for said in ("Preliminary. Made by a machine. Not a diagnosis.", "not for clinical use", "embedded", STUDY):
         assert said in text
     assert MODEL.digest[:12] in text
@@ -103,12 +110,68 @@ def test_every_result_can_be_built(finding, priority, case):
     if isinstance(result, Decision):
         probability = None if finding is Finding.NOT_ASSESSED else 0.25
         result = replace(result, finding=finding, probability=probability)
-    assert builder.build(context(replace(result, priority=priority, acr_category=None, anatomy=None))).body
+    made_of = context(replace(result, priority=priority, acr_category=None, anatomy=None))
+    if builder.has_something_to_say(made_of):
+        assert builder.build(made_of).body
+    else:
+        assert result.finding in {Finding.NORMAL, Finding.NOT_ASSESSED}
+        assert not builder.tells_of_unscored
+
+
+@pytest.mark.parametrize("event", [Event.FAILED, Event.EXCLUDED])
+@pytest.mark.parametrize("kind", [kind for kind, builder in REGISTRY.items() if builder.tells_of_unscored])
+def test_a_study_that_nobody_could_score_is_told_to_be_a_humans(kind, event):
+    changes = {"event": event, "finding": Finding.NOT_ASSESSED, "probability": None, "priority": Priority.ROUTINE}
+    unsaid = {"acr_category": None, "rule": "not scored", "reasons": ("It cannot be decoded.",)}
+    result = replace(RESULTS[DECISION], **changes, **unsaid)
+    builder, outcome = REGISTRY[kind], Outcome.FAILED if event is Event.FAILED else Outcome.SKIPPED
+    made_of = context(result, assessments=(replace(SCORED, outcome=outcome, probability=None),))
+    assert builder.has_something_to_say(made_of)
+    text = words_of(builder.build(made_of))
+    assert "A human reads it." in text
+    assert "Not assessed" in text
+    assert "Abnormal" not in text
+
+
+def test_no_two_kinds_of_object_share_a_series():
+    """A series has one modality (PS3.3 C.7.3.1), and its objects different numbers."""
+    objects = [read(REGISTRY[kind].build(context(RESULTS[occasion]))) for kind, occasion in CASES if is_object(kind)]
+    assert len({one.SeriesInstanceUID for one in objects}) == len({one.SeriesNumber for one in objects}) == len(objects)
+
+
+def is_object(kind):
+    return kind.family is Family.DICOM_OBJECT
+
+
+@pytest.mark.parametrize("kind", [kind for kind in REGISTRY if kind.family is Family.DICOM_OBJECT])
+def test_an_object_is_of_the_patient_and_study_and_names_its_maker(kind):
+    made_of = context(RESULTS[DECISION])
+    artifact = REGISTRY[kind].build(made_of)
+    found = read(artifact)
+    assert found.SOPInstanceUID == found.file_meta.MediaStorageSOPInstanceUID == artifact.uid
+    assert (found.PatientName, found.PatientID) == (f"{PATIENT[0]}^{PATIENT[1]}", PATIENT[2])
+    assert (found.AccessionNumber, found.PatientBirthDate, found.StudyInstanceUID) == (*PATIENT[3:], STUDY)
+    (equipment,) = found.ContributingEquipmentSequence
+    assert equipment.DeviceUID == made_of.device_uid
+    assert equipment.DeviceSerialNumber == MODEL.digest
+
+
+@pytest.mark.parametrize("kind", [kind for kind, builder in REGISTRY.items() if builder.refers_to_previous])
+def test_a_later_revision_names_the_object_that_it_replaces(kind):
+    builder, first = REGISTRY[kind], RESULTS[DECISION]
+    replaced = builder.build(context(first))
+    report = read(builder.build(context(replace(first, revision=2), previous=replaced)))
+    (study,) = report.PredecessorDocumentsSequence
+    ((reference,),) = (series.ReferencedSOPSequence for series in study.ReferencedSeriesSequence)
+    assert reference.ReferencedSOPInstanceUID == replaced.uid
+    assert reference.ReferencedSOPClassUID == report.SOPClassUID
 
 
 def test_a_header_without_patient_or_dates_is_no_obstacle(case):
     builder, result = case
-    assert builder.build(context(result, headers=(header(bare=True),))).body
+    made_of = context(result, headers=(header(bare=True),))
+    assert builder.has_something_to_say(made_of)
+    assert builder.build(made_of).body
 
 
 def test_headers_are_left_as_they_were(case):
@@ -117,3 +180,12 @@ def test_headers_are_left_as_they_were(case):
     before = given.to_json()
     builder.build(context(result, headers=(given,)))
     assert given.to_json() == before
+
+
+@pytest.mark.parametrize("kind", [kind for kind in REGISTRY if kind.family is Family.DICOM_OBJECT])
+def test_an_object_that_a_pacs_sends_back_opens_no_revision_and_is_not_scored(kind, tmp_path):
+    """Else each would send the next one, without end."""
+    artifact = REGISTRY[kind].build(context(RESULTS[DECISION]))
+    assert read(artifact).SOPClassUID not in RADIOGRAPHS
+    (tmp_path / "back.dcm").write_bytes(artifact.body)
+    assert isinstance(load_instance(DirectLoader(), tmp_path / "back.dcm", secondary_captures=True), Skipped)

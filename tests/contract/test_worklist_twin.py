@@ -27,6 +27,7 @@ from support.story import (
 
 from triage_agent.domain.commitment import CommitmentReport, CommitmentRequest, Reference
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Priority
+from triage_agent.domain.withdrawal import RejectionReason
 from triage_agent.worklist import MemoryWorklist, SqlWorklist, open_engine
 
 STUDIES = st.sampled_from(["1.2.1", "1.2.2", "1.2.3"])
@@ -112,6 +113,13 @@ class Twins(RuleBasedStateMachine):
             error, again = (None, None) if ends == "sent" else ("why", self.now + LEASE if ends == "later" else None)
             self.ask("retrieval_ended", claimed, self.now, error=error, retry_at=again)
         self.ask("held_of", study)
+
+    @rule(study=STUDIES, number=st.integers(1, 2), to=DESTINATIONS)
+    def results_are_withdrawn(self, study, number, to):
+        uid = f"2.25.9{study[-1]}{number}"
+        notes = [shipment(uid, each, ArtifactKind.REJECTION) for each in dict.fromkeys(to)]
+        self.ask("objects_of", study)
+        self.ask("withdraw", study, notes, RejectionReason.QUALITY, "admin", self.now)
 
     @rule(owner=OWNERS, limit=st.integers(1, 3))
     def images_are_claimed(self, owner, limit):

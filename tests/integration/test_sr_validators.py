@@ -1,21 +1,31 @@
-"""Reports against other people's validators: dicom3tools, dcmtk and PixelMed."""
+"""Reports and other objects against other people's validators: dicom3tools, dcmtk and PixelMed."""
 
 import os
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from pydicom import DataElement, Dataset
 from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
+from pypdf import PdfReader
 from support import story
 from support.programs import require_program
+from support.saying import stands_on, words_on
 
+from triage_agent.domain.decision import Shipment
 from triage_agent.domain.study import Assessment
-from triage_agent.domain.vocabulary import Event, Finding, Outcome, Priority
+from triage_agent.domain.vocabulary import ArtifactKind, Event, Family, Finding, Outcome, Priority
+from triage_agent.domain.withdrawal import RejectionReason
 from triage_agent.results.context import ResultContext
+from triage_agent.results.page import BOLD
+from triage_agent.results.registry import REGISTRY
+from triage_agent.results.rejection import rejection_notes
 from triage_agent.results.structured_report import build_structured_report
 
 pytestmark = pytest.mark.external
@@ -42,6 +52,8 @@ def radiograph(number, **values):
     dataset.StudyDescription = "Knie links"
     dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = "DX", 1, number
     dataset.BodyPartExamined, dataset.ImageLaterality = "KNEE", "L"
+    dataset.Rows, dataset.Columns, dataset.PhotometricInterpretation = 64, 48, "MONOCHROME2"
+    dataset.WindowCenter, dataset.WindowWidth = 2048, 4096
     for keyword, value in values.items():  # also what is not valid, as it comes from a file
         tag = tag_for_keyword(keyword)
         dataset[tag] = DataElement(tag, dictionary_VR(tag), value, validation_mode=IGNORE)
@@ -115,11 +127,35 @@ REPORTS = {
 }
 
 
-@pytest.fixture(params=REPORTS)
-def report(request, tmp_path):
-    path = tmp_path / "report.dcm"
-    path.write_bytes(build_structured_report(REPORTS[request.param]).body)
-    return path
+def built(kind, name):
+    """A kind's artifact of a case; in the place of an earlier one it names that of its own kind."""
+    case = REPORTS[name]
+    return REGISTRY[kind].build(replace(case, previous=REGISTRY[kind].build(FULL)) if case.previous else case).body
+
+
+OBJECTS = [
+    (kind, name)
+    for kind, builder in REGISTRY.items()
+    for name, case in REPORTS.items()
+    if kind.family is Family.DICOM_OBJECT and builder.has_something_to_say(case)
+]
+IODS = {
+    "sr": "Comprehensive3DSR",
+    "sr-comprehensive": "ComprehensiveSR",
+    "sr-enhanced": "EnhancedSR",
+    "sr-text": "BasicTextSR",
+    "sc": "SCImage",
+    "pdf": "EncapsulatedPDF",
+    "kos": "KeyObjectSelectionDocument",
+    "gsps": "GrayscaleSoftcopyPresentationState",
+}
+
+
+@pytest.fixture(params=OBJECTS, ids=" of ".join)
+def written(request, tmp_path):
+    path = tmp_path / "object.dcm"
+    path.write_bytes(built(*request.param))
+    return request.param[0], path
 
 
 def run(*command, **environment):
@@ -127,23 +163,72 @@ def run(*command, **environment):
     return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
 
 
-def test_dciodvfy_finds_no_error(report):
-    _, said = run(require_program("dciodvfy"), str(report))
-    assert "Comprehensive3DSR" in said
+def test_dciodvfy_finds_no_error(written):
+    kind, path = written
+    _, said = run(require_program("dciodvfy"), str(path))
+    assert IODS[kind] in said.split()
     assert [line for line in said.splitlines() if line.startswith("Error")] == []
 
 
-def test_dsrdump_reads_it(report):
-    code, said = run(require_program("dsrdump"), "-Er", "-Ei", str(report))
+@pytest.mark.parametrize(("kind", "name"), [one for one in OBJECTS if one[0].value.startswith(("sr", "kos"))], ids=str)
+def test_dsrdump_reads_it(kind, name, tmp_path):
+    path = tmp_path / "report.dcm"
+    path.write_bytes(built(kind, name))
+    code, said = run(require_program("dsrdump"), "-Er", "-Ei", str(path))
     assert code == 0, said
-    assert "Imaging Measurement Report" in said
+    assert ("Of Interest" if kind == "kos" else "Imaging Measurement Report") in said
     assert not [line for line in said.splitlines() if line.startswith(("E:", "F:"))]
 
 
-def test_dcentvfy_finds_the_report_and_its_images_to_be_of_one_patient_and_study(tmp_path):
+@pytest.mark.parametrize("reason", RejectionReason)
+def test_a_rejection_note_is_clean_in_both(reason, tmp_path):
+    objects = [REGISTRY[ArtifactKind(kind)].build(FULL) for kind in IODS]
+    shipments = [Shipment(artifact=one, destination="pacs") for one in objects]
+    (note,) = rejection_notes(STUDY, shipments, reason, story.T0)
+    path = tmp_path / "note.dcm"
+    path.write_bytes(note.artifact.body)
+    _, said = run(require_program("dciodvfy"), str(path))
+    assert "KeyObjectSelectionDocument" in said
+    assert [line for line in said.splitlines() if line.startswith("Error")] == []
+    code, said = run(require_program("dsrdump"), str(path))
+    assert code == 0
+    assert said.count("contains COMPOSITE") + said.count("contains IMAGE") == len(IODS)
+
+
+@pytest.mark.parametrize("kind", ["sr-text", "kos"])
+def test_the_page_for_admins_shows_what_is_made(kind, tmp_path):
+    path = tmp_path / "report.dcm"
+    path.write_bytes(REGISTRY[ArtifactKind(kind)].build(FULL).body)
+    _, said = run(require_program("dsrdump"), "-Ph", "+Pl", str(path))
+    page = (Path(__file__).parents[2] / "docs" / "integration" / "objects.md").read_text(encoding="utf-8")
+    made = [line for line in said.splitlines() if "<" in line and "Device Observer UID" not in line]
+    assert len(made) > 5
+    assert [line for line in made if line not in page.splitlines()] == []
+
+
+def test_dcm2pdf_takes_the_document_out(tmp_path):
+    path, pdf = tmp_path / "document.dcm", tmp_path / "document.pdf"
+    path.write_bytes(built("pdf", "abnormal"))
+    code, said = run(require_program("dcm2pdf"), str(path), str(pdf))
+    assert code == 0, said
+    assert "Finding: Abnormal (XR_KNEE)" in words_on(PdfReader(pdf))
+
+
+def test_dcm2img_shows_the_page(tmp_path):
+    path, shown = tmp_path / "page.dcm", tmp_path / "page.pgm"
+    path.write_bytes(built("sc", "abnormal"))
+    code, said = run(require_program("dcm2img", "dcmj2pnm"), "--write-raw-pnm", str(path), str(shown))
+    assert code == 0, said
+    with Image.open(shown) as page:
+        assert stands_on(np.asarray(page.convert("L")), "Finding: Abnormal (XR_KNEE)", BOLD, 21)
+
+
+def test_dcentvfy_finds_the_objects_and_their_images_to_be_of_one_patient_and_study(tmp_path):
     headers = [radiograph(number, PatientName="Ek^Eva") for number in (1, 2)]  # the program compares bytes, not text
-    paths = [tmp_path / "report.dcm"]
-    paths[0].write_bytes(build_structured_report(replace(FULL, headers=headers)).body)
+    paths = []
+    for kind in sorted({kind for kind, _ in OBJECTS}):
+        paths.append(tmp_path / f"{kind}.dcm")
+        paths[-1].write_bytes(REGISTRY[kind].build(replace(FULL, headers=headers)).body)
     for header in headers:
         header.file_meta = FileMetaDataset()
         header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -161,18 +246,32 @@ def test_dsrdump_shows_the_report_that_it_replaces(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("kind", "name"),
     [
-        "abnormal",
-        "in the place of an earlier one",
-        "not all images could be scored",
-        "a region that the model named",
+        ("sr", "abnormal"),
+        ("sr", "in the place of an earlier one"),
+        ("sr", "not all images could be scored"),
+        ("sr", "a region that the model named"),
+        ("sr-comprehensive", "not all images could be scored"),
+        ("sr-enhanced", "abnormal"),
     ],
 )
-def test_pixelmed_finds_it_to_keep_to_its_template(name, tmp_path):
-    path = tmp_path / "report.dcm"
-    path.write_bytes(build_structured_report(REPORTS[name]).body)
-    _, said = run(require_program("DicomSRValidator"), str(path), JDK_JAVA_OPTIONS=JAVA)
+def test_pixelmed_finds_it_to_keep_to_its_template(kind, name, tmp_path):
+    said = _validated(kind, name, tmp_path)
     assert "Found Root Template TID_1500 (MeasurementReport)" in said
     assert "Root Template Validation Complete" in said
     assert [line for line in said.splitlines() if line.startswith("Error") or "Exception" in line] == []
+
+
+def test_pixelmed_finds_the_text_to_keep_to_its_sop_class(tmp_path):
+    """It names no template: what it warns of is that it knows none for it."""
+    said = _validated("sr-text", "not all images could be scored", tmp_path)
+    assert "Found BasicTextSR IOD" in said
+    assert "IOD validation complete" in said
+    assert [line for line in said.splitlines() if line.startswith("Error") or "Exception" in line] == []
+
+
+def _validated(kind, name, tmp_path):
+    path = tmp_path / "report.dcm"
+    path.write_bytes(built(kind, name))
+    return run(require_program("DicomSRValidator"), str(path), JDK_JAVA_OPTIONS=JAVA)[1]

@@ -5,7 +5,7 @@ import pytest
 from triage_agent.builders import build_tls, build_transports
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.hl7_form import USUAL_FORM, Hl7Form
-from triage_agent.domain.vocabulary import ArtifactKind, Priority
+from triage_agent.domain.vocabulary import ArtifactKind, Priority, Unscored
 from triage_agent.settings import Settings, default_config_path, load_settings
 
 PEER = '[[dicom.peers]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 11115\n'
@@ -324,3 +324,23 @@ def test_a_ris_s_form_comes_from_its_keys(config):
     plain, formed = (load_settings(config(RIS + more)).hl7.peers[0].form() for more in ("", keys))
     assert plain == USUAL_FORM
     assert formed == Hl7Form(version="2.4", charset="8859/1", receiving_facility="H", fields=(("OBR-4", "{region}"),))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("false", Unscored.NONE), ("true", Unscored.RADIOGRAPHS), ('"all"', Unscored.ALL)],
+)
+def test_a_route_says_of_which_studies_without_a_score_it_tells(said, told, config):
+    path = config(f'{PEER}[[routes]]\nto = "pacs"\nsend = ["sr"]\nunscored = {said}\n')
+    (route,) = load_settings(path).routes
+    assert route.told_of() is told
+
+
+def test_a_route_that_tells_of_what_it_cannot_is_refused(config):
+    with pytest.raises(ConfigurationError, match="unscored"):
+        load_settings(config(f'{PEER}[[routes]]\nto = "pacs"\nsend = ["sr"]\nunscored = "some"\n'))
+
+
+def test_a_route_cannot_ask_for_rejection_notes(config):
+    with pytest.raises(ConfigurationError, match="triage-agent withdraw"):
+        load_settings(config(f'{PEER}[[routes]]\nto = "pacs"\nsend = ["rejection"]\n'))

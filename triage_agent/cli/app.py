@@ -15,6 +15,7 @@ from triage_agent.cli import (
     scoring,
     serving,
     shadow,
+    withdrawing,
     worklist,
     zero_shot,
 )
@@ -60,6 +61,7 @@ app.command()(explaining.explain)
 app.command("worklist")(worklist.worklist)
 app.command()(worklist.study)
 app.command()(worklist.retry)
+app.command()(withdrawing.withdraw)
 app.command()(fetching.fetch)
 app.command("shadow")(shadow.shadow)
 app.command()(scoring.phantom)

@@ -139,8 +139,8 @@ def dicom_files(paths: Sequence[Path], loader: "Loader") -> Iterator[DicomFile]:
 def _assess(
     members: Sequence[DicomFile], scorer: "ImageScorer", loader: "Loader", advance: Callable[[int], None]
 ) -> list[Assessment]:
+    from triage_agent.assessing import score_loaded
     from triage_agent.imaging.loader import load_instance
-    from triage_agent.pipeline import score_loaded
 
     assessments: list[Assessment] = []
     for start in range(0, len(members), _BATCH):

@@ -15,7 +15,7 @@ from triage_agent.domain.ports import Worklist
 from triage_agent.domain.vocabulary import Priority, Status
 from triage_agent.settings import load_settings
 
-_STUDY = typer.Argument(metavar="STUDY", help="Its Study Instance UID or accession number.")
+STUDY = typer.Argument(metavar="STUDY", help="Its Study Instance UID or accession number.")
 
 
 def worklist(
@@ -41,13 +41,13 @@ def worklist(
 
 
 def study(
-    name: Annotated[str, _STUDY],
+    name: Annotated[str, STUDY],
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """One study: instances, scores, decision, reasons, deliveries, audit trail."""
     queue = read_worklist(load_settings(config))
-    detail = queue.study(_uid_of(queue, name))
+    detail = queue.study(uid_of(queue, name))
     if detail is None:
         raise _unknown(name)
     if as_json:
@@ -57,7 +57,7 @@ def study(
         stdout.print(study_page(detail, datetime.now(UTC), {to: queue.trouble_at(to) for to in untried}))
 
 
-def _uid_of(queue: Worklist, name: str) -> str:
+def uid_of(queue: Worklist, name: str) -> str:
     """The one study that a person named."""
     uids = queue.studies_called(name)
     if not uids:
@@ -77,7 +77,7 @@ def _unknown(name: str) -> TriageError:
 
 
 def retry(
-    name: Annotated[str | None, _STUDY] = None,
+    name: Annotated[str | None, STUDY] = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="Every failed delivery and study that needs a human.")
     ] = False,
@@ -90,7 +90,7 @@ def retry(
     settings = load_settings(config)
     queue = open_worklist(settings)
     now = datetime.now(UTC)
-    uid = None if name is None else _uid_of(queue, name)
+    uid = None if name is None else uid_of(queue, name)
     count = queue.retry_failed("cli", now) if uid is None else queue.retry_study(uid, "cli", now)
     if as_json:
         print_json({"put_back": count})

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from triage_agent.domain.hl7_form import USUAL_FORM, Hl7Form
-from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Event, Family, Finding, Priority
+from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Event, Family, Finding, Priority, Unscored
 
 InForm = tuple[ArtifactKind, Hl7Form]
 """A kind of artifact in a form of it."""
@@ -178,11 +178,16 @@ class Shipment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A site's line "send these kinds to this destination" (a peer's name), in the form that it wants HL7 in."""
+    """A site's line "send these kinds to this destination" (a peer's name), in the form that it wants HL7 in.
+
+    Attributes:
+        unscored: of which studies that nobody could score it tells, by the kinds that can.
+    """
 
     to: str
     send: tuple[ArtifactKind, ...]
     form: Hl7Form = USUAL_FORM
+    unscored: Unscored = Unscored.NONE
 
     def form_of(self, kind: ArtifactKind) -> Hl7Form:
         """The form that a kind goes there in; only HL7 messages have more than one."""

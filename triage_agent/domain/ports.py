@@ -41,6 +41,7 @@ from triage_agent.domain.study import (
 )
 from triage_agent.domain.vocabulary import ArtifactKind, Priority, Status
 from triage_agent.domain.waits import LongestWaits
+from triage_agent.domain.withdrawal import Withdrawals
 
 
 class Clock(Protocol):
@@ -76,8 +77,8 @@ class StudyDetail:
     retrieval: RetrievalRecord | None = None
 
 
-class Worklist(Commitments, Retrievals, Spools, Backlogs, Protocol):
-    """The queue of studies and the outbox of results; `Commitments`, `Retrievals`, `Spools` and `Backlogs` are parts.
+class Worklist(Commitments, Retrievals, Spools, Backlogs, Withdrawals, Protocol):
+    """The queue of studies and the outbox of results; what it inherits are parts of it.
 
     Every method raises `WorklistUnavailableError` when the database is away.
     """

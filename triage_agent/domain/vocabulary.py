@@ -95,6 +95,7 @@ class ArtifactKind(StrEnum):
     SC = "sc"
     KOS = "kos"
     PDF = "pdf"
+    REJECTION = "rejection"  # withdraws objects; sent where they went, and no route names it
     HL7_ORU = "hl7-oru"
     HL7_OMI = "hl7-omi"
     HL7_ORM = "hl7-orm"
@@ -109,6 +110,14 @@ class ArtifactKind(StrEnum):
         if self is ArtifactKind.FHIR:
             return Family.FHIR_RESOURCE
         return Family.HL7_MESSAGE if self.value.startswith("hl7-") else Family.DICOM_OBJECT
+
+
+class Unscored(StrEnum):
+    """Which studies that nobody could score a route tells of."""
+
+    NONE = "none"
+    RADIOGRAPHS = "radiographs"
+    ALL = "all"
 
 
 class AuditAction(StrEnum):
@@ -137,4 +146,5 @@ class AuditAction(StrEnum):
     RETRIEVAL_REQUESTED = "retrieval_requested"
     RETRIEVAL_ENDED = "retrieval_ended"
     RETRY_REQUESTED = "retry_requested"
+    RESULTS_WITHDRAWN = "results_withdrawn"
     ORIGINALS_DELETED = "originals_deleted"

@@ -36,6 +36,7 @@ class ResultContext:
         software_version: of this agent.
         timezone: in which dates are written where the source states no offset of its own (0008,0201).
         form: how the destination wants its HL7 messages.
+        name_patient: whether pages that people read name the patient; the data set around them always does.
     """
 
     result: Decision | Flag
@@ -48,6 +49,7 @@ class ResultContext:
     software_version: str = __version__
     timezone: tzinfo = UTC
     form: Hl7Form = USUAL_FORM
+    name_patient: bool = False
 
     @property
     def model(self) -> ModelIdentity:
@@ -74,6 +76,17 @@ class ResultContext:
         return derive_uid(result.study_instance_uid, str(result.revision), self.model.digest, kind, *which)
 
 
+def require_decision(context: ResultContext) -> Decision:
+    """The decision that a context is about, for kinds that no flag can be."""
+    if not isinstance(context.result, Decision):
+        raise TypeError("this kind is made of a decision, not of a flag")
+    return context.result
+
+
+def _always(_context: ResultContext) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Builder:
     """One kind of artifact.
@@ -82,9 +95,13 @@ class Builder:
         occasions: when it is built: some of "flag", "decision" and "raise".
         build: makes the artifact; equal contexts give equal artifacts.
         refers_to_previous: whether it is given the one of the revision before.
+        tells_of_unscored: whether it can say that nobody could score a study, for routes that want to be told.
+        has_something_to_say: False for a result that this kind has nothing to say of; then it is not built.
     """
 
     kind: ArtifactKind
     occasions: frozenset[str]
     build: Callable[[ResultContext], Artifact]
     refers_to_previous: bool = False
+    tells_of_unscored: bool = False
+    has_something_to_say: Callable[[ResultContext], bool] = _always

@@ -11,6 +11,8 @@ from pydicom.uid import (
     DigitalXRayImageStorageForProcessing,
 )
 
+from triage_agent.domain.decision import Artifact
+from triage_agent.domain.errors import TriageError
 from triage_agent.domain.study import Assessment, StoredInstance
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import Outcome
@@ -65,12 +67,32 @@ def sources_of(context: ResultContext) -> list[Source]:
     return wanted or list(known.values())
 
 
+def require_sources(context: ResultContext) -> list[Source]:
+    """The same for an object that must refer to something.
+
+    Raises:
+        TriageError: there is nothing that it could refer to.
+    """
+    if not (sources := sources_of(context)):
+        raise TriageError("no instance of the study can be referred to", remedy="look at its headers' identifiers")
+    return sources
+
+
 def predecessor_of(context: ResultContext) -> Source | None:
     """The report of an earlier revision of this study, to be referred to; None where there is none."""
     if context.previous is None:
         return None
-    header = dcmread(BytesIO(context.previous.body), stop_before_pixels=True)
-    return _source(header, context.result.study_instance_uid, {}, {})
+    return source_of(header_in(context.previous), context.result.study_instance_uid)
+
+
+def header_in(artifact: Artifact) -> Dataset:
+    """What an object of ours says of itself, without pixels."""
+    return dcmread(BytesIO(artifact.body), stop_before_pixels=True)
+
+
+def source_of(header: Dataset, study_instance_uid: str) -> Source | None:
+    """How to refer to an object that nobody scores; None where it is of another study or names itself wrongly."""
+    return _source(header, study_instance_uid, {}, {})
 
 
 def _source(

@@ -22,7 +22,7 @@ from triage_agent.results import header
 from triage_agent.results.context import PRODUCT, ResultContext
 from triage_agent.results.hl7_fields import applied, filled
 from triage_agent.results.hl7_versions import CODECS, VERSIONS, VersionFacts
-from triage_agent.results.summary import DISCLAIMER, headline, warnings_of
+from triage_agent.results.summary import DISCLAIMER, headline, warnings_of, who_reads
 
 _CONTROL_ID_LENGTH = 20  # MSH-10
 _LONGEST_VALUE = 250  # characters; a header can hold gigabytes, and sites' numbers are longer than DICOM allows
@@ -172,7 +172,7 @@ def _names(dicom: str) -> str:
 
 def notes(context: ResultContext, *more: str) -> Iterator[Segment]:
     """NTE: what every output says of itself, and the reasons."""
-    said = [DISCLAIMER, *warnings_of(context.model), *context.result.reasons, *more]
+    said = [DISCLAIMER, *warnings_of(context.model), *who_reads(context.result), *context.result.reasons, *more]
     for number, note in enumerate(said, start=1):
         yield Segment("NTE", {1: str(number), 3: escape(note)})
 

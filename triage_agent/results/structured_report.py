@@ -1,4 +1,6 @@
-"""A decision as a Comprehensive 3D SR by TID 1500 "Measurement Report" (PS3.16; IHE AI Results, qualitative findings).
+"""A decision as an SR by TID 1500 "Measurement Report" (PS3.16; IHE AI Results, qualitative findings).
+
+The same tree as a Comprehensive 3D SR, a Comprehensive SR or an Enhanced SR: it has only what all three may hold.
 
 One measurement group (TID 1501) says what the study as a whole shows, and one group an image gives its probability. No
 group refers to a region within an image: the report tells when to read, not where to look (promise 6).
@@ -12,13 +14,11 @@ from highdicom.sr import (
     CodedConcept,
     ContainerContentItem,
     ContentSequence,
-    DeviceObserverIdentifyingAttributes,
     FindingSite,
     Measurement,
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
     ObservationContext,
-    ObserverContext,
     QualitativeEvaluation,
     RelationshipTypeValues,
     SourceImageForMeasurementGroup,
@@ -30,37 +30,30 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from triage_agent.domain.decision import Artifact, Decision
-from triage_agent.domain.errors import TriageError
 from triage_agent.domain.uids import derive_uid
-from triage_agent.domain.vocabulary import ArtifactKind, Finding, Outcome
+from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome
 from triage_agent.results import codes as concepts
-from triage_agent.results.context import MANUFACTURER, PRODUCT, ResultContext
+from triage_agent.results.context import MANUFACTURER, ResultContext, require_decision
 from triage_agent.results.document import write_document
-from triage_agent.results.evidence import Source, common_laterality, sources_of
-from triage_agent.results.summary import DISCLAIMER, consequence, headline, warnings_of
+from triage_agent.results.evidence import Source, common_laterality, require_sources
+from triage_agent.results.observer import observer_of
+from triage_agent.results.summary import explanation, headline
 
 _DECIMALS = 6  # of probabilities: what a Decimal String (PS3.5 section 6.2, 16 characters) holds with ease
 _INFERRED = "The finding site was inferred by the model from the image; the header names no single region."
 
 
-def build_structured_report(context: ResultContext) -> Artifact:
-    """The report of a decision as a Part 10 file.
+def build_structured_report(context: ResultContext, kind: ArtifactKind = ArtifactKind.SR) -> Artifact:
+    """The report of a decision as a Part 10 file; `kind` is one of those that have this tree.
 
     Raises:
         TriageError: no instance of the study can be referred to, so that no valid report exists.
     """
-    decision = context.result
-    if not isinstance(decision, Decision):
-        raise TypeError("a structured report is made of a decision, not of a flag")
-    sources = sources_of(context)
-    if not sources:
-        raise TriageError("no instance of the study can be referred to", remedy="look at its headers' identifiers")
-    content = _content(context, decision, sources)
-    uid = context.uid(ArtifactKind.SR.value)
+    decision, sources = require_decision(context), require_sources(context)
     return Artifact(
-        kind=ArtifactKind.SR,
-        uid=uid,
-        body=write_document(context, decision, content, sources, uid),
+        kind=kind,
+        uid=context.uid(kind.value),
+        body=write_document(context, decision, kind, _content(context, decision, sources), sources),
         summary=headline(decision),
     )
 
@@ -73,7 +66,7 @@ def _content(context: ResultContext, decision: Decision, sources: Sequence[Sourc
         for number, source in enumerate((source for source in sources if source.considered), start=1)
     ]
     report = MeasurementReport(
-        observation_context=ObservationContext(observer_device_context=_observer(context)),
+        observation_context=ObservationContext(observer_device_context=observer_of(context)),
         procedure_reported=concepts.IMAGING_PROCEDURE,
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
@@ -81,20 +74,6 @@ def _content(context: ResultContext, decision: Decision, sources: Sequence[Sourc
     root: Dataset = report[0]
     root.ContentSequence.append(_remarks(decision))
     return root
-
-
-def _observer(context: ResultContext) -> ObserverContext:
-    """TID 1002 and TID 1004: the device that observed is this software with this bundle."""
-    return ObserverContext(
-        observer_type=codes.DCM.Device,
-        observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
-            uid=context.device_uid,
-            name=PRODUCT,
-            manufacturer_name=MANUFACTURER,
-            model_name=context.model.label,
-            serial_number=context.model.digest,
-        ),
-    )
 
 
 def _algorithm(context: ResultContext) -> AlgorithmIdentification:
@@ -193,7 +172,7 @@ def _comment(text: str) -> TextContentItem:
 
 def _evaluations(context: ResultContext, decision: Decision) -> Iterator[tuple[Code, Code]]:
     yield concepts.NORMALITY, concepts.NORMALITIES[decision.finding]
-    if (summary := _processing_summary(context, decision)) is not None:
+    if (summary := processing_summary(context, decision)) is not None:
         yield concepts.SUMMARY, summary
     if decision.priority in concepts.URGENCIES:
         yield concepts.PRIORITY, concepts.URGENCIES[decision.priority]
@@ -201,19 +180,25 @@ def _evaluations(context: ResultContext, decision: Decision) -> Iterator[tuple[C
         yield concepts.ACTIONABLE_FINDING, category
 
 
-def _processing_summary(context: ResultContext, decision: Decision) -> Code | None:
+def processing_summary(context: ResultContext, decision: Decision) -> Code | None:
     """CID 6047: whether all images could be scored, and whether something was found.
 
-    Every term of the context group ends in "with findings" or "without findings": a study that was not assessed, or is
-    uncertain and shows nothing, has no such row, lest a viewer that reads the code alone take it for a negative.
+    Every term of the context group ends in "with findings" or "without findings": a study that is outside the bundle's
+    scope, or is uncertain and shows nothing, has no such row, lest a viewer that reads the code alone take it for a
+    negative. Of one that failed the row's first half is the news: that not all, or none, could be done.
     """
     outcomes = {one.outcome for one in context.assessments}
-    raised = max((one.probability or 0.0 for one in context.assessments), default=0.0) >= decision.model.alert
+    regions = {None, *decision.model.anatomies}  # an image of another one raises nothing
+    counted = (one.probability or 0.0 for one in context.assessments if one.anatomy in regions)
+    raised = max(counted, default=0.0) >= decision.model.alert
     above = (decision.probability or 0.0) >= decision.model.threshold
-    found = decision.finding is Finding.ABNORMAL or (decision.finding is Finding.UNCERTAIN and (above or raised))
-    if not found and decision.finding is not Finding.NORMAL:
+    doubted = decision.finding is Finding.UNCERTAIN or decision.event is Event.FAILED
+    found = decision.finding is Finding.ABNORMAL or (doubted and (above or raised))
+    if decision.event is Event.FAILED and not found and Outcome.SCORED not in outcomes:
+        return cast("Code", codes.DCM.NoAlgorithmsSucceededWithoutFindings)
+    if not found and decision.finding is not Finding.NORMAL and decision.event is not Event.FAILED:
         return None
-    if Outcome.FAILED in outcomes:
+    if Outcome.FAILED in outcomes or decision.event is Event.FAILED:
         partly = codes.DCM.NotAllAlgorithmsSucceededWithFindings
         summary = partly if found else codes.DCM.NotAllAlgorithmsSucceededWithoutFindings
     else:
@@ -239,16 +224,9 @@ def _finding_sites(anatomy: str | None, laterality: str) -> list[FindingSite]:
 
 def _remarks(decision: Decision) -> ContainerContentItem:
     """TID 1500 rows 12 and 14: what is not coded, in sentences."""
-    texts = [
-        DISCLAIMER,
-        *warnings_of(decision.model),
-        consequence(decision),
-        *decision.reasons,
-        f"Bundle: {decision.model.label}.",
-    ]
     container = ContainerContentItem(
         name=CodedConcept.from_code(concepts.QUALITATIVE_EVALUATIONS),
         relationship_type=RelationshipTypeValues.CONTAINS,
     )
-    container.ContentSequence = ContentSequence(map(_comment, texts))
+    container.ContentSequence = ContentSequence(map(_comment, explanation(decision)))
     return container

@@ -1,7 +1,7 @@
 """A result in words, for people."""
 
 from triage_agent.domain.decision import Decision, Flag, ModelIdentity
-from triage_agent.domain.vocabulary import Finding
+from triage_agent.domain.vocabulary import Event, Finding
 
 DISCLAIMER = "Preliminary. Made by a machine. Not a diagnosis."
 
@@ -28,6 +28,16 @@ def consequence(result: Decision | Flag) -> str:
     return f"Priority: {result.priority.value}{category}, by rule {result.rule}."
 
 
+def who_reads(result: Decision | Flag) -> tuple[str, ...]:
+    """What a result that concludes nothing says of whose turn it is; nothing of the others."""
+    if isinstance(result, Flag) or result.event is Event.DECIDED:
+        return ()
+    if result.event is Event.EXCLUDED:
+        return ("Not assessed: outside the scope of this machine. A human reads it.",)
+    done = "Not assessed" if result.finding is Finding.NOT_ASSESSED else "Not fully assessed"
+    return (f"{done} by this machine. A human reads it.",)
+
+
 def headline(result: Decision | Flag) -> str:
     """Finding, probability and priority in one line."""
     if isinstance(result, Flag):
@@ -44,10 +54,23 @@ def is_provisional(summary: str) -> bool:
     return summary.startswith(_PROVISIONAL)
 
 
+def explanation(decision: Decision) -> tuple[str, ...]:
+    """What a report says beside its figures, a sentence each, the most important first."""
+    return (
+        DISCLAIMER,
+        *warnings_of(decision.model),
+        *who_reads(decision),
+        consequence(decision),
+        *decision.reasons,
+        f"Bundle: {decision.model.label}.",
+    )
+
+
 def sr_summary(result: Decision | Flag) -> str:
     """What a report says, a sentence or two a line, without patient identifiers."""
     lines = [
         headline(result),
+        *who_reads(result),
         *result.reasons,
         f"Bundle: {result.model.label}.",
         *warnings_of(result.model),

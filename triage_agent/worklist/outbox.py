@@ -173,6 +173,7 @@ def delivery_sent(session: Session, delivery: Delivery, now: datetime, *, commit
     Sent is a fact, also when the lease ran out meanwhile and another sender took the row.
     """
     locked_study(session, delivery.study_instance_uid)
+    commit = commit and not session.scalar(select(_is_withdrawn(delivery)))
     statement = (
         update(OutboxRow)
         .where(OutboxRow.id == delivery.delivery_id, OutboxRow.state.not_in(ARRIVED))
@@ -192,6 +193,17 @@ def delivery_sent(session: Session, delivery: Delivery, now: datetime, *, commit
     if changed(session, statement) == 1:
         append_audit(session, trail.delivery_moved(AuditAction.DELIVERY_SENT, delivery, now))
         settle(session, delivery.study_instance_uid, now)
+
+
+def _is_withdrawn(delivery: Delivery) -> ColumnElement[bool]:
+    """Whether a rejection note to the same destination stands behind it: nobody is asked to keep what it withdraws."""
+    return exists().where(
+        OutboxRow.study_instance_uid == delivery.study_instance_uid,
+        OutboxRow.destination == delivery.destination,
+        OutboxRow.id > delivery.delivery_id,
+        ArtifactRow.id == OutboxRow.artifact_id,
+        ArtifactRow.kind == ArtifactKind.REJECTION,
+    )
 
 
 def delivery_failed(session: Session, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:

@@ -36,16 +36,17 @@ from triage_agent.worklist.retrievals import SqlRetrievals
 from triage_agent.worklist.rows import append_audit
 from triage_agent.worklist.spools import SqlSpools
 from triage_agent.worklist.transactions import Database
+from triage_agent.worklist.withdrawals import SqlWithdrawals
 
 _PING_SECONDS = 2.0  # whoever asks whether we are ready will not wait for long
 
 
-class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs):
+class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWithdrawals):
     """The `Worklist` port on SQLite or Postgres; safe to share between threads.
 
     The functions behind it stand in `registration`, `scoring`, `shadow`, `outbox`, `leases` and `queries`; those
     of storage commitment in `commitments`, of what is fetched from a PACS in `retrievals`, about the spool in `spools`,
-    of what waits in `backlog`.
+    of what waits in `backlog`, of what is taken back in `withdrawals`.
     """
 
     def __init__(self, engine: Engine) -> None:

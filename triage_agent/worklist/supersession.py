@@ -1,12 +1,14 @@
 """Which dead deliveries stay dead: a later result of the same kind has been sent or waits, and would be overwritten.
 
+Or a rejection note has, behind which an object that it does not name would come back.
+
 Pure; the SQL worklist and its in-memory twin share it.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState
+from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Family
 
 ARRIVED = frozenset({DeliveryState.SENT, DeliveryState.COMMITTED})
 """What the destination has."""
@@ -43,11 +45,15 @@ def superseded(places: Iterable[Place]) -> frozenset[int]:
     for row in rows:
         if row.state in _GOES_OUT:
             newest[row.slot] = max(row.age, newest.get(row.slot, row.age))
-    return frozenset(
-        row.number
-        for row in rows
-        if row.state is DeliveryState.DEAD and row.slot in newest and newest[row.slot] > row.age
-    )
+
+    def is_past(row: Place) -> bool:
+        if row.kind is ArtifactKind.REJECTION:
+            return False  # another one is about other objects
+        withdrawal = (row.destination, ArtifactKind.REJECTION)
+        takers = [row.slot, withdrawal] if row.kind.family is Family.DICOM_OBJECT else [row.slot]
+        return any(newest[taker] > row.age for taker in takers if taker in newest)
+
+    return frozenset(row.number for row in rows if row.state is DeliveryState.DEAD and is_past(row))
 
 
 def superseded_error(last_error: str | None) -> str:

@@ -1,15 +1,17 @@
 """The audit events that the worklist's own changes carry. Pure; no patient name or identifier goes in."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.commitment import CommitmentRequest, reason_in_words
-from triage_agent.domain.decision import Decision, Delivery, Flag, ShadowResult
+from triage_agent.domain.decision import Decision, Delivery, Flag, ShadowResult, Shipment
 from triage_agent.domain.ports import Registered
 from triage_agent.domain.retrieval import Retrieval, RetrievalState
 from triage_agent.domain.study import ReceivedInstance
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, Event, Priority, Status
+from triage_agent.domain.withdrawal import RejectionReason
 
 AGENT = "triage-agent"
 """The actor where nobody in particular acted: a rule did."""
@@ -265,4 +267,17 @@ def retrieval_ended(retrieval: Retrieval, *, state: RetrievalState, at: datetime
         actor=retrieval.requested_by,
         study_instance_uid=retrieval.study_instance_uid,
         detail={"peer": retrieval.peer, "attempts": retrieval.attempt, "state": state.value},
+    )
+
+
+def results_withdrawn(
+    study_instance_uid: str, notes: Sequence[Shipment], reason: RejectionReason, actor: str, at: datetime
+) -> AuditEvent:
+    """Somebody takes a study's objects back; the notes name which."""
+    return AuditEvent(
+        at=at,
+        action=AuditAction.RESULTS_WITHDRAWN,
+        actor=actor,
+        study_instance_uid=study_instance_uid,
+        detail={"reason": reason.value, "notes": [{"to": one.destination, "uid": one.artifact.uid} for one in notes]},
     )

@@ -26,6 +26,7 @@ COMMANDS = [
     *(["demo"], ["triage", "."], ["phantom", "out"], ["train", "."], ["evaluate", "."]),
     ["explain", ".", "--out", "out"],
     ["fetch", "1.2.3", "--from", "pacs"],
+    ["withdraw", "1.2.3", "--reason", "quality"],
     *(["bundle", "show", "embedded"], ["bundle", "verify", "embedded"], ["bundle", "zero-shot", "out"]),
 ]
 

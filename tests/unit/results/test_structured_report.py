@@ -11,7 +11,7 @@ from pydicom.sr.codedict import codes
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.study import Assessment
 from triage_agent.domain.uids import IMPLEMENTATION_CLASS_UID, is_uid
-from triage_agent.domain.vocabulary import Finding, Outcome, Priority
+from triage_agent.domain.vocabulary import Event, Finding, Outcome, Priority
 from triage_agent.results.structured_report import build_structured_report
 from triage_agent.results.summary import sr_summary
 
@@ -313,3 +313,23 @@ def test_the_summary_says_the_result_in_words_without_the_patient(artifact, deci
 def test_a_flag_makes_no_report(context, flag):
     with pytest.raises(TypeError, match="not of a flag"):
         build_structured_report(context(result=flag))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "probability", "anatomy", "summary"),
+    [
+        ("FF", 0.1, "XR_KNEE", "111245"),
+        ("SF", 0.1, "XR_KNEE", "111243"),
+        ("SF", 0.95, "XR_KNEE", "111244"),  # it raised the study
+        ("SF", 0.95, "XR_CHEST", "111243"),  # it did not: the bundle does not know the region
+    ],
+)
+def test_of_a_study_that_failed_it_is_coded_how_much_could_be_done(outcomes, probability, anatomy, summary, context):
+    kinds = {"S": Outcome.SCORED, "F": Outcome.FAILED}
+    assessments = [
+        replace(assessed(number, kinds[letter], probability), anatomy=anatomy)
+        for number, letter in enumerate(outcomes, start=1)
+    ]
+    case = context(assessments=assessments, event=Event.FAILED, finding=Finding.NOT_ASSESSED, probability=None)
+    study, *_ = groups_of(case)
+    assert (evaluations(study)["121402"], evaluations(study)["111017"]) == ("371934000", summary)

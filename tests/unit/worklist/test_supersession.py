@@ -38,3 +38,20 @@ def test_a_flag_is_superseded_by_its_revision_s_decision_and_never_the_other_way
 
 def test_only_what_is_dead_is_superseded():
     assert superseded([place(1, SENT), place(2, PENDING, revision=2), place(3, SENT, revision=3)]) == frozenset()
+
+
+def test_a_rejection_note_supersedes_every_older_object_at_its_destination_and_no_message():
+    note = place(9, PENDING, kind=ArtifactKind.REJECTION)
+    dead = [
+        place(1, DEAD, kind=ArtifactKind.SR),
+        place(2, DEAD, kind=ArtifactKind.SC),
+        place(3, DEAD),
+        place(4, DEAD, kind=ArtifactKind.SR, to="archive"),
+        place(10, DEAD, kind=ArtifactKind.SR, revision=2),
+    ]
+    assert superseded([*dead, note]) == {1, 2}
+
+
+def test_a_rejection_note_is_superseded_by_nothing():
+    first, second = place(1, DEAD, kind=ArtifactKind.REJECTION), place(2, SENT, kind=ArtifactKind.REJECTION)
+    assert superseded([first, second]) == frozenset()

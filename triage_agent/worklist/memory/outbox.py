@@ -67,7 +67,7 @@ class Outbox(Rows):
             entry = self._outbox.get(delivery.delivery_id)
             if entry is None or entry.state in ARRIVED:
                 return
-            entry.sent(now, commit=commit)
+            entry.sent(now, commit=commit and not self._is_withdrawn(entry))
             self._audit.append(trail.delivery_moved(AuditAction.DELIVERY_SENT, delivery, now))
             self._settle(self._studies[delivery.study_instance_uid], now)
 
@@ -137,6 +137,15 @@ class Outbox(Rows):
             for uid in dict.fromkeys(entry.study_instance_uid for entry in waiting):
                 self._settle(self._studies[uid], now)
             return len(waiting)
+
+    def _is_withdrawn(self, entry: OutboxEntry) -> bool:
+        return any(
+            other.shipment.artifact.kind is ArtifactKind.REJECTION
+            and (other.study_instance_uid, other.shipment.destination)
+            == (entry.study_instance_uid, entry.shipment.destination)
+            and other.number > entry.number
+            for other in self._outbox.values()
+        )
 
     def _superseded(self, study: StudyEntry) -> frozenset[int]:
         return superseded(entry.place for entry in self._outbox.values() if entry.study_instance_uid == study.uid)

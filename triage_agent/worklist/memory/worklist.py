@@ -20,9 +20,10 @@ from triage_agent.worklist.memory.rows import Image, Lease, OutboxEntry, StudyEn
 from triage_agent.worklist.memory.scoring import Scoring
 from triage_agent.worklist.memory.shadow import Shadow
 from triage_agent.worklist.memory.spools import Spools
+from triage_agent.worklist.memory.withdrawals import Withdrawals
 
 
-class MemoryWorklist(Intake, Scoring, Shadow, Commitments, Retention, Spools, Backlogs):
+class MemoryWorklist(Intake, Scoring, Shadow, Commitments, Retention, Spools, Backlogs, Withdrawals):
     """The `Worklist` port without a database; safe to share between threads."""
 
     def give_back(self, owner: str, now: datetime, *, counted: bool = True) -> int:
