@@ -226,7 +226,7 @@ def _client_tls(settings: Settings, peer: PeerSettings) -> "ClientTls | None":
 
 
 def build_transports(settings: Settings) -> dict[str, Transport]:
-    """A way to each peer, by its name: DIMSE for DICOM peers, MLLP for HL7 ones."""
+    """A way to each peer, by its name."""
     from triage_agent.delivery.endpoint import Endpoint
     from triage_agent.delivery.registry import REGISTRY
 
@@ -248,6 +248,7 @@ def build_transports(settings: Settings) -> dict[str, Transport]:
         transports[peer.name] = REGISTRY["mllp"](
             Endpoint(host=peer.host, port=peer.port, answer_seconds=peer.timeout_seconds)
         )
+    transports |= {peer.name: REGISTRY["dicomweb"](peer.endpoint()) for peer in settings.dicomweb.peers}
     return transports
 
 

@@ -16,6 +16,7 @@ from triage_agent.domain.study import CompletenessRule
 from triage_agent.domain.vocabulary import ArtifactKind, Family, Finding, Priority
 from triage_agent.sections.base import YEAR, Section
 from triage_agent.sections.dicom import DicomSettings, PeerSettings
+from triage_agent.sections.dicomweb import DicomwebSettings
 from triage_agent.sections.hl7 import Hl7Settings
 
 CONFIG_VARIABLE = "TRIAGE_AGENT_CONFIG"
@@ -176,6 +177,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     dicom: DicomSettings = DicomSettings()
     hl7: Hl7Settings = Hl7Settings()
+    dicomweb: DicomwebSettings = DicomwebSettings()
     study: StudySettings = StudySettings()
     model: ModelSettings = ModelSettings()
     policy: PolicySettings = PolicySettings()
@@ -209,7 +211,7 @@ class Settings(BaseSettings):
         dicom = {"dicom": [peer.name for peer in self.dicom.peers]}
         hl7 = {"hl7": [peer.name for peer in self.hl7.peers]}
         takers: dict[Family, dict[str, list[str]]] = {
-            Family.DICOM_OBJECT: dicom,
+            Family.DICOM_OBJECT: dicom | {"dicomweb": [peer.name for peer in self.dicomweb.peers]},
             Family.WORKITEM: dicom,
             Family.HL7_MESSAGE: hl7,
             Family.FHIR_RESOURCE: {"fhir": []},
@@ -220,7 +222,7 @@ class Settings(BaseSettings):
     def _references_resolve(self) -> Self:
         dicom_names = [peer.name for peer in self.dicom.peers]
         hl7_names = [peer.name for peer in self.hl7.peers]
-        names = dicom_names + hl7_names
+        names = dicom_names + hl7_names + [peer.name for peer in self.dicomweb.peers]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two peers are named {name!r}; give each its own name")

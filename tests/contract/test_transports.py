@@ -87,12 +87,12 @@ def misbehave():
         thread.join(5)
 
 
-def test_every_kind_that_is_built_has_a_transport_and_only_one(free_port):
+def test_every_kind_that_is_built_has_a_transport(free_port):
     endpoint = Endpoint(host="127.0.0.1", port=free_port, ae_title="PACS")
-    kinds = [kind for create in REGISTRY.values() for kind in create(endpoint).kinds]
-    assert set(kinds) >= set(BUILDERS)
-    assert len(kinds) == len(set(kinds))
-    assert set(kinds) <= set(ArtifactKind)
+    taken = [create(endpoint).kinds for create in REGISTRY.values()]
+    assert set().union(*taken) >= set(BUILDERS)
+    assert set().union(*taken) <= set(ArtifactKind)
+    assert all(taken)
 
 
 def test_opening_reaches_for_nothing_and_closing_twice_is_once(make, free_port):

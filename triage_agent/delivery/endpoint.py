@@ -1,10 +1,31 @@
 """Where a destination is, and how long to wait for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from triage_agent.dimse.tls import ClientTls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpAccess:
+    """How to talk to a peer that speaks HTTP.
+
+    Attributes:
+        path: of the service's root, without a slash at its end; empty for the root of the server.
+        secure: by TLS.
+        authorization: what the header of that name says; empty for none.
+        ca: PEM file of who signs the peer's certificate; None for those that the system trusts.
+        certificate: ours, a PEM file, for peers that want one; `key` is its key.
+    """
+
+    path: str = ""
+    secure: bool = False
+    authorization: str = field(default="", repr=False)
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +39,7 @@ class Endpoint:
         connect_seconds: how long to wait for a connection.
         answer_seconds: how long to wait for the answer to one object.
         tls: how to call a DICOM peer by TLS; None for plain TCP.
+        http: how to talk to a peer that speaks HTTP.
     """
 
     host: str
@@ -28,6 +50,7 @@ class Endpoint:
     connect_seconds: float = 10.0
     answer_seconds: float = 30.0
     tls: "ClientTls | None" = None
+    http: HttpAccess = HttpAccess()
 
     def __str__(self) -> str:
         return f"{self.ae_title}@{self.host}:{self.port}" if self.ae_title else f"{self.host}:{self.port}"
