@@ -249,6 +249,7 @@ def build_transports(settings: Settings) -> dict[str, Transport]:
             Endpoint(host=peer.host, port=peer.port, answer_seconds=peer.timeout_seconds)
         )
     transports |= {peer.name: REGISTRY["dicomweb"](peer.endpoint()) for peer in settings.dicomweb.peers}
+    transports |= {peer.name: REGISTRY["fhir"](peer.endpoint()) for peer in settings.fhir.peers}
     return transports
 
 

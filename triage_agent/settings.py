@@ -17,6 +17,7 @@ from triage_agent.domain.vocabulary import ArtifactKind, Family, Finding, Priori
 from triage_agent.sections.base import YEAR, Section
 from triage_agent.sections.dicom import DicomSettings, PeerSettings
 from triage_agent.sections.dicomweb import DicomwebSettings
+from triage_agent.sections.fhir import FhirSettings
 from triage_agent.sections.hl7 import Hl7Settings
 
 CONFIG_VARIABLE = "TRIAGE_AGENT_CONFIG"
@@ -178,6 +179,7 @@ class Settings(BaseSettings):
     dicom: DicomSettings = DicomSettings()
     hl7: Hl7Settings = Hl7Settings()
     dicomweb: DicomwebSettings = DicomwebSettings()
+    fhir: FhirSettings = FhirSettings()
     study: StudySettings = StudySettings()
     model: ModelSettings = ModelSettings()
     policy: PolicySettings = PolicySettings()
@@ -214,7 +216,7 @@ class Settings(BaseSettings):
             Family.DICOM_OBJECT: dicom | {"dicomweb": [peer.name for peer in self.dicomweb.peers]},
             Family.WORKITEM: dicom,
             Family.HL7_MESSAGE: hl7,
-            Family.FHIR_RESOURCE: {"fhir": []},
+            Family.FHIR_RESOURCE: {"fhir": [peer.name for peer in self.fhir.peers]},
         }
         return takers[family]
 
@@ -222,7 +224,7 @@ class Settings(BaseSettings):
     def _references_resolve(self) -> Self:
         dicom_names = [peer.name for peer in self.dicom.peers]
         hl7_names = [peer.name for peer in self.hl7.peers]
-        names = dicom_names + hl7_names + [peer.name for peer in self.dicomweb.peers]
+        names = dicom_names + hl7_names + [peer.name for peer in (*self.dicomweb.peers, *self.fhir.peers)]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two peers are named {name!r}; give each its own name")

@@ -29,6 +29,21 @@ class HttpAccess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FhirDialect:
+    """What differs from one FHIR server to another.
+
+    Attributes:
+        priority: how it learns of a study's: a "task" of ours, the priority of its own "service-request", or "none".
+        patient_system: the system of its patients' identifiers; empty where they have none.
+        accession_system: the system of its orders' accession numbers; empty for any.
+    """
+
+    priority: str = "task"
+    patient_system: str = ""
+    accession_system: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One peer's address.
 
@@ -40,6 +55,7 @@ class Endpoint:
         answer_seconds: how long to wait for the answer to one object.
         tls: how to call a DICOM peer by TLS; None for plain TCP.
         http: how to talk to a peer that speaks HTTP.
+        fhir: how to talk to a FHIR server.
     """
 
     host: str
@@ -51,6 +67,7 @@ class Endpoint:
     answer_seconds: float = 30.0
     tls: "ClientTls | None" = None
     http: HttpAccess = HttpAccess()
+    fhir: FhirDialect = FhirDialect()
 
     def __str__(self) -> str:
         return f"{self.ae_title}@{self.host}:{self.port}" if self.ae_title else f"{self.host}:{self.port}"

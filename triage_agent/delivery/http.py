@@ -62,12 +62,19 @@ class HttpClient:
         )
 
     def ask(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None, content: Sequence[bytes] | None = None
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        content: Sequence[bytes] | None = None,
+        *,
+        repeats: bool = True,
     ) -> Answer:
         """One exchange, whole: it ends within the endpoint's times for a connection and for an answer together.
 
         `path` is below the service's root, with its query, and begins with a slash where it is not empty. `content` is
-        sent piece after piece.
+        sent piece after piece. A request that finds the kept connection gone is put once more on a new one, unless not
+        `repeats`.
 
         Raises:
             DeliveryError: there is no answer, or none that makes sense.
@@ -79,9 +86,8 @@ class HttpClient:
                 try:
                     return self._exchange(method, path, headers or {}, content)
                 except (httpcore.NetworkError, httpcore.RemoteProtocolError):
-                    if self._wire.connections != made or self._closings != closings:
+                    if not repeats or self._wire.connections != made or self._closings != closings:
                         raise
-                    # The kept connection had gone; what we send is harmless to repeat.
                     return self._exchange(method, path, headers or {}, content)
             except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
                 self._pool.close()

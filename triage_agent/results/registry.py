@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from triage_agent.domain.vocabulary import ArtifactKind
 from triage_agent.results.context import DECISION, FLAG, Builder, ResultContext
+from triage_agent.results.fhir import build_fhir
 from triage_agent.results.hl7_oru import build_oru
 from triage_agent.results.structured_report import build_structured_report
 
@@ -15,6 +16,7 @@ _BUILDERS = (
         kind=ArtifactKind.SR, occasions=frozenset({DECISION}), build=build_structured_report, refers_to_previous=True
     ),
     Builder(kind=ArtifactKind.HL7_ORU, occasions=frozenset({FLAG, DECISION}), build=build_oru),
+    Builder(kind=ArtifactKind.FHIR, occasions=frozenset({FLAG, DECISION}), build=build_fhir),
 )
 
 REGISTRY: Mapping[ArtifactKind, Builder] = MappingProxyType({builder.kind: builder for builder in _BUILDERS})

@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, model_validator
 
-from triage_agent.delivery.endpoint import Endpoint, HttpAccess
+from triage_agent.delivery.endpoint import Endpoint, FhirDialect, HttpAccess
 from triage_agent.sections.base import FILE_SUFFIX, YEAR, Section
 
 _BEARER = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1
@@ -58,6 +58,10 @@ class HttpPeerSettings(Section):
 
     def endpoint(self) -> Endpoint:
         """The same for a transport."""
+        return self.reached()
+
+    def reached(self, fhir: FhirDialect = FhirDialect()) -> Endpoint:  # noqa: B008 - a frozen value
+        """The same for a transport that needs to know more than where the peer is."""
         url = urlsplit(self.url)
         return Endpoint(
             name=self.name,
@@ -72,6 +76,7 @@ class HttpPeerSettings(Section):
                 certificate=self.certificate,
                 key=self.key,
             ),
+            fhir=fhir,
         )
 
     def _authorization(self) -> str:
