@@ -24,6 +24,8 @@ class Listener:
     server: DicomServer
     desk: CommitmentDesk
     spool: Spool
+    begin: Callable[..., Incoming]
+    receive: Callable[[Incoming], Received]
 
 
 def build_listener(
@@ -58,4 +60,4 @@ def build_listener(
         rejected=lambda reason: metrics.rejected.labels(reason).inc(),
         commitment=desk,
     )
-    return Listener(server, desk, spool)
+    return Listener(server, desk, spool, receiver.begin, receive)

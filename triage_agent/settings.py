@@ -19,6 +19,7 @@ from triage_agent.sections.dicom import DicomSettings, PeerSettings
 from triage_agent.sections.dicomweb import DicomwebSettings
 from triage_agent.sections.fhir import FhirSettings
 from triage_agent.sections.hl7 import Hl7Settings
+from triage_agent.sections.web import WebSettings
 
 CONFIG_VARIABLE = "TRIAGE_AGENT_CONFIG"
 _ENV_PREFIX = "TRIAGE_AGENT__"
@@ -111,13 +112,6 @@ class RouteSettings(Section):
     to: str
     send: tuple[ArtifactKind, ...] = Field(min_length=1)
     commit: bool = False
-
-
-class WebSettings(Section):
-    """Where health, readiness and metrics answer."""
-
-    host: str = "127.0.0.1"
-    port: int = Field(default=8080, ge=1, le=65535)
 
 
 class AuditSettings(Section):

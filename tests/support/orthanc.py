@@ -58,7 +58,7 @@ class Orthanc:
 
     def _send(self, method, path, content):
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        request = urllib.request.Request(f"{self._web}/{path}", data=body, method=method)  # noqa: S310
+        request = urllib.request.Request(f"{self._web}/{path}", data=body, headers=_AS_ALICE, method=method)  # noqa: S310
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             return answer.read()
 
@@ -82,8 +82,11 @@ def _require_plugin():
 
 
 @contextmanager
-def orthanc_server(folder, dicomweb=False):
-    """Run Orthanc with its database in `folder`; with its DICOMweb plug-in it answers at /dicom-web, to alice only."""
+def orthanc_server(folder, dicomweb=False, servers=()):
+    """Run Orthanc with its database in `folder`; with its DICOMweb plug-in it answers at /dicom-web, to alice only.
+
+    `servers` are DICOMweb servers that it can send to, by name.
+    """
     port, web_port = free_port(), free_port()
     configuration = {
         "Name": "test PACS",
@@ -101,7 +104,7 @@ def orthanc_server(folder, dicomweb=False):
     if dicomweb:
         configuration |= {
             "Plugins": [_require_plugin()],
-            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "Servers": dict(servers)},
             "AuthenticationEnabled": True,
             "RegisteredUsers": {"alice": PASSWORD},
         }

@@ -17,7 +17,8 @@ from triage_agent.domain.vocabulary import ArtifactKind, Family
 
 _JSON = "application/dicom+json"
 _NOT_ASKED = frozenset({404, 405, 406, 501})  # by whom QIDO-RS is not offered
-_FAILED, _STORED = "00081198", "00081199"  # Failed SOP Sequence, Referenced SOP Sequence
+_STORED = "00081199"  # Referenced SOP Sequence
+_FAILED = ("00081198", "0008119A")  # Failed SOP Sequence, Other Failures Sequence
 _INSTANCE, _REASON = "00081155", "00081197"  # Referenced SOP Instance UID, Failure Reason
 
 
@@ -106,7 +107,7 @@ def read_store_answer(body: bytes, sop_instance_uid: str) -> StoreAnswer:
     if isinstance(said, list):  # some put the data set into an array, as QIDO-RS does
         said = said[0] if said else None
     ours = {None, sop_instance_uid}
-    failed = [item for item in _items(said, _FAILED) if _first(item, _INSTANCE) in ours]
+    failed = [item for tag in _FAILED for item in _items(said, tag) if _first(item, _INSTANCE) in ours]
     reasons = [reason for item in failed if isinstance(reason := _first(item, _REASON), int)]
     stored = any(_first(item, _INSTANCE) in ours for item in _items(said, _STORED))
     if failed:

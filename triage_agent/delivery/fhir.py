@@ -1,7 +1,7 @@
 """Results to a FHIR R4 server: one transaction a result, all or nothing, and never an older one over a newer.
 
-What the server has is read first: a result that it has is not sent again, and a later one, or one that people there have
-taken over, is left alone. Its own words (an OperationOutcome's diagnostics may quote a patient) are never repeated.
+What the server has is read first: a result that it has is not sent again, and a later one, or one that people there
+have taken over, is left alone. Its words (an OperationOutcome's diagnostics may quote a patient) are never repeated.
 """
 
 import base64

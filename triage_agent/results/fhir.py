@@ -2,7 +2,7 @@
 
 Each resource is found again by an identifier made of the study alone, so that a flag, its decision and a later revision
 are versions of the same resources. Patient, order and images are named by identifiers (logical references); no name is
-written. The systems of the patient's and the order's identifiers are the destination's, which sets them (`delivery.fhir`).
+written. The systems of the patient's and the order's identifiers are the destination's, which adds them.
 """
 
 import json

@@ -109,6 +109,7 @@ def test_what_is_stored_is_sent(answer):
         (said(409, failed(0xA900)), True),
         (said(409, failed(0xC122)), True),
         (said(409, failed(0x0122)), True),
+        (said(409, {"0008119A": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [0xA900]}}]}}), True),
         (said(200, failed(0xC000)), True),  # whatever the status says
         (said(202, failed(0xA701)), False),
         (said(202), False),  # some of it was stored: of one object that says nothing
