@@ -50,7 +50,10 @@ class Agent:
     """One `triage-agent serve`, with its folder, its log, and its worklist."""
 
     def __init__(self, folder, *, bundle, role="all", shares_data_with=None, **site):
-        """`site`: pacs_port, ris_port, quiet, sends, may, commit, log_format, and `tables`, TOML put at the end."""
+        """`site`: pacs_port, ris_port, quiet, sends, may, commit, log_format, `web`, keys of that table, and `tables`.
+
+        The last is TOML that is put at the end.
+        """
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.role = role
@@ -197,6 +200,7 @@ def _toml(
     commit=False,
     log_format="console",
     tables="",
+    web="",
 ):
     peers = ""
     if pacs_port is not None:
@@ -233,6 +237,7 @@ ae_title = "TRIAGE"
 port = {agent.port}
 [web]
 port = {agent.web_port}
+{web}
 [model]
 bundle = "{bundle}"
 device = "cpu"
