@@ -136,7 +136,7 @@ class _Start:
         self.metrics.watch(self.worklist.counts)
         self._checks |= {"start": _still_starting, "database": self.worklist.ping}
         web = self._settings.web
-        self._services = build_services(self._settings)
+        self._services = build_services(self._settings, self.worklist, self._clock)
         app = build_app(self._checks, self.metrics.exposition, __version__, self._services.routers)
         server = WebServer(app, web.host, web.port, self._services.tls)
         server.start()

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter
 
+from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.listening import Listener
 from triage_agent.settings import Settings
 from triage_agent.web.access import Access, Caller
+from triage_agent.web.results import Results
 from triage_agent.web.server import ServerTls
 from triage_agent.web.storing import Door
 from triage_agent.web.stow import Pace, Stow
@@ -30,7 +32,7 @@ class Services:
         return self.stow.open(door)
 
 
-def build_services(settings: Settings) -> Services:
+def build_services(settings: Settings, worklist: Worklist, clock: Clock) -> Services:
     """The routers, and the TLS that they are served by."""
     web = settings.web
     callers = [Caller(name=token.name, token=token.token, may=frozenset(token.may)) for token in web.tokens]
@@ -38,9 +40,10 @@ def build_services(settings: Settings) -> Services:
     stow = None
     if web.stow:
         stow = Stow(access, Pace(seconds=settings.dicom.timeout_seconds, slowest=settings.dicom.min_bytes_per_second))
+    results = Results(access, worklist, clock) if web.results else None
     tls = None if web.tls is None else ServerTls(certificate=web.tls.certificate, key=web.tls.key, ca=web.tls.ca)
     return Services(
-        routers=tuple(one.router for one in (stow,) if one is not None),
+        routers=tuple(one.router for one in (stow, results) if one is not None),
         tls=tls,
         stow=stow,
         warn_on_conflict=settings.dicom.warn_on_conflict,

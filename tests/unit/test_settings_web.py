@@ -34,6 +34,8 @@ def test_a_certificate_of_each_caller_may_stand_in_the_place_of_tokens():
     ("values", "says"),
     [
         ({"stow": True}, "stow = true and nobody may store"),
+        ({"stow": True, "tokens": [token(may=["read"])]}, "stow = true and nobody may store"),
+        ({"results": True, "tokens": [token()]}, "results = true and nobody may read"),
         ({"stow": True, "tls": {"certificate": "a", "key": "b"}}, "stow = true and nobody may store"),
         ({"tokens": [token(token=TOKEN[:19])]}, "openssl rand"),
         ({"tokens": [token(token=TOKEN + " \n")]}, "openssl rand"),

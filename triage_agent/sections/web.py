@@ -16,7 +16,7 @@ class WebTokenSettings(Section):
 
     name: str = Field(pattern=r"^[ -\[\]-~]{1,16}$")
     token: str = ""
-    may: tuple[Literal["store"], ...] = Field(min_length=1)
+    may: tuple[Literal["store", "read"], ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _is_hard_to_guess(self) -> Self:
@@ -53,13 +53,14 @@ class WebSettings(Section):
     port: int = Field(default=8080, ge=1, le=65535)
     tls: WebTlsSettings | None = None
     stow: bool = False
+    results: bool = False
     tokens: tuple[WebTokenSettings, ...] = ()
 
     @model_validator(mode="after")
     def _somebody_may(self) -> Self:
         """Nothing is stored or read by whoever comes along."""
         known = self.tls is not None and self.tls.ca is not None and not self.tokens
-        for key, right in (("stow", "store"),):
+        for key, right in (("stow", "store"), ("results", "read")):
             if getattr(self, key) and not known and not any(right in token.may for token in self.tokens):
                 mend = f'add [[web.tokens]] with may = ["{right}"], or [web.tls] with ca'
                 raise ValueError(f"{key} = true and nobody may {right}: {mend}")
