@@ -26,6 +26,7 @@ class Listener:
     spool: Spool
     begin: Callable[..., Incoming]
     receive: Callable[[Incoming], Received]
+    answered: Callable[[int], None]
 
 
 def build_listener(
@@ -49,6 +50,9 @@ def build_listener(
         wake()
         return received
 
+    def answered(status: int) -> None:
+        metrics.stores.labels(f"0x{status:04X}").inc()
+
     server = DicomServer(
         build_server_settings(settings),
         begin=receiver.begin,
@@ -56,8 +60,8 @@ def build_listener(
         policy=policy,
         audit=worklist.record_audit,
         clock=clock,
-        answered=lambda status: metrics.stores.labels(f"0x{status:04X}").inc(),
+        answered=answered,
         rejected=lambda reason: metrics.rejected.labels(reason).inc(),
         commitment=desk,
     )
-    return Listener(server, desk, spool, receiver.begin, receive)
+    return Listener(server, desk, spool, receiver.begin, receive, answered)

@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
 from triage_agent.domain.ports import Clock, Worklist
-from triage_agent.listening import Listener
 from triage_agent.settings import Settings
 from triage_agent.web.access import Access, Caller
 from triage_agent.web.results import Results
 from triage_agent.web.server import ServerTls
 from triage_agent.web.storing import Door
 from triage_agent.web.stow import Pace, Stow
+
+if TYPE_CHECKING:
+    from triage_agent.listening import Listener  # it brings pynetdicom, which only a listener needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +27,16 @@ class Services:
     stow: Stow | None
     warn_on_conflict: bool
 
-    def receive(self, listener: Listener) -> Callable[[], None]:
+    def receive(self, listener: "Listener") -> Callable[[], None]:
         """Take instances by STOW-RS, too, until what is returned is called."""
         if self.stow is None:
             return lambda: None
-        door = Door(begin=listener.begin, receive=listener.receive, warn_on_conflict=self.warn_on_conflict)
+        door = Door(
+            begin=listener.begin,
+            receive=listener.receive,
+            answered=listener.answered,
+            warn_on_conflict=self.warn_on_conflict,
+        )
         return self.stow.open(door)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from triage_agent.dimse.tls import ClientTls, TlsKeeper
 
 _ANSWER_SECONDS = 3.0
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Noteworthy(TriageError):  # noqa: N818 - it is none
@@ -105,6 +106,11 @@ def look_at_web(settings: Settings) -> str:
     web = settings.web
     problem = _problem(web.host, web.port)
     if problem is None:
+        if web.tokens and web.tls is None and web.host not in _LOOPBACK:
+            raise Noteworthy(
+                f"{web.host}:{web.port} is free; its tokens and what they protect go unencrypted",
+                remedy="add [web.tls], or see that a proxy ends TLS before the agent",
+            )
         return f"{web.host}:{web.port} is free"
     if not _answers_as_agent(web.host, web.port, web.tls):
         raise TriageError(problem, remedy="stop what listens there, or set [web] host and port")

@@ -52,12 +52,14 @@ class Door:
 
     Attributes:
         receive: returns when an instance can be acknowledged; see `Receiver.keep`.
+        answered: told the status of each instance, as a C-STORE's would be; the metrics' side of it.
         warn_on_conflict: whether other bytes of a known instance get a warning.
         largest: bytes of a data set.
     """
 
     begin: Begin
     receive: Callable[[Incoming], Received]
+    answered: Callable[[int], None] = lambda _status: None
     warn_on_conflict: bool = False
     largest: int = 2 << 30
 
@@ -218,6 +220,7 @@ class StoreSession:
         sop_class_uid, sop_instance_uid = (uid if is_uid(uid) else "" for uid in named)
         with structlog.contextvars.bound_contextvars(caller=self._source, sop_instance_uid=sop_instance_uid):
             reason, warning = self._keep(part, incoming)
+        self._door.answered(reason or warning or 0)
         return Kept(sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid, reason=reason, warning=warning)
 
     def _keep(self, part: _Part, incoming: Incoming) -> tuple[int | None, int | None]:

@@ -81,3 +81,10 @@ def test_an_agent_that_answers_by_tls_is_known(tmp_path, free_port):
         assert ports.look_at_web(configured) == f"an agent answers already at 127.0.0.1:{free_port}"
     finally:
         server.stop()
+
+
+def test_tokens_that_would_go_unencrypted_are_warned_of(free_port):
+    web = {"host": "0.0.0.0", "port": free_port, "tokens": [{"name": "E", "token": "t" * 20, "may": ["store"]}]}  # noqa: S104
+    with pytest.raises(ports.Noteworthy, match="unencrypted"):
+        ports.look_at_web(Settings(web=web))
+    assert "free" in ports.look_at_web(Settings(web={**web, "host": "127.0.0.1"}))

@@ -195,6 +195,16 @@ def test_nothing_is_called_stored_that_is_not(error, reason, site):
     assert kept.reason == reason
 
 
+def test_each_answer_is_counted_as_a_status_of_a_store(site):
+    statuses = []
+    door = Door(begin=site.receiver.begin, receive=site.receiver.keep, answered=statuses.append, warn_on_conflict=True)
+    image = dx()
+    store(site, body(part10(image), b"no DICOM"), door=door)
+    image.PatientID = "P2"
+    store(site, body(part10(image)), door=door)
+    assert statuses == [0x0000, 0xA900, 0xB000]
+
+
 def test_an_instance_that_is_too_long_is_dropped_as_it_comes(site):
     image = dx()
     image.add_new(0x7FE00010, "OB", b"\0" * 100_000)
