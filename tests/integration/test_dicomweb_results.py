@@ -11,6 +11,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from support import story
 from support.agent import free_port
+from support.orthanc import orthanc_server
 
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.study import Assessment
@@ -152,6 +153,18 @@ def test_what_is_not_there_or_not_for_the_asker_is_not_given(path, query, status
     said, _, content = site.get(path, **query)
     assert said == status
     assert "Lind" not in content.decode()
+
+
+@pytest.mark.external
+def test_orthanc_finds_and_fetches_them(site, tmp_path):
+    agent = {"Url": f"http://127.0.0.1:{site.port}/dicom-web/", "HttpHeaders": {"Authorization": f"Bearer {READS}"}}
+    with orthanc_server(tmp_path, dicomweb=True, servers={"triage": agent}) as orthanc:
+        query = {"Uri": "/studies", "Arguments": {"AccessionNumber": "A1"}}
+        (found,) = json.loads(orthanc.ask("dicom-web/servers/triage/qido", query))
+        assert STUDY in json.dumps(found)
+        orthanc.ask("dicom-web/servers/triage/retrieve", {"Resources": [{"Study": STUDY}], "Synchronous": True})
+        (kept,) = orthanc.reports(STUDY)
+    assert kept == dcmread(BytesIO(site.artifacts[STUDY].body))
 
 
 def test_a_database_that_is_away_is_told_of(site, monkeypatch):

@@ -4,6 +4,7 @@ Nothing of an instance is in memory but its file meta information, and what come
 stored only when it is as durable as one that was acknowledged over DIMSE.
 """
 
+import logging
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ CANNOT_UNDERSTAND = 0xC000
 PROCESSING_FAILURE = 0x0110
 COERCED = 0xB000
 
+_SILENT = logging.Logger("multipart", logging.CRITICAL)  # the parser warns of what a stranger sends, piece by piece
 _MOST_PARTS = 10_000
 _LONGEST_META = 1 << 16  # bytes of preamble and file meta information; they have some hundreds
 _GROUP_LENGTH = bytes.fromhex("02000000") + b"UL" + bytes.fromhex("0400")  # (0002,0000), which comes first
@@ -116,6 +118,7 @@ class StoreSession:
             self._parser = MultipartParser(boundary, self._callbacks(), max_header_count=16, max_header_size=4096)
         except FormParserError:
             raise BadRequestError("the boundary is too long") from None
+        self._parser.logger = _SILENT
 
     def feed(self, piece: bytes) -> None:
         """Take the next bytes of the body.
