@@ -33,7 +33,8 @@ CANNOT_UNDERSTAND = 0xC000
 PROCESSING_FAILURE = 0x0110
 COERCED = 0xB000
 
-_SILENT = logging.Logger("multipart", logging.CRITICAL)  # the parser warns of what a stranger sends, piece by piece
+# The parser warns of what a stranger sends, piece by piece; a logger of its own, so that no configuration changes that.
+_SILENT = logging.Logger("multipart", logging.CRITICAL)  # noqa: LOG001 - as above
 _MOST_PARTS = 10_000
 _LONGEST_META = 1 << 16  # bytes of preamble and file meta information; they have some hundreds
 _GROUP_LENGTH = bytes.fromhex("02000000") + b"UL" + bytes.fromhex("0400")  # (0002,0000), which comes first
