@@ -144,11 +144,14 @@ class _Start:
         """Answer probes from the first moment on; not ready until `finish`."""
         from triage_agent.web.app import build_app
         from triage_agent.web.server import WebServer
+        from triage_agent.webservices import build_services
 
         watch_site(self._settings, self.worklist, self.metrics, self._clock)
         self._checks |= {"start": _still_starting, "database": self.worklist.ping}
         web = self._settings.web
-        server = WebServer(build_app(self._checks, self.metrics.exposition, __version__), web.host, web.port)
+        self._services = build_services(self._settings, self.worklist, self._clock)
+        app = build_app(self._checks, self.metrics.exposition, __version__, self._services.routers)
+        server = WebServer(app, web.host, web.port, self._services.tls)
         server.start()
         self._stack.callback(server.stop)
         if self._signals is not None:
@@ -178,6 +181,7 @@ class _Start:
         self._stack.callback(watch.stop)
         self._answers(listener.desk)
         self._checks["disk"] = listener.spool.check_ready
+        self._stack.callback(self._services.receive(listener))
 
     def _answers(self, desk: "CommitmentDesk") -> None:
         """Answer requests for storage commitment where the associations are: some peers listen only on theirs."""

@@ -286,7 +286,7 @@ def _hl7_tls(settings: Settings, peer: Hl7PeerSettings) -> "Securing | None":
 
 
 def build_transports(settings: Settings) -> dict[str, Transport]:
-    """A way to each peer, by its name: DIMSE for DICOM peers, MLLP for HL7 ones."""
+    """A way to each peer, by its name."""
     from triage_agent.delivery.endpoint import Endpoint
     from triage_agent.delivery.registry import REGISTRY
 
@@ -313,6 +313,8 @@ def build_transports(settings: Settings) -> dict[str, Transport]:
                 secured=_hl7_tls(settings, peer),
             )
         )
+    transports |= {peer.name: REGISTRY["dicomweb"](peer.endpoint()) for peer in settings.dicomweb.peers}
+    transports |= {peer.name: REGISTRY["fhir"](peer.endpoint()) for peer in settings.fhir.peers}
     return transports
 
 

@@ -25,6 +25,9 @@ class Listener:
     server: DicomServer
     desk: CommitmentDesk
     spool: Spool
+    begin: Callable[..., Incoming]
+    receive: Callable[[Incoming], Received]
+    answered: Callable[[int], None]
 
 
 def build_listener(
@@ -50,6 +53,9 @@ def build_listener(
         wake()
         return received
 
+    def answered(status: int) -> None:
+        metrics.stores.labels(f"0x{status:04X}").inc()
+
     server = DicomServer(
         build_server_settings(settings),
         begin=receiver.begin,
@@ -57,9 +63,9 @@ def build_listener(
         policy=policy,
         audit=worklist.record_audit,
         clock=clock,
-        answered=lambda status: metrics.stores.labels(f"0x{status:04X}").inc(),
+        answered=answered,
         rejected=lambda reason: metrics.rejected.labels(reason).inc(),
         commitment=desk,
     )
     metrics.add(RefusedConnections(lambda: server.refused_connections))
-    return Listener(server, desk, spool)
+    return Listener(server, desk, spool, receiver.begin, receive, answered)

@@ -15,10 +15,13 @@ from triage_agent.domain.study import CompletenessRule
 from triage_agent.domain.vocabulary import ArtifactKind, Family, Finding, Priority, Unscored
 from triage_agent.sections.base import YEAR, Section
 from triage_agent.sections.dicom import DicomSettings, PeerSettings
+from triage_agent.sections.dicomweb import DicomwebSettings
+from triage_agent.sections.fhir import FhirSettings
 from triage_agent.sections.hl7 import Hl7Settings, require_version
 from triage_agent.sections.mistakes import first_problem, hint
 from triage_agent.sections.places import Folder
 from triage_agent.sections.results import ResultsSettings
+from triage_agent.sections.web import WebSettings
 from triage_agent.sections.words import PriorityWordsSettings
 
 CONFIG_VARIABLE = "TRIAGE_AGENT_CONFIG"
@@ -139,13 +142,6 @@ class RouteSettings(Section):
         return Unscored.RADIOGRAPHS if self.unscored else Unscored.NONE
 
 
-class WebSettings(Section):
-    """Where health, readiness and metrics answer."""
-
-    host: str = "127.0.0.1"
-    port: int = Field(default=8080, ge=1, le=65535)
-
-
 class AuditSettings(Section):
     """Where audit messages go besides the database."""
 
@@ -225,6 +221,8 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     dicom: DicomSettings = DicomSettings()
     hl7: Hl7Settings = Hl7Settings()
+    dicomweb: DicomwebSettings = DicomwebSettings()
+    fhir: FhirSettings = FhirSettings()
     study: StudySettings = StudySettings()
     model: ModelSettings = ModelSettings()
     policy: PolicySettings = PolicySettings()
@@ -259,10 +257,10 @@ class Settings(BaseSettings):
         dicom = {"dicom": [peer.name for peer in self.dicom.peers]}
         hl7 = {"hl7": [peer.name for peer in self.hl7.peers]}
         takers: dict[Family, dict[str, list[str]]] = {
-            Family.DICOM_OBJECT: dicom,
+            Family.DICOM_OBJECT: dicom | {"dicomweb": [peer.name for peer in self.dicomweb.peers]},
             Family.WORKITEM: dicom,
             Family.HL7_MESSAGE: hl7,
-            Family.FHIR_RESOURCE: {"fhir": []},
+            Family.FHIR_RESOURCE: {"fhir": [peer.name for peer in self.fhir.peers]},
         }
         return takers[family]
 
@@ -270,7 +268,7 @@ class Settings(BaseSettings):
     def _references_resolve(self) -> Self:
         dicom_names = [peer.name for peer in self.dicom.peers]
         hl7_names = [peer.name for peer in self.hl7.peers]
-        names = dicom_names + hl7_names
+        names = dicom_names + hl7_names + [peer.name for peer in (*self.dicomweb.peers, *self.fhir.peers)]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two peers are named {name!r}; give each its own name")

@@ -357,3 +357,21 @@ def test_every_study_that_waits_for_it_is_told(story):
     story.send(destinations=["ris"], limit=1)
     assert story.worklist.bury_unrouted(["pacs"], story.tick()) == 2
     assert [story.status(f"1.2.{number}") for number in (1, 2, 3)] == [Status.DELIVERED, Status.DECIDED, Status.DECIDED]
+
+
+def test_the_objects_of_a_study_are_given_once_each_newest_first_and_messages_are_none(story):
+    story.decided(
+        shipment("2.25.1", "pacs", body=b"first"),
+        shipment("2.25.1", "archive", body=b"first"),
+        shipment("2.25.7", "ris", ArtifactKind.HL7_ORU),
+    )
+    story.receive()
+    story.complete()
+    story.claim()
+    story.decide(shipment("2.25.2", body=b"second"), shipment("2.25.3", kind=ArtifactKind.SC, body=b"picture"))
+    story.decided(shipment("2.25.8"), study="1.2.2")
+    found = [(one.uid, one.kind, one.body) for one in story.worklist.results_of(STUDY, 10)]
+    assert set(found[:2]) == {("2.25.2", ArtifactKind.SR, b"second"), ("2.25.3", ArtifactKind.SC, b"picture")}
+    assert found[2:] == [("2.25.1", ArtifactKind.SR, b"first")]
+    assert len(story.worklist.results_of(STUDY, 1)) == 1
+    assert not story.worklist.results_of("1.2.404", 10)

@@ -281,6 +281,7 @@ class Twins(RuleBasedStateMachine):
         listed = self.ask("items")
         for item in listed:
             self.ask("last_artifact", item.study_instance_uid, ArtifactKind.SR, item.revision)
+            self.ask("results_of", item.study_instance_uid, 50)
         self.ask("counts")
         self.ask("trouble_at", "ris")
         self.ask("comparisons", T0 + RULE.max_wait)

@@ -19,6 +19,8 @@ _LIBRARIES = {
     "intake": ("triage_agent.intake",),
     "decode": ("triage_agent.imaging", "pydicom"),
     "hl7": ("triage_agent.delivery",),
+    "stow": ("triage_agent.web", "triage_agent.intake", "python_multipart"),
+    "answers": ("triage_agent.delivery",),
 }
 
 
@@ -36,13 +38,13 @@ def main():
     asked.out.mkdir(parents=True, exist_ok=True)
     atheris = None if asked.plain or asked.replay else _atheris()
     if atheris is None:
-        from fuzz import targets  # noqa: PLC0415 - after the path is set
+        from fuzz import targets, web_targets  # noqa: PLC0415 - after the path is set
     else:
         with atheris.instrument_imports(include=list(_LIBRARIES[asked.target])):
-            targets = importlib.import_module("fuzz.targets")
+            targets, web_targets = (importlib.import_module(name) for name in ("fuzz.targets", "fuzz.web_targets"))
     _quiet_log()
     with targets.workplace() as folder:
-        target = targets.TARGETS[asked.target](Path(folder))
+        target = {**targets.TARGETS, **web_targets.TARGETS}[asked.target](Path(folder))
         try:
             if asked.replay:
                 target(asked.replay.read_bytes())

@@ -44,7 +44,10 @@ class Agent:
     """One `triage-agent serve`, with its folder, its log, and its worklist."""
 
     def __init__(self, folder, *, bundle, role="all", shares_data_with=None, **site):
-        """`site`: pacs_port, ris_port, quiet, sends, may, commit, retrieve, log_format; `tables`: TOML at the end."""
+        """`site`: pacs_port, ris_port, quiet, sends, may, commit, retrieve, log_format, `web` (keys of that table), `tables`.
+
+        The last is TOML that is put at the end.
+        """
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.role = role
@@ -192,6 +195,7 @@ def _toml(
     retrieve="",
     log_format="console",
     tables="",
+    web="",
 ):
     peers = ""
     if pacs_port is not None:
@@ -230,6 +234,7 @@ ae_title = "TRIAGE"
 port = {agent.port}
 [web]
 port = {agent.web_port}
+{web}
 [model]
 bundle = "{bundle}"
 device = "cpu"

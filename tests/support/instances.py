@@ -74,6 +74,12 @@ def request_for(data_set, transfer_syntax_uid=EXPLICIT):
 
 def write_part10(path, data_set, transfer_syntax_uid=EXPLICIT):
     """A file that senders take; returns its path."""
+    path.write_bytes(part10(data_set, transfer_syntax_uid))
+    return path
+
+
+def part10(data_set, transfer_syntax_uid=EXPLICIT):
+    """The bytes of a file that senders take."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = data_set.SOPClassUID
     meta.MediaStorageSOPInstanceUID = data_set.SOPInstanceUID
@@ -81,5 +87,4 @@ def write_part10(path, data_set, transfer_syntax_uid=EXPLICIT):
     meta.ImplementationClassUID = "1.2.3"
     encoded = DicomBytesIO()
     write_file_meta_info(encoded, meta)
-    path.write_bytes(b"\0" * 128 + b"DICM" + encoded.getvalue() + encode(data_set, transfer_syntax_uid))
-    return path
+    return b"\0" * 128 + b"DICM" + encoded.getvalue() + encode(data_set, transfer_syntax_uid)

@@ -1,15 +1,21 @@
 """Debian's Orthanc as the PACS: a storage server on loopback that is asked over its REST API."""
 
+import base64
 import json
 import subprocess
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 
 from pydicom import dcmread
 from support.agent import eventually, free_port
 from support.programs import require_program
+
+DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+PASSWORD = "open sesame"  # noqa: S105 - of a server that lives as long as a test
+_AS_ALICE = {"Authorization": "Basic " + base64.b64encode(f"alice:{PASSWORD}".encode()).decode()}
 
 
 class Orthanc:
@@ -17,12 +23,14 @@ class Orthanc:
 
     def __init__(self, port, web_port):
         self.port = port
+        self.web_port = web_port
         self._web = f"http://127.0.0.1:{web_port}"
 
     def ask(self, path, query=None):
         """What the REST API answers; a query is posted as JSON."""
         body = json.dumps(query).encode() if query is not None else None
-        with urllib.request.urlopen(f"{self._web}/{path}", data=body, timeout=30) as answer:  # noqa: S310
+        request = urllib.request.Request(f"{self._web}/{path}", data=body, headers=_AS_ALICE)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             return answer.read()
 
     def knows(self, agent):
@@ -50,7 +58,7 @@ class Orthanc:
 
     def _send(self, method, path, content):
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        request = urllib.request.Request(f"{self._web}/{path}", data=body, method=method)  # noqa: S310
+        request = urllib.request.Request(f"{self._web}/{path}", data=body, headers=_AS_ALICE, method=method)  # noqa: S310
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             return answer.read()
 
@@ -67,9 +75,18 @@ class Orthanc:
         return [dcmread(BytesIO(self.ask(f"instances/{number}/file"))) for number in found]
 
 
+def _require_plugin():
+    if not DICOMWEB.exists():
+        require_program("orthanc-dicomweb")  # it is no program: skips, or fails, as for one that is not installed
+    return str(DICOMWEB)
+
+
 @contextmanager
-def orthanc_server(folder):
-    """Run Orthanc with its database in `folder`."""
+def orthanc_server(folder, dicomweb=False, servers=()):
+    """Run Orthanc with its database in `folder`; with its DICOMweb plug-in it answers at /dicom-web, to alice only.
+
+    `servers` are DICOMweb servers that it can send to, by name.
+    """
     port, web_port = free_port(), free_port()
     configuration = {
         "Name": "test PACS",
@@ -84,6 +101,13 @@ def orthanc_server(folder):
         "AuthenticationEnabled": False,
         "Plugins": [],
     }
+    if dicomweb:
+        configuration |= {
+            "Plugins": [_require_plugin()],
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "Servers": dict(servers)},
+            "AuthenticationEnabled": True,
+            "RegisteredUsers": {"alice": PASSWORD},
+        }
     settings = folder / "orthanc.json"
     settings.write_text(json.dumps(configuration))
     program = require_program("/usr/sbin/Orthanc", "Orthanc")

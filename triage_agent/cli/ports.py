@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import ssl
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from triage_agent.dimse.client import DicomClient
 from triage_agent.dimse.peers import ourselves, own_address
 from triage_agent.domain.errors import DeliveryError, TriageError
+from triage_agent.sections.web import WebTlsSettings
 from triage_agent.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from triage_agent.dimse.tls import ClientTls, TlsKeeper
 
 _ANSWER_SECONDS = 3.0
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Noteworthy(TriageError):  # noqa: N818 - it is none
@@ -113,8 +116,13 @@ def look_at_web(settings: Settings) -> str:
     web = settings.web
     problem = _problem(web.host, web.port)
     if problem is None:
+        if web.tokens and web.tls is None and web.host not in _LOOPBACK:
+            raise Noteworthy(
+                f"{web.host}:{web.port} is free; its tokens and what they protect go unencrypted",
+                remedy="add [web.tls], or see that a proxy ends TLS before the agent",
+            )
         return f"{web.host}:{web.port} is free"
-    if not _answers_as_agent(web.host, web.port):
+    if not _answers_as_agent(web.host, web.port, web.tls):
         raise TriageError(problem, remedy="stop what listens there, or set [web] host and port")
     return f"an agent answers already at {web.host}:{web.port}"
 
@@ -130,12 +138,22 @@ def _problem(host: str, port: int) -> str | None:
     return None
 
 
-def _answers_as_agent(host: str, port: int) -> bool:
+def _answers_as_agent(host: str, port: int, tls: WebTlsSettings | None) -> bool:
     """Asked straight, past any proxy of the environment."""
     try:
-        with closing(http.client.HTTPConnection(own_address(host), port, timeout=_ANSWER_SECONDS)) as connection:
+        with closing(_connection(own_address(host), port, tls)) as connection:
             connection.request("GET", "/healthz")
             said = json.loads(connection.getresponse().read(1000))
     except (OSError, http.client.HTTPException, ValueError):
         return False
     return isinstance(said, dict) and {"status", "version"} <= said.keys()
+
+
+def _connection(host: str, port: int, tls: WebTlsSettings | None) -> http.client.HTTPConnection:
+    """With TLS we show our own certificate, which the agent may ask for; that it answers as one is proof enough."""
+    if tls is None:
+        return http.client.HTTPConnection(host, port, timeout=_ANSWER_SECONDS)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.load_cert_chain(tls.certificate, tls.key)
+    return http.client.HTTPSConnection(host, port, timeout=_ANSWER_SECONDS, context=context)

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from triage_agent.delivery.dicomweb import DicomwebTransport
 from triage_agent.delivery.dimse import DimseTransport
 from triage_agent.delivery.endpoint import Endpoint
+from triage_agent.delivery.fhir import FhirTransport
 from triage_agent.delivery.mllp import MllpTransport
 from triage_agent.domain.ports import Transport
 
@@ -12,5 +14,5 @@ __all__ = ["REGISTRY", "Endpoint"]
 
 # None of them touches the network before it is asked to send or to check.
 REGISTRY: Mapping[str, Callable[[Endpoint], Transport]] = MappingProxyType(
-    {"dimse": DimseTransport, "mllp": MllpTransport}
+    {"dicomweb": DicomwebTransport, "dimse": DimseTransport, "fhir": FhirTransport, "mllp": MllpTransport}
 )

@@ -145,7 +145,12 @@ class Sender:
             return
         failures = self._away[destination].failures + 1 if destination in self._away else 1
         now = self._clock()
-        self._away[destination] = _Away(failures, now, now + self._retry.pause(failures))
+        pause = max(self._retry.pause(failures), self._wished(failure))
+        self._away[destination] = _Away(failures, now, now + pause)
+
+    def _wished(self, failure: DeliveryError) -> timedelta:
+        """How long the destination asked to be left alone, as far as that is ever done."""
+        return min(failure.retry_after or timedelta(0), self._retry.longest)
 
     def _attempt(self, delivery: Delivery) -> DeliveryError | None:
         """The reason why it was not taken; None when it was."""
@@ -166,5 +171,7 @@ class Sender:
     def _keep_failure(self, delivery: Delivery, failure: DeliveryError) -> Sent:
         now = self._clock()
         retry_at = None if failure.permanent else self._retry.next_attempt(delivery.attempt, now, self._rng)
+        if retry_at is not None:
+            retry_at = max(retry_at, now + self._wished(failure))
         self._worklist.delivery_failed(delivery, str(failure), retry_at, now)
         return Sent.DEAD if retry_at is None else Sent.RETRY

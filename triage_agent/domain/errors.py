@@ -1,5 +1,7 @@
 """Errors that say what to do about them."""
 
+from datetime import timedelta
+
 
 class TriageError(Exception):
     """Something the agent reports in one line: what happened, and the remedy."""
@@ -70,9 +72,19 @@ class DeliveryError(TriageError):
     Attributes:
         permanent: True when a retry of the same bytes cannot succeed.
         away: True when the destination could not be reached or did not answer: no other artifact would fare better.
+        retry_after: how long the destination asked to be left alone; None where it did not.
     """
 
-    def __init__(self, message: str, *, permanent: bool, remedy: str = "", away: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        permanent: bool,
+        remedy: str = "",
+        away: bool = False,
+        retry_after: timedelta | None = None,
+    ) -> None:
         super().__init__(message, remedy=remedy)
         self.permanent = permanent
         self.away = away
+        self.retry_after = retry_after

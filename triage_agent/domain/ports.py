@@ -275,6 +275,9 @@ class Worklist(Commitments, Retrievals, Spools, Backlogs, Withdrawals, Protocol)
         A UID means one study at most; several may share an accession number.
         """
 
+    def results_of(self, study_instance_uid: str, limit: int) -> Sequence[Artifact]:
+        """The DICOM objects that were made of a study and whose bytes are there, newest first; each once."""
+
     def retry_study(self, study_instance_uid: str, actor: str, now: datetime) -> int:
         """Put its dead deliveries back to pending, and the study back to READY if it needs a human or is out of scope.
 

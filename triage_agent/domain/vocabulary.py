@@ -148,3 +148,4 @@ class AuditAction(StrEnum):
     RETRY_REQUESTED = "retry_requested"
     RESULTS_WITHDRAWN = "results_withdrawn"
     ORIGINALS_DELETED = "originals_deleted"
+    RESULTS_READ = "results_read"

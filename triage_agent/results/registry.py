@@ -8,6 +8,7 @@ from triage_agent.domain.decision import Artifact
 from triage_agent.domain.vocabulary import ArtifactKind
 from triage_agent.results.context import DECISION, FLAG, RAISE, Builder, ResultContext
 from triage_agent.results.encapsulated_pdf import build_encapsulated_pdf
+from triage_agent.results.fhir import build_fhir
 from triage_agent.results.hl7_order import build_omi, build_orm
 from triage_agent.results.hl7_oru import build_oru
 from triage_agent.results.key_objects import build_key_objects, has_key_images
@@ -44,6 +45,7 @@ _BUILDERS = (
     ),
     Builder(kind=ArtifactKind.HL7_OMI, occasions=frozenset({FLAG, RAISE}), build=build_omi),
     Builder(kind=ArtifactKind.HL7_ORM, occasions=frozenset({FLAG, RAISE}), build=build_orm),
+    Builder(kind=ArtifactKind.FHIR, occasions=frozenset({FLAG, DECISION}), build=build_fhir),
 )
 
 REGISTRY: Mapping[ArtifactKind, Builder] = MappingProxyType({builder.kind: builder for builder in _BUILDERS})

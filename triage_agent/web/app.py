@@ -1,8 +1,8 @@
 """Health, readiness and metrics: what probes and Prometheus ask of every role."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import JSONResponse
 
 from triage_agent.domain.errors import TriageError
@@ -11,8 +11,13 @@ from triage_agent.domain.errors import TriageError
 ReadinessChecks = Mapping[str, Callable[[], None]]
 
 
-def build_app(checks: ReadinessChecks, metrics: Callable[[], bytes], version: str) -> FastAPI:
-    """The HTTP application; nothing here shows patient data, and no page of documentation is served."""
+def build_app(
+    checks: ReadinessChecks, metrics: Callable[[], bytes], version: str, routers: Iterable[APIRouter] = ()
+) -> FastAPI:
+    """The HTTP application; nothing here shows patient data, and no page of documentation is served.
+
+    `routers` are what a site has switched on besides; each admits its own callers.
+    """
     app = FastAPI(title="triage-agent", version=version, docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/healthz")
@@ -28,6 +33,8 @@ def build_app(checks: ReadinessChecks, metrics: Callable[[], bytes], version: st
     def exposition() -> Response:
         return Response(metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    for router in routers:
+        app.include_router(router)
     return app
 
 

@@ -1,8 +1,11 @@
 """uvicorn in a thread of its own, so that every role can answer probes."""
 
 import socket
+import ssl
 import threading
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -13,12 +16,25 @@ _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerTls:
+    """PEM files: ours, its key, and who signs callers' certificates, which all must have then."""
+
+    certificate: Path
+    key: Path
+    ca: Path | None = None
+
+
 class WebServer:
     """Serves an application on host:port from `start` to `stop`."""
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    def __init__(self, app: FastAPI, host: str, port: int, tls: ServerTls | None = None) -> None:
         self._address = (host, port)
         config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, server_header=False)
+        if tls is not None:
+            config.ssl_certfile, config.ssl_keyfile = str(tls.certificate), str(tls.key)
+            config.ssl_ca_certs = None if tls.ca is None else str(tls.ca)
+            config.ssl_cert_reqs = ssl.CERT_NONE if tls.ca is None else ssl.CERT_REQUIRED
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
@@ -27,8 +43,13 @@ class WebServer:
         """Bind and serve.
 
         Raises:
-            ConfigurationError: the address is in use or not ours.
+            ConfigurationError: the address is in use or not ours, or a certificate's file cannot be used.
         """
+        try:
+            self._server.config.load()
+        except OSError as error:  # what OpenSSL finds wrong is one, too
+            why = error.strerror or type(error).__name__
+            raise ConfigurationError(f"[web.tls] cannot be used: {why}", remedy="check its files") from None
         host, port = self._address
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from triage_agent.domain.decision import Artifact, Delivery, Shipment
-from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Status
+from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Family, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import delivery_failure
 from triage_agent.worklist.rows import advance, append_audit, locked_study, word_is
@@ -91,6 +91,22 @@ def last_artifact(
     )
     row = session.scalars(statement).one_or_none()
     return None if row is None else artifact_of(row)
+
+
+def results_of(session: Session, study_instance_uid: str, limit: int) -> Sequence[Artifact]:
+    """See `Worklist.results_of`."""
+    kinds = [kind for kind in ArtifactKind if kind.family is Family.DICOM_OBJECT]
+    statement = (
+        select(ArtifactRow)
+        .where(
+            ArtifactRow.study_instance_uid == study_instance_uid,
+            ArtifactRow.kind.in_(kinds),
+            ArtifactRow.body != b"",  # retention took it
+        )
+        .order_by(ArtifactRow.revision.desc(), ArtifactRow.id.desc())
+        .limit(limit)
+    )
+    return [artifact_of(row) for row in session.scalars(statement)]
 
 
 def artifact_of(row: ArtifactRow) -> Artifact:

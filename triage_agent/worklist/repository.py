@@ -216,6 +216,10 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
         """See `Worklist.studies_called`."""
         return self._database.read(lambda session: queries.studies_called(session, name))
 
+    def results_of(self, study_instance_uid: str, limit: int) -> Sequence[Artifact]:
+        """See `Worklist.results_of`."""
+        return self._database.read(lambda session: outbox.results_of(session, study_instance_uid, limit))
+
     def retry_study(self, study_instance_uid: str, actor: str, now: datetime) -> int:
         """See `Worklist.retry_study`."""
         return self._database.write(lambda session: leases.retry_study(session, study_instance_uid, actor, now))

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 from support.archives import ScriptedArchive, running, study_files
+from support.certificates import Authority
 from support.listener import listen
 
 from triage_agent.cli import ports
@@ -11,7 +12,7 @@ from triage_agent.dimse.peers import ourselves
 from triage_agent.domain.errors import TriageError
 from triage_agent.settings import Settings
 from triage_agent.web.app import build_app
-from triage_agent.web.server import WebServer
+from triage_agent.web.server import ServerTls, WebServer
 
 
 def settings(port, **dicom):
@@ -68,3 +69,22 @@ def test_our_own_probes_on_the_port_are_well(free_port):
         assert "answers already" in ports.look_at_web(settings(free_port))
     finally:
         server.stop()
+
+
+def test_an_agent_that_answers_by_tls_is_known(tmp_path, free_port):
+    files = Authority(tmp_path / "ca").files("agent")
+    tls = {"certificate": files.certificate, "key": files.key, "ca": files.ca}
+    configured = Settings(web={"port": free_port, "tls": tls})
+    server = WebServer(build_app({}, lambda: b"", "9.9"), "127.0.0.1", free_port, ServerTls(**tls))
+    server.start()
+    try:
+        assert ports.look_at_web(configured) == f"an agent answers already at 127.0.0.1:{free_port}"
+    finally:
+        server.stop()
+
+
+def test_tokens_that_would_go_unencrypted_are_warned_of(free_port):
+    web = {"host": "0.0.0.0", "port": free_port, "tokens": [{"name": "E", "token": "t" * 20, "may": ["store"]}]}  # noqa: S104
+    with pytest.raises(ports.Noteworthy, match="unencrypted"):
+        ports.look_at_web(Settings(web=web))
+    assert "free" in ports.look_at_web(Settings(web={**web, "host": "127.0.0.1"}))

@@ -289,3 +289,27 @@ def test_who_is_to_commit_is_told_to_the_worklist_with_what_was_sent():
     sender_of(outbox, commits=["pacs"], **wires).run_once()
     assert [number for what, number, *_ in outbox.done if what == "sent"] == [1, 2]
     assert outbox.committing == [1]
+
+
+def test_a_destination_that_asks_to_be_left_alone_is_but_not_for_longer_than_anything_is():
+    retry = RetryPolicy(first=timedelta(seconds=1), longest=timedelta(seconds=100))
+    for wish, kept in ((60, 60), (5000, 100)):
+        busy = DeliveryError("busy", permanent=False, away=True, retry_after=timedelta(seconds=wish))
+        outbox = Outbox(row(1))
+        clock = [NOW]
+        sender = Sender(
+            worklist=outbox,
+            transports={"pacs": Wire(None, busy)},
+            clock=lambda clock=clock: clock[0],
+            rng=Random(1),
+            owner="me",
+            lease=timedelta(seconds=60),
+            retry=retry,
+        )
+        assert sender.run_once() == 0
+        assert outbox.done[-1] == ("failed", 1, "busy", NOW + timedelta(seconds=kept))
+        outbox.due.append(row(2))
+        clock[0] = NOW + timedelta(seconds=kept - 1)
+        assert sender.run_once() == 0
+        clock[0] = NOW + timedelta(seconds=kept)
+        assert sender.run_once() == 1

@@ -167,7 +167,8 @@ def test_a_kind_of_which_it_cannot_be_found_out_whether_it_speaks_costs_no_other
         raise KeyError("Doe^Jane")
 
     broken = replace(REGISTRY[ArtifactKind.GSPS], has_something_to_say=crash, build=crash)
-    monkeypatch.setattr("triage_agent.pipeline.REGISTRY", {**REGISTRY, ArtifactKind.GSPS: broken})
+    for module in ("pipeline", "results.building"):
+        monkeypatch.setattr(f"triage_agent.{module}.REGISTRY", {**REGISTRY, ArtifactKind.GSPS: broken})
     ward.routes = [Route(to="pacs", send=(ArtifactKind.SR, ArtifactKind.GSPS))]
     ward.receive(columns=65)
     with capture_logs() as lines:

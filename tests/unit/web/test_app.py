@@ -6,7 +6,7 @@ import pytest
 
 from triage_agent.domain.errors import ConfigurationError, TriageError
 from triage_agent.web.app import build_app
-from triage_agent.web.server import WebServer
+from triage_agent.web.server import ServerTls, WebServer
 
 
 @pytest.fixture
@@ -70,3 +70,13 @@ def test_a_port_in_use_is_a_configuration_error(served, free_port):
     served({})
     with pytest.raises(ConfigurationError, match="cannot listen"):
         WebServer(build_app({}, lambda: b"", "1"), "127.0.0.1", free_port).start()
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+def test_a_certificate_that_cannot_be_used_is_a_configuration_error(content, free_port, tmp_path):
+    file = tmp_path / "one.pem"
+    if content is not None:
+        file.write_bytes(content)
+    tls = ServerTls(certificate=file, key=file)
+    with pytest.raises(ConfigurationError, match=r"\[web.tls\] cannot be used"):
+        WebServer(build_app({}, lambda: b"", "9.9"), "127.0.0.1", free_port, tls).start()

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from triage_agent.domain.decision import Artifact, Delivery, Shipment
-from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Status
+from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Family, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import delivery_failure, no_route
 from triage_agent.worklist.memory.base import Rows
@@ -43,6 +43,22 @@ class Outbox(Rows):
             ]
             last = max(earlier, key=lambda entry: (entry.revision, entry.number), default=None)
             return None if last is None else last.shipment.artifact
+
+    def results_of(self, study_instance_uid: str, limit: int) -> Sequence[Artifact]:
+        """See `Worklist.results_of`."""
+        with self._lock:
+            entries = [
+                entry
+                for entry in self._outbox.values()
+                if entry.study_instance_uid == study_instance_uid
+                and entry.shipment.artifact.kind.family is Family.DICOM_OBJECT
+                and entry.shipment.artifact.body
+            ]
+            first: dict[tuple[int, str], OutboxEntry] = {}
+            for entry in entries:  # in the order of their numbers
+                first.setdefault((entry.revision, entry.shipment.artifact.uid), entry)
+            newest = sorted(first.values(), key=lambda entry: (entry.revision, entry.number), reverse=True)
+            return [entry.shipment.artifact for entry in newest[:limit]]
 
     def claim_deliveries(
         self, owner: str, now: datetime, lease: timedelta, limit: int, destinations: Sequence[str] | None = None

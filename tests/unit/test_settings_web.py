@@ -1,0 +1,54 @@
+"""The tables of what answers HTTP."""
+
+import pytest
+
+from triage_agent.domain.errors import ConfigurationError
+from triage_agent.settings import build_settings
+
+TOKEN = "s3cret-" * 4
+
+
+def web(**values):
+    return build_settings({"web": values}, "test.toml").web
+
+
+def token(**changes):
+    return {"name": "EDGE", "token": TOKEN, "may": ["store"], **changes}
+
+
+def test_nothing_is_switched_on_by_itself():
+    assert (web().stow, web().tokens, web().tls) == (False, (), None)
+
+
+def test_a_token_can_be_in_a_file(tmp_path):
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    given = {"name": "EDGE", "token_file": str(tmp_path / "token"), "may": ["store"]}
+    assert web(stow=True, tokens=[given]).tokens[0].token == TOKEN
+
+
+def test_a_certificate_of_each_caller_may_stand_in_the_place_of_tokens():
+    assert web(stow=True, tls={"certificate": "a.pem", "key": "a.key", "ca": "ca.pem"}).stow
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"stow": True}, "stow = true and nobody may store"),
+        ({"stow": True, "tokens": [token(may=["read"])]}, "stow = true and nobody may store"),
+        ({"results": True, "tokens": [token()]}, "results = true and nobody may read"),
+        ({"stow": True, "tls": {"certificate": "a", "key": "b"}}, "stow = true and nobody may store"),
+        ({"tokens": [token(token=TOKEN[:19])]}, "openssl rand"),
+        ({"tokens": [token(token=TOKEN + " \n")]}, "openssl rand"),
+        ({"tokens": [token(name="A" * 17)]}, "web.tokens.0.name"),
+        ({"tokens": [token(), token(name="OTHER")]}, "one name or one token"),
+        ({"tokens": [token(may=[])]}, "web.tokens.0.may"),
+        ({"tls": {"certificate": "a", "key_file": "b"}}, "key_file: write key"),
+        ({"stov": True}, "unknown key 'web.stov'; did you mean 'stow'?"),
+    ],
+)
+def test_what_cannot_work_is_one_line_without_any_secret(values, says):
+    with pytest.raises(ConfigurationError) as caught:
+        web(**values)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)

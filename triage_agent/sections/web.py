@@ -1,0 +1,70 @@
+"""The tables of what answers HTTP: probes, and DICOMweb where a site wants it."""
+
+import re
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from triage_agent.sections.base import FILE_SUFFIX, Section
+
+_SHORTEST_TOKEN = 20  # characters; `openssl rand -hex 32` gives 64
+
+
+class WebTokenSettings(Section):
+    """Somebody who may use our DICOMweb services, known by a bearer token."""
+
+    name: str = Field(pattern=r"^[ -\[\]-~]{1,16}$")
+    token: str = ""
+    may: tuple[Literal["store", "read"], ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _is_hard_to_guess(self) -> Self:
+        """Of the table as a whole, so that no message repeats the token."""
+        if len(self.token) < _SHORTEST_TOKEN or not re.fullmatch(r"[A-Za-z0-9\-._~+/]+=*", self.token):
+            raise ValueError(
+                f"the token of {self.name!r} is none: give {_SHORTEST_TOKEN} or more characters that a bearer token "
+                "may have, such as `openssl rand -hex 32` prints"
+            )
+        return self
+
+
+class WebTlsSettings(Section):
+    """TLS for everything that is answered over HTTP, PEM files each; with `ca` every caller must have a certificate."""
+
+    certificate: Path
+    key: Path
+    ca: Path | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _files_already(cls, values: Any) -> Any:
+        """These are files: what `x_file` does with other values would put a private key into a message."""
+        for name in ("certificate", "key", "ca"):
+            if isinstance(values, dict) and name + FILE_SUFFIX in values:
+                raise ValueError(f"{name}{FILE_SUFFIX}: write {name}, which is the name of a file")
+        return values
+
+
+class WebSettings(Section):
+    """Where health, readiness and metrics answer, and what else does."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=1, le=65535)
+    tls: WebTlsSettings | None = None
+    stow: bool = False
+    results: bool = False
+    tokens: tuple[WebTokenSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _somebody_may(self) -> Self:
+        """Nothing is stored or read by whoever comes along."""
+        known = self.tls is not None and self.tls.ca is not None and not self.tokens
+        for key, right in (("stow", "store"), ("results", "read")):
+            if getattr(self, key) and not known and not any(right in token.may for token in self.tokens):
+                mend = f'add [[web.tokens]] with may = ["{right}"], or [web.tls] with ca'
+                raise ValueError(f"{key} = true and nobody may {right}: {mend}")
+        names = [token.name for token in self.tokens]
+        if len({*names}) < len(names) or len({token.token for token in self.tokens}) < len(names):
+            raise ValueError("two of [[web.tokens]] have one name or one token; give each its own")
+        return self
