@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from triage_agent.builders import build_peers, build_server_settings, build_spool
 from triage_agent.commitment import build_desk
 from triage_agent.dimse.commitment import CommitmentDesk
+from triage_agent.dimse.modality_worklist import MODALITY_WORKLIST, ModalityWorklist, WorklistTerms
 from triage_agent.dimse.peers import AccessPolicy, ourselves
 from triage_agent.dimse.server import DicomServer
 from triage_agent.domain.ports import Clock, Worklist
@@ -40,6 +41,12 @@ def build_listener(
     reconcile(spool, worklist, rule, clock)
     receiver = Receiver(spool, worklist, rule, clock)
     desk = build_desk(settings, worklist, policy, metrics, clock, wake)
+    modality = ModalityWorklist(
+        worklist.scheduled,
+        clock,
+        WorklistTerms(days=dicom.worklist_days, most=dicom.worklist_answers),
+        lambda status: metrics.queries.labels(f"0x{status:04X}").inc(),
+    )
 
     def receive(incoming: Incoming) -> Received:
         received = receiver.keep(incoming)
@@ -57,5 +64,6 @@ def build_listener(
         answered=lambda status: metrics.stores.labels(f"0x{status:04X}").inc(),
         rejected=lambda reason: metrics.rejected.labels(reason).inc(),
         commitment=desk,
+        finds={MODALITY_WORKLIST: modality.on_find},
     )
     return Listener(server, desk, spool)

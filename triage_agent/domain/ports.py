@@ -25,6 +25,7 @@ from triage_agent.domain.decision import (
     ShadowResult,
     Shipment,
 )
+from triage_agent.domain.orders import Orders
 from triage_agent.domain.retrieval import RetrievalRecord, Retrievals
 from triage_agent.domain.study import (
     AssemblyView,
@@ -74,8 +75,8 @@ class StudyDetail:
     retrieval: RetrievalRecord | None = None
 
 
-class Worklist(Commitments, Retrievals, Protocol):
-    """The queue of studies and the outbox of results; `Commitments` and `Retrievals` are parts of it.
+class Worklist(Commitments, Retrievals, Orders, Protocol):
+    """The queue of studies and the outbox of results; `Commitments`, `Retrievals` and `Orders` are parts of it.
 
     Every method raises `WorklistUnavailableError` when the database is away.
     """

@@ -138,3 +138,8 @@ class AuditAction(StrEnum):
     RETRIEVAL_ENDED = "retrieval_ended"
     RETRY_REQUESTED = "retry_requested"
     ORIGINALS_DELETED = "originals_deleted"
+    ORDER_RECEIVED = "order_received"  # made or changed by a message
+    ORDER_MATCHED = "order_matched"  # the study that it is of has come
+    PATIENT_UPDATED = "patient_updated"
+    PATIENT_MERGED = "patient_merged"
+    HL7_REJECTED = "hl7_rejected"  # a connection of nobody we know

@@ -31,6 +31,7 @@ from triage_agent.domain.waits import LongestWaits
 from triage_agent.worklist import clocks, leases, outbox, queries, registration, retention, scoring, shadow, unrouted
 from triage_agent.worklist.commitments import SqlCommitments
 from triage_agent.worklist.migrate import is_current
+from triage_agent.worklist.ordering import SqlOrders
 from triage_agent.worklist.retrievals import SqlRetrievals
 from triage_agent.worklist.rows import append_audit
 from triage_agent.worklist.transactions import Database
@@ -38,11 +39,11 @@ from triage_agent.worklist.transactions import Database
 _PING_SECONDS = 2.0  # whoever asks whether we are ready will not wait for long
 
 
-class SqlWorklist(SqlCommitments, SqlRetrievals):
+class SqlWorklist(SqlCommitments, SqlRetrievals, SqlOrders):
     """The `Worklist` port on SQLite or Postgres; safe to share between threads.
 
     The functions behind it stand in `registration`, `scoring`, `shadow`, `outbox`, `leases` and `queries`; those
-    of storage commitment in `commitments`, those of what is fetched from a PACS in `retrievals`.
+    of storage commitment in `commitments`, of what is fetched from a PACS in `retrievals`, of orders in `ordering`.
     """
 
     def __init__(self, engine: Engine) -> None:

@@ -274,6 +274,8 @@ _partial(
 )
 _partial("ix_studies_receiving", StudyRow.status, StudyRow.next_check_at, where="status = 'receiving'")  # due_...
 _partial("ix_studies_scoring", StudyRow.status, StudyRow.lease_until, where="status = 'scoring'")  # expire_leases()
+_partial("ix_studies_patient", StudyRow.patient_id, where="patient_id IS NOT NULL")  # merge_patient()
+Index("ix_studies_received", StudyRow.received_at)  # scheduled()
 _partial("ix_studies_accession", StudyRow.accession_number, where="accession_number IS NOT NULL")  # studies_called()
 _partial(
     "ix_studies_originals",  # originals_past()

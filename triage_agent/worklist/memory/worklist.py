@@ -18,6 +18,7 @@ from triage_agent.worklist.memory.retrieval_entry import RetrievalEntry
 from triage_agent.worklist.memory.rows import Image, Lease, OutboxEntry, StudyEntry
 from triage_agent.worklist.memory.scoring import Scoring
 from triage_agent.worklist.memory.shadow import Shadow
+from triage_agent.worklist.order_rules import reasons_of
 
 
 class MemoryWorklist(Intake, Scoring, Shadow, Commitments, Retention):
@@ -100,7 +101,7 @@ class MemoryWorklist(Intake, Scoring, Shadow, Commitments, Retention):
             past = self._superseded(study)
             return StudyDetail(
                 item=study.shown,
-                reasons=study.reasons,
+                reasons=(*study.reasons, *reasons_of(self._orders_of(study))),
                 instances=tuple(image.stored() for image in self._images_of(study.uid)),
                 deliveries=tuple(e.record(past) for e in self._outbox.values() if e.study_instance_uid == study.uid),
                 audit=tuple(event for event in self._audit if event.study_instance_uid == study.uid),
