@@ -160,6 +160,9 @@ class _Start:
         listener = build_listener(self._settings, self.worklist, self.metrics, self._clock, self._loops.wake)
         listener.server.start()
         self._stack.callback(listener.server.stop, _DRAIN_SECONDS)
+        if listener.orders is not None:
+            listener.orders.start()
+            self._stack.callback(listener.orders.stop)
         self._answers(listener.desk)
         self._checks["disk"] = listener.spool.check_ready
 

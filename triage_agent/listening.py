@@ -10,11 +10,13 @@ from triage_agent.dimse.modality_worklist import MODALITY_WORKLIST, ModalityWork
 from triage_agent.dimse.peers import AccessPolicy, ourselves
 from triage_agent.dimse.server import DicomServer
 from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.hl7in.listener import MllpListener
 from triage_agent.intake.incoming import Incoming
 from triage_agent.intake.receiver import Received, Receiver
 from triage_agent.intake.reconcile import reconcile
 from triage_agent.intake.spool import Spool
 from triage_agent.ops.metrics import Metrics
+from triage_agent.ordering import build_order_listener
 from triage_agent.settings import Settings
 
 
@@ -25,6 +27,7 @@ class Listener:
     server: DicomServer
     desk: CommitmentDesk
     spool: Spool
+    orders: MllpListener | None
 
 
 def build_listener(
@@ -66,4 +69,4 @@ def build_listener(
         commitment=desk,
         finds={MODALITY_WORKLIST: modality.on_find},
     )
-    return Listener(server, desk, spool)
+    return Listener(server, desk, spool, build_order_listener(settings, worklist, metrics, clock))

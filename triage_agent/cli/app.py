@@ -12,6 +12,7 @@ from triage_agent.cli import (
     explaining,
     fetching,
     learning,
+    orders,
     scoring,
     serving,
     shadow,
@@ -60,6 +61,7 @@ app.command()(explaining.explain)
 app.command("worklist")(worklist.worklist)
 app.command()(worklist.study)
 app.command()(worklist.retry)
+app.command("orders")(orders.orders)
 app.command()(fetching.fetch)
 app.command("shadow")(shadow.shadow)
 app.command()(scoring.phantom)

@@ -48,6 +48,9 @@ class Metrics:
             ["status"],
             registry=self.registry,
         )
+        self.hl7_answers = Counter(
+            "triage_hl7_answers", "Answers to HL7 messages about orders and patients", ["code"], registry=self.registry
+        )
         self.commitment_answers = Counter(
             "triage_commitment_answers",
             "Attempts to answer a request: committed, failed (some instance is not kept), retry, dead",
