@@ -12,10 +12,8 @@ from support.xrays import radiograph, send
 @pytest.fixture(scope="module")
 def hospital(shared_agent, calm_bundle, shared_pacs):
     listen = free_port()
-    tables = (
-        f'[hl7.listen]\nport = {listen}\nnetworks = ["127.0.0.1/32"]\n[logging]\nformat = "json"\nlevel = "debug"\n'
-    )
-    agent = shared_agent(bundle=calm_bundle, pacs_port=shared_pacs.port, tables=tables)
+    tables = f'[hl7.listen]\nport = {listen}\nnetworks = ["127.0.0.1/32"]\n'
+    agent = shared_agent(bundle=calm_bundle, pacs_port=shared_pacs.port, tables=tables, log_format="json")
     agent.hl7_port = listen
     return agent
 

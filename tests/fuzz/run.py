@@ -19,6 +19,7 @@ _LIBRARIES = {
     "intake": ("triage_agent.intake",),
     "decode": ("triage_agent.imaging", "pydicom"),
     "hl7": ("triage_agent.delivery",),
+    "orders": ("triage_agent.hl7in",),
 }
 
 

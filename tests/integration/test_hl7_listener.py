@@ -111,6 +111,7 @@ def test_beyond_so_many_connections_the_one_silent_the_longest_is_closed(listen)
     with Ris(listening.port) as first, Ris(listening.port) as second:
         for ris, number in ((first, "M1"), (second, "M2")):
             assert said(ris.send(omi(control_id=number)))[0] == "AA"
+        assert eventually(lambda: all(one.is_idle for one in listening.connections()))
         with Ris(listening.port) as third:
             assert said(third.send(omi(control_id="M3")))[0] == "AA"
             assert first.hear() is None

@@ -10,7 +10,7 @@ from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.orders import Message, Orders
 from triage_agent.domain.ports import Clock
 from triage_agent.domain.visible import visible
-from triage_agent.hl7in.acknowledgement import Answer, Verdict, acknowledge
+from triage_agent.hl7in.acknowledgement import LONGEST_ECHO, Answer, Verdict, acknowledge
 from triage_agent.hl7in.message import Hl7Message, InvalidMessageError, parse
 from triage_agent.hl7in.orders import location_of, orders_of
 from triage_agent.hl7in.patients import Reading, patient_of, prior_ids
@@ -22,7 +22,7 @@ UPDATES = frozenset({"A01", "A02", "A04", "A05", "A06", "A07", "A08", "A28", "A3
 MERGES = frozenset({"A18", "A34", "A40", "A47"})
 
 _UNSUPPORTED_TYPE, _UNSUPPORTED_EVENT, _UNSUPPORTED_PROCESSING, _UNSUPPORTED_VERSION = 200, 201, 202, 203
-_MISSING, _INTERNAL = 101, 207
+_MISSING, _WRONG_DATA, _INTERNAL = 101, 102, 207
 _LONGEST_NAME = 60  # of a sender, or a message, in the audit trail
 
 
@@ -114,6 +114,8 @@ class Hl7Desk:
         header, (kind, event) = message.header, message.kind
         if not message.control_id:
             return Answer(Verdict.NEVER, _MISSING)
+        if len(message.control_id) > LONGEST_ECHO:
+            return Answer(Verdict.NEVER, _WRONG_DATA)
         version = header.text(12)
         if version is not None and not version.startswith("2"):
             return Answer(Verdict.NEVER, _UNSUPPORTED_VERSION)

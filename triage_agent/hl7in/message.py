@@ -63,7 +63,7 @@ class Segment:
     """One segment; fields, repetitions, components and subcomponents count from 1, as the standard has them."""
 
     def __init__(self, line: str, delimiters: Delimiters) -> None:
-        self._delimiters = delimiters
+        self.delimiters = delimiters
         self._fields = line.split(delimiters.field)
         if self._fields[0] == "MSH":
             self._fields.insert(1, delimiters.field)  # MSH-1 is the separator itself
@@ -79,8 +79,8 @@ class Segment:
 
     def repetitions(self, field: int) -> list["Field"]:
         """The repetitions of a field that are not empty, some dozens at most."""
-        parts = self.raw(field).split(self._delimiters.repetition, _MOST_REPETITIONS)
-        return [Field(part, self._delimiters) for part in parts[:_MOST_REPETITIONS] if part]
+        parts = self.raw(field).split(self.delimiters.repetition, _MOST_REPETITIONS)
+        return [Field(part, self.delimiters) for part in parts[:_MOST_REPETITIONS] if part]
 
     def text(self, field: int, component: int = 1) -> str | None:
         """A component of the field's first repetition; see `Field.text`."""
@@ -124,6 +124,11 @@ class Hl7Message:
     def header(self) -> Segment:
         """MSH."""
         return self.segments[0]
+
+    @property
+    def delimiters(self) -> Delimiters:
+        """MSH-1 and MSH-2."""
+        return self.header.delimiters
 
     @cached_property
     def control_id(self) -> str:
@@ -181,7 +186,7 @@ def _delimiters(text: str) -> Delimiters:
 def _decoded(body: bytes, unstated_codec: str) -> tuple[str, str]:
     """The text and by what it was read: as MSH-18 says, and as the bytes are where that cannot be."""
     first = re.split(rb"[\r\n]", body, maxsplit=1)[0].decode("ascii", "replace")
-    fields = first.split(first[3])
+    fields = first.split(first[3:4] or "|")
     stated = fields[17].split("~") if len(fields) > 17 else []  # noqa: PLR2004 - MSH-18, of which MSH-1 is no piece
     codecs = [_CODECS[term.strip().upper()] for term in stated if term.strip().upper() in _CODECS]
     codec = _JAPANESE if _JAPANESE in codecs else next(iter(codecs), "ascii")

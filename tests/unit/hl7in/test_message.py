@@ -89,7 +89,7 @@ def test_other_delimiters_are_honoured():
     assert (message.kind, message.first("PID").text(3), message.first("PID").text(3, 4)) == (("ADT", "A08"), "7", "A")
 
 
-@pytest.mark.parametrize("frame", [b"", b"MSH", b"PID|1", b"MSHxabc", b"MSH|abcd|", b"\xff\xfe"])
+@pytest.mark.parametrize("frame", [b"", b"MSH", b"MSH\rPID|1|2", b"PID|1", b"MSHxabc", b"MSH|abcd|", b"\xff\xfe"])
 def test_what_is_no_message_is_refused(frame):
     with pytest.raises(InvalidMessageError):
         parse(frame)
