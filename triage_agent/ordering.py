@@ -46,6 +46,7 @@ def build_order_listener(settings: Settings, worklist: Worklist, metrics: Metric
             processing_id=listen.processing_id.upper(),
             codec=listen.unstated_charset,
             reading=Reading(accession=listen.accession_place, assigning_authority=listen.assigning_authority),
+            reissue=listen.reissue_after_merge,
         ),
         answered=lambda code: metrics.hl7_answers.labels(code).inc(),
     )

@@ -69,6 +69,7 @@ def upgrade() -> None:
         _known_index(name, "orders", column)
     op.create_index("ix_orders_changed", "orders", ["changed_at"])
     op.create_index("ix_orders_scheduled", "orders", ["scheduled_date"])
+    op.add_column("studies", sa.Column("merged", sa.JSON, nullable=True))
     _known_index("ix_studies_patient", "studies", "patient_id")
     op.create_index("ix_studies_received", "studies", ["received_at"])
 
@@ -76,6 +77,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_studies_received", "studies")
     op.drop_index("ix_studies_patient", "studies")
+    op.drop_column("studies", "merged")
     op.drop_table("orders")
 
 

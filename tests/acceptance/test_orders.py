@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from support.agent import free_port
+from support.agent import eventually, free_port
 from support.hl7 import Ris, merge, omi, said
 from support.ordering import find, query
 from support.xrays import radiograph, send
@@ -12,7 +12,7 @@ from support.xrays import radiograph, send
 @pytest.fixture(scope="module")
 def hospital(shared_agent, calm_bundle, shared_pacs):
     listen = free_port()
-    tables = f'[hl7.listen]\nport = {listen}\nnetworks = ["127.0.0.1/32"]\n'
+    tables = f'[hl7.listen]\nport = {listen}\nnetworks = ["127.0.0.1/32"]\nreissue_after_merge = true\n'
     agent = shared_agent(bundle=calm_bundle, pacs_port=shared_pacs.port, tables=tables, log_format="json")
     agent.hl7_port = listen
     return agent
@@ -75,6 +75,24 @@ def test_a_merge_renames_the_patient_on_the_worklist(hospital):
     item = hospital.item(image.StudyInstanceUID)
     assert (item["patient_id"], item["patient_name"]) == ("KEPT", "Roe^Jane")
     assert "patient_merged" in hospital.actions(image.StudyInstanceUID)
+
+
+def test_a_merge_after_the_decision_makes_the_report_again_for_the_other_patient(hospital, shared_pacs):
+    image = radiograph(seed=5, AccessionNumber="B6", PatientID="WRONG")
+    send(hospital.port, image)
+    hospital.settled(image.StudyInstanceUID)
+
+    def reports():
+        return [each for each in shared_pacs.objects if each.StudyInstanceUID == image.StudyInstanceUID]
+
+    assert [report.PatientID for report in reports()] == ["WRONG"]
+    tell(hospital, merge(pid="PID|||RIGHT^^^ADT^MR||Roe^Jane", mrg="MRG|WRONG^^^ADT^MR"))
+    first, second = eventually(lambda: reports() if len(reports()) == 2 else None)
+    assert (second.PatientID, second.PatientName) == ("RIGHT", "Roe^Jane")
+    (before,) = second.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
+    assert before.ReferencedSOPInstanceUID == first.SOPInstanceUID
+    (item,) = hospital.settled(image.StudyInstanceUID)
+    assert (item["revision"], item["patient_id"]) == (2, "RIGHT")
 
 
 def test_what_is_known_can_be_read_by_people_and_programs(hospital):

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 from support.ordering import message, order
-from support.story import RULE, SECOND, STUDY, T0, received
+from support.story import LEASE, RULE, SECOND, STUDY, T0, decision, received, scored, shipment
 
-from triage_agent.domain.orders import Narrowing, OrderStatus, PatientUpdate
-from triage_agent.domain.vocabulary import AuditAction, Priority
+from triage_agent.domain.orders import MergedPatient, Narrowing, OrderStatus, PatientUpdate
+from triage_agent.domain.vocabulary import AuditAction, Priority, Status
 
 EVERYTHING = Narrowing()
 LATER = T0 + SECOND
@@ -139,6 +139,73 @@ def test_a_merge_renames_studies_and_orders_and_is_audited(worklist):
     event = worklist.study(STUDY).audit[-1]
     assert (event.action, event.detail) == (AuditAction.PATIENT_MERGED, {"message": "M2"})
     assert worklist.merge_patient(["P1"], into, message("M3", at=LATER)) == []
+
+
+def decided(worklist, at=LATER):
+    """A study that has been told of."""
+    came(worklist, at=T0, patient_name="Doe^Jane")
+    (view,) = worklist.due_for_completion(T0 + timedelta(hours=1))
+    worklist.complete(view, "quiet", at)
+    claimed = worklist.claim_study("w1", at, LEASE)
+    assert worklist.decide(decision(at=at), [scored("1.2.1.1")], [shipment()], "w1")
+    for delivery in worklist.claim_deliveries("s1", at, LEASE, 10):
+        worklist.delivery_sent(delivery, at)
+    return claimed
+
+
+def completed_again(worklist, at):
+    (view,) = worklist.due_for_completion(at)
+    assert worklist.complete(view, "quiet", at)
+    return worklist.claim_study("w1", at, LEASE)
+
+
+INTO = PatientUpdate(patient_id="P7", patient_name="Roe^Jane")
+
+
+def test_a_merge_that_is_to_be_told_makes_the_results_again_for_the_other_patient(worklist):
+    assert decided(worklist).merged is None
+    worklist.merge_patient(["P1"], INTO, message("M2", at=LATER), reissue=True)
+    item = worklist.study(STUDY).item
+    assert (item.status, item.revision) == (Status.RECEIVING, 2)
+    assert "merged" in item.status_reason
+    claimed = completed_again(worklist, LATER + SECOND)
+    assert (claimed.revision, claimed.merged) == (2, MergedPatient(prior_ids=("P1",), into=INTO))
+    assert [one.assessment.probability for one in claimed.instances] == [0.7]  # nothing is scored again
+
+
+def test_a_merge_that_is_not_to_be_told_leaves_what_was_told(worklist):
+    decided(worklist)
+    worklist.merge_patient(["P1"], INTO, message("M2", at=LATER))
+    item = worklist.study(STUDY).item
+    assert (item.status, item.revision, item.patient_id) == (Status.DELIVERED, 1, "P7")
+
+
+def test_a_merge_before_the_decision_is_what_it_names(worklist):
+    came(worklist, at=T0)
+    worklist.merge_patient(["P1"], INTO, message("M2", at=T0))
+    worklist.merge_patient(["P7"], PatientUpdate(patient_id="P8"), message("M3", at=T0))
+    (view,) = worklist.due_for_completion(T0 + timedelta(hours=1))
+    worklist.complete(view, "quiet", LATER)
+    claimed = worklist.claim_study("w1", LATER, LEASE)
+    assert claimed.merged == MergedPatient(prior_ids=("P1", "P7"), into=PatientUpdate(patient_id="P8"))
+
+
+def test_a_merge_while_a_study_is_decided_begins_it_again(worklist):
+    came(worklist, at=T0)
+    (view,) = worklist.due_for_completion(T0 + timedelta(hours=1))
+    worklist.complete(view, "quiet", LATER)
+    worklist.claim_study("w1", LATER, LEASE)
+    worklist.merge_patient(["P1"], INTO, message("M2", at=LATER))
+    assert not worklist.decide(decision(), [], [], "w1")
+    claimed = completed_again(worklist, LATER + SECOND)
+    assert (claimed.revision, claimed.merged.into) == (1, INTO)
+
+
+def test_a_study_whose_originals_are_gone_is_not_told_again(worklist):
+    decided(worklist)
+    assert worklist.forget_originals(STUDY, LATER, LATER)
+    worklist.merge_patient(["P1"], INTO, message("M2", at=LATER), reissue=True)
+    assert worklist.study(STUDY).item.revision == 1
 
 
 def test_an_update_writes_the_name_and_where_the_patient_of_an_open_order_is(worklist):

@@ -138,6 +138,18 @@ class PatientUpdate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MergedPatient:
+    """Who a study's patient turned out to be, after its images were made.
+
+    Attributes:
+        prior_ids: the Patient IDs that its images may carry and that are given up.
+    """
+
+    prior_ids: tuple[str, ...]
+    into: PatientUpdate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Narrowing:
     """What a worklist's rows can be looked up by; empty where anything will do.
 
@@ -165,8 +177,13 @@ class Orders(Protocol):
     def update_patient(self, update: PatientUpdate, message: Message) -> int:
         """Write what is new about a patient to orders and studies; returns how many studies show it."""
 
-    def merge_patient(self, prior_patient_ids: Sequence[str], into: PatientUpdate, message: Message) -> Sequence[str]:
-        """The patients with these IDs are the one named: orders and studies show that one from now on.
+    def merge_patient(
+        self, prior_patient_ids: Sequence[str], into: PatientUpdate, message: Message, *, reissue: bool = False
+    ) -> Sequence[str]:
+        """The patients with these IDs are the one named: orders and studies show that one, and results name it.
+
+        A study that is being decided is begun again (REISSUED). With `reissue` so is one that has been decided, of
+        which all originals are there: its results are made again as its next revision.
 
         Returns:
             UIDs of the studies that were renamed; each has an audit event.

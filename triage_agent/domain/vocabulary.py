@@ -55,6 +55,7 @@ class Event(StrEnum):
     FAILED = "failed"  # cannot be assessed: a human reads it at the priority it had
     DELIVERED = "delivered"
     RETRIED = "retried"
+    REISSUED = "reissued"  # its results are made again: its patient has been merged with another
 
 
 class Outcome(StrEnum):

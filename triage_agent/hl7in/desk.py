@@ -36,6 +36,7 @@ class DeskTerms:
         processing_id: MSH-11 that is taken: a training system's messages must not change this one's orders.
         codec: Python's, of messages that state no character set and are not UTF-8.
         reading: where things stand in them.
+        reissue: results that were made are made again where a merge has renamed their patient.
     """
 
     application: str = "TRIAGE-AGENT"
@@ -43,6 +44,7 @@ class DeskTerms:
     processing_id: str = "P"
     codec: str = "iso8859_1"
     reading: Reading = field(default_factory=Reading)
+    reissue: bool = False
 
 
 class Hl7Desk:
@@ -50,7 +52,6 @@ class Hl7Desk:
 
     Args:
         orders: keeps them.
-        merged: told of the studies that a merge has renamed, once that is committed.
         answered: told the code of every answer.
     """
 
@@ -60,13 +61,11 @@ class Hl7Desk:
         clock: Clock,
         terms: DeskTerms | None = None,
         *,
-        merged: Callable[[tuple[str, ...]], None] = lambda _studies: None,
         answered: Callable[[str], None] = lambda _code: None,
     ) -> None:
         self._orders = orders
         self._clock = clock
         self._terms = terms or DeskTerms()
-        self._merged = merged
         self._answered = answered
 
     def answer(self, frame: bytes) -> bytes | None:
@@ -160,9 +159,7 @@ class Hl7Desk:
                 into = patient_of(pid, self._terms.reading)
                 prior = [number for number in prior_ids(segment, self._terms.reading) if number != into.patient_id]
                 if into.patient_id and prior:
-                    studies += self._orders.merge_patient(prior, into, source)
-        if studies:
-            self._merged(tuple(studies))
+                    studies += self._orders.merge_patient(prior, into, source, reissue=self._terms.reissue)
         return len(studies)
 
 

@@ -25,6 +25,7 @@ class Hl7ListenSettings(Section):
     unstated_charset: str = "latin-1"
     accession: str | None = None
     assigning_authority: str = ""
+    reissue_after_merge: bool = False
 
     @field_validator("accession")
     @classmethod

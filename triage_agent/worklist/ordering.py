@@ -9,21 +9,26 @@ from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.orders import Message, Narrowing, Order, OrderRecord, PatientUpdate
+from triage_agent.domain.states import sources_of
 from triage_agent.domain.study import InstanceHeader, ReceivedInstance
-from triage_agent.domain.vocabulary import AuditAction, Priority
+from triage_agent.domain.vocabulary import AuditAction, Event, Priority, Status
 from triage_agent.worklist import order_trail
 from triage_agent.worklist.listing import scheduled
 from triage_agent.worklist.order_row import OrderRow, columns_of
 from triage_agent.worklist.order_rules import (
+    REISSUED,
     asked_by,
     first_record,
     is_of,
     known_order,
+    merge_as_json,
+    merge_of_json,
+    merged_again,
     with_changes,
     with_patient,
 )
-from triage_agent.worklist.rows import append_audit, locked_study
-from triage_agent.worklist.tables import StudyRow
+from triage_agent.worklist.rows import advance, append_audit, locked_study
+from triage_agent.worklist.tables import InstanceRow, StudyRow
 from triage_agent.worklist.transactions import Database
 
 
@@ -44,11 +49,11 @@ class SqlOrders:
             )
         )
 
-    def merge_patient(self, prior_patient_ids: Sequence[str], into: PatientUpdate, message: Message) -> Sequence[str]:
+    def merge_patient(
+        self, prior_patient_ids: Sequence[str], into: PatientUpdate, message: Message, *, reissue: bool = False
+    ) -> Sequence[str]:
         """See `Orders.merge_patient`."""
-        return self._database.write(
-            lambda session: _write_patient(session, prior_patient_ids, into, message, AuditAction.PATIENT_MERGED)
-        )
+        return self._database.write(lambda session: _merge(session, prior_patient_ids, into, message, reissue=reissue))
 
     def orders(self, *, limit: int = 100) -> Sequence[OrderRecord]:
         """See `Orders.orders`."""
@@ -170,6 +175,31 @@ def _write_patient(
         shown["patient_name"] = patient.patient_name
     uids = session.scalars(select(StudyRow.study_instance_uid).where(StudyRow.patient_id.in_(ids))).all()
     return [uid for uid in sorted(uids) if _rename(session, uid, shown, message, action)]
+
+
+def _merge(
+    session: Session, ids: Sequence[str], into: PatientUpdate, message: Message, *, reissue: bool
+) -> Sequence[str]:
+    uids = _write_patient(session, ids, into, message, AuditAction.PATIENT_MERGED)
+    for uid in uids:
+        study = locked_study(session, uid)
+        if study is not None:
+            merged = merge_as_json(merged_again(merge_of_json(study.merged), ids, into))
+            session.execute(update(StudyRow).where(StudyRow.study_instance_uid == uid).values(merged=merged))
+            if study.status is Status.SCORING or (reissue and _can_be_told_again(session, study)):
+                columns = {"status_reason": REISSUED, "next_check_at": message.received_at, "asked": 0}
+                advance(session, study, Event.REISSUED, actor=message.sender, at=message.received_at, columns=columns)
+    return uids
+
+
+def _can_be_told_again(session: Session, study: StudyRow) -> bool:
+    """Whether it was told, and all that it was told of is there still."""
+    if study.status not in sources_of(Event.REISSUED):
+        return False
+    gone = select(func.count()).where(
+        InstanceRow.study_instance_uid == study.study_instance_uid, InstanceRow.original_deleted_at.is_not(None)
+    )
+    return session.scalar(gone) == 0
 
 
 def _rename(session: Session, uid: str, shown: dict[str, str], message: Message, action: AuditAction) -> bool:

@@ -104,6 +104,7 @@ class StudyRow(Base):
     delivered_at: Mapped[datetime | None]
     # From here on null also in rows that are older than the column.
     conflict: Mapped[str | None] = mapped_column(FittedText(1000))  # which of its instances another study has
+    merged: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # see `order_rules.merge_as_json`
     originals_deleted_at: Mapped[datetime | None]  # when the last of its files went; null while there may be any
 
 

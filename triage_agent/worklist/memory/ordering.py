@@ -5,12 +5,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from triage_agent.domain.orders import Message, Narrowing, Order, OrderRecord, PatientUpdate
+from triage_agent.domain.states import sources_of
 from triage_agent.domain.study import InstanceHeader, ReceivedInstance
-from triage_agent.domain.vocabulary import AuditAction
+from triage_agent.domain.vocabulary import AuditAction, Event, Status
 from triage_agent.worklist import order_trail
 from triage_agent.worklist.memory.base import Rows
 from triage_agent.worklist.memory.rows import StudyEntry
 from triage_agent.worklist.order_rules import (
+    REISSUED,
     as_shown,
     asked_by,
     best_first,
@@ -19,6 +21,7 @@ from triage_agent.worklist.order_rules import (
     is_of,
     is_within,
     known_order,
+    merged_again,
     with_changes,
     with_patient,
     without_order,
@@ -37,9 +40,23 @@ class Ordering(Rows):
         """See `Orders.update_patient`."""
         return len(self._write_patient([update.patient_id], update, message, AuditAction.PATIENT_UPDATED))
 
-    def merge_patient(self, prior_patient_ids: Sequence[str], into: PatientUpdate, message: Message) -> Sequence[str]:
+    def merge_patient(
+        self, prior_patient_ids: Sequence[str], into: PatientUpdate, message: Message, *, reissue: bool = False
+    ) -> Sequence[str]:
         """See `Orders.merge_patient`."""
-        return self._write_patient(prior_patient_ids, into, message, AuditAction.PATIENT_MERGED)
+        with self._lock:
+            uids = self._write_patient(prior_patient_ids, into, message, AuditAction.PATIENT_MERGED)
+            for study in (self._studies[uid] for uid in uids):
+                study.merged = merged_again(study.merged, prior_patient_ids, into)
+                if study.item.status is Status.SCORING or (reissue and self._can_be_told_again(study)):
+                    self._advance(study, Event.REISSUED, message.sender, message.received_at)
+                    study.next_check_at, study.asked = message.received_at, 0
+                    study.item = replace(study.item, status_reason=REISSUED)
+            return uids
+
+    def _can_be_told_again(self, study: StudyEntry) -> bool:
+        gone = any(image.original_deleted_at is not None for image in self._images_of(study.uid))
+        return study.item.status in sources_of(Event.REISSUED) and not gone
 
     def orders(self, *, limit: int = 100) -> Sequence[OrderRecord]:
         """See `Orders.orders`."""
