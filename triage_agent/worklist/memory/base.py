@@ -26,6 +26,7 @@ class Rows:
         self._orders: dict[int, OrderRecord] = {}
         self._audit: list[AuditEvent] = []
         self._ids = itertools.count(1)
+        self._order_ids = itertools.count(1)
 
     def _advance(self, study: StudyEntry, event: Event, actor: str, at: datetime) -> None:
         before = study.item.status

@@ -113,7 +113,7 @@ class Ordering(Rows):
         return record
 
     def _write_order(self, record: OrderRecord, message: Message, *, new: bool) -> OrderRecord:
-        number = next(self._ids) if new else record.order_id
+        number = next(self._order_ids) if new else record.order_id
         record = replace(
             record,
             order_id=number,
