@@ -1,5 +1,6 @@
 """Orders on every worklist: kept as a RIS tells of them, and never lowering what is here."""
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -266,3 +267,32 @@ def test_no_more_than_asked_for_are_listed_and_only_those_that_fit(worklist):
         worklist.keep_orders([order(**numbers)], message(at=T0))
     fitting = worklist.scheduled(EVERYTHING, T0, lambda record: record.accession_number != "A0", 2)
     assert [each.accession_number for each in fitting] == ["A1", "A2"]
+
+
+def test_an_order_and_its_image_that_come_at_once_do_not_miss_each_other(worklist):
+    """Neither sees what the other has not committed: they take turns."""
+    for number in range(12):
+        together, uid = threading.Barrier(2), f"1.2.{number}"
+        image = received(uid, f"{uid}.1", at=T0, accession_number=f"A{number}", patient_id="P1")
+        told = order(
+            filler_order_number=f"F{number}",
+            placer_order_number=None,
+            accession_number=f"A{number}",
+            priority=Priority.STAT,
+        )
+
+        def come(image=image, together=together):
+            together.wait(10)
+            worklist.register(image, RULE)
+
+        def tell(told=told, together=together):
+            together.wait(10)
+            worklist.keep_orders([told], message(at=T0))
+
+        threads = [threading.Thread(target=work) for work in (come, tell)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert worklist.study(uid).item.priority is Priority.STAT
+        assert uid in {each.study_here for each in worklist.orders()}
