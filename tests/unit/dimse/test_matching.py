@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.dsutils import decode, encode
 from support.ordering import query
 
+from triage_agent.dimse.commitment_data import read_data_set
 from triage_agent.dimse.matching import encodings_of, is_like, read_query
 from triage_agent.dimse.modality_worklist import SHAPE
 from triage_agent.domain.errors import InvalidDatasetError
@@ -137,3 +139,23 @@ def test_two_items_in_a_query_are_refused():
     twice.ScheduledProcedureStepSequence = [Dataset(), Dataset()]
     with pytest.raises(InvalidDatasetError, match="one item"):
         asked(twice)
+
+
+_STEP = {"Modality": "DX", "ScheduledProcedureStepStartDate": "20260301-"}
+_ENCODED = encode(query(_STEP, PatientName="Doe*"), is_implicit_vr=True, is_little_endian=True)
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(st.lists(st.tuples(st.integers(0, len(_ENCODED) - 1), st.binary(max_size=6)), max_size=6), st.booleans())
+def test_whatever_bytes_a_query_is_made_of_it_is_read_or_refused(mutations, implicit):
+    encoded = bytearray(_ENCODED)
+    for at, piece in mutations:
+        encoded[at : at + len(piece)] = piece
+    syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    try:
+        identifier = read_data_set(BytesIO(bytes(encoded)), syntax)
+        wanted = read_query(identifier, SHAPE, encodings_of(identifier)[1])
+    except InvalidDatasetError:
+        return
+    wanted.matches({"PatientName": "Doe^Jane", **stepped(Modality="DX")})
+    wanted.answer({"PatientName": "Doe^Jane", **stepped(Modality="DX")})
