@@ -143,6 +143,15 @@ def test_the_answer_is_in_the_questions_character_set_where_that_can_write_it(li
     assert (answer.PatientName, answer.get("SpecificCharacterSet")) == (name, answered_in)
 
 
+@pytest.mark.filterwarnings("ignore:Unknown encoding")  # of what writes the query here
+def test_a_character_set_that_nobody_knows_is_read_as_latin(listening):
+    listening.worklist.keep_orders([order(patient_name="Müller^Jörg")], message())
+    asked = query(PatientName="*", AccessionNumber="A1")
+    asked.SpecificCharacterSet = "ISO_IR 4711"
+    codes, answers = find(listening.port, asked)
+    assert (codes[-1], names(answers)) == (0x0000, ["Müller^Jörg"])
+
+
 def test_a_name_in_another_character_set_is_found(listening):
     listening.worklist.keep_orders([order(patient_name="Müller^Jörg")], message())
     asked = query(PatientName="MÜLLER*")

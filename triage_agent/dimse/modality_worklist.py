@@ -20,6 +20,7 @@ from triage_agent.dimse.statuses import comment_on
 from triage_agent.domain.errors import InvalidDatasetError, StorageExhaustedError, WorklistUnavailableError
 from triage_agent.domain.orders import Narrowing, OrderRecord
 from triage_agent.domain.ports import Clock
+from triage_agent.domain.quiet import quiet
 from triage_agent.domain.vocabulary import Priority
 
 log = structlog.get_logger(__name__)
@@ -161,9 +162,10 @@ class ModalityWorklist:
         request = event.request
         if not isinstance(request, C_FIND):
             raise InvalidDatasetError("not a C-FIND request")
-        identifier = read_data_set(request.Identifier, UID(event.context.transfer_syntax))
-        terms, encodings = encodings_of(identifier)
-        query = read_query(identifier, SHAPE, encodings)
+        with quiet():  # pydicom's reader warns of a character set that it does not know, with its name
+            identifier = read_data_set(request.Identifier, UID(event.context.transfer_syntax))
+            terms, encodings = encodings_of(identifier)
+            query = read_query(identifier, SHAPE, encodings)
         found = self._find(query)
         pending = PENDING_WITHOUT_SOME_KEYS if query.ignores else PENDING
         log.info("worklist_asked", peer_ae_title=str(event.assoc.requestor.ae_title).strip(), matches=len(found))
