@@ -179,6 +179,9 @@ class _Start:
         watch = watch_for_workers(self.worklist, self._clock)
         watch.start()
         self._stack.callback(watch.stop)
+        if listener.orders is not None:
+            listener.orders.start()
+            self._stack.callback(listener.orders.stop)
         self._answers(listener.desk)
         self._checks["disk"] = listener.spool.check_ready
         self._stack.callback(self._services.receive(listener))

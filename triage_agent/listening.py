@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from triage_agent.builders import build_belonging, build_peers, build_server_settings, build_spool
 from triage_agent.commitment import build_desk
 from triage_agent.dimse.commitment import CommitmentDesk
+from triage_agent.dimse.modality_worklist import MODALITY_WORKLIST, ModalityWorklist, WorklistTerms
 from triage_agent.dimse.peers import AccessPolicy, ourselves
 from triage_agent.dimse.server import DicomServer
 from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.hl7in.listener import MllpListener
 from triage_agent.intake.incoming import Incoming
 from triage_agent.intake.receiver import Received, Receiver
 from triage_agent.intake.reconcile import reconcile
 from triage_agent.intake.spool import Spool
 from triage_agent.ops.gauges import RefusedConnections
 from triage_agent.ops.metrics import Metrics
+from triage_agent.ordering import build_order_listener
 from triage_agent.settings import Settings
 
 
@@ -28,6 +31,7 @@ class Listener:
     begin: Callable[..., Incoming]
     receive: Callable[[Incoming], Received]
     answered: Callable[[int], None]
+    orders: MllpListener | None
 
 
 def build_listener(
@@ -46,6 +50,12 @@ def build_listener(
     reconcile(spool, worklist, rule, clock, words=words)
     receiver = Receiver(spool, worklist, rule, clock, words=words)
     desk = build_desk(settings, worklist, policy, metrics, clock, wake)
+    modality = ModalityWorklist(
+        worklist.scheduled,
+        clock,
+        WorklistTerms(days=dicom.worklist_days, most=dicom.worklist_answers),
+        lambda status: metrics.queries.labels(f"0x{status:04X}").inc(),
+    )
 
     def receive(incoming: Incoming) -> Received:
         received = receiver.keep(incoming)
@@ -66,6 +76,8 @@ def build_listener(
         answered=answered,
         rejected=lambda reason: metrics.rejected.labels(reason).inc(),
         commitment=desk,
+        finds={MODALITY_WORKLIST: modality.on_find},
     )
     metrics.add(RefusedConnections(lambda: server.refused_connections))
-    return Listener(server, desk, spool, receiver.begin, receive, answered)
+    orders = build_order_listener(settings, worklist, metrics, clock)
+    return Listener(server, desk, spool, receiver.begin, receive, answered, orders)

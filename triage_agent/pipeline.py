@@ -20,6 +20,7 @@ from triage_agent.imaging.loader import Loader, SpoolLoader, load_instance
 from triage_agent.results.building import build_each, raises_to, told
 from triage_agent.results.context import DECISION, FLAG, RAISE
 from triage_agent.results.header import name_several_patients
+from triage_agent.results.merged import as_merged
 from triage_agent.results.registry import REGISTRY, ResultContext
 from triage_agent.results.unscored import told_of_unscored
 from triage_agent.worklist.limits import MAX_ATTEMPTS
@@ -203,7 +204,7 @@ class Pipeline:
         if decision.event is Event.EXCLUDED and not unscored:
             return decision, []
         claimed, assessments = with_originals(claimed, assessments)
-        headers = [self._header(instance) for instance in claimed.instances]
+        headers = as_merged([self._header(instance) for instance in claimed.instances], claimed.merged)
         if name_several_patients([header for header in headers if header is not None]):
             return of_several_patients(decision), []
         if decision.event is Event.DECIDED:

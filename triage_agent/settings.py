@@ -280,6 +280,7 @@ class Settings(BaseSettings):
         callers = [peer.name for peer in self.dicom.peers if not peer.host]
         for called in {self.study.ask_peer, *(route.to for route in self.routes)} & {*callers}:
             raise ValueError(f"peer {called!r} cannot be called; give its host and port")
+        _require_certificates(self.hl7, self.dicom)
         _require_retrieval(self.study, self.dicom.peers)
         for route in self.routes:
             if route.to not in names:
@@ -303,6 +304,12 @@ class Settings(BaseSettings):
                 if peer.name == route.to:
                     require_version(peer, route.send)
         return self
+
+
+def _require_certificates(hl7: Hl7Settings, dicom: DicomSettings) -> None:
+    """One machine has one identity: HL7 is listened for with DICOM's."""
+    if hl7.listen is not None and hl7.listen.tls and dicom.tls is None:
+        raise ValueError("hl7.listen.tls = true needs [dicom.tls]; add its certificate, key and ca")
 
 
 def _require_retrieval(study: StudySettings, peers: tuple[PeerSettings, ...]) -> None:

@@ -14,6 +14,7 @@ from support.story import (
     LEASE,
     REPORT,
     RULE,
+    SECOND,
     T0,
     decision,
     failed,
@@ -26,12 +27,14 @@ from support.story import (
 )
 
 from triage_agent.domain.commitment import CommitmentReport, CommitmentRequest, Reference
+from triage_agent.domain.orders import Message, Narrowing, Order, OrderStatus, PatientUpdate
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Priority
 from triage_agent.domain.withdrawal import RejectionReason
 from triage_agent.worklist import MemoryWorklist, SqlWorklist, open_engine
 
 STUDIES = st.sampled_from(["1.2.1", "1.2.2", "1.2.3"])
 PATIENTS = st.sampled_from([("", ""), ("", "Doe^Jane"), ("42", ""), ("43", "Roe^Rick")])
+ACCESSIONS = st.sampled_from(["", "A1", "A2"])
 OWNERS = st.sampled_from(["w1", "w2"])
 PRIORITIES = st.sampled_from(Priority)
 PROBABILITIES = st.sampled_from([0.0, 0.25, 0.5, 1.0])
@@ -77,9 +80,17 @@ class Twins(RuleBasedStateMachine):
     def time_passes(self, seconds):
         self.now += timedelta(seconds=seconds)
 
-    @rule(study=STUDIES, number=st.integers(1, 4), priority=PRIORITIES, digest=st.sampled_from("aab"), patient=PATIENTS)
-    def an_image_comes(self, study, number, priority, digest, patient):
+    @rule(
+        study=STUDIES,
+        number=st.integers(1, 4),
+        priority=PRIORITIES,
+        digest=st.sampled_from("aab"),
+        patient=PATIENTS,
+        accession=ACCESSIONS,
+    )
+    def an_image_comes(self, study, number, priority, digest, patient, accession):
         header = {"requested_priority": priority, "patient_id": patient[0], "patient_name": patient[1]}
+        header["accession_number"] = accession
         image = received(study, f"{study}.{number}", self.now, digest * 64, **header)
         self.ask("register", image, RULE)
 
@@ -275,6 +286,46 @@ class Twins(RuleBasedStateMachine):
             self.ask("forget_originals", study, before, self.now)
             if deleted:
                 self.ask("originals_gone", study, self.now)
+
+    @rule(
+        numbers=st.sampled_from([("F1", "P1"), ("F2", "P1"), (None, "P2"), ("F3", None)]),
+        accession=ACCESSIONS,
+        study=st.sampled_from([None, None, "1.2.1", "1.2.3"]),
+        patient=PATIENTS,
+        priority=st.sampled_from([None, *Priority]),
+        status=st.sampled_from([None, None, *OrderStatus]),
+    )
+    def an_order_is_told_of(self, numbers, accession, study, patient, priority, status):
+        told = Order(
+            filler_order_number=numbers[0],
+            placer_order_number=numbers[1],
+            accession_number=accession or None,
+            study_instance_uid=study,
+            patient_id=patient[0] or None,
+            patient_name=patient[1],
+            priority=priority,
+            status=status,
+        )
+        self.ask("keep_orders", [told], self.message())
+
+    @rule(prior=st.sampled_from(["42", "43"]), into=PATIENTS, reissue=st.booleans())
+    def patients_are_merged(self, prior, into, reissue):
+        patient = PatientUpdate(patient_id=into[0] or "44", patient_name=into[1] or None)
+        if patient.patient_id != prior:
+            self.ask("merge_patient", [prior], patient, self.message(), reissue=reissue)
+
+    @rule(patient=PATIENTS, where=st.sampled_from([None, "ED"]))
+    def a_patient_is_updated(self, patient, where):
+        update = PatientUpdate(patient_id=patient[0] or "44", patient_name=patient[1], patient_location=where)
+        self.ask("update_patient", update, self.message())
+
+    def message(self):
+        return Message(control_id="M", sender="RIS", received_at=self.now)
+
+    @rule(narrowing=st.sampled_from([Narrowing(), Narrowing(accession_number="A1"), Narrowing(patient_id="42")]))
+    def somebody_asks_for_the_worklist(self, narrowing):
+        self.ask("orders")
+        self.ask("scheduled", narrowing, T0 + SECOND, lambda _record: True, 50)
 
     @invariant()
     def both_tell_the_same(self):

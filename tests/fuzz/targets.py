@@ -11,6 +11,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 from support.associations import request_pdu
+from support.hl7 import build, merge, omi
 from support.instances import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, dx, encode
 from support.listener import RULE, listen
 from support.odd_files import nested, radiograph
@@ -18,6 +19,8 @@ from support.odd_files import nested, radiograph
 from triage_agent.delivery.acknowledgement import acknowledge, asks_for, parse_acknowledgement
 from triage_agent.domain.errors import InvalidDatasetError, UnreadableImageError
 from triage_agent.domain.visible import UNSAFE
+from triage_agent.hl7in.desk import Hl7Desk
+from triage_agent.hl7in.framing import Framer, TooLongError
 from triage_agent.imaging import decode
 from triage_agent.imaging.load import load_for_scoring, read_headers
 from triage_agent.intake.header import read_header
@@ -189,7 +192,54 @@ class Acknowledgement:
         """Nothing is open."""
 
 
-TARGETS = {"pdu": Pdu, "intake": Intake, "decode": Decode, "hl7": Acknowledgement}
+class Orders:
+    """What a RIS sends to the listener for orders; the first byte says where the stream is cut."""
+
+    def __init__(self, folder):
+        self._count = 0
+        self._renew()
+
+    def _renew(self):
+        self._worklist = MemoryWorklist()
+        self._desk = Hl7Desk(self._worklist, lambda: datetime(2026, 3, 1, tzinfo=UTC))
+
+    def seeds(self):
+        """Orders, an update and a merge, alone and together, and what is none."""
+        pid, update = "PID|||P1^^^ADT^MR||Doe^Jane||19700301|F", build("PID|||P1||Doe", kind="ADT^A08")
+        older = build(pid, "ORC|XO|P|F|||^^^20260301^^A", "OBR|1|P|F|^Knee", "ZDS|1.2.3", kind="ORM^O01", version="2.3")
+        streams = (omi(), older, merge(), update, omi(charset="~ISO IR87"), b"MSH|^~\\&|", b"PID|1")
+        framed = [b"\x0b" + stream + b"\x1c\r" for stream in streams]
+        return [bytes([number * 40]) + frame for number, frame in enumerate(framed)] + [b"\x07" + b"".join(framed)]
+
+    def __call__(self, data):
+        """Every frame has an answer, and nothing that is kept can do harm where it is shown."""
+        cut, framer = (data[0] if data else 0) or 1, Framer(1 << 16)
+        with suppress(TooLongError):
+            for at in range(1, len(data), cut):
+                for frame in framer.feed(data[at : at + cut]):
+                    self._answer(frame)
+        self._count += 1
+        if self._count % 200 == 0:
+            self._renew()
+
+    def _answer(self, frame):
+        answer = self._desk.answer(frame)
+        if answer is not None and b"\rMSA" not in answer:
+            raise WrongError("an answer without a verdict")
+        if answer is not None and b"Application internal error" in answer:
+            raise WrongError("a message made the desk fail")
+        if answer is not None and (b"\x0b" in answer or b"\x1c" in answer):
+            raise WrongError("an answer that breaks its frame")
+        for order in self._worklist.orders(limit=5):
+            texts = [value for name in order.__slots__ if isinstance(value := getattr(order, name), str)]
+            if any(UNSAFE.search(text) for text in texts):
+                raise WrongError("control characters in an order")
+
+    def close(self):
+        """Nothing is open."""
+
+
+TARGETS = {"orders": Orders, "pdu": Pdu, "intake": Intake, "decode": Decode, "hl7": Acknowledgement}
 
 
 def workplace():

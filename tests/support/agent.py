@@ -44,7 +44,7 @@ class Agent:
     """One `triage-agent serve`, with its folder, its log, and its worklist."""
 
     def __init__(self, folder, *, bundle, role="all", shares_data_with=None, **site):
-        """`site`: pacs_port, ris_port, quiet, sends, may, commit, retrieve, log_format, `web` (keys of that table), `tables`.
+        """`site`: pacs_port, ris_port, quiet, sends, may, commit, retrieve, log_format, web (its keys), and tables.
 
         The last is TOML that is put at the end.
         """

@@ -46,8 +46,11 @@ class Listening:
         return found
 
 
-def listen(root, receive=None, begin=None, peers=PEERS, accept_unknown=False, own=None, port=0, **settings):
-    """Start a listener that keeps what it gets under `root`; the caller stops `server`."""
+def listen(root, receive=None, begin=None, peers=PEERS, accept_unknown=False, own=None, port=0, finds=None, **settings):
+    """Start a listener that keeps what it gets under `root`; the caller stops `server`.
+
+    `finds` is given the worklist, and answers C-FIND requests by SOP class.
+    """
     spool, worklist, audit = Spool(root, low_water_percent=0), MemoryWorklist(), []
     receiver = Receiver(spool, worklist, RULE, utc_now)
     server = DicomServer(
@@ -57,6 +60,7 @@ def listen(root, receive=None, begin=None, peers=PEERS, accept_unknown=False, ow
         policy=AccessPolicy(peers, accept_unknown=accept_unknown, own=own),
         audit=audit.append,
         clock=utc_now,
+        finds=finds(worklist) if finds else {},
     )
     server.start()
     return Listening(server, spool, worklist, audit)

@@ -6,6 +6,7 @@ from triage_agent.builders import build_tls, build_transports
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.hl7_form import USUAL_FORM, Hl7Form
 from triage_agent.domain.vocabulary import ArtifactKind, Priority, Unscored
+from triage_agent.sections.hl7_listen import Hl7ListenSettings
 from triage_agent.settings import Settings, default_config_path, load_settings
 
 PEER = '[[dicom.peers]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 11115\n'
@@ -28,12 +29,18 @@ def test_the_shipped_default_configuration_says_exactly_what_the_defaults_are():
     assert load_settings(default_config_path()) == Settings()
 
 
+def test_the_shipped_default_configuration_names_every_key_of_the_listener_for_orders():
+    text = default_config_path().read_text()
+    assert [key for key in Hl7ListenSettings.model_fields if f"# {key} =" not in text] == []
+
+
 def test_the_shipped_default_configuration_names_every_key():
     text = default_config_path().read_text()
     for name, field in Settings.model_fields.items():
         table = field.annotation
         keys = getattr(table, "model_fields", {name: field})
-        missing = [key for key in keys if f"{key} =" not in text and f"[[{name}.{key}" not in text and key != "routes"]
+        tables = {key: (f"{key} =", f"[{name}.{key}]", f"[[{name}.{key}") for key in keys if key != "routes"}
+        missing = [key for key, ways in tables.items() if not any(way in text for way in ways)]
         assert missing == [], f"[{name}] {missing} not in config/agent.toml"
 
 

@@ -12,6 +12,7 @@ from triage_agent.cli import (
     explaining,
     fetching,
     learning,
+    orders,
     scoring,
     serving,
     shadow,
@@ -62,6 +63,7 @@ app.command("worklist")(worklist.worklist)
 app.command()(worklist.study)
 app.command()(worklist.retry)
 app.command()(withdrawing.withdraw)
+app.command("orders")(orders.orders)
 app.command()(fetching.fetch)
 app.command("shadow")(shadow.shadow)
 app.command()(scoring.phantom)

@@ -74,6 +74,8 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     if settings.dicom.tls is not None:
         yield "TLS certificate", lambda: ports.look_at_certificate(settings)
         yield "DICOM TLS port", lambda: ports.look_at_dicom_tls(settings)
+    if settings.hl7.listen is not None:
+        yield "HL7 port", lambda: ports.look_at_orders(settings)
     yield "web port", lambda: ports.look_at_web(settings)
     yield from _peers(settings)
 

@@ -127,6 +127,23 @@ def look_at_web(settings: Settings) -> str:
     return f"an agent answers already at {web.host}:{web.port}"
 
 
+def look_at_orders(settings: Settings) -> str:
+    """Where orders would be listened for; nobody is asked there, since who is no peer is hung up on and audited.
+
+    Raises:
+        TriageError: somebody else listens, or nobody can.
+    """
+    listen, web = settings.hl7.listen, settings.web
+    if listen is None:
+        return "orders are not listened for"
+    problem = _problem(listen.host, listen.port)
+    if problem is None:
+        return f"{listen.host}:{listen.port} is free"
+    if not _answers_as_agent(web.host, web.port, web.tls):
+        raise TriageError(problem, remedy="stop what listens there, or set [hl7.listen] host and port")
+    return f"{listen.host}:{listen.port} is listened on, and an agent runs here"
+
+
 def _problem(host: str, port: int) -> str | None:
     """Why nobody can listen there, by trying it the way the servers do; None when they could."""
     try:

@@ -3,6 +3,7 @@
 import difflib
 import resource
 from collections.abc import Iterable
+from itertools import combinations
 from pathlib import Path
 
 from triage_agent.builders import build_policy, build_retry
@@ -61,11 +62,14 @@ def require_ports_of_their_own(settings: Settings) -> None:
         ConfigurationError: they are to.
     """
     everywhere = {"", "0.0.0.0", "::"}  # noqa: S104 - nothing is bound
-    hosts = {settings.dicom.host, settings.web.host}
-    if settings.dicom.port == settings.web.port and (len(hosts) == 1 or hosts & everywhere):
-        raise ConfigurationError(
-            f"[dicom] and [web] have the same port {settings.web.port}", remedy="give each a port of its own"
-        )
+    services = {"dicom": settings.dicom, "web": settings.web, "hl7.listen": settings.hl7.listen}
+    listening = [(name, each.host, each.port) for name, each in services.items() if each is not None]
+    for (one, host, port), (other, second, same) in combinations(listening, 2):
+        hosts = {host, second}
+        if port == same and (len(hosts) == 1 or hosts & everywhere):
+            raise ConfigurationError(
+                f"[{one}] and [{other}] have the same port {port}", remedy="give each a port of its own"
+            )
 
 
 def look_at_folder(settings: Settings) -> str:

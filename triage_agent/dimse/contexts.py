@@ -86,6 +86,12 @@ def commitment_context() -> PresentationContext:
     return context
 
 
+def query_context(sop_class_uid: UID) -> PresentationContext:
+    """What may be asked by C-FIND."""
+    syntaxes: list[str | UID] = [*transfer_syntaxes()]
+    return build_context(sop_class_uid, syntaxes[:4])
+
+
 def register_storage_sop_classes() -> None:
     """Tell pynetdicom that the SOP classes it has no entry for (retired, DICOS, DICONDE) are storage too.
 

@@ -5,12 +5,14 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Protocol, TypeAlias
 
 import structlog
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.dimse_primitives import C_STORE
@@ -46,6 +48,9 @@ DATA_SET_DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 
 _POLL_SECONDS = 0.1
+
+Find: TypeAlias = Callable[[evt.Event], Iterator[tuple[Dataset | int, Dataset | None]]]
+"""Answers C-FIND requests of one SOP class: statuses, with an identifier each while they are pending."""
 
 
 class Outcome(Protocol):
@@ -103,7 +108,7 @@ def _unobserved(_: object) -> None:
 
 
 class DicomServer:
-    """Verification and Storage SCP (PS3.4 annexes A and B).
+    """Verification and Storage SCP (PS3.4 annexes A and B), and of what it is given besides.
 
     Args:
         begin: called before each data set comes, in the thread that reads the connection and hands it the fragments.
@@ -112,6 +117,7 @@ class DicomServer:
         answered: told the status of every C-STORE response.
         rejected: told why, of every association that is rejected.
         commitment: serves storage commitment (PS3.4 annex J) for peers that may ask for it, or that we ask.
+        finds: who answers C-FIND requests, by SOP class, of peers that may query.
     """
 
     def __init__(
@@ -126,6 +132,7 @@ class DicomServer:
         answered: Callable[[int], None] = _unobserved,
         rejected: Callable[[str], None] = _unobserved,
         commitment: CommitmentDesk | None = None,
+        finds: Mapping[UID, Find] = MappingProxyType({}),
     ) -> None:
         configure_pynetdicom()
         self._answered = answered
@@ -133,6 +140,7 @@ class DicomServer:
         self._begin = begin
         self._receive = receive
         self._commitment = commitment
+        self._finds = finds
         self._door = Door(
             settings.ae_title,
             policy=policy,
@@ -140,6 +148,7 @@ class DicomServer:
             clock=clock,
             rejected=rejected,
             commits=commitment is not None,
+            queries=finds.keys(),
         )
         self._listeners: list[Listener] = []
         self._threads: list[threading.Thread] = []
@@ -221,6 +230,7 @@ class DicomServer:
             (evt.EVT_REJECTED, self._door.on_rejected),
             (evt.EVT_CONN_CLOSE, _on_closed),
             (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_C_FIND, lambda event: self._finds[UID(event.context.abstract_syntax)](event)),
         ]
         if self._commitment is not None:
             handlers.append((evt.EVT_N_ACTION, self._commitment.on_action))

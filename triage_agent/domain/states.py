@@ -24,6 +24,10 @@ TRANSITIONS: Mapping[tuple[Status, Event], Status] = MappingProxyType(
         (Status.OUT_OF_SCOPE, Event.RETRIED): Status.READY,
         (Status.NEEDS_HUMAN, Event.IMAGE_RECEIVED): Status.RECEIVING,
         (Status.NEEDS_HUMAN, Event.RETRIED): Status.READY,
+        # What a worker holds is begun again with the other patient; what has been told is told again.
+        (Status.SCORING, Event.REISSUED): Status.RECEIVING,
+        (Status.DECIDED, Event.REISSUED): Status.RECEIVING,
+        (Status.DELIVERED, Event.REISSUED): Status.RECEIVING,
         # Leaves every study where it is. If a report opened a revision, ours would: where a PACS forwards whole
         # studies it comes back to us, and each new revision would send the next one, without end.
         **{(status, Event.OBJECT_RECEIVED): status for status in Status},
@@ -41,8 +45,8 @@ BEGINNINGS: Mapping[Event, Status] = MappingProxyType(
     }
 )
 
-# An image that arrives in one of these, or a retry, opens a new revision: the old one has its result, and what is
-# sent of the new one needs UIDs of its own (promise 5).
+# An image that arrives in one of these, a retry, or a merge of patients that a site wants told, opens a new revision:
+# the old one has its result, and what is sent of the new one needs UIDs of its own (promise 5).
 CONCLUDED = frozenset({Status.DECIDED, Status.DELIVERED, Status.OUT_OF_SCOPE, Status.NEEDS_HUMAN})
 
 
@@ -60,7 +64,7 @@ def next_status(status: Status, event: Event) -> Status:
 
 def opens_revision(status: Status, event: Event) -> bool:
     """Whether `event` makes the study start over as its next revision."""
-    return event in {Event.IMAGE_RECEIVED, Event.RETRIED} and status in CONCLUDED
+    return event in {Event.IMAGE_RECEIVED, Event.RETRIED, Event.REISSUED} and status in CONCLUDED
 
 
 def sources_of(event: Event) -> frozenset[Status]:

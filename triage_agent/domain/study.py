@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from triage_agent.domain.orders import MergedPatient
 from triage_agent.domain.retrieval import RetrievalRecord
 from triage_agent.domain.sop_classes import RADIOGRAPHS
 from triage_agent.domain.vocabulary import Event, Outcome, Priority, Status
@@ -132,6 +133,7 @@ class ClaimedStudy:
         attempt: counts from 1 since its last image or revision.
         shortfall: what the PACS has of it and did not send, in words; empty where nothing is known to lack.
         lost: why an instance that was sent cannot be looked at (another study has it); None where all can be.
+        merged: whom its results are about, where its patient has been merged since.
     """
 
     study_instance_uid: str
@@ -141,6 +143,7 @@ class ClaimedStudy:
     instances: tuple[StoredInstance, ...]
     shortfall: str = ""
     lost: str | None = None
+    merged: MergedPatient | None = None
 
 
 def with_originals(

@@ -55,6 +55,7 @@ class Event(StrEnum):
     FAILED = "failed"  # cannot be assessed: a human reads it at the priority it had
     DELIVERED = "delivered"
     RETRIED = "retried"
+    REISSUED = "reissued"  # its results are made again: its patient has been merged with another
 
 
 class Outcome(StrEnum):
@@ -149,3 +150,8 @@ class AuditAction(StrEnum):
     RESULTS_WITHDRAWN = "results_withdrawn"
     ORIGINALS_DELETED = "originals_deleted"
     RESULTS_READ = "results_read"
+    ORDER_RECEIVED = "order_received"  # made or changed by a message
+    ORDER_MATCHED = "order_matched"  # the study that it is of has come
+    PATIENT_UPDATED = "patient_updated"
+    PATIENT_MERGED = "patient_merged"
+    HL7_REJECTED = "hl7_rejected"  # a connection of nobody we know

@@ -42,6 +42,15 @@ class Metrics:
             ["status"],
             registry=self.registry,
         )
+        self.queries = Counter(
+            "triage_worklist_queries",
+            "Final responses to Modality Worklist queries",
+            ["status"],
+            registry=self.registry,
+        )
+        self.hl7_answers = Counter(
+            "triage_hl7_answers", "Answers to HL7 messages about orders and patients", ["code"], registry=self.registry
+        )
         self.commitment_answers = Counter(
             "triage_commitment_answers",
             "Attempts to answer a request: committed, failed (some instance is not kept), retry, dead",

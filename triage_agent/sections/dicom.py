@@ -100,6 +100,8 @@ class DicomSettings(Section):
     timeout_seconds: float = Field(default=30, gt=0, le=YEAR)
     min_bytes_per_second: float = Field(default=4000, ge=0)
     warn_on_conflict: bool = False
+    worklist_days: float = Field(default=30, gt=0, le=3650)
+    worklist_answers: int = Field(default=1000, ge=1, le=20_000)
     peers: tuple[PeerSettings, ...] = ()
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The tables of HL7 v2: who takes our messages, and in which form."""
+"""The tables of HL7 v2: who takes our messages and in which form, and who sends us theirs."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +12,7 @@ from triage_agent.domain.vocabulary import ArtifactKind, Family
 from triage_agent.results.hl7_fields import require_usable
 from triage_agent.results.hl7_versions import VERSIONS
 from triage_agent.sections.base import FILE_SUFFIX, YEAR, Section
+from triage_agent.sections.hl7_listen import Hl7ListenSettings
 
 _Name = Annotated[str, StringConstraints(max_length=227)]  # HD, chapter 2A
 
@@ -101,6 +102,19 @@ def require_version(peer: Hl7PeerSettings, kinds: Iterable[ArtifactKind]) -> Non
 
 
 class Hl7Settings(Section):
-    """HL7 v2 destinations."""
+    """HL7 v2 destinations, and what is listened for."""
 
     peers: tuple[Hl7PeerSettings, ...] = ()
+    listen: Hl7ListenSettings | None = None
+
+    @model_validator(mode="after")
+    def _somebody_may_send(self) -> Self:
+        if self.listen is None:
+            return self
+        if not self.listen.peers and not self.listen.networks:
+            raise ValueError("listen: give the peers, or the networks, that may send to us")
+        known = [peer.name for peer in self.peers]
+        for name in self.listen.peers:
+            if name not in known:
+                raise ValueError(f"listen.peers: {name!r} is no [[hl7.peers]] name")
+        return self

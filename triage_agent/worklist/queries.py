@@ -12,10 +12,12 @@ from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.ports import StudyDetail
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.vocabulary import DeliveryState, Priority, Status
-from triage_agent.worklist.limits import conflicts_told, shown_reason
+from triage_agent.worklist.limits import conflicts_told
+from triage_agent.worklist.order_rules import reasons_of
+from triage_agent.worklist.ordering import orders_of
 from triage_agent.worklist.outbox import OPEN, place_of
 from triage_agent.worklist.retrievals import record_of
-from triage_agent.worklist.rows import instances_of, status_is
+from triage_agent.worklist.rows import instances_of, item_of, status_is
 from triage_agent.worklist.shadow import last_shadow
 from triage_agent.worklist.supersession import superseded, superseded_error
 from triage_agent.worklist.tables import ArtifactRow, AuditRow, OutboxRow, StudyRow
@@ -42,7 +44,7 @@ def items(session: Session, status: Status | None, priority: Priority | None, li
         statement = statement.where(status_is(status))
     if priority is not None:
         statement = statement.where(StudyRow.priority == priority)
-    return [_item(study) for study in session.scalars(statement)]
+    return [item_of(study) for study in session.scalars(statement)]
 
 
 def study(session: Session, study_instance_uid: str) -> StudyDetail | None:
@@ -52,8 +54,8 @@ def study(session: Session, study_instance_uid: str) -> StudyDetail | None:
         return None
     audit = _audit(session, study_instance_uid)
     return StudyDetail(
-        item=_item(row),
-        reasons=(*row.reasons, *conflicts_told(audit)),
+        item=item_of(row),
+        reasons=(*row.reasons, *conflicts_told(audit), *reasons_of(orders_of(session, row))),
         instances=instances_of(session, study_instance_uid),
         deliveries=_deliveries(session, study_instance_uid),
         audit=audit,
@@ -123,32 +125,6 @@ def prove_writable(session: Session) -> None:
 
 def _zeroes(words: type[StrEnum]) -> dict[str, int]:
     return {word.value: 0 for word in words}
-
-
-def _item(row: StudyRow) -> WorklistItem:
-    return WorklistItem(
-        study_instance_uid=row.study_instance_uid,
-        accession_number=row.accession_number,
-        patient_id=row.patient_id,
-        patient_name=row.patient_name,
-        anatomy=row.anatomy,
-        modality=row.modality,
-        status=row.status,
-        status_reason=shown_reason(row.status_reason, row.conflict),
-        revision=row.revision,
-        priority=row.priority,
-        priority_at_arrival=row.priority_at_arrival,
-        finding=row.finding,
-        probability=row.probability,
-        acr_category=row.acr_category,
-        rule=row.rule,
-        bundle=row.bundle,
-        instances=row.instances,
-        received_at=row.received_at,
-        flagged_at=row.flagged_at,
-        decided_at=row.decided_at,
-        delivered_at=row.delivered_at,
-    )
 
 
 def _deliveries(session: Session, study_instance_uid: str) -> tuple[DeliveryRecord, ...]:

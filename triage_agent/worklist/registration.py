@@ -13,6 +13,8 @@ from triage_agent.domain.study import AssemblyView, CompletenessRule, InstanceHe
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import assessment_on_arrival, conflict_with, patient_with
+from triage_agent.worklist.order_rules import with_orders
+from triage_agent.worklist.ordering import link_orders, meet_orders
 from triage_agent.worklist.retention import look_again
 from triage_agent.worklist.retrieval_row import RetrievalRow
 from triage_agent.worklist.rows import advance, append_audit, locked_study, status_is
@@ -35,6 +37,8 @@ def register(session: Session, received: ReceivedInstance, rule: CompletenessRul
             _raise_as_asked(session, received)
         return found
     study = locked_study(session, header.study_instance_uid)
+    orders = meet_orders(session, study, header)
+    received = with_orders(received, orders)
     if study is None:
         _insert_study(session, received, header.event, {"instances": 1, "next_check_at": rule.next_check(at, at)})
         _insert_instance(session, received, 1, Status.RECEIVING)
@@ -44,6 +48,7 @@ def register(session: Session, received: ReceivedInstance, rule: CompletenessRul
     append_audit(session, trail.instance_received(received, Registered.NEW, header.study_instance_uid))
     if study is not None:
         _add_to_study(session, study, received, rule)
+    link_orders(session, orders, received)
     return Registered.NEW
 
 

@@ -32,6 +32,7 @@ from triage_agent.worklist import clocks, leases, outbox, queries, registration,
 from triage_agent.worklist.backlog import SqlBacklogs
 from triage_agent.worklist.commitments import SqlCommitments
 from triage_agent.worklist.migrate import is_current
+from triage_agent.worklist.ordering import SqlOrders
 from triage_agent.worklist.retrievals import SqlRetrievals
 from triage_agent.worklist.rows import append_audit
 from triage_agent.worklist.spools import SqlSpools
@@ -41,12 +42,12 @@ from triage_agent.worklist.withdrawals import SqlWithdrawals
 _PING_SECONDS = 2.0  # whoever asks whether we are ready will not wait for long
 
 
-class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWithdrawals):
+class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWithdrawals, SqlOrders):
     """The `Worklist` port on SQLite or Postgres; safe to share between threads.
 
     The functions behind it stand in `registration`, `scoring`, `shadow`, `outbox`, `leases` and `queries`; those
     of storage commitment in `commitments`, of what is fetched from a PACS in `retrievals`, about the spool in `spools`,
-    of what waits in `backlog`, of what is taken back in `withdrawals`.
+    of what waits in `backlog`, of what is taken back in `withdrawals`, of orders in `ordering`.
     """
 
     def __init__(self, engine: Engine) -> None:

@@ -10,9 +10,10 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.states import next_status, opens_revision
-from triage_agent.domain.study import Assessment, StoredInstance
+from triage_agent.domain.study import Assessment, StoredInstance, WorklistItem
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
+from triage_agent.worklist.limits import shown_reason
 from triage_agent.worklist.tables import AuditRow, InstanceRow, StudyRow
 from triage_agent.worklist.transactions import changed
 
@@ -149,4 +150,31 @@ def stored(row: InstanceRow) -> StoredInstance:
         received_at=row.received_at,
         assessment=assessment,
         original_deleted_at=row.original_deleted_at,
+    )
+
+
+def item_of(row: StudyRow) -> WorklistItem:
+    """A study's row as the list shows it."""
+    return WorklistItem(
+        study_instance_uid=row.study_instance_uid,
+        accession_number=row.accession_number,
+        patient_id=row.patient_id,
+        patient_name=row.patient_name,
+        anatomy=row.anatomy,
+        modality=row.modality,
+        status=row.status,
+        status_reason=shown_reason(row.status_reason, row.conflict),
+        revision=row.revision,
+        priority=row.priority,
+        priority_at_arrival=row.priority_at_arrival,
+        finding=row.finding,
+        probability=row.probability,
+        acr_category=row.acr_category,
+        rule=row.rule,
+        bundle=row.bundle,
+        instances=row.instances,
+        received_at=row.received_at,
+        flagged_at=row.flagged_at,
+        decided_at=row.decided_at,
+        delivered_at=row.delivered_at,
     )

@@ -104,6 +104,7 @@ class StudyRow(Base):
     delivered_at: Mapped[datetime | None]
     # From here on null also in rows that are older than the column.
     conflict: Mapped[str | None] = mapped_column(FittedText(1000))  # which of its instances another study has
+    merged: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # see `order_rules.merge_as_json`
     originals_deleted_at: Mapped[datetime | None]  # when the last of its files went; null while there may be any
 
 
@@ -274,6 +275,8 @@ _partial(
 )
 _partial("ix_studies_receiving", StudyRow.status, StudyRow.next_check_at, where="status = 'receiving'")  # due_...
 _partial("ix_studies_scoring", StudyRow.status, StudyRow.lease_until, where="status = 'scoring'")  # expire_leases()
+_partial("ix_studies_patient", StudyRow.patient_id, where="patient_id IS NOT NULL")  # merge_patient()
+Index("ix_studies_received", StudyRow.received_at)  # scheduled()
 _partial("ix_studies_accession", StudyRow.accession_number, where="accession_number IS NOT NULL")  # studies_called()
 _partial(
     "ix_studies_originals",  # originals_past()

@@ -17,6 +17,7 @@ COMMANDS = [
         ["study", "1.2"],
         ["retry", "--failed"],
         ["shadow"],
+        ["orders"],
         ["db", "current"],
         ["db", "upgrade"],
         ["db", "rebuild"],
@@ -101,7 +102,7 @@ def test_no_command_at_all_shows_the_help(run, group):
 
 
 @pytest.mark.parametrize(
-    "command", [["worklist"], ["study", "1.2.3"], ["retry", "1.2.3"], ["retry", "--failed"], ["shadow"]]
+    "command", [["worklist"], ["study", "1.2.3"], ["retry", "1.2.3"], ["retry", "--failed"], ["shadow"], ["orders"]]
 )
 def test_who_looks_on_a_machine_without_a_worklist_is_told_so_and_makes_none(run, tmp_path, command):
     config = tmp_path / "agent.toml"

@@ -88,3 +88,19 @@ def test_tokens_that_would_go_unencrypted_are_warned_of(free_port):
     with pytest.raises(ports.Noteworthy, match="unencrypted"):
         ports.look_at_web(Settings(web=web))
     assert "free" in ports.look_at_web(Settings(web={**web, "host": "127.0.0.1"}))
+
+
+def for_orders(port, web_port):
+    return Settings(hl7={"listen": {"port": port, "networks": ["10.0.0.0/8"]}}, web={"port": web_port})
+
+
+def test_the_port_of_orders_is_free_or_ours_or_a_stranger_s(free_port, stranger):
+    assert ports.look_at_orders(for_orders(free_port, free_port)) == f"127.0.0.1:{free_port} is free"
+    with pytest.raises(TriageError, match=r"stop what listens there, or set \[hl7.listen\]"):
+        ports.look_at_orders(for_orders(stranger, free_port))
+    server = WebServer(build_app({}, bytes, "1"), "127.0.0.1", free_port)
+    server.start()
+    try:
+        assert "an agent runs here" in ports.look_at_orders(for_orders(stranger, free_port))
+    finally:
+        server.stop()

@@ -183,3 +183,9 @@ def test_one_port_for_two_services_is_told(tmp_path, dicom, web, apart):
     else:
         with pytest.raises(ConfigurationError, match="have the same port 8080"):
             site.require_ports_of_their_own(settings)
+
+
+def test_the_port_of_orders_is_its_own_too(tmp_path):
+    settings = of(tmp_path, hl7={"listen": {"port": 11112, "networks": ["10.0.0.0/8"]}})
+    with pytest.raises(ConfigurationError, match=r"\[dicom\] and \[hl7.listen\] have the same port 11112"):
+        site.require_ports_of_their_own(settings)

@@ -16,9 +16,10 @@ LEGAL = {
         "decided": "decided",
         "excluded": "out_of_scope",
         "failed": "needs_human",
+        "reissued": "receiving",
     },
-    "decided": {"image_received": "receiving", "delivered": "delivered"},
-    "delivered": {"image_received": "receiving"},
+    "decided": {"image_received": "receiving", "delivered": "delivered", "reissued": "receiving"},
+    "delivered": {"image_received": "receiving", "reissued": "receiving"},
     "out_of_scope": {"image_received": "receiving", "retried": "ready"},
     "needs_human": {"image_received": "receiving", "retried": "ready"},
 }
@@ -57,9 +58,11 @@ def test_a_study_begins_by_what_comes_and_needs_a_human_where_nothing_of_it_can_
 
 
 @pytest.mark.parametrize(("status", "event"), PAIRS)
-def test_only_a_late_image_and_a_retry_open_a_revision(status, event):
+def test_only_a_late_image_a_retry_and_a_reissue_open_a_revision(status, event):
     concluded = status in {Status.DECIDED, Status.DELIVERED, Status.OUT_OF_SCOPE, Status.NEEDS_HUMAN}
-    assert opens_revision(status, event) == (concluded and event in {Event.IMAGE_RECEIVED, Event.RETRIED})
+    assert opens_revision(status, event) == (
+        concluded and event in {Event.IMAGE_RECEIVED, Event.RETRIED, Event.REISSUED}
+    )
 
 
 @pytest.mark.parametrize("event", Event)

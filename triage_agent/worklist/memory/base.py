@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.orders import OrderRecord
 from triage_agent.domain.states import next_status, opens_revision
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
@@ -22,8 +23,10 @@ class Rows:
         self._images: dict[str, Image] = {}
         self._outbox: dict[int, OutboxEntry] = {}
         self._retrievals: dict[str, RetrievalEntry] = {}
+        self._orders: dict[int, OrderRecord] = {}
         self._audit: list[AuditEvent] = []
         self._ids = itertools.count(1)
+        self._order_ids = itertools.count(1)
 
     def _advance(self, study: StudyEntry, event: Event, actor: str, at: datetime) -> None:
         before = study.item.status

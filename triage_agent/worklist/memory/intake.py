@@ -11,11 +11,13 @@ from triage_agent.domain.study import AssemblyView, CompletenessRule, ReceivedIn
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import assessment_on_arrival, conflict_with
+from triage_agent.worklist.memory.ordering import Ordering
 from triage_agent.worklist.memory.retrievals import Fetching
 from triage_agent.worklist.memory.rows import Image, StudyEntry
+from triage_agent.worklist.order_rules import with_orders
 
 
-class Intake(Fetching):
+class Intake(Fetching, Ordering):
     """The part of the port that intake and assembly use."""
 
     def register(self, received: ReceivedInstance, rule: CompletenessRule) -> Registered:
@@ -35,12 +37,15 @@ class Intake(Fetching):
                 return found
             study = self._studies.get(header.study_instance_uid)
             status = study.item.status if study else Status.RECEIVING
+            orders = self._meet_orders(study, header)
+            received = with_orders(received, orders)
             self._images[header.sop_instance_uid] = Image(received, assessment_on_arrival(header, status))
             self._audit.append(trail.instance_received(received, Registered.NEW, header.study_instance_uid))
             if study is None:
                 self._studies[header.study_instance_uid] = StudyEntry.of(received, rule)
             else:
                 self._add_to_study(study, received, rule)
+            self._link_orders(orders, received)
             return Registered.NEW
 
     def _note_conflict(self, received: ReceivedInstance, kept_in: str, rule: CompletenessRule) -> None:

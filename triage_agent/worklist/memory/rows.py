@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from triage_agent.domain.decision import Comparison, Decision, Delivery, DeliveryRecord, Flag, ShadowResult, Shipment
+from triage_agent.domain.orders import MergedPatient
 from triage_agent.domain.states import BEGINNINGS
 from triage_agent.domain.study import (
     AssemblyView,
@@ -99,6 +100,7 @@ class StudyEntry:
     shadows: dict[int, ShadowResult] = field(default_factory=dict)  # of them
     conflict: str | None = None
     originals_deleted_at: datetime | None = None
+    merged: MergedPatient | None = None
 
     @classmethod
     def of(cls, received: ReceivedInstance, rule: CompletenessRule, conflict: str | None = None) -> "StudyEntry":

@@ -91,6 +91,7 @@ class Scoring(Outbox):
                 instances=tuple(image.stored() for image in images),
                 shortfall=fetched.record.shortfall(here) if fetched else "",
                 lost=study.conflict,
+                merged=study.merged,
             )
 
     def decide(

@@ -21,6 +21,7 @@ from triage_agent.worklist.memory.scoring import Scoring
 from triage_agent.worklist.memory.shadow import Shadow
 from triage_agent.worklist.memory.spools import Spools
 from triage_agent.worklist.memory.withdrawals import Withdrawals
+from triage_agent.worklist.order_rules import reasons_of
 
 
 class MemoryWorklist(Intake, Scoring, Shadow, Commitments, Retention, Spools, Backlogs, Withdrawals):
@@ -104,7 +105,7 @@ class MemoryWorklist(Intake, Scoring, Shadow, Commitments, Retention, Spools, Ba
             audit = tuple(event for event in self._audit if event.study_instance_uid == study.uid)
             return StudyDetail(
                 item=study.shown,
-                reasons=(*study.reasons, *conflicts_told(audit)),
+                reasons=(*study.reasons, *conflicts_told(audit), *reasons_of(self._orders_of(study))),
                 instances=tuple(image.stored() for image in self._images_of(study.uid)),
                 deliveries=tuple(e.record(past) for e in self._outbox.values() if e.study_instance_uid == study.uid),
                 audit=audit,

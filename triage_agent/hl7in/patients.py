@@ -1,0 +1,101 @@
+"""What messages say of patients: PID, MRG and PV1, in DICOM's words."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from triage_agent.domain.orders import PatientUpdate
+from triage_agent.hl7in.message import Field, Segment
+
+_IDENTIFIER_TYPES = ("MR", "PI")  # table 0203: medical record number, patient internal identifier
+_DIGITS = re.compile(r"[0-9]+")
+_SEXES = frozenset({"M", "F", "O"})  # PS3.3 section C.7.1.1
+_GROUPS = {"A": 0, "I": 1, "P": 2}  # table 0465 to PS3.5 section 6.2.1: alphabetic, ideographic, phonetic
+_DATE_LENGTH, _TIME_LENGTH = 8, 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How this site's messages are read.
+
+    Attributes:
+        accession: segment and field of the accession number; None: where IHE has it.
+        assigning_authority: whose patient identifiers images carry; "" where only one authority gives any.
+    """
+
+    accession: tuple[str, int] | None = None
+    assigning_authority: str = ""
+
+
+def patient_of(pid: Segment, reading: Reading) -> PatientUpdate:
+    """Who a message is about; without an identifier of the right authority `patient_id` is empty."""
+    identifier = _identifier([*pid.repetitions(3), *pid.repetitions(2)], reading)
+    sex = pid.text(8)
+    return PatientUpdate(
+        patient_id=(identifier.text(1) or "") if identifier else "",
+        issuer_of_patient_id=_authority(identifier) or None if identifier else None,
+        patient_name=names_of(pid.repetitions(5)),
+        patient_birth_date=date_and_time(pid.text(7))[0],
+        patient_sex=sex if not sex or sex.upper() not in _SEXES else sex.upper(),
+    )
+
+
+def prior_ids(mrg: Segment, reading: Reading) -> list[str]:
+    """The identifiers that a merge gives up (MRG-1)."""
+    wanted = [each for each in mrg.repetitions(1) if reading.assigning_authority in {"", _authority(each)}]
+    return list(dict.fromkeys(number for each in wanted if (number := each.text(1))))
+
+
+def _identifier(stated: Sequence[Field], reading: Reading) -> Field | None:
+    """The identifier that images carry: of the site's authority, else a medical record number, else the first."""
+    if reading.assigning_authority:
+        return next((each for each in stated if _authority(each) == reading.assigning_authority), None)
+    for kind in _IDENTIFIER_TYPES:
+        for each in stated:
+            if each.text(5) == kind and each.text(1):
+                return each
+    return next((each for each in stated if each.text(1)), None)
+
+
+def _authority(identifier: Field) -> str:
+    return identifier.text(4) or ""
+
+
+def names_of(stated: Sequence[Field], first: int = 1) -> str | None:
+    """A PN value of XPN or XCN repetitions: DICOM has prefix before suffix, HL7 suffix before prefix.
+
+    Args:
+        stated: the repetitions; of names in several writings one each.
+        first: component of the family name.
+    """
+    if not stated:
+        return None
+    groups = ["", "", ""]
+    for name in stated:
+        family, given, middle, suffix, prefix = ((name.text(first + number) or "") for number in range(5))
+        parts = [re.sub(r"[\^=]", " ", part) for part in (family, given, middle, prefix, suffix)]
+        place = _GROUPS.get(name.text(first + 7) or "A", 0)
+        groups[place] = groups[place] or "^".join(parts).rstrip("^")
+    return "=".join(groups).rstrip("=")
+
+
+def date_and_time(stated: str | None) -> tuple[str | None, str | None]:
+    """YYYYMMDD and HHMMSS of a TS; None for what it does not say, both "" where it is struck out."""
+    if not stated:
+        return stated, stated
+    digits = _DIGITS.match(stated)
+    text = digits[0] if digits else ""
+    if len(text) < _DATE_LENGTH:
+        return None, None
+    date, time = text[:_DATE_LENGTH], text[_DATE_LENGTH : _DATE_LENGTH + _TIME_LENGTH]
+    if not _is_date(date):
+        return None, None
+    return date, time.ljust(_TIME_LENGTH, "0") if len(time) >= len("HH") and _is_time(time) else None
+
+
+def _is_date(text: str) -> bool:
+    return "01" <= text[4:6] <= "12" and "01" <= text[6:8] <= "31"
+
+
+def _is_time(text: str) -> bool:
+    return text[:2] < "24" and text[2:4] < "60" and text[4:6] < "60"

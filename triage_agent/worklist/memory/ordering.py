@@ -1,0 +1,167 @@
+"""Orders, in memory."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from triage_agent.domain.orders import Message, Narrowing, Order, OrderRecord, PatientUpdate
+from triage_agent.domain.states import sources_of
+from triage_agent.domain.study import InstanceHeader, ReceivedInstance
+from triage_agent.domain.vocabulary import AuditAction, Event, Status
+from triage_agent.worklist import order_trail
+from triage_agent.worklist.memory.base import Rows
+from triage_agent.worklist.memory.rows import StudyEntry
+from triage_agent.worklist.order_rules import (
+    REISSUED,
+    as_shown,
+    asked_by,
+    best_first,
+    first_record,
+    is_listed,
+    is_of,
+    is_within,
+    known_order,
+    merged_again,
+    with_changes,
+    with_patient,
+    without_order,
+)
+
+
+class Ordering(Rows):
+    """The port `Orders`."""
+
+    def keep_orders(self, orders: Sequence[Order], message: Message) -> Sequence[OrderRecord]:
+        """See `Orders.keep_orders`."""
+        with self._lock:
+            return [self._keep_order(order, message) for order in orders]
+
+    def update_patient(self, update: PatientUpdate, message: Message) -> int:
+        """See `Orders.update_patient`."""
+        return len(self._write_patient([update.patient_id], update, message, AuditAction.PATIENT_UPDATED))
+
+    def merge_patient(
+        self, prior_patient_ids: Sequence[str], into: PatientUpdate, message: Message, *, reissue: bool = False
+    ) -> Sequence[str]:
+        """See `Orders.merge_patient`."""
+        with self._lock:
+            uids = self._write_patient(prior_patient_ids, into, message, AuditAction.PATIENT_MERGED)
+            for study in (self._studies[uid] for uid in uids):
+                study.merged = merged_again(study.merged, prior_patient_ids, into)
+                if study.item.status is Status.SCORING or (reissue and self._can_be_told_again(study)):
+                    self._advance(study, Event.REISSUED, message.sender, message.received_at)
+                    study.next_check_at, study.asked = message.received_at, 0
+                    study.item = replace(study.item, status_reason=REISSUED)
+            return uids
+
+    def _can_be_told_again(self, study: StudyEntry) -> bool:
+        gone = any(image.original_deleted_at is not None for image in self._images_of(study.uid))
+        return study.item.status in sources_of(Event.REISSUED) and not gone
+
+    def orders(self, *, limit: int = 100) -> Sequence[OrderRecord]:
+        """See `Orders.orders`."""
+        with self._lock:
+            last_first = sorted(self._orders.values(), key=lambda each: (each.changed_at, each.order_id), reverse=True)
+            return last_first[:limit]
+
+    def scheduled(
+        self, narrowing: Narrowing, since: datetime, fits: Callable[[OrderRecord], bool], most: int
+    ) -> Sequence[OrderRecord]:
+        """See `Orders.scheduled`."""
+        with self._lock:
+            shown = [record for record in self._listed(since) if is_within(record, narrowing) and fits(record)]
+            return best_first(shown, most)
+
+    def _listed(self, since: datetime) -> Iterator[OrderRecord]:
+        for order in self._orders.values():
+            study = self._studies.get(order.study_here)
+            if study is None and is_listed(order, since):
+                yield order
+            elif study is not None and study.item.received_at >= since:
+                yield as_shown(order, study.item)
+        with_order = {order.study_here for order in self._orders.values()}
+        for uid, study in self._studies.items():
+            if uid not in with_order and study.item.received_at >= since:
+                yield without_order(study.item)
+
+    def _meet_orders(self, study: StudyEntry | None, header: InstanceHeader) -> Sequence[OrderRecord]:
+        if study is not None and (study.item.accession_number or not header.accession_number):
+            return ()
+        return self._orders_about(header.study_instance_uid, header.accession_number, header.patient_id)
+
+    def _link_orders(self, orders: Sequence[OrderRecord], received: ReceivedInstance) -> None:
+        for order in orders:
+            if not order.study_here:
+                self._orders[order.order_id] = replace(order, study_here=received.header.study_instance_uid)
+            self._audit.append(order_trail.order_matched(order, received))
+
+    def _orders_of(self, study: StudyEntry) -> Sequence[OrderRecord]:
+        return self._orders_about(study.uid, study.item.accession_number or "", study.item.patient_id or "")
+
+    def _orders_about(self, uid: str, accession_number: str, patient_id: str) -> Sequence[OrderRecord]:
+        return [order for order in self._orders.values() if is_of(order, uid, accession_number, patient_id)]
+
+    def _keep_order(self, order: Order, message: Message) -> OrderRecord:
+        known = known_order(self._sharing_a_number(order), order)
+        record = first_record(order, 0, message.received_at) if known is None else with_changes(known, order)
+        study = self._study_of(record)
+        record = replace(record, study_here=study.uid if study else record.study_here)
+        if record != known:
+            record = self._write_order(record, message, new=known is None)
+        if study is not None:
+            self._raise_by_order(study, record, message)
+        return record
+
+    def _write_order(self, record: OrderRecord, message: Message, *, new: bool) -> OrderRecord:
+        number = next(self._order_ids) if new else record.order_id
+        record = replace(
+            record,
+            order_id=number,
+            control_id=message.control_id,
+            sender=message.sender,
+            changed_at=message.received_at,
+        )
+        self._orders[number] = record
+        self._audit.append(order_trail.order_received(record, message, new=new))
+        return record
+
+    def _sharing_a_number(self, order: Order) -> Sequence[OrderRecord]:
+        names = ("filler_order_number", "placer_order_number", "accession_number")
+        by = [name for name in names if getattr(order, name)] or ["study_instance_uid"]
+        return [each for each in self._orders.values() if any(getattr(each, n) == getattr(order, n) for n in by)]
+
+    def _study_of(self, order: OrderRecord) -> StudyEntry | None:
+        studies = sorted(self._studies.values(), key=lambda each: each.item.received_at)
+        found = {
+            each.uid: each
+            for each in studies
+            if is_of(order, each.uid, each.item.accession_number or "", each.item.patient_id or "")
+        }
+        best = [found[uid] for uid in (order.study_instance_uid, order.study_here, *found) if uid in found]
+        return best[0] if best else None
+
+    def _raise_by_order(self, study: StudyEntry, order: OrderRecord, message: Message) -> None:
+        before = study.item.priority
+        wanted = asked_by([order])
+        if wanted.rank > before.rank:
+            study.item = replace(study.item, priority=wanted)
+            self._audit.append(order_trail.priority_ordered(study.uid, before, wanted, message))
+
+    def _write_patient(
+        self, ids: Sequence[str], patient: PatientUpdate, message: Message, action: AuditAction
+    ) -> Sequence[str]:
+        with self._lock:
+            for known in [each for each in self._orders.values() if each.patient_id in ids]:
+                if (record := with_patient(known, patient)) != known:
+                    self._write_order(record, message, new=False)
+            theirs = sorted(uid for uid, each in self._studies.items() if each.item.patient_id in ids)
+            return [uid for uid in theirs if self._rename(self._studies[uid], patient, message, action)]
+
+    def _rename(self, study: StudyEntry, patient: PatientUpdate, message: Message, action: AuditAction) -> bool:
+        name = study.item.patient_name if patient.patient_name is None else patient.patient_name or None
+        renamed = replace(study.item, patient_id=patient.patient_id, patient_name=name)
+        if renamed == study.item:
+            return False
+        study.item = renamed
+        self._audit.append(order_trail.patient_changed(action, study.uid, message))
+        return True

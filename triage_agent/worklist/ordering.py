@@ -1,0 +1,228 @@
+"""Orders in the database: kept as a RIS tells of them, and brought together with the studies that they are of."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from hashlib import sha256
+
+from sqlalchemy import ColumnElement, func, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from triage_agent.domain.orders import Message, Narrowing, Order, OrderRecord, PatientUpdate
+from triage_agent.domain.states import sources_of
+from triage_agent.domain.study import InstanceHeader, ReceivedInstance
+from triage_agent.domain.vocabulary import AuditAction, Event, Priority, Status
+from triage_agent.worklist import order_trail
+from triage_agent.worklist.listing import scheduled
+from triage_agent.worklist.order_row import OrderRow, columns_of
+from triage_agent.worklist.order_rules import (
+    REISSUED,
+    asked_by,
+    first_record,
+    is_of,
+    known_order,
+    merge_as_json,
+    merge_of_json,
+    merged_again,
+    with_changes,
+    with_patient,
+)
+from triage_agent.worklist.rows import advance, append_audit, locked_study
+from triage_agent.worklist.tables import InstanceRow, StudyRow
+from triage_agent.worklist.transactions import Database
+
+
+class SqlOrders:
+    """The port `Orders` on a database."""
+
+    _database: Database
+
+    def keep_orders(self, orders: Sequence[Order], message: Message) -> Sequence[OrderRecord]:
+        """See `Orders.keep_orders`."""
+        return self._database.write(lambda session: _keep_all(session, orders, message))
+
+    def update_patient(self, update: PatientUpdate, message: Message) -> int:
+        """See `Orders.update_patient`."""
+        return self._database.write(
+            lambda session: len(
+                _write_patient(session, [update.patient_id], update, message, AuditAction.PATIENT_UPDATED)
+            )
+        )
+
+    def merge_patient(
+        self, prior_patient_ids: Sequence[str], into: PatientUpdate, message: Message, *, reissue: bool = False
+    ) -> Sequence[str]:
+        """See `Orders.merge_patient`."""
+        return self._database.write(lambda session: _merge(session, prior_patient_ids, into, message, reissue=reissue))
+
+    def orders(self, *, limit: int = 100) -> Sequence[OrderRecord]:
+        """See `Orders.orders`."""
+        statement = select(OrderRow).order_by(OrderRow.changed_at.desc(), OrderRow.id.desc()).limit(limit)
+        return self._database.read(lambda session: [row.record() for row in session.scalars(statement)])
+
+    def scheduled(
+        self, narrowing: Narrowing, since: datetime, fits: Callable[[OrderRecord], bool], most: int
+    ) -> Sequence[OrderRecord]:
+        """See `Orders.scheduled`."""
+        return self._database.read(lambda session: scheduled(session, narrowing, since, fits, most))
+
+
+def meet_orders(session: Session, study: StudyRow | None, header: InstanceHeader) -> Sequence[OrderRecord]:
+    """The orders of a study that has just come, or whose accession number has; none for one that was here."""
+    if study is not None and (study.accession_number or not header.accession_number):
+        return ()
+    _hold(session, (header.study_instance_uid, header.accession_number))
+    return _orders_about(session, header.study_instance_uid, header.accession_number, header.patient_id)
+
+
+def link_orders(session: Session, orders: Sequence[OrderRecord], received: ReceivedInstance) -> None:
+    """Note that the study of these orders has come."""
+    for order in orders:
+        if not order.study_here:
+            here = {"study_here": received.header.study_instance_uid}
+            session.execute(update(OrderRow).where(OrderRow.id == order.order_id).values(here))
+        append_audit(session, order_trail.order_matched(order, received))
+
+
+def orders_of(session: Session, study: StudyRow) -> Sequence[OrderRecord]:
+    """A study's orders, oldest first."""
+    return _orders_about(session, study.study_instance_uid, study.accession_number or "", study.patient_id or "")
+
+
+def _orders_about(session: Session, uid: str, accession_number: str, patient_id: str) -> Sequence[OrderRecord]:
+    by = [OrderRow.study_instance_uid == uid, OrderRow.study_here == uid]
+    if accession_number:
+        by.append(OrderRow.accession_number == accession_number)
+    known = [row.record() for row in session.scalars(select(OrderRow).where(or_(*by)).order_by(OrderRow.id))]
+    return [order for order in known if is_of(order, uid, accession_number, patient_id)]
+
+
+def _keep_all(session: Session, orders: Sequence[Order], message: Message) -> Sequence[OrderRecord]:
+    _hold(session, [name for order in orders for name in order.names])
+    return [_keep(session, order, message) for order in orders]
+
+
+def _keep(session: Session, order: Order, message: Message) -> OrderRecord:
+    known = known_order(_sharing_a_number(session, order), order)
+    record = first_record(order, 0, message.received_at) if known is None else with_changes(known, order)
+    study = _study_of(session, record)
+    record = replace(record, study_here=study.study_instance_uid if study else record.study_here)
+    if record != known:
+        record = _write(session, record, message, new=known is None)
+    if study is not None:
+        _raise(session, study, asked_by([record]), message)
+    return record
+
+
+def _write(session: Session, record: OrderRecord, message: Message, *, new: bool) -> OrderRecord:
+    record = replace(record, control_id=message.control_id, sender=message.sender, changed_at=message.received_at)
+    if new:
+        number = session.scalar(insert(OrderRow).values(columns_of(record)).returning(OrderRow.id))
+        record = replace(record, order_id=number or 0)
+    else:
+        session.execute(update(OrderRow).where(OrderRow.id == record.order_id).values(columns_of(record)))
+    append_audit(session, order_trail.order_received(record, message, new=new))
+    return record
+
+
+def _sharing_a_number(session: Session, order: Order) -> Iterable[OrderRecord]:
+    columns = (OrderRow.filler_order_number, OrderRow.placer_order_number, OrderRow.accession_number)
+    by: list[ColumnElement[bool]] = [column == number for column in columns if (number := getattr(order, column.key))]
+    if not by:
+        by = [OrderRow.study_instance_uid == order.study_instance_uid]
+    statement = select(OrderRow).where(or_(*by)).order_by(OrderRow.id).with_for_update()
+    return [row.record() for row in session.scalars(statement.execution_options(populate_existing=True))]
+
+
+def _study_of(session: Session, order: OrderRecord) -> StudyRow | None:
+    """The order's study, held until the transaction ends; the one that it had before, while there is no better."""
+    stated = [uid for uid in (order.study_instance_uid, order.study_here) if uid]
+    by: list[ColumnElement[bool]] = [StudyRow.study_instance_uid.in_(stated)]
+    if order.accession_number:
+        by.append(StudyRow.accession_number == order.accession_number)
+    columns = (StudyRow.study_instance_uid, StudyRow.accession_number, StudyRow.patient_id)
+    found = [
+        uid
+        for uid, accession, patient in session.execute(select(*columns).where(or_(*by)).order_by(StudyRow.received_at))
+        if is_of(order, uid, accession or "", patient or "")
+    ]
+    for best in (order.study_instance_uid, order.study_here, *found):
+        if best in found:
+            return locked_study(session, best)
+    return None
+
+
+def _raise(session: Session, study: StudyRow, wanted: Priority, message: Message) -> None:
+    """Raise a study that is held; never lower it (promise 3)."""
+    if wanted.rank <= study.priority.rank:
+        return
+    same = StudyRow.study_instance_uid == study.study_instance_uid
+    session.execute(update(StudyRow).where(same).values(priority=wanted))
+    append_audit(session, order_trail.priority_ordered(study.study_instance_uid, study.priority, wanted, message))
+
+
+def _write_patient(
+    session: Session, ids: Sequence[str], patient: PatientUpdate, message: Message, action: AuditAction
+) -> Sequence[str]:
+    _hold(session, ids)
+    theirs = select(OrderRow).where(OrderRow.patient_id.in_(ids)).order_by(OrderRow.id).with_for_update()
+    for row in session.scalars(theirs).all():
+        known = row.record()
+        if (record := with_patient(known, patient)) != known:
+            _write(session, record, message, new=False)
+    shown = {"patient_id": patient.patient_id}
+    if patient.patient_name is not None:
+        shown["patient_name"] = patient.patient_name
+    uids = session.scalars(select(StudyRow.study_instance_uid).where(StudyRow.patient_id.in_(ids))).all()
+    return [uid for uid in sorted(uids) if _rename(session, uid, shown, message, action)]
+
+
+def _merge(
+    session: Session, ids: Sequence[str], into: PatientUpdate, message: Message, *, reissue: bool
+) -> Sequence[str]:
+    uids = _write_patient(session, ids, into, message, AuditAction.PATIENT_MERGED)
+    for uid in uids:
+        study = locked_study(session, uid)
+        if study is not None:
+            merged = merge_as_json(merged_again(merge_of_json(study.merged), ids, into))
+            session.execute(update(StudyRow).where(StudyRow.study_instance_uid == uid).values(merged=merged))
+            if study.status is Status.SCORING or (reissue and _can_be_told_again(session, study)):
+                columns = {"status_reason": REISSUED, "next_check_at": message.received_at, "asked": 0}
+                advance(session, study, Event.REISSUED, actor=message.sender, at=message.received_at, columns=columns)
+    return uids
+
+
+def _can_be_told_again(session: Session, study: StudyRow) -> bool:
+    """Whether it was told, and all that it was told of is there still."""
+    if study.status not in sources_of(Event.REISSUED):
+        return False
+    gone = select(func.count()).where(
+        InstanceRow.study_instance_uid == study.study_instance_uid, InstanceRow.original_deleted_at.is_not(None)
+    )
+    return session.scalar(gone) == 0
+
+
+def _rename(session: Session, uid: str, shown: dict[str, str], message: Message, action: AuditAction) -> bool:
+    study = locked_study(session, uid)
+    if study is None or all((getattr(study, name) or "") == value for name, value in shown.items()):
+        return False
+    values = {name: value or None for name, value in shown.items()}
+    session.execute(update(StudyRow).where(StudyRow.study_instance_uid == uid).values(values))
+    append_audit(session, order_trail.patient_changed(action, uid, message))
+    return True
+
+
+def _hold(session: Session, names: Iterable[str]) -> None:
+    """Let whoever brings an order and whoever brings its study take turns: neither sees what is not committed.
+
+    SQLite has one writer anyway.
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        return
+    for name in sorted({_number(name) for name in names if name}):
+        session.execute(select(func.pg_advisory_xact_lock(name)))
+
+
+def _number(name: str) -> int:
+    """A name as Postgres locks have it, 64 bits with a sign; two that share a number only wait for each other."""
+    return int.from_bytes(sha256(name.encode("utf-8", "replace")).digest()[:8], signed=True)
