@@ -161,6 +161,7 @@ class _Start:
         listener.server.start()
         self._stack.callback(listener.server.stop, _DRAIN_SECONDS)
         self._answers(listener.desk)
+        self._announces()
         self._checks["disk"] = listener.spool.check_ready
 
     def _answers(self, desk: "CommitmentDesk") -> None:
@@ -171,6 +172,19 @@ class _Start:
         loop = Loop("commitment-answers", answerer.step)
         loop.start()
         self._work.callback(loop.join, _LAST_ANSWER_SECONDS)  # what it cannot end is answered after the next start
+        self._stack.callback(loop.stop)
+
+    def _announces(self) -> None:
+        """Tell subscribers of workitems; what is not told at the end is told after the next start."""
+        from triage_agent.procedure_steps import build_announcer
+
+        if (made := build_announcer(self._settings, self.worklist, self.metrics, self._clock)) is None:
+            return
+        announcer, close = made
+        self._work.callback(close)
+        loop = Loop("workitem-reports", announcer.step)
+        loop.start()
+        self._work.callback(loop.join, _LAST_ANSWER_SECONDS)
         self._stack.callback(loop.stop)
 
     def models(self) -> tuple[ImageScorer, ImageScorer | None]:

@@ -14,6 +14,7 @@ from triage_agent.intake.receiver import Received, Receiver
 from triage_agent.intake.reconcile import reconcile
 from triage_agent.intake.spool import Spool
 from triage_agent.ops.metrics import Metrics
+from triage_agent.procedure_steps import build_ups_desk
 from triage_agent.settings import Settings
 
 
@@ -40,6 +41,7 @@ def build_listener(
     reconcile(spool, worklist, rule, clock)
     receiver = Receiver(spool, worklist, rule, clock)
     desk = build_desk(settings, worklist, policy, metrics, clock, wake)
+    ups = build_ups_desk(settings, worklist, policy, metrics, clock)
 
     def receive(incoming: Incoming) -> Received:
         received = receiver.keep(incoming)
@@ -57,5 +59,6 @@ def build_listener(
         answered=lambda status: metrics.stores.labels(f"0x{status:04X}").inc(),
         rejected=lambda reason: metrics.rejected.labels(reason).inc(),
         commitment=desk,
+        services=[ups] if ups is not None else [],
     )
     return Listener(server, desk, spool)

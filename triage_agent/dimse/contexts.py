@@ -86,6 +86,12 @@ def commitment_context() -> PresentationContext:
     return context
 
 
+def service_context(sop_class_uid: UID) -> PresentationContext:
+    """A service's SOP class, in the little-endian transfer syntaxes without and with deflation, and big endian."""
+    syntaxes: list[str | UID] = [*transfer_syntaxes()]
+    return build_context(sop_class_uid, syntaxes[:4])
+
+
 def register_storage_sop_classes() -> None:
     """Tell pynetdicom that the SOP classes it has no entry for (retired, DICOS, DICONDE) are storage too.
 

@@ -1,7 +1,7 @@
 """Who comes in, and what may be asked for inside: the answer to an association request (PS3.8 section 9.3)."""
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from pydicom.uid import UID
@@ -10,9 +10,16 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 
-from triage_agent.dimse.contexts import COMMITMENT, VERIFICATION, commitment_context, supported_contexts
+from triage_agent.dimse.contexts import (
+    COMMITMENT,
+    VERIFICATION,
+    commitment_context,
+    service_context,
+    supported_contexts,
+)
 from triage_agent.dimse.limits import AssociationLimits
 from triage_agent.dimse.peers import COMMIT, REPORT, STORE, AccessPolicy, Grant
+from triage_agent.dimse.services import Service
 from triage_agent.dimse.throttle import Throttle
 from triage_agent.dimse.trouble import trouble
 from triage_agent.domain.audit import AuditEvent
@@ -59,15 +66,21 @@ class Door:
         clock: Clock,
         rejected: Callable[[str], None],
         commits: bool = False,
+        services: Sequence[Service] = (),
     ) -> None:
-        """`commits`: there is somebody who serves storage commitment."""
+        """`commits`: there is somebody who serves storage commitment; `services` are served besides."""
         self._ae_title = ae_title.strip()
         self._commits = commits
         self._policy = policy
         self._audit = audit
         self._clock = clock
         self._rejected = rejected
-        self._contexts = {**supported_contexts(), COMMITMENT: commitment_context()}
+        self._served = {uid: may for service in services for uid, may in service.sop_classes.items()}
+        self._contexts = {
+            **supported_contexts(),
+            COMMITMENT: commitment_context(),
+            **{uid: service_context(uid) for uid in self._served},
+        }
         self._rejections = Throttle(_REPORTS, _WINDOW_SECONDS)
         self._limits = AssociationLimits()
 
@@ -103,9 +116,10 @@ class Door:
     def _usable(self, permissions: frozenset[str]) -> set[UID]:
         usable = {VERIFICATION}
         if STORE in permissions:
-            usable |= self._contexts.keys() - {COMMITMENT}
+            usable |= self._contexts.keys() - {COMMITMENT} - self._served.keys()
         if self._commits and permissions & {COMMIT, REPORT}:
             usable.add(COMMITMENT)
+        usable |= {uid for uid, may in self._served.items() if may & permissions}
         return usable
 
     def _reject(self, event: evt.Event, diagnostic: int, reason: str, *, for_now: bool = False) -> None:

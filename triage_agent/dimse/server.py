@@ -4,7 +4,7 @@ import ssl
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from triage_agent.dimse.library import configure_pynetdicom
 from triage_agent.dimse.listener import Handler, Listener, TlsGate
 from triage_agent.dimse.messages import Begin, Incoming, Terms, incoming_of
 from triage_agent.dimse.peers import AccessPolicy
+from triage_agent.dimse.services import Service, answering
 from triage_agent.dimse.statuses import comment_on as _status
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.errors import (
@@ -111,6 +112,7 @@ class DicomServer:
         answered: told the status of every C-STORE response.
         rejected: told why, of every association that is rejected.
         commitment: serves storage commitment (PS3.4 annex J) for peers that may ask for it, or that we ask.
+        services: what else is served, each for its SOP classes.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class DicomServer:
         answered: Callable[[int], None] = _unobserved,
         rejected: Callable[[str], None] = _unobserved,
         commitment: CommitmentDesk | None = None,
+        services: Sequence[Service] = (),
     ) -> None:
         configure_pynetdicom()
         self._answered = answered
@@ -132,6 +135,7 @@ class DicomServer:
         self._begin = begin
         self._receive = receive
         self._commitment = commitment
+        self._services = services
         self._door = Door(
             settings.ae_title,
             policy=policy,
@@ -139,6 +143,7 @@ class DicomServer:
             clock=clock,
             rejected=rejected,
             commits=commitment is not None,
+            services=services,
         )
         self._listeners: list[Listener] = []
         self._threads: list[threading.Thread] = []
@@ -216,10 +221,8 @@ class DicomServer:
             (evt.EVT_CONN_CLOSE, _on_closed),
             (evt.EVT_C_STORE, self._on_store),
         ]
-        if self._commitment is not None:
-            handlers.append((evt.EVT_N_ACTION, self._commitment.on_action))
-            handlers.append((evt.EVT_N_EVENT_REPORT, self._commitment.on_report))
-        return handlers
+        services = [*self._services, *([] if self._commitment is None else [self._commitment])]
+        return handlers + list(answering(services).items())
 
     def stop(self, drain_seconds: float = 10.0) -> bool:
         """Accept nothing more, let transfers end for `drain_seconds`, abort what is left; True if nothing was.

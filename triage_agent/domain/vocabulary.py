@@ -138,3 +138,4 @@ class AuditAction(StrEnum):
     RETRIEVAL_ENDED = "retrieval_ended"
     RETRY_REQUESTED = "retry_requested"
     ORIGINALS_DELETED = "originals_deleted"
+    WORKITEM_CHANGED = "workitem_changed"
