@@ -69,6 +69,7 @@ log = structlog.get_logger(__name__)
 _DRAIN_SECONDS = 8.0  # for associations
 _STOP_SECONDS = 12.0  # for images and deliveries in hand
 _LAST_ANSWER_SECONDS = 2.0  # on top of them, for an answer to a request for storage commitment
+_PERFORM_SECONDS = 1.0  # between two looks at what peers have posted
 _DATABASE_SECONDS = 4.0  # for each of the last things that are written
 
 
@@ -233,6 +234,7 @@ class _Start:
         self._add_loop("worker", worker.step, owner)
         self._deliverers()
         self._fetchers()
+        self._performs()
         self._run()
 
     def _run(self) -> None:
@@ -316,6 +318,13 @@ class _Start:
         for number in range(1, LOOPS + 1):
             owner = self._owner_of(f"fetch-{number}")
             self._add_loop(f"fetch-{number}", partial(_fetched_any, fetching, owner), owner)
+
+    def _performs(self) -> None:
+        """Do what peers post as workitems; looked for seldom, since each takes its fetching and its scoring."""
+        from triage_agent.procedure_steps import build_performer
+
+        if (performer := build_performer(self._settings, self.worklist, self._clock)) is not None:
+            self._loops.add(Loop("perform", performer.step, idle_seconds=_PERFORM_SECONDS))
 
     def _owner_of(self, loop: str) -> str:
         """The name under which a loop holds what it works on."""

@@ -45,6 +45,7 @@ def _workitems() -> None:
         sa.Column("transaction_uid", sa.String(64), nullable=True),
         sa.Column("performer", sa.String(200), nullable=True),
         sa.Column("posted_by", sa.String(200), nullable=True),
+        sa.Column("code", sa.String(16), nullable=True),
         sa.Column("attributes", sa.JSON, nullable=False),
         sa.Column("created_at", _TIME, nullable=False),
         sa.Column("modified_at", _TIME, nullable=False),
@@ -57,6 +58,7 @@ def _workitems() -> None:
     on, yes = sa.text("stale"), sa.text("stale = 1")
     op.create_index("ix_workitems_stale", "workitems", ["modified_at"], sqlite_where=yes, postgresql_where=on)
     op.create_index("ix_workitems_state", "workitems", ["state"])
+    op.create_index("ix_workitems_code", "workitems", ["code", "state"])
 
 
 def _subscriptions() -> None:

@@ -26,7 +26,6 @@ QUERY = UID("1.2.840.10008.5.1.4.34.6.5")
 
 WORKLIST_LABEL = "TRIAGE"
 INTERPRETATION = ("110005", "DCM", "Interpretation")
-DETECTION = ("110004", "DCM", "Computer Aided Detection")
 
 _MOST_JSON = 65536  # bytes that peers may set of one workitem
 # What says which workitem it is and where it stands: nobody sets these as attributes.
@@ -110,6 +109,11 @@ def _request(task: ReadingTask) -> Dataset:
     item.RequestedProcedureID = item.RequestedProcedureDescription = ""
     item.RequestedProcedureCodeSequence = []
     return item
+
+
+def output_information(task: ReadingTask) -> list[Attributes]:
+    """Our reports of a study as items of Output Information, in DICOM JSON."""
+    return [output.to_json_dict() for destination, body in task.outputs for output in _output(destination, body)]
 
 
 def _performed(task: ReadingTask, ae_title: str) -> Iterable[Dataset]:

@@ -97,6 +97,7 @@ class Workitem:
     Attributes:
         study: what is known of the study that is to be read; None for a workitem that a peer posted.
         performer: the AE title of who has claimed it; empty where nobody has.
+        posted_by: the AE title of the peer that posted it; empty for a study's.
         attributes: what peers have set.
     """
 
@@ -105,6 +106,7 @@ class Workitem:
     created_at: datetime
     modified_at: datetime
     performer: str = ""
+    posted_by: str = ""
     study: "ReadingTask | None" = None
     attributes: Attributes = field(default_factory=dict)
 
@@ -162,6 +164,10 @@ class StepReport:
     type: ReportType
     information: Attributes
     attempt: int
+
+
+DETECTION = "110004"
+"""Scheduled Workitem Code (DCM) of work for a computer (PS3.16 CID 9231)."""
 
 
 def workitem_uid(study_instance_uid: str, generation: int = 1) -> str:
@@ -235,6 +241,17 @@ def first_item(attributes: Attributes, tag: str) -> Attributes:
     return value[0] if value and isinstance(value[0], Mapping) else {}
 
 
+def items_of(attributes: Attributes, tag: str) -> Sequence[Attributes]:
+    """A sequence's items."""
+    return [item for item in _values(attributes, tag) if isinstance(item, Mapping)]
+
+
+def text_at(attributes: Attributes, tag: str) -> str:
+    """An element's first value as text; empty where there is none."""
+    values = _values(attributes, tag)
+    return str(values[0]) if values else ""
+
+
 def _has_value(attributes: Attributes, tag: str) -> bool:
     return bool(_values(attributes, tag))
 
@@ -278,6 +295,9 @@ class Workitems(Protocol):
 
     def suspend(self, subscriber: str, now: datetime) -> Verdict:
         """Go on telling an AE of the workitems that are there, and of no new one."""
+
+    def to_perform(self, performer: str, limit: int) -> Sequence[Workitem]:
+        """What peers have posted for us to compute: not begun, or claimed by us, most urgent first."""
 
     def tell_changes(self, now: datetime, limit: int) -> int:
         """Put down reports of what has changed in studies since they were told of last; returns how many changed."""

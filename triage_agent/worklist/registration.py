@@ -121,7 +121,9 @@ def _insert_study(session: Session, received: ReceivedInstance, event: Event, co
         **columns,
     }
     session.execute(insert(StudyRow).values(values))
-    session.execute(insert(WorkitemRow).values(new_workitem(received.header.study_instance_uid, 1, 1, at)))
+    header = received.header
+    workitem = new_workitem(header.study_instance_uid, 1, 1, header.requested_priority, at)
+    session.execute(insert(WorkitemRow).values(workitem))
 
 
 def _described(header: InstanceHeader) -> dict[str, str | None]:

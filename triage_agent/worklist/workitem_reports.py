@@ -271,11 +271,14 @@ def _begin_anew(session: Session, item: WorkitemRow, study: StudyRow | None, now
     item.latest = False
     session.flush()
     generation = item.generation + 1
-    session.execute(insert(WorkitemRow).values(new_workitem(study.study_instance_uid, generation, study.revision, now)))
+    values = new_workitem(study.study_instance_uid, generation, study.revision, study.priority, now)
+    session.execute(insert(WorkitemRow).values(values))
 
 
-def new_workitem(study_instance_uid: str, generation: int, revision: int, now: datetime) -> dict[str, object]:
-    """The row of a study's workitem that nobody has been told of."""
+def new_workitem(
+    study_instance_uid: str, generation: int, revision: int, priority: Priority, now: datetime
+) -> dict[str, object]:
+    """The row of a study's workitem that nobody has been told of; a raise from `priority` on will be."""
     return {
         "uid": workitem_uid(study_instance_uid, generation),
         "study_instance_uid": study_instance_uid,
@@ -287,6 +290,7 @@ def new_workitem(study_instance_uid: str, generation: int, revision: int, now: d
         "created_at": now,
         "modified_at": now,
         "stale": True,
+        "told_priority": priority,
     }
 
 

@@ -30,6 +30,7 @@ class WorkitemRow(Base):
     transaction_uid: Mapped[str | None] = mapped_column(String(64))
     performer: Mapped[str | None] = mapped_column(FittedText(200))
     posted_by: Mapped[str | None] = mapped_column(FittedText(200))
+    code: Mapped[str | None] = mapped_column(FittedText(16))  # of the scheduled work, where a peer posted it
     attributes: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
     modified_at: Mapped[datetime]
@@ -78,6 +79,7 @@ Index(  # tell_changes()
     "ix_workitems_stale", WorkitemRow.modified_at, sqlite_where=text("stale = 1"), postgresql_where=text("stale")
 )
 Index("ix_workitems_state", WorkitemRow.state)  # matching()
+Index("ix_workitems_code", WorkitemRow.code, WorkitemRow.state)  # to_perform()
 Index("ix_workitem_subscriptions_target", SubscriptionRow.target)  # who is told
 Index(  # claim_reports()
     "ix_workitem_reports_due",

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.audit import AuditEvent
@@ -13,6 +13,7 @@ from triage_agent.domain.commitment import AnswerState
 from triage_agent.domain.ports import Worklist
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Priority
 from triage_agent.domain.workitem import (
+    DETECTION,
     PRIORITIES,
     Attributes,
     Instance,
@@ -27,6 +28,7 @@ from triage_agent.domain.workitem import (
     judge_change,
     judge_update,
     meets_final_state,
+    text_at,
 )
 from triage_agent.worklist import workitem_reports as reports
 from triage_agent.worklist.repository import SqlWorklist
@@ -37,7 +39,7 @@ from triage_agent.worklist.workitem_rows import WorkitemRow
 
 _AT_ONCE = 200  # workitems a query
 _REPORTS = [ArtifactKind.SR, ArtifactKind.SR_COMPREHENSIVE, ArtifactKind.SR_ENHANCED, ArtifactKind.SR_TEXT]
-_PRIORITY, _PROGRESS, _STATE = "00741200", "00741002", "00741000"
+_PRIORITY, _PROGRESS, _WORK, _CODE_VALUE = "00741200", "00741002", "00404018", "00080100"
 _CANCELED_AT, _REASON_CODES, _REASON, _REQUESTING = "00404052", "0074100E", "00741238", "00741236"
 # DCM 110513: PS3.16 CID 9300, "Discontinued for unspecified reason".
 _UNSPECIFIED: Mapping[str, object] = {
@@ -84,16 +86,33 @@ def workitems(session: Session, uids: Sequence[str], *, objects: bool) -> Sequen
             if task is not None and objects:
                 uid = task.study_instance_uid
                 task = replace(task, inputs=_inputs(session, uid), outputs=_outputs(session, uid))
-            found[item.uid] = Workitem(
-                uid=item.uid,
-                state=item.state,
-                created_at=item.created_at,
-                modified_at=item.modified_at,
-                performer=item.performer or "",
-                study=task,
-                attributes=item.attributes,
-            )
+            found[item.uid] = _workitem(item, task)
     return [found[uid] for uid in uids if uid in found]
+
+
+def _workitem(item: WorkitemRow, task: ReadingTask | None) -> Workitem:
+    return Workitem(
+        uid=item.uid,
+        state=item.state,
+        created_at=item.created_at,
+        modified_at=item.modified_at,
+        performer=item.performer or "",
+        posted_by=item.posted_by or "",
+        study=task,
+        attributes=item.attributes,
+    )
+
+
+def to_perform(session: Session, performer: str, limit: int) -> Sequence[Workitem]:
+    """See `Workitems.to_perform`."""
+    ours = and_(WorkitemRow.state == StepState.IN_PROGRESS, WorkitemRow.performer == performer)
+    statement = (
+        select(WorkitemRow)
+        .where(WorkitemRow.code == DETECTION, or_(WorkitemRow.state == StepState.SCHEDULED, ours))
+        .order_by(WorkitemRow.told_priority.desc(), WorkitemRow.created_at, WorkitemRow.uid)
+        .limit(limit)
+    )
+    return [_workitem(item, None) for item in session.scalars(statement)]
 
 
 def _task(study: StudyRow) -> ReadingTask:
@@ -157,6 +176,7 @@ def create(session: Session, uid: str, attributes: Attributes, peer: str, now: d
         modified_at=now,
         stale=False,
         told_priority=_posted_priority(attributes),
+        code=text_at(first_item(attributes, _WORK), _CODE_VALUE) or None,
     )
     session.add(item)
     session.flush()
@@ -166,9 +186,7 @@ def create(session: Session, uid: str, attributes: Attributes, peer: str, now: d
 
 
 def _posted_priority(attributes: Attributes) -> Priority:
-    said = attributes.get(_PRIORITY)
-    values = said.get("Value") if isinstance(said, Mapping) else None
-    word = values[0] if isinstance(values, list) and values else ""
+    word = text_at(attributes, _PRIORITY)
     return next((ours for ours, theirs in PRIORITIES.items() if theirs == word), Priority.ROUTINE)
 
 
@@ -321,6 +339,10 @@ class SqlWorkitems:
     def suspend(self, subscriber: str, now: datetime) -> Verdict:
         """See `Workitems.suspend`."""
         return self._database.write(lambda session: reports.suspend(session, subscriber, now))
+
+    def to_perform(self, performer: str, limit: int) -> Sequence[Workitem]:
+        """See `Workitems.to_perform`."""
+        return self._database.read(lambda session: to_perform(session, performer, limit))
 
     def tell_changes(self, now: datetime, limit: int) -> int:
         """See `Workitems.tell_changes`."""
