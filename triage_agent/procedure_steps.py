@@ -30,10 +30,15 @@ def build_ups_desk(
         workitems,
         ae_title=settings.dicom.ae_title,
         policy=policy,
-        receivers=[peer.ae_title for peer in settings.dicom.peers if peer.host],
+        peers=_titles(settings),
         clock=clock,
         answered=lambda kind, status: metrics.workitem_requests.labels(kind, f"0x{status:04X}").inc(),
     )
+
+
+def _titles(settings: Settings) -> dict[str, str]:
+    """The AE titles of the peers that can be called, by their names."""
+    return {peer.name: peer.ae_title for peer in settings.dicom.peers if peer.host}
 
 
 def build_performer(settings: Settings, worklist: Worklist, clock: Clock) -> Performer | None:
@@ -41,19 +46,20 @@ def build_performer(settings: Settings, worklist: Worklist, clock: Clock) -> Per
     workitems = workitems_of(worklist)
     if workitems is None or not any("ups" in peer.may for peer in settings.dicom.peers):
         return None
+    titles = _titles(settings)
     sources = {peer.ae_title: peer.name for peer in settings.dicom.peers if peer.retrieve is not None}
 
     def source_of(item: Workitem) -> str | None:
         """Who the workitem says has the images, else who posted it, else the only one to fetch from."""
-        titles = [item.posted_by]
+        candidates = [item.posted_by]
         for given in items_of(item.attributes, _INPUT):
-            titles[:0] = [text_at(where, _RETRIEVE_AE) for where in items_of(given, _RETRIEVAL)]
-        named = next((sources[title] for title in titles if title in sources), None)
+            candidates[:0] = [text_at(where, _RETRIEVE_AE) for where in items_of(given, _RETRIEVAL)]
+        named = next((sources[title] for title in candidates if title in sources), None)
         return named or (next(iter(sources.values())) if len(sources) == 1 else None)
 
     def outputs_of(study_instance_uid: str) -> list[Attributes]:
         found = workitems.workitems([workitem_uid(study_instance_uid)], objects=True)
-        return [output for item in found if item.study is not None for output in output_information(item.study)]
+        return [output for item in found if item.study is not None for output in output_information(item.study, titles)]
 
     return Performer(
         workitems=workitems,

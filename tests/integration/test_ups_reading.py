@@ -151,7 +151,7 @@ def test_our_report_is_the_output_once_it_was_sent(running, story, tmp_path):
     (performed,) = got(running, UID)[1].UnifiedProcedureStepPerformedProcedureSequence
     (output,) = performed.OutputInformationSequence
     assert output.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "2.25.5"
-    assert (output.SeriesInstanceUID, output.DICOMRetrievalSequence[0].RetrieveAETitle) == ("2.25.6", "pacs")
+    assert (output.SeriesInstanceUID, output.DICOMRetrievalSequence[0].RetrieveAETitle) == ("2.25.6", "PACS")
 
 
 def test_attributes_are_read_one_by_one_and_one_that_is_not_there_is_said_so(running, story):

@@ -168,7 +168,13 @@ def ups_agent(url, root, watcher_port=104, retry=None):
     worklist, policy = SqlWorklist(engine), AccessPolicy(peers)
     workitems = workitems_of(worklist)
     receiver = Receiver(Spool(root, low_water_percent=0), worklist, RULE, utc_now)
-    desk = UpsDesk(workitems, ae_title="TRIAGE", policy=policy, receivers=["READER", "WATCHER"], clock=utc_now)
+    desk = UpsDesk(
+        workitems,
+        ae_title="TRIAGE",
+        policy=policy,
+        peers={"pacs": "PACS", "reader": "READER", "watcher": "WATCHER"},
+        clock=utc_now,
+    )
     server = DicomServer(
         ServerSettings(ae_title="TRIAGE", host="127.0.0.1", port=0),
         begin=receiver.begin,

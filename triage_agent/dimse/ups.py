@@ -5,7 +5,7 @@ others. Reports to subscribers leave on associations of their own (`ups_client`)
 """
 
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from itertools import islice
 
@@ -64,7 +64,8 @@ class UpsDesk:
     """Serves the UPS SOP classes.
 
     Args:
-        receivers: AE titles that can be told of events, since we know where they listen.
+        peers: the AE titles of those that can be called, by their names: who can be told of events, and has our
+            reports.
         answered: told kind and status of every response but those of queries.
     """
 
@@ -74,7 +75,7 @@ class UpsDesk:
         *,
         ae_title: str,
         policy: AccessPolicy,
-        receivers: Collection[str],
+        peers: Mapping[str, str],
         clock: Clock,
         answered: Callable[[str, int], None] = lambda _kind, _status: None,
     ) -> None:
@@ -83,7 +84,8 @@ class UpsDesk:
         self._policy = policy
         self._clock = clock
         self._answered = answered
-        self._actions = Actions(workitems, receivers, clock)
+        self._titles = peers
+        self._actions = Actions(workitems, peers.values(), clock)
 
     @property
     def sop_classes(self) -> Mapping[UID, frozenset[str]]:
@@ -147,7 +149,7 @@ class UpsDesk:
                 if event.is_cancelled:
                     yield CANCELED, None
                     return
-                shown = data_set(item, ae_title=self._ae_title)
+                shown = self._shown(item)
                 if _match(shown, keys):
                     yield PENDING, answer(shown, keys)
 
@@ -158,7 +160,7 @@ class UpsDesk:
         item = self._one(request.RequestedSOPClassUID, request.RequestedSOPInstanceUID, objects=True)
         if not isinstance(item, Workitem):
             return item
-        shown = data_set(item, ae_title=self._ae_title)
+        shown = self._shown(item)
         wanted = _tags(request.AttributeIdentifierList)
         if not wanted:
             found.append(shown)
@@ -169,6 +171,9 @@ class UpsDesk:
                 chosen.add(shown[tag])
         found.append(chosen)
         return int(Verdict.DONE) if len(chosen) == len(set(wanted)) else SOME_NOT_SUPPORTED
+
+    def _shown(self, item: Workitem) -> Dataset:
+        return data_set(item, ae_title=self._ae_title, titles=self._titles)
 
     def _set(self, event: evt.Event) -> Status:
         request = event.request

@@ -4,7 +4,7 @@ What is read came from a peer: of bounded size, every UID a UID, or it is refuse
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from io import BytesIO
 from itertools import groupby
@@ -37,12 +37,12 @@ _OF_A_READING = frozenset(
 )
 
 
-def data_set(item: Workitem, *, ae_title: str) -> Dataset:
+def data_set(item: Workitem, *, ae_title: str, titles: Mapping[str, str]) -> Dataset:
     """A workitem as C-FIND and N-GET show it: never with its Transaction UID (PS3.4 section CC.2.7.3).
 
-    `ae_title` is ours, the station that our reports come from.
+    `ae_title` is ours, the station that our reports come from; `titles` are those of destinations, by their names.
     """
-    data = Dataset() if item.study is None else _reading(item.study, item, ae_title)
+    data = Dataset() if item.study is None else _reading(item.study, item, ae_title, titles)
     for element in Dataset.from_json(json.dumps(dict(item.attributes))):
         data.add(element)
     data.SpecificCharacterSet = "ISO_IR 192"
@@ -52,7 +52,7 @@ def data_set(item: Workitem, *, ae_title: str) -> Dataset:
     return data
 
 
-def _reading(task: ReadingTask, item: Workitem, ae_title: str) -> Dataset:
+def _reading(task: ReadingTask, item: Workitem, ae_title: str, titles: Mapping[str, str]) -> Dataset:
     data = Dataset()
     data.SpecificCharacterSet = "ISO_IR 192"
     data.PatientName, data.PatientID = task.patient_name, task.patient_id
@@ -69,7 +69,7 @@ def _reading(task: ReadingTask, item: Workitem, ae_title: str) -> Dataset:
     data.InputInformationSequence = list(_references(task))
     data.ReferencedRequestSequence = [_request(task)]
     data.ProcedureStepProgressInformationSequence = []
-    data.UnifiedProcedureStepPerformedProcedureSequence = list(_performed(task, ae_title))
+    data.UnifiedProcedureStepPerformedProcedureSequence = list(_performed(task, ae_title, titles))
     return data
 
 
@@ -111,14 +111,14 @@ def _request(task: ReadingTask) -> Dataset:
     return item
 
 
-def output_information(task: ReadingTask) -> list[Attributes]:
+def output_information(task: ReadingTask, titles: Mapping[str, str]) -> list[Attributes]:
     """Our reports of a study as items of Output Information, in DICOM JSON."""
-    return [output.to_json_dict() for destination, body in task.outputs for output in _output(destination, body)]
+    return [output.to_json_dict() for output in _outputs(task, titles)]
 
 
-def _performed(task: ReadingTask, ae_title: str) -> Iterable[Dataset]:
+def _performed(task: ReadingTask, ae_title: str, titles: Mapping[str, str]) -> Iterable[Dataset]:
     """What has come of it so far: our reports, once a destination has them."""
-    outputs = [output for destination, body in task.outputs for output in _output(destination, body)]
+    outputs = list(_outputs(task, titles))
     if outputs:
         item = Dataset()
         item.PerformedStationNameCodeSequence = [code(ae_title, "99TRIAGE", "Triage agent")]
@@ -126,7 +126,12 @@ def _performed(task: ReadingTask, ae_title: str) -> Iterable[Dataset]:
         yield item
 
 
-def _output(destination: str, body: bytes) -> Iterable[Dataset]:
+def _outputs(task: ReadingTask, titles: Mapping[str, str]) -> Iterable[Dataset]:
+    for destination, body in task.outputs:
+        yield from _output(titles.get(destination, ""), body)
+
+
+def _output(retrieve_ae_title: str, body: bytes) -> Iterable[Dataset]:
     try:
         report = dcmread(BytesIO(body), specific_tags=["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID"])
         study = str(dcmread(BytesIO(body), specific_tags=["StudyInstanceUID"]).StudyInstanceUID)
@@ -139,8 +144,8 @@ def _output(destination: str, body: bytes) -> Iterable[Dataset]:
     )
     item = _reference(study, one.series_instance_uid, [one], "DICOM")
     where = Dataset()
-    where.RetrieveAETitle = destination
-    item.DICOMRetrievalSequence = [where]
+    where.RetrieveAETitle = retrieve_ae_title
+    item.DICOMRetrievalSequence = [where] if retrieve_ae_title else []
     yield item
 
 
