@@ -1,13 +1,14 @@
 """Subscribers are told of workitems by N-EVENT-REPORT (PS3.4 sections CC.2.3 and CC.2.4), and nothing is forgotten."""
 
 import gc
+import threading
 from datetime import timedelta
 
 import pytest
+from support.listener import utc_now
 from support.story import STUDY, Story, flag
 from support.ups import (
     FILTERED,
-    GLOBAL,
     Watcher,
     act,
     calling,
@@ -19,6 +20,9 @@ from support.ups import (
 )
 
 from triage_agent.delivery.retry import RetryPolicy
+from triage_agent.dimse.peers import Peer
+from triage_agent.dimse.ups_client import ReportClient
+from triage_agent.domain.errors import DeliveryError
 from triage_agent.domain.vocabulary import Priority
 from triage_agent.domain.workitem import workitem_uid
 
@@ -252,7 +256,22 @@ def test_one_that_cannot_take_it_now_is_told_again(running, watcher, caller):
     assert len(told(running, watcher)) == 2
 
 
+def test_one_that_does_not_answer_is_not_waited_for_without_end(running, listening, watcher, caller):
+    release = threading.Event()
+    watcher.before = release
+    peer = Peer(name="watcher", ae_title="WATCHER", host="127.0.0.1", port=listening, may=frozenset())
+    client = ReportClient(peer, calling_ae_title="TRIAGE", answer_seconds=0.3)
+    subscribe(caller, UID)
+    (report,) = running.workitems.claim_reports(utc_now(), utc_now() + timedelta(seconds=60), (), 1)
+    try:
+        with pytest.raises(DeliveryError, match="no answer") as caught:
+            client.tell(report)
+    finally:
+        release.set()
+        client.close()
+    assert caught.value.away
+
+
 def test_nobody_is_told_of_anything_where_nobody_subscribed(running, watcher, story):
     story.receive(STUDY, requested_priority=Priority.STAT)
     assert told(running, watcher) == []
-    assert GLOBAL

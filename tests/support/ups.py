@@ -104,10 +104,13 @@ class Watcher:
     """Keeps what it is told: [(event type, workitem, data set)]."""
 
     status: int = 0x0000
+    before: threading.Event | None = None  # it answers nothing before that
     told: list = field(default_factory=list)
     came: threading.Condition = field(default_factory=threading.Condition)
 
     def on_report(self, event):
+        if self.before is not None:
+            self.before.wait(30)
         with self.came:
             self.told.append(
                 (event.event_type, str(event.request.AffectedSOPInstanceUID), event.event_information, time.monotonic())

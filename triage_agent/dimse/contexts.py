@@ -87,9 +87,9 @@ def commitment_context() -> PresentationContext:
 
 
 def service_context(sop_class_uid: UID) -> PresentationContext:
-    """A service's SOP class, in the little-endian transfer syntaxes without and with deflation, and big endian."""
+    """A service's SOP class, little endian with and without VRs: a deflated request could be of any length."""
     syntaxes: list[str | UID] = [*transfer_syntaxes()]
-    return build_context(sop_class_uid, syntaxes[:4])
+    return build_context(sop_class_uid, syntaxes[:2])
 
 
 def register_storage_sop_classes() -> None:

@@ -46,6 +46,9 @@ MISSING_ATTRIBUTE = 0x0120
 NOT_AUTHORIZED = 0x0124
 NOT_SCHEDULED = 0xC309
 
+_LARGEST = 1 << 20  # bytes of a request's data set
+_ITEM = b"\xfe\xff\x00\xe0"  # of a sequence, little endian
+_MOST_ITEMS = 2000
 _AT_ONCE = 100  # workitems looked at together
 _MOST = 100_000  # of one query
 _INSTANCES = ("InputInformationSequence", "UnifiedProcedureStepPerformedProcedureSequence")
@@ -270,6 +273,16 @@ def _told(error: Exception) -> None:
 
 
 def _read(event: evt.Event, encoded: BytesIO | None) -> Dataset:
+    """A request's data set.
+
+    Raises:
+        InvalidDatasetError: there is none, or it cannot be read.
+        StorageExhaustedError: it is longer, or has more items, than a workitem's: reading deep nesting takes long.
+    """
+    if encoded is not None:
+        content = encoded.getbuffer()
+        if content.nbytes > _LARGEST or bytes(content).count(_ITEM) > _MOST_ITEMS:
+            raise StorageExhaustedError("the data set is too long")
     return read_data_set(encoded, UID(event.context.transfer_syntax))
 
 
