@@ -2,7 +2,6 @@
 
 import os
 import socket
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ from triage_agent.builders import (
     build_signals,
     build_spool,
     build_transports,
+    migrate_own,
     open_worklist,
 )
 from triage_agent.domain.audit import AuditEvent
@@ -42,10 +42,9 @@ from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
 from triage_agent.watching import watch_for_workers, watch_site
-from triage_agent.worker import Loop, Loops, Worker
+from triage_agent.worker import Loop, Loops, Worker, in_time
 
 if TYPE_CHECKING:
-    from triage_agent.delivery.sender import Sender
     from triage_agent.dimse.commitment import CommitmentDesk
     from triage_agent.imaging.loader import Loader
     from triage_agent.retrieval import Fetching
@@ -73,7 +72,7 @@ log = structlog.get_logger(__name__)
 _DRAIN_SECONDS = 8.0  # for associations
 _STOP_SECONDS = 12.0  # for images and deliveries in hand
 _LAST_ANSWER_SECONDS = 2.0  # on top of them, for an answer to a request for storage commitment
-_DATABASE_SECONDS = 4.0  # for each of the last things that are written
+_PERFORM_SECONDS = 1.0  # between two looks at what peers have posted
 
 
 def utc_now() -> datetime:
@@ -126,7 +125,7 @@ class _Start:
         self._loops = Loops(_STOP_SECONDS)
         self.metrics = Metrics()
         self.reload: Callable[[], None] = lambda: None
-        _migrate(settings)
+        migrate_own(settings)
         self.worklist = open_worklist(settings)
         self._signals = build_signals(settings, self._loops.wake)
         # With several machines, the database's: by their own clocks they would take each other's work.
@@ -183,6 +182,7 @@ class _Start:
             listener.orders.start()
             self._stack.callback(listener.orders.stop)
         self._answers(listener.desk)
+        self._announces()
         self._checks["disk"] = listener.spool.check_ready
         self._stack.callback(self._services.receive(listener))
 
@@ -194,6 +194,19 @@ class _Start:
         loop = Loop("commitment-answers", answerer.step)
         loop.start()
         self._work.callback(loop.join, _LAST_ANSWER_SECONDS)  # what it cannot end is answered after the next start
+        self._stack.callback(loop.stop)
+
+    def _announces(self) -> None:
+        """Tell subscribers of workitems; what is not told at the end is told after the next start."""
+        from triage_agent.procedure_steps import build_announcer
+
+        if (made := build_announcer(self._settings, self.worklist, self.metrics, self._clock)) is None:
+            return
+        announcer, close = made
+        self._work.callback(close)
+        loop = Loop("workitem-reports", announcer.step)
+        loop.start()
+        self._work.callback(loop.join, _LAST_ANSWER_SECONDS)
         self._stack.callback(loop.stop)
 
     def models(self) -> tuple[ImageScorer, ImageScorer | None]:
@@ -242,13 +255,14 @@ class _Start:
         self._add_loop("worker", worker.step, owner)
         self._deliverers()
         self._fetchers()
+        self._performs()
         self._run()
 
     def _run(self) -> None:
         """Start the loops and the ticks, and leave their ends on the stack in the order that they need."""
         counter = self._counter()
         # Before connections are cut: what is in flight then is free already.
-        self._work.callback(_in_time, self._give_back)
+        self._work.callback(in_time, self._give_back)
         schedule = self._schedule(counter)
         schedule.start()
         self._work.callback(schedule.stop)  # it renews what loops hold until they have ended
@@ -278,7 +292,7 @@ class _Start:
     def finish(self, role: str) -> None:
         """Say that everything is up, here and in the audit trail."""
         self._audit(AuditAction.AGENT_STARTED, role)
-        self._stack.callback(_in_time, partial(self._audit, AuditAction.AGENT_STOPPED, role))
+        self._stack.callback(in_time, partial(self._audit, AuditAction.AGENT_STOPPED, role))
         del self._checks["start"]
         log.info("started", role=role, version=__version__, owner=self._process)
 
@@ -299,14 +313,14 @@ class _Start:
     def _deliverers(self) -> None:
         """One loop a destination that some route names, and one for each that is asked to commit."""
         from triage_agent.commitment import build_askers
-        from triage_agent.delivering import build_senders
+        from triage_agent.delivering import build_senders, sent_any
 
         settings, transports = self._settings, build_transports(self._settings)
         for name, owner, sender in build_senders(
             settings, self.worklist, transports, self.metrics, self._clock, self._owner_of
         ):
             self._work.callback(sender.close)
-            self._add_loop(f"deliver-{name}", partial(_sent_any, sender, name), owner)
+            self._add_loop(f"deliver-{name}", partial(sent_any, sender, name), owner)
         for name, asker, client in build_askers(settings, self.worklist, self.metrics, self._clock):
             self._work.callback(client.close)
             self._loops.add(Loop(f"commit-{name}", asker.step))
@@ -329,6 +343,13 @@ class _Start:
         for number in range(1, LOOPS + 1):
             owner = self._owner_of(f"fetch-{number}")
             self._add_loop(f"fetch-{number}", partial(_fetched_any, fetching, owner), owner)
+
+    def _performs(self) -> None:
+        """Do what peers post as workitems; looked for seldom, since each takes its fetching and its scoring."""
+        from triage_agent.procedure_steps import build_performer
+
+        if (performer := build_performer(self._settings, self.worklist, self._clock)) is not None:
+            self._loops.add(Loop("perform", performer.step, idle_seconds=_PERFORM_SECONDS))
 
     def _owner_of(self, loop: str) -> str:
         """The name under which a loop holds what it works on."""
@@ -368,30 +389,9 @@ class _Start:
             log.warning("not_audited", action=action.value, error=error.message)
 
 
-def _in_time(task: Callable[[], None]) -> None:
-    """At the end: do it, and do not wait for long where the database does not answer."""
-    thread = threading.Thread(target=task, name="ending", daemon=True)
-    thread.start()
-    thread.join(_DATABASE_SECONDS)
-    if thread.is_alive():
-        log.warning("database_does_not_answer_at_stop")
-
-
-def _sent_any(sender: "Sender", destination: str) -> bool:
-    return sender.run_once(destination) > 0
-
-
 def _fetched_any(fetching: "Fetching", owner: str) -> bool:
     return fetching.step(owner)[0]
 
 
 def _still_starting() -> None:
     raise TriageError("still starting")
-
-
-def _migrate(settings: Settings) -> None:
-    """On SQLite the agent owns its file and migrates it; on Postgres an admin does, before the replicas start."""
-    from triage_agent.worklist import migrate
-
-    if settings.database_url.startswith("sqlite"):
-        migrate.upgrade(settings.database_url)

@@ -366,3 +366,11 @@ def build_loader(settings: Settings, *, most: int = 1) -> "Decoders":
 
     worker = settings.worker
     return Decoders(Limits(seconds=worker.decode_seconds, memory_mb=worker.decode_memory_mb), most=most)
+
+
+def migrate_own(settings: Settings) -> None:
+    """On SQLite the agent owns its file and migrates it; on Postgres an admin does, before the replicas start."""
+    from triage_agent.worklist import migrate
+
+    if settings.database_url.startswith("sqlite"):
+        migrate.upgrade(settings.database_url)

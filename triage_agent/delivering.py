@@ -63,3 +63,8 @@ def longest_waits(settings: Settings) -> LongestWaits:
         asking=timedelta(seconds=max(delivery.commit_answer_seconds, ASK_SECONDS)),
         fetching=longest_pause(settings),
     )
+
+
+def sent_any(sender: Sender, destination: str) -> bool:
+    """One look at what waits for a destination; whether anything went."""
+    return sender.run_once(destination) > 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from triage_agent.builders import build_belonging, build_peers, build_server_settings, build_spool
 from triage_agent.commitment import build_desk
 from triage_agent.dimse.commitment import CommitmentDesk
-from triage_agent.dimse.modality_worklist import MODALITY_WORKLIST, ModalityWorklist, WorklistTerms
+from triage_agent.dimse.modality_worklist import ModalityWorklist, WorklistTerms
 from triage_agent.dimse.peers import AccessPolicy, ourselves
 from triage_agent.dimse.server import DicomServer
 from triage_agent.domain.ports import Clock, Worklist
@@ -18,6 +18,7 @@ from triage_agent.intake.spool import Spool
 from triage_agent.ops.gauges import RefusedConnections
 from triage_agent.ops.metrics import Metrics
 from triage_agent.ordering import build_order_listener
+from triage_agent.procedure_steps import build_ups_desk
 from triage_agent.settings import Settings
 
 
@@ -56,6 +57,7 @@ def build_listener(
         WorklistTerms(days=dicom.worklist_days, most=dicom.worklist_answers),
         lambda status: metrics.queries.labels(f"0x{status:04X}").inc(),
     )
+    ups = build_ups_desk(settings, worklist, policy, metrics, clock)
 
     def receive(incoming: Incoming) -> Received:
         received = receiver.keep(incoming)
@@ -76,7 +78,7 @@ def build_listener(
         answered=answered,
         rejected=lambda reason: metrics.rejected.labels(reason).inc(),
         commitment=desk,
-        finds={MODALITY_WORKLIST: modality.on_find},
+        services=[modality, *([] if ups is None else [ups])],
     )
     metrics.add(RefusedConnections(lambda: server.refused_connections))
     orders = build_order_listener(settings, worklist, metrics, clock)

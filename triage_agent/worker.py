@@ -18,6 +18,7 @@ _IDLE_SECONDS = 0.25  # how long work that another process queued can lie unseen
 _DATABASE_AWAY_SECONDS = 2.0
 _MODEL_AWAY_SECONDS = 2.0  # at first, then twice as long each time, until
 _LONGEST_MODEL_AWAY_SECONDS = 30.0
+_ENDING_SECONDS = 4.0  # for each of the last things that are written
 
 
 class Worker:
@@ -164,3 +165,12 @@ class Loops:
         """Wait until all have ended, or their time is over; False if one has not."""
         ended = [loop.join(max(0.0, self._stop_by - time.monotonic())) for loop in self._loops]
         return all(ended)
+
+
+def in_time(task: Callable[[], None]) -> None:
+    """At the end: do it, and do not wait for long where the database does not answer."""
+    thread = threading.Thread(target=task, name="ending", daemon=True)
+    thread.start()
+    thread.join(_ENDING_SECONDS)
+    if thread.is_alive():
+        log.warning("database_does_not_answer_at_stop")

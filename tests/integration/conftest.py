@@ -1,7 +1,11 @@
+import shutil
+
 import pytest
 from support.associations import threads
 from support.instances import dx, write_part10
 from support.listener import listen
+
+from triage_agent.worklist import upgrade
 
 
 @pytest.fixture
@@ -25,3 +29,17 @@ def impatient(tmp_path):
 def part10(tmp_path):
     """A file to send."""
     return write_part10(tmp_path / "sent.dcm", dx())
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template, tmp_path):
+    """A database of its own, migrated."""
+    shutil.copy(sqlite_template, tmp_path / "triage.db")
+    return f"sqlite:///{tmp_path / 'triage.db'}"

@@ -9,7 +9,7 @@ from pydicom import dcmread
 from support.associations import associate, send
 from support.instances import dx
 from support.listener import PEERS, listen
-from support.ordering import find, finds, message, order, query
+from support.ordering import find, message, order, query, worklist_service
 from support.programs import require_program
 
 from triage_agent.domain.orders import OrderStatus
@@ -20,7 +20,7 @@ QUERIES = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "work
 
 @pytest.fixture
 def listening(tmp_path):
-    made = listen(tmp_path / "spool", timeout_seconds=10, finds=finds())
+    made = listen(tmp_path / "spool", timeout_seconds=10, serves=worklist_service())
     yield made
     made.server.stop(2)
 
@@ -178,7 +178,7 @@ def test_a_key_that_makes_no_sense_is_told_so(listening, asked):
 
 
 def test_there_are_at_most_so_many_answers_and_a_peer_is_told_that_there_are_more(tmp_path):
-    listening = listen(tmp_path / "spool", timeout_seconds=10, finds=finds(most=3))
+    listening = listen(tmp_path / "spool", timeout_seconds=10, serves=worklist_service(most=3))
     try:
         for number in range(4):
             numbers = {"filler_order_number": f"F{number}", "placer_order_number": "", "accession_number": ""}
@@ -202,7 +202,9 @@ def test_only_a_peer_that_may_query_is_answered(listening):
     store(listening)
     assert find(listening.port, query(PatientName=""), calling="PACS")[0][-1] == 0x0000
     refused = listen(
-        listening.spool.root.parent / "other", peers=[replace(PEERS[0], may=frozenset({"store"}))], finds=finds()
+        listening.spool.root.parent / "other",
+        peers=[replace(PEERS[0], may=frozenset({"store"}))],
+        serves=worklist_service(),
     )
     try:
         association = associate(refused.port, "1.2.840.10008.5.1.4.31")

@@ -46,10 +46,14 @@ class Listening:
         return found
 
 
-def listen(root, receive=None, begin=None, peers=PEERS, accept_unknown=False, own=None, port=0, finds=None, **settings):
+def listen(
+    root, receive=None, begin=None, peers=PEERS, accept_unknown=False, own=None, port=0, serves=None, **settings
+):
+    root, receive=None, begin=None, peers=PEERS, accept_unknown=False, own=None, port=0, serves=None, **settings
+):
     """Start a listener that keeps what it gets under `root`; the caller stops `server`.
 
-    `finds` is given the worklist, and answers C-FIND requests by SOP class.
+    `serves` is given the worklist, and gives a service beside storing.
     """
     spool, worklist, audit = Spool(root, low_water_percent=0), MemoryWorklist(), []
     receiver = Receiver(spool, worklist, RULE, utc_now)
@@ -60,7 +64,7 @@ def listen(root, receive=None, begin=None, peers=PEERS, accept_unknown=False, ow
         policy=AccessPolicy(peers, accept_unknown=accept_unknown, own=own),
         audit=audit.append,
         clock=utc_now,
-        finds=finds(worklist) if finds else {},
+        services=[serves(worklist)] if serves else [],
     )
     server.start()
     return Listening(server, spool, worklist, audit)

@@ -40,12 +40,11 @@ def order(**said):
     return Order(**{**values, **said})
 
 
-def finds(**terms):
+def worklist_service(**terms):
     """A Modality Worklist over a worklist, as `support.listener.listen` takes it."""
 
     def over(worklist):
-        asked = ModalityWorklist(worklist.scheduled, utc_now, WorklistTerms(**terms))
-        return {MODALITY_WORKLIST: asked.on_find}
+        return ModalityWorklist(worklist.scheduled, utc_now, WorklistTerms(**terms))
 
     return over
 

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from queue import Empty
 from weakref import WeakValueDictionary
@@ -67,6 +67,16 @@ class CommitmentDesk:
         self._reported = reported
         self._answered = answered
         self._open: WeakValueDictionary[tuple[str, str], GuardedAssociation] = WeakValueDictionary()
+
+    @property
+    def sop_classes(self) -> Mapping[UID, frozenset[str]]:
+        """See `Service.sop_classes`; who may negotiate it is the door's matter, since we ask for it, too."""
+        return {PUSH_MODEL: frozenset({COMMIT, REPORT})}
+
+    @property
+    def handlers(self) -> Mapping[evt.InterventionEvent, Callable[[evt.Event], _Answer]]:
+        """See `Service.handlers`."""
+        return {evt.EVT_N_ACTION: self.on_action, evt.EVT_N_EVENT_REPORT: self.on_report}
 
     def on_action(self, event: evt.Event) -> _Answer:
         """Answer an N-ACTION (PS3.4 section J.3.2)."""

@@ -23,6 +23,9 @@ ALL_COMMITTED, SOME_FAILED = 1, 2  # Event Type IDs
 
 MOST_REFERENCES = 32_768
 LARGEST_DATA_SET = 4 << 20  # bytes; ten thousand references have a little more than one million
+_LARGEST_SHORT = 1 << 20  # bytes
+_ITEM = b"\xfe\xff\x00\xe0"  # the tag of an item, little endian
+_MOST_ITEMS = 2000  # nested in one another, more would take pydicom seconds
 
 
 def action_information(transaction_uid: str, references: Iterable[Reference]) -> Dataset:
@@ -50,6 +53,20 @@ def event_information(report: CommitmentReport) -> Dataset:
 def event_type(report: CommitmentReport) -> int:
     """The Event Type ID of a report."""
     return SOME_FAILED if report.failed else ALL_COMMITTED
+
+
+def read_short_data_set(encoded: BytesIO | None, transfer_syntax: UID) -> Dataset:
+    """The data set of a request that has no long lists: a query, a workitem; little endian, not deflated.
+
+    Raises:
+        InvalidDatasetError: there is none, or it cannot be read.
+        StorageExhaustedError: it is longer, or has more items, than we read.
+    """
+    if encoded is not None:
+        content = encoded.getbuffer()
+        if content.nbytes > _LARGEST_SHORT or bytes(content).count(_ITEM) > _MOST_ITEMS:
+            raise StorageExhaustedError("the data set is too long")
+    return read_data_set(encoded, transfer_syntax)
 
 
 def read_data_set(encoded: BytesIO | None, transfer_syntax: UID) -> Dataset:

@@ -86,10 +86,10 @@ def commitment_context() -> PresentationContext:
     return context
 
 
-def query_context(sop_class_uid: UID) -> PresentationContext:
-    """What may be asked by C-FIND."""
+def service_context(sop_class_uid: UID) -> PresentationContext:
+    """A service's SOP class, little endian with and without VRs: a deflated request could be of any length."""
     syntaxes: list[str | UID] = [*transfer_syntaxes()]
-    return build_context(sop_class_uid, syntaxes[:4])
+    return build_context(sop_class_uid, syntaxes[:2])
 
 
 def register_storage_sop_classes() -> None:

@@ -1,7 +1,7 @@
 """Who comes in, and what may be asked for inside: the answer to an association request (PS3.8 section 9.3)."""
 
 import ssl
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 
 import structlog
 from pydicom.uid import UID
@@ -10,9 +10,16 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 
-from triage_agent.dimse.contexts import COMMITMENT, VERIFICATION, commitment_context, query_context, supported_contexts
+from triage_agent.dimse.contexts import (
+    COMMITMENT,
+    VERIFICATION,
+    commitment_context,
+    service_context,
+    supported_contexts,
+)
 from triage_agent.dimse.limits import AssociationLimits
-from triage_agent.dimse.peers import COMMIT, QUERY, REPORT, STORE, AccessPolicy, Grant
+from triage_agent.dimse.peers import COMMIT, REPORT, STORE, AccessPolicy, Grant
+from triage_agent.dimse.services import Service
 from triage_agent.dimse.throttle import Throttle
 from triage_agent.dimse.trouble import trouble
 from triage_agent.domain.audit import AuditEvent
@@ -59,18 +66,21 @@ class Door:
         clock: Clock,
         rejected: Callable[[str], None],
         commits: bool = False,
-        queries: Collection[UID] = (),
+        services: Sequence[Service] = (),
     ) -> None:
-        """`commits`: there is somebody who serves storage commitment; `queries`: what can be asked by C-FIND."""
+        """`commits`: there is somebody who serves storage commitment; `services` are served besides."""
         self._ae_title = ae_title.strip()
         self._commits = commits
         self._policy = policy
         self._audit = audit
         self._clock = clock
         self._rejected = rejected
-        self._queries = frozenset(queries)
-        asked = {uid: query_context(uid) for uid in self._queries}
-        self._contexts = {**supported_contexts(), COMMITMENT: commitment_context(), **asked}
+        self._served = {uid: may for service in services for uid, may in service.sop_classes.items()}
+        self._contexts = {
+            **supported_contexts(),
+            COMMITMENT: commitment_context(),
+            **{uid: service_context(uid) for uid in self._served},
+        }
         self._rejections = Throttle(_REPORTS, _WINDOW_SECONDS)
         self._limits = AssociationLimits()
 
@@ -107,10 +117,9 @@ class Door:
         usable = {VERIFICATION}
         if STORE in permissions:
             usable |= supported_contexts().keys()
-        if QUERY in permissions:
-            usable |= self._queries
         if self._commits and permissions & {COMMIT, REPORT}:
             usable.add(COMMITMENT)
+        usable |= {uid for uid, may in self._served.items() if may & permissions}
         return usable
 
     def _reject(self, event: evt.Event, diagnostic: int, reason: str, *, for_now: bool = False) -> None:

@@ -14,8 +14,10 @@ from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_FIND
 
-from triage_agent.dimse.commitment_data import read_data_set
+from triage_agent.dimse.commitment_data import read_short_data_set
 from triage_agent.dimse.matching import Known, Query, Shape, encodings_of, read_query, texts_of
+from triage_agent.dimse.peers import QUERY
+from triage_agent.dimse.services import Serve
 from triage_agent.dimse.statuses import comment_on
 from triage_agent.domain.errors import InvalidDatasetError, StorageExhaustedError, WorklistUnavailableError
 from triage_agent.domain.orders import Narrowing, OrderRecord
@@ -137,6 +139,16 @@ class ModalityWorklist:
         self._terms = terms or WorklistTerms()
         self._answered = answered
 
+    @property
+    def sop_classes(self) -> Mapping[UID, frozenset[str]]:
+        """See `Service`: peers that may query."""
+        return {MODALITY_WORKLIST: frozenset({QUERY})}
+
+    @property
+    def handlers(self) -> Mapping[evt.InterventionEvent, Serve]:
+        """See `Service`."""
+        return {evt.EVT_C_FIND: self.on_find}
+
     def on_find(self, event: evt.Event) -> Iterator[_Answer]:
         """Answer a C-FIND, best first."""
         status: Dataset | int = UNABLE_TO_PROCESS
@@ -163,7 +175,7 @@ class ModalityWorklist:
         if not isinstance(request, C_FIND):
             raise InvalidDatasetError("not a C-FIND request")
         with quiet():  # pydicom's reader warns of a character set that it does not know, with its name
-            identifier = read_data_set(request.Identifier, UID(event.context.transfer_syntax))
+            identifier = read_short_data_set(request.Identifier, UID(event.context.transfer_syntax))
             terms, encodings = encodings_of(identifier)
             query = read_query(identifier, SHAPE, encodings)
         found = self._find(query)

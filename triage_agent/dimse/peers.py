@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 STORE = "store"
 QUERY = "query"
 COMMIT = "commit"
+UPS = "ups"
 REPORT = "report"  # nobody writes it: a peer that we ask for commitment may report on it
 
 UNKNOWN_CALLER = "calling AE title not recognized"
@@ -38,7 +39,8 @@ class Peer:
 
     Attributes:
         host: name or address; "" for a peer that only calls, from one of `networks`.
-        may: what it is allowed to ask for: `store`, `query`, `commit`; `report` where we ask it. C-ECHO needs none.
+        may: what it is allowed to ask for: `store`, `query`, `commit`, `ups`; `report` where we ask it. C-ECHO needs
+            none.
         networks: where it may call from, besides `host`.
         certificate_name: what its certificate must name, who calls or is called; "": whatever the CA signed.
         tls: how to call it by TLS; None for plain TCP.

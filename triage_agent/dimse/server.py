@@ -5,14 +5,12 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import structlog
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.dimse_primitives import C_STORE
@@ -25,6 +23,7 @@ from triage_agent.dimse.library import configure_pynetdicom
 from triage_agent.dimse.listener import Handler, Listener, TlsGate
 from triage_agent.dimse.messages import Begin, Incoming, Terms, incoming_of
 from triage_agent.dimse.peers import AccessPolicy
+from triage_agent.dimse.services import Service, answering
 from triage_agent.dimse.statuses import comment_on as _status
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.errors import (
@@ -49,7 +48,6 @@ CANNOT_UNDERSTAND = 0xC000
 
 _POLL_SECONDS = 0.1
 
-Find: TypeAlias = Callable[[evt.Event], Iterator[tuple[Dataset | int, Dataset | None]]]
 """Answers C-FIND requests of one SOP class: statuses, with an identifier each while they are pending."""
 
 
@@ -117,7 +115,7 @@ class DicomServer:
         answered: told the status of every C-STORE response.
         rejected: told why, of every association that is rejected.
         commitment: serves storage commitment (PS3.4 annex J) for peers that may ask for it, or that we ask.
-        finds: who answers C-FIND requests, by SOP class, of peers that may query.
+        services: what else is served, each for its SOP classes.
     """
 
     def __init__(
@@ -132,7 +130,7 @@ class DicomServer:
         answered: Callable[[int], None] = _unobserved,
         rejected: Callable[[str], None] = _unobserved,
         commitment: CommitmentDesk | None = None,
-        finds: Mapping[UID, Find] = MappingProxyType({}),
+        services: Sequence[Service] = (),
     ) -> None:
         configure_pynetdicom()
         self._answered = answered
@@ -140,7 +138,7 @@ class DicomServer:
         self._begin = begin
         self._receive = receive
         self._commitment = commitment
-        self._finds = finds
+        self._services = services
         self._door = Door(
             settings.ae_title,
             policy=policy,
@@ -148,7 +146,7 @@ class DicomServer:
             clock=clock,
             rejected=rejected,
             commits=commitment is not None,
-            queries=finds.keys(),
+            services=services,
         )
         self._listeners: list[Listener] = []
         self._threads: list[threading.Thread] = []
@@ -230,12 +228,9 @@ class DicomServer:
             (evt.EVT_REJECTED, self._door.on_rejected),
             (evt.EVT_CONN_CLOSE, _on_closed),
             (evt.EVT_C_STORE, self._on_store),
-            (evt.EVT_C_FIND, lambda event: self._finds[UID(event.context.abstract_syntax)](event)),
         ]
-        if self._commitment is not None:
-            handlers.append((evt.EVT_N_ACTION, self._commitment.on_action))
-            handlers.append((evt.EVT_N_EVENT_REPORT, self._commitment.on_report))
-        return handlers
+        services = [*self._services, *([] if self._commitment is None else [self._commitment])]
+        return handlers + list(answering(services).items())
 
     def stop(self, drain_seconds: float = 10.0) -> bool:
         """Accept nothing more, let transfers end for `drain_seconds`, abort what is left; True if nothing was.

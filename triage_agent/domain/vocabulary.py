@@ -155,3 +155,4 @@ class AuditAction(StrEnum):
     PATIENT_UPDATED = "patient_updated"
     PATIENT_MERGED = "patient_merged"
     HL7_REJECTED = "hl7_rejected"  # a connection of nobody we know
+    WORKITEM_CHANGED = "workitem_changed"

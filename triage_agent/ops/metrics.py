@@ -57,6 +57,15 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.workitem_requests = Counter(
+            "triage_workitem_requests",
+            "Responses to requests about workitems (UPS), but for queries",
+            ["kind", "status"],
+            registry=self.registry,
+        )
+        self.workitem_reports = Counter(
+            "triage_workitem_reports", "Reports of workitems to subscribers", ["outcome"], registry=self.registry
+        )
         self.commitments = Counter(
             "triage_commitments",
             "Results whose destination was asked, or answered: asked, away, refused, committed, resent, dead",

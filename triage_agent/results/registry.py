@@ -16,6 +16,7 @@ from triage_agent.results.presentation_state import build_presentation_state, ca
 from triage_agent.results.secondary_capture import build_secondary_capture
 from triage_agent.results.structured_report import build_structured_report
 from triage_agent.results.text_report import build_text_report
+from triage_agent.results.ups import build_workitem
 
 __all__ = ["REGISTRY", "Builder", "ResultContext"]
 
@@ -46,6 +47,7 @@ _BUILDERS = (
     Builder(kind=ArtifactKind.HL7_OMI, occasions=frozenset({FLAG, RAISE}), build=build_omi),
     Builder(kind=ArtifactKind.HL7_ORM, occasions=frozenset({FLAG, RAISE}), build=build_orm),
     Builder(kind=ArtifactKind.FHIR, occasions=frozenset({FLAG, DECISION}), build=build_fhir),
+    Builder(kind=ArtifactKind.UPS, occasions=frozenset({FLAG, DECISION}), build=build_workitem),
 )
 
 REGISTRY: Mapping[ArtifactKind, Builder] = MappingProxyType({builder.kind: builder for builder in _BUILDERS})

@@ -64,7 +64,7 @@ class PeerSettings(Section):
     certificate_name: str = ""
     max_associations: int | None = Field(default=None, ge=1)
     max_associations_per_minute: int | None = Field(default=None, ge=1)
-    may: tuple[Literal["store", "query", "commit"], ...] = ()
+    may: tuple[Literal["store", "query", "commit", "ups"], ...] = ()
     retrieve: Literal["move", "get"] | None = None
 
     @model_validator(mode="after")

@@ -13,11 +13,13 @@ from triage_agent.worklist.retrieval_row import RetrievalRow
 from triage_agent.worklist.rows import status_is, word_is
 from triage_agent.worklist.tables import CommitmentRequestRow, InstanceRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import changed
+from triage_agent.worklist.workitem_rows import ReportRow
 
 
 def bring_deadlines_near(session: Session, now: datetime, longest: LongestWaits) -> int:
     """See `Worklist.bring_deadlines_near`."""
     far = (*_held(now, longest), *_to_send(now, longest), *_to_commit(now, longest), *_to_fetch(now, longest))
+    far += _to_tell(now, longest)
     return sum(changed(session, one.execution_options(synchronize_session=False)) for one in far)
 
 
@@ -53,6 +55,14 @@ def _to_commit(now: datetime, longest: LongestWaits) -> tuple[Update, ...]:
         unasked.values(commit_at=now),
         update(OutboxRow).where(sent, OutboxRow.commit_at > asked).values(commit_at=asked),
     )
+
+
+def _to_tell(now: datetime, longest: LongestWaits) -> tuple[Update, ...]:
+    """Subscribers to workitems; the first time there is nothing to wait for."""
+    waiting = word_is(ReportRow.state, AnswerState.WAITING)
+    untried = and_(ReportRow.attempts == 0, ReportRow.next_attempt_at > now)
+    far = or_(untried, ReportRow.next_attempt_at > now + longest.replying)
+    return (update(ReportRow).where(waiting, far).values(next_attempt_at=now),)
 
 
 def _to_fetch(now: datetime, longest: LongestWaits) -> tuple[Update, ...]:

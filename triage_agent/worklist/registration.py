@@ -20,6 +20,8 @@ from triage_agent.worklist.retrieval_row import RetrievalRow
 from triage_agent.worklist.rows import advance, append_audit, locked_study, status_is
 from triage_agent.worklist.tables import InstanceRow, StudyRow
 from triage_agent.worklist.transactions import changed
+from triage_agent.worklist.workitem_reports import new_workitem
+from triage_agent.worklist.workitem_rows import WorkitemRow
 
 
 def register(session: Session, received: ReceivedInstance, rule: CompletenessRule) -> Registered:
@@ -125,6 +127,9 @@ def _insert_study(session: Session, received: ReceivedInstance, event: Event, co
         **columns,
     }
     session.execute(insert(StudyRow).values(values))
+    header = received.header
+    workitem = new_workitem(header.study_instance_uid, 1, 1, header.requested_priority, at)
+    session.execute(insert(WorkitemRow).values(workitem))
 
 
 def _described(header: InstanceHeader) -> dict[str, str | None]:

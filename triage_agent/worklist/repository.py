@@ -53,6 +53,11 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
     def __init__(self, engine: Engine) -> None:
         super().__init__(Database(engine))
 
+    @property
+    def database(self) -> Database:
+        """What its transactions run in, for what the same database keeps by a port of its own (`workitems`)."""
+        return self._database
+
     def register(self, received: ReceivedInstance, rule: CompletenessRule) -> Registered:
         """See `Worklist.register`."""
         return self._database.write(lambda session: registration.register(session, received, rule))
