@@ -49,8 +49,6 @@ class Listening:
 def listen(
     root, receive=None, begin=None, peers=PEERS, accept_unknown=False, own=None, port=0, serves=None, **settings
 ):
-    root, receive=None, begin=None, peers=PEERS, accept_unknown=False, own=None, port=0, serves=None, **settings
-):
     """Start a listener that keeps what it gets under `root`; the caller stops `server`.
 
     `serves` is given the worklist, and gives a service beside storing.
