@@ -18,7 +18,7 @@ def read(artifact):
 def words_of(artifact):
     """Everything legible in it, in one line: text of elements at any depth, a PDF's pages, a message's segments."""
     if artifact.kind.family is not Family.DICOM_OBJECT:
-        return artifact.body.decode()
+        return artifact.body.decode("utf-8", "replace")
     data_set = read(artifact)
     said = [str(element.value) for element in data_set.iterall() if element.VR not in {"OB", "OW", "SQ", "UN"}]
     if "EncapsulatedDocument" in data_set:
