@@ -29,6 +29,9 @@ class AwkwardRis:
         self._start(self._listen)
 
     def close(self):
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join(5)  # first: it may be taking one more connection
         for one in [self._server, *self._open]:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)

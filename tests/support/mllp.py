@@ -60,11 +60,13 @@ class Receiver:
                         connection.sendall(part)
 
     def close(self):
+        with contextlib.suppress(OSError):
+            self.server.shutdown(socket.SHUT_RDWR)
+        self.thread.join(5)  # first: it may be taking one more connection
         for one in [self.server, *self.open]:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
-        self.thread.join(5)
 
 
 def framed(body):

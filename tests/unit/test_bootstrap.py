@@ -1,6 +1,5 @@
 """What the parts of one process do to each other: loops that fail, an end while something is in hand."""
 
-import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from structlog.testing import capture_logs
+from support import ports
 from support.story import MODEL, STUDY, Story, shipment
 
 from triage_agent import bootstrap, watching, worker
@@ -175,9 +175,11 @@ def test_a_listener_without_workers_shows_how_long_studies_wait(site, monkeypatc
     monkeypatch.setattr(watching, "_LOOK_SECONDS", 0.01)
     site.story.receive()
     site.story.complete()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    spool = site.settings.data_dir / "spool"
+    spool.mkdir()
+    for path in site.story.worklist.spool_paths():  # a spool without them would be another's
+        (spool / path).touch()
+    port = ports.free_port()
     settings = site.settings.model_copy(update={"dicom": site.settings.dicom.model_copy(update={"port": port})})
     with capture_logs() as logs, bootstrap.build_agent(settings, "listener") as agent:
         eventually(lambda: [line for line in logs if line["event"] == "studies_wait_for_a_worker"])

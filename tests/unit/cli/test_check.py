@@ -2,11 +2,11 @@
 
 import json
 import os
-import socket
 from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
+from support.ports import free_port
 from support.story import MODEL
 
 from triage_agent.cli import doctor
@@ -16,12 +16,6 @@ from triage_agent.domain.study import ImageScore
 
 PEER = '[[dicom.peers]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 1\nmay = ["store"]\n'
 ROUTE = '[[routes]]\nto = "pacs"\nsend = ["sr"]\n'
-
-
-def unused_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class FakeScorer:
@@ -52,7 +46,7 @@ def peer(monkeypatch):
 def check(run, tmp_path, peer):
     def call(*options, toml=PEER + ROUTE):
         config = tmp_path / "agent.toml"
-        listening = f"[dicom]\nport = {unused_port()}\n[web]\nport = {unused_port()}\n"
+        listening = f"[dicom]\nport = {free_port()}\n[web]\nport = {free_port()}\n"
         config.write_text(f'data_dir = "{tmp_path}/var"\n[storage]\nlow_water_percent = 0\n{listening}{toml}')
         return run("check", "--config", config, *options)
 

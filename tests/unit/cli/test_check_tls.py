@@ -10,6 +10,7 @@ from unittest.mock import Mock
 import pytest
 from support.certificates import Authority
 from support.listener import listen
+from support.ports import free_port
 
 from triage_agent.cli import doctor, messages, ports
 from triage_agent.dimse.peers import ourselves
@@ -22,15 +23,9 @@ def authority(tmp_path_factory):
     return Authority(tmp_path_factory.mktemp("pki"))
 
 
-def unused_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def settings(files, **tls):
     paths = {name: getattr(files, name) for name in ("certificate", "key", "ca")}
-    return Settings.model_validate({"dicom": {"port": unused_port(), "tls": {**paths, "port": unused_port()} | tls}})
+    return Settings.model_validate({"dicom": {"port": free_port(), "tls": {**paths, "port": free_port()} | tls}})
 
 
 def look(which, site):
