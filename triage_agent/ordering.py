@@ -45,7 +45,11 @@ def build_order_listener(settings: Settings, worklist: Worklist, metrics: Metric
             institution=settings.institution,
             processing_id=listen.processing_id.upper(),
             codec=listen.unstated_charset,
-            reading=Reading(accession=listen.accession_place, assigning_authority=listen.assigning_authority),
+            reading=Reading(
+                accession=listen.accession_place,
+                assigning_authority=listen.assigning_authority,
+                words=settings.study.priority_words.words(),
+            ),
             reissue=listen.reissue_after_merge,
         ),
         answered=lambda code: metrics.hl7_answers.labels(code).inc(),

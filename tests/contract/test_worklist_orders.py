@@ -36,6 +36,14 @@ def test_an_order_before_its_images_is_the_priority_at_arrival(worklist):
     assert detail.reasons == ("Its order (message M1 of RIS^H) asks for stat.",)
 
 
+def test_a_study_that_begins_with_a_conflict_meets_its_order_too(worklist):
+    worklist.register(received("1.2.2", "1.2.2.1"), RULE)
+    worklist.keep_orders([order(priority=Priority.STAT)], message(at=T0))
+    came(worklist, image="1.2.2.1", digest="b" * 64, at=LATER)
+    item = worklist.study(STUDY).item
+    assert (item.status, item.priority) == (Status.NEEDS_HUMAN, Priority.STAT)
+
+
 def test_an_order_after_its_images_raises_the_study_and_says_so(worklist):
     came(worklist, at=T0)
     worklist.keep_orders([order(priority=Priority.URGENT)], message(at=LATER))

@@ -17,6 +17,7 @@ from triage_agent.delivery.retry import RetryPolicy
 from triage_agent.domain.decision import Delivery
 from triage_agent.domain.errors import DeliveryError
 from triage_agent.domain.ports import Clock, Transport, Worklist
+from triage_agent.domain.vocabulary import Family
 
 log = structlog.get_logger(__name__)
 
@@ -118,7 +119,9 @@ class Sender:
         failure = self._attempt(delivery)
         self._note_whether_away(delivery.destination, failure)
         if failure is None:
-            self._worklist.delivery_sent(delivery, self._clock(), commit=delivery.destination in self._commits)
+            # Storage commitment is about stored objects: a workitem's answer would name another UID.
+            commits = delivery.destination in self._commits and delivery.artifact.kind.family is Family.DICOM_OBJECT
+            self._worklist.delivery_sent(delivery, self._clock(), commit=commits)
             outcome = Sent.SENT
         else:
             outcome = self._keep_failure(delivery, failure)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import structlog
 
 from triage_agent.domain.orders import Order, OrderStatus
+from triage_agent.domain.priorities import LONGEST_WORD, normal
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import Priority
 from triage_agent.hl7in.message import Delimiters, Hl7Message, InvalidMessageError, Segment
@@ -30,7 +31,7 @@ PRIORITIES: Mapping[str, Priority] = MappingProxyType(
     }
 )
 _TIMED = re.compile(r"T[SMHDWL][0-9]+")  # timing critical, within some seconds, minutes, ...
-_WORD = re.compile(r"[A-Z0-9 ]{1,16}")
+_WORD = re.compile(r"[A-Z0-9]{1,8}")  # what is longer, or two words, may be a name in the wrong field
 _CANCELS = frozenset({"CA", "OC", "CR", "DC", "OD", "DR", "RP"})  # table 0119; RP is replaced by another order
 _BEGINS = frozenset({"NW", "RO", "SN"})
 _STATUSES: Mapping[str, OrderStatus] = MappingProxyType(  # table 0038
@@ -143,7 +144,7 @@ def _order(message: Hl7Message, group: _Group, reading: Reading) -> Order:
         scheduled_station_ae_title=_station(group),
         scheduled_station_name=group.text("IPC", 7),
         modality=_modality(group),
-        priority=_priority(group),
+        priority=_priority(group, reading),
         status=_status(group),
     )
 
@@ -201,10 +202,15 @@ def _modality(group: _Group) -> str | None:
     return stated.upper() or None
 
 
-def _priority(group: _Group) -> Priority | None:
-    """TQ1-9, before version 2.5 ORC-7.6 and OBR-27.6, before 2.4 also OBR-5; None where nothing says it."""
+def _priority(group: _Group, reading: Reading) -> Priority | None:
+    """TQ1-9, before version 2.5 ORC-7.6 and OBR-27.6, before 2.4 also OBR-5; None where nothing says it.
+
+    The site's own words go before HL7's, whose single letters mean something else here and there.
+    """
     for said in _said_of_priority(group):
         word = said.strip().upper()
+        if (own := reading.words.own.get(normal(said[:LONGEST_WORD]))) is not None:
+            return own
         if word in PRIORITIES:
             return PRIORITIES[word]
         if _TIMED.fullmatch(word):

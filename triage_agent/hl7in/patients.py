@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from triage_agent.domain.orders import PatientUpdate
+from triage_agent.domain.priorities import STANDARD, PriorityWords
 from triage_agent.hl7in.message import Field, Segment
 
 _IDENTIFIER_TYPES = ("MR", "PI")  # table 0203: medical record number, patient internal identifier
@@ -21,10 +22,12 @@ class Reading:
     Attributes:
         accession: segment and field of the accession number; None: where IHE has it.
         assigning_authority: whose patient identifiers images carry; "" where only one authority gives any.
+        words: the site's own for a priority.
     """
 
     accession: tuple[str, int] | None = None
     assigning_authority: str = ""
+    words: PriorityWords = STANDARD
 
 
 def patient_of(pid: Segment, reading: Reading) -> PatientUpdate:

@@ -74,7 +74,10 @@ def _note_conflict(session: Session, received: ReceivedInstance, kept_in: str) -
     conflict = conflict_with(study.conflict if study else None, header.sop_instance_uid, kept_in)
     append_audit(session, trail.instance_conflicts(received, kept_in))
     if study is None:
+        orders = meet_orders(session, study, header)
+        received = with_orders(received, orders)
         _insert_study(session, received, Event.CONFLICTED, {"instances": 0, "conflict": conflict})
+        link_orders(session, orders, received)
     else:
         columns = {"conflict": conflict, **_raised(study, received)}
         advance(session, study, Event.CONFLICTED, actor=received.source, at=received.received_at, columns=columns)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, insert, select, true, update
+from sqlalchemy import TextClause, func, insert, select, text, true, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.commitment import AnswerState
@@ -227,14 +227,19 @@ def suspend(session: Session, subscriber: str, now: datetime) -> Verdict:
 
 def any_stale(session: Session) -> bool:
     """Whether there is something for `tell_changes`."""
-    return session.scalar(select(WorkitemRow.uid).where(WorkitemRow.stale.is_(True)).limit(1)) is not None
+    return session.scalar(select(WorkitemRow.uid).where(_marked(session)).limit(1)) is not None
+
+
+def _marked(session: Session) -> TextClause:
+    """As the partial index has it: by other words for the same the whole table would be read."""
+    return text("workitems.stale" if session.get_bind().dialect.name == "postgresql" else "workitems.stale = 1")
 
 
 def tell_changes(session: Session, now: datetime, limit: int) -> int:
     """See `Workitems.tell_changes`; what a trigger marks while this looks is marked again after it."""
     stale = (
         select(WorkitemRow)
-        .where(WorkitemRow.stale.is_(True))
+        .where(_marked(session))
         .order_by(WorkitemRow.modified_at, WorkitemRow.uid)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -320,6 +325,8 @@ def claim(session: Session, now: datetime, until: datetime, away: Collection[str
         return []
     mine = select(ReportRow).where(waiting, ReportRow.subscriber == first.subscriber).order_by(ReportRow.id)
     rows = session.scalars(mine.limit(limit).execution_options(populate_existing=True)).all()
+    for row in rows:  # those behind the first, too: told one by one, the next would be due for another process
+        row.next_attempt_at = until
     return [
         StepReport(
             report_id=row.id,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 from sqlalchemy import make_url
+from support.agent import eventually
 from support.failpoints import FAILPOINTS, Failpoint
 from support.faultsite import TABLES, Images, Modality
 from support.trials import SEED, TRIALS, finish, run
@@ -55,6 +56,18 @@ def drop_everybody(url):
         )
 
 
+def started_again(agents):
+    """An agent whose database goes while it starts ends, and whoever keeps services running starts it again."""
+
+    def up(agent):
+        if not agent.running:
+            agent.start()
+        return agent.get("readyz")[0] == 200
+
+    for agent in agents:
+        eventually(lambda one=agent: up(one))
+
+
 def test_nothing_is_lost_doubled_or_lowered_whoever_of_several_processes_dies(launcher, make_database, tmp_path):
     def trial(lane, death):
         studies = Images(lane.folder(), seed=1000 * death.number).mixture(_STUDIES)
@@ -80,6 +93,7 @@ def test_nothing_is_lost_doubled_or_lowered_whoever_of_several_processes_dies(la
             time.sleep(death.after)  # the moment of the death is what is tried
         if doomed is None:
             drop_everybody(url)
+            started_again(agents.values())
         else:
             doomed.kill()
             doomed.start()

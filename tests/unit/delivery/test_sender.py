@@ -291,6 +291,15 @@ def test_who_is_to_commit_is_told_to_the_worklist_with_what_was_sent():
     assert outbox.committing == [1]
 
 
+def test_nobody_is_asked_to_commit_to_a_workitem():
+    outbox = Outbox(row(1, kind=ArtifactKind.UPS))
+    wire = Wire()
+    wire.kinds = frozenset({ArtifactKind.UPS})
+    sender_of(outbox, commits=["pacs"], pacs=wire).run_once()
+    assert [number for what, number, *_ in outbox.done if what == "sent"] == [1]
+    assert outbox.committing == []
+
+
 def test_a_destination_that_asks_to_be_left_alone_is_but_not_for_longer_than_anything_is():
     retry = RetryPolicy(first=timedelta(seconds=1), longest=timedelta(seconds=100))
     for wish, kept in ((60, 60), (5000, 100)):

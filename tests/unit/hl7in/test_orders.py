@@ -4,6 +4,7 @@ import pytest
 from support.hl7 import EXAMPLES, OBR, ORC, PID, build, omi
 
 from triage_agent.domain.orders import OrderStatus
+from triage_agent.domain.priorities import PriorityWords
 from triage_agent.domain.vocabulary import Priority
 from triage_agent.hl7in.message import InvalidMessageError, parse
 from triage_agent.hl7in.orders import orders_of
@@ -57,6 +58,17 @@ def test_priorities_are_those_of_the_table_and_words_that_systems_write(word, ex
         f"TQ1|||||||||{word}", ORC.replace("^^^20260301100000^^S", ""), OBR.replace("^^^20260301100000^^S", "")
     )
     assert only(message).priority is expected
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"), [("Notfall", Priority.STAT), ("P", Priority.URGENT), ("S", Priority.STAT)]
+)
+def test_a_site_s_own_words_go_before_the_table_s(word, expected):
+    words = PriorityWords.of({Priority.STAT: ["NOTFALL"], Priority.URGENT: ["P"]})
+    message = omi(
+        f"TQ1|||||||||{word}", ORC.replace("^^^20260301100000^^S", ""), OBR.replace("^^^20260301100000^^S", "")
+    )
+    assert only(message, words=words).priority is expected
 
 
 @pytest.mark.parametrize(

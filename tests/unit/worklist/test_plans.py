@@ -7,6 +7,8 @@ from support.story import LEASE, T0, shadow_result
 from triage_agent.domain.commitment import CommitmentReport, CommitmentRequest, Reference
 from triage_agent.domain.vocabulary import Priority, Status
 from triage_agent.domain.waits import LongestWaits
+from triage_agent.worklist.transactions import Database
+from triage_agent.worklist.workitems import SqlWorkitems
 
 COMMITTED = CommitmentReport(transaction_uid="2.25.1", committed=(Reference("1.2", "1.2.3"),))
 
@@ -54,6 +56,11 @@ def test_what_loops_ask_is_read_off_a_partial_index(worklist, plans, ask, index)
     ask(worklist)
     (plan,) = plans
     assert index in plan
+
+
+def test_what_has_to_be_told_of_workitems_is_read_off_its_index(engine, worklist, plans):
+    SqlWorkitems(Database(engine)).tell_changes(T0, 10)
+    assert "ix_workitems_stale" in plans[0]
 
 
 def test_a_request_for_commitment_finds_one_that_has_ended_off_its_index(worklist, plans):

@@ -54,7 +54,10 @@ class Intake(Fetching, Ordering):
         conflict = conflict_with(study.conflict if study else None, received.header.sop_instance_uid, kept_in)
         self._audit.append(trail.instance_conflicts(received, kept_in))
         if study is None:
+            orders = self._meet_orders(study, received.header)
+            received = with_orders(received, orders)
             self._studies[uid] = StudyEntry.of(received, rule, conflict)
+            self._link_orders(orders, received)
             return
         study.conflict = conflict
         self._advance(study, Event.CONFLICTED, received.source, received.received_at)
