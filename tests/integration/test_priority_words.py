@@ -6,7 +6,7 @@ import pytest
 from support.associations import associate, send
 from support.instances import dx, encode, request_for
 
-from triage_agent.builders import build_spool
+from triage_agent.builders import build_belonging, build_spool
 from triage_agent.domain.vocabulary import Priority
 from triage_agent.intake.rebuild import rebuild
 from triage_agent.intake.receiver import Receiver
@@ -51,6 +51,7 @@ def priorities(worklist):
 
 def test_what_is_received_and_what_is_found_at_the_start_have_the_priority_that_the_word_means(settings, left):
     worklist, sent = MemoryWorklist(), dx(**EMERGENCY)
+    build_belonging(settings, worklist).mean()
     listener = build_listener(settings, worklist, Metrics(), utc_now, lambda: None)
     assert priorities(worklist) == {left: Priority.STAT}
     listener.server.start()

@@ -222,7 +222,7 @@ to = "ris"
 send = ["hl7-oru"]
 """
     sections = {
-        "study": f"quiet_seconds = {quiet}\n",
+        "study": f"quiet_seconds = {quiet}\nmax_wait_seconds = {max(900, quiet)}\n",
         "delivery": "first_retry_seconds = 0.2\nlongest_retry_seconds = 1\n",
         "worker": "lease_seconds = 3\n",
     }

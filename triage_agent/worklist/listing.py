@@ -52,7 +52,7 @@ def _with_orders(session: Session, narrowing: Narrowing, since: datetime) -> Ite
     statement = (
         select(OrderRow, StudyRow)
         .join(StudyRow, StudyRow.study_instance_uid == OrderRow.study_here)
-        .where(StudyRow.received_at >= since, *_looked_up(StudyRow, narrowing))
+        .where(StudyRow.received_at >= since, *_looked_up_of_both(narrowing))
         .order_by(StudyRow.priority.desc(), StudyRow.received_at.desc())
         .limit(_MOST_ROWS)
         .execution_options(yield_per=_AT_A_TIME)
@@ -75,6 +75,16 @@ def _without_orders(session: Session, narrowing: Narrowing, since: datetime) -> 
     )
     for study in session.scalars(statement):
         yield without_order(item_of(study))
+
+
+def _looked_up_of_both(narrowing: Narrowing) -> Iterator[ColumnElement[bool]]:
+    """The same for a study with its order: what its images do not say is shown from the order."""
+    if wanted := narrowing.accession_number:
+        yield or_(StudyRow.accession_number == wanted, OrderRow.accession_number == wanted)
+    if narrowing.study_instance_uids:
+        yield StudyRow.study_instance_uid.in_(narrowing.study_instance_uids)
+    if wanted := narrowing.patient_id:
+        yield or_(StudyRow.patient_id == wanted, OrderRow.patient_id == wanted)
 
 
 def _looked_up(table: type[OrderRow | StudyRow], narrowing: Narrowing) -> Iterator[ColumnElement[bool]]:

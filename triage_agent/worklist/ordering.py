@@ -156,9 +156,10 @@ def _raise(session: Session, study: StudyRow, wanted: Priority, message: Message
     """Raise a study that is held; never lower it (promise 3)."""
     if wanted.rank <= study.priority.rank:
         return
+    before = study.priority  # read now: the session brings the row that it holds up to date
     same = StudyRow.study_instance_uid == study.study_instance_uid
     session.execute(update(StudyRow).where(same).values(priority=wanted))
-    append_audit(session, order_trail.priority_ordered(study.study_instance_uid, study.priority, wanted, message))
+    append_audit(session, order_trail.priority_ordered(study.study_instance_uid, before, wanted, message))
 
 
 def _write_patient(
