@@ -72,9 +72,11 @@ def upgrade() -> None:
     op.add_column("studies", sa.Column("merged", sa.JSON, nullable=True))
     _known_index("ix_studies_patient", "studies", "patient_id")
     op.create_index("ix_studies_received", "studies", ["received_at"])
+    op.add_column("outbox", sa.Column("raises_to", sa.SmallInteger, nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column("outbox", "raises_to")
     op.drop_index("ix_studies_received", "studies")
     op.drop_index("ix_studies_patient", "studies")
     op.drop_column("studies", "merged")

@@ -347,6 +347,24 @@ def test_outcomes_that_are_not_scores_have_no_probability(story):
     assert (assessment.outcome, assessment.probability) == (Outcome.SKIPPED, None)
 
 
+def test_an_order_that_waits_while_its_study_rises_is_not_sent_after_all_and_hinders_nothing(story):
+    """Whatever raised it (an image's header, an order, a flag): sent now, it would ask for less (promise 3)."""
+    story.claimed()
+    asks = replace(shipment("2.25.2"), raises_to=Priority.URGENT)
+    story.decide(asks, shipment("2.25.3"), priority=Priority.URGENT)
+    story.receive(image="1.2.1.1", digest="b" * 64, requested_priority=Priority.STAT)
+    assert story.worklist.study(STUDY).item.priority is Priority.STAT
+    (asked,) = story.deliveries()
+    assert (asked.artifact.uid, asked.is_outdone) == ("2.25.2", True)
+    story.worklist.delivery_failed(asked, "not sent", None, story.tick())
+    (report,) = story.deliveries()
+    assert (report.artifact.uid, report.is_outdone) == ("2.25.3", False)
+    story.worklist.delivery_sent(report, story.tick())
+    assert story.status() is Status.DELIVERED
+    assert story.worklist.retry_study(STUDY, "admin", story.tick()) == 0
+    assert story.worklist.originals_past(story.tick(), 10) == [STUDY]
+
+
 def test_a_decision_asks_nobody_for_less_than_the_study_was_raised_to_meanwhile(story):
     story.receive()
     story.complete()

@@ -55,7 +55,7 @@ class FhirTransport:
         if self._has(report, f"urn:oid:{artifact.uid}"):
             return
         task = _first(bundle, "Task")
-        if self._dialect.priority != "task":
+        if self._dialect.priority != "task" or not self._may_write(task):
             bundle["entry"] = [one for one in bundle["entry"] if one["resource"]["resourceType"] != "Task"]
         if self._dialect.priority == "service-request":
             bundle["entry"] += self._raised_order(task)
@@ -108,6 +108,20 @@ class FhirTransport:
             line.info("fhir_report_superseded")
             return True
         return False
+
+    def _may_write(self, task: Resource) -> bool:
+        """Whether the task is still ours to write; it keeps the priority that it has there if that is higher."""
+        own = task["identifier"][0]
+        found = self._search("Task", f"{own['system']}|{own['value']}")
+        if not found:
+            return True
+        there = found[0]
+        if len(found) > 1 or str(there.get("status")) != task["status"]:
+            log.info("fhir_task_left_alone", destination=self._endpoint.name)  # somebody has taken it up
+            return False
+        if _RANKS.get(str(there.get("priority")), 0) > _RANKS[str(task["priority"])]:
+            task["priority"] = there["priority"]  # promise 3: only ever raised
+        return True
 
     def _raised_order(self, task: Resource) -> list[Resource]:
         """The entry that raises the order's priority; none where nothing is to be raised, or not exactly one order."""

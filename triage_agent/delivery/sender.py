@@ -116,8 +116,9 @@ class Sender:
 
     def _deliver(self, delivery: Delivery) -> Sent:
         started = time.perf_counter()
-        failure = self._attempt(delivery)
-        self._note_whether_away(delivery.destination, failure)
+        failure = _outdone() if delivery.is_outdone else self._attempt(delivery)
+        if not delivery.is_outdone:
+            self._note_whether_away(delivery.destination, failure)
         if failure is None:
             # Storage commitment is about stored objects: a workitem's answer would name another UID.
             commits = delivery.destination in self._commits and delivery.artifact.kind.family is Family.DICOM_OBJECT
@@ -178,3 +179,7 @@ class Sender:
             retry_at = max(retry_at, now + self._wished(failure))
         self._worklist.delivery_failed(delivery, str(failure), retry_at, now)
         return Sent.DEAD if retry_at is None else Sent.RETRY
+
+
+def _outdone() -> DeliveryError:
+    return DeliveryError("not sent: it asks for less than the priority that the study has by now", permanent=True)

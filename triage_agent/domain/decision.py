@@ -196,7 +196,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """An outbox row that a sender holds; `attempt` counts from 1."""
+    """An outbox row that a sender holds; `attempt` counts from 1.
+
+    `is_outdone`: it asks for a raise to less than the study has by now, and must not be sent (promise 3).
+    """
 
     delivery_id: int
     study_instance_uid: str
@@ -204,6 +207,7 @@ class Delivery:
     destination: str
     attempt: int
     artifact: Artifact
+    is_outdone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,12 @@ def require_conclusion(event: Event) -> None:
 
 def not_lowering(shipments: Sequence[Shipment], priority: Priority) -> list[Shipment]:
     """Shipments without those that would ask for less than the study's priority, which rose while it was decided."""
-    return [one for one in shipments if one.raises_to is None or one.raises_to.rank >= priority.rank]
+    return [one for one in shipments if not is_outdone(one.raises_to, priority)]
+
+
+def is_outdone(raises_to: Priority | None, priority: Priority) -> bool:
+    """Whether what asks for a raise would lower a study of this priority."""
+    return raises_to is not None and raises_to.rank < priority.rank
 
 
 def assessment_on_arrival(header: InstanceHeader, status: Status) -> Assessment | None:

@@ -7,9 +7,9 @@ from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from triage_agent.domain.decision import Artifact, Delivery, Shipment
-from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Family, Status
+from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Family, Priority, Status
 from triage_agent.worklist import trail
-from triage_agent.worklist.limits import delivery_failure
+from triage_agent.worklist.limits import delivery_failure, is_outdone
 from triage_agent.worklist.rows import advance, append_audit, locked_study, word_is
 from triage_agent.worklist.supersession import ARRIVED, Place, superseded
 from triage_agent.worklist.tables import ArtifactRow, DecisionRow, OutboxRow, StudyRow
@@ -46,6 +46,7 @@ def enqueue(
             "state": DeliveryState.PENDING,
             "attempts": 0,
             "next_attempt_at": now,
+            "raises_to": shipment.raises_to,
         }
         session.execute(insert(OutboxRow).values(values))
 
@@ -146,16 +147,17 @@ def claim_deliveries(
         .execution_options(synchronize_session=False)
     )
     claimed = (
-        select(OutboxRow, ArtifactRow)
+        select(OutboxRow, ArtifactRow, StudyRow.priority)
         .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
+        .join(StudyRow, StudyRow.study_instance_uid == OutboxRow.study_instance_uid)
         .where(OutboxRow.id.in_(numbers))
         .execution_options(populate_existing=True)
     )
-    found = {row.id: _delivery(row, artifact) for row, artifact in session.execute(claimed)}
+    found = {row.id: _delivery(row, artifact, priority) for row, artifact, priority in session.execute(claimed)}
     return [found[number] for number in numbers]
 
 
-def _delivery(row: OutboxRow, artifact: ArtifactRow) -> Delivery:
+def _delivery(row: OutboxRow, artifact: ArtifactRow, priority: Priority) -> Delivery:
     return Delivery(
         delivery_id=row.id,
         study_instance_uid=row.study_instance_uid,
@@ -163,6 +165,7 @@ def _delivery(row: OutboxRow, artifact: ArtifactRow) -> Delivery:
         destination=row.destination,
         attempt=row.attempts,
         artifact=artifact_of(artifact),
+        is_outdone=is_outdone(row.raises_to, priority),
     )
 
 
@@ -317,16 +320,17 @@ def superseded_rows(session: Session, study_instance_uid: str) -> frozenset[int]
 
 def _places(session: Session, study_instance_uid: str) -> list[Place]:
     statement = (
-        select(OutboxRow, ArtifactRow.kind)
+        select(OutboxRow, ArtifactRow.kind, StudyRow.priority)
         .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
+        .join(StudyRow, StudyRow.study_instance_uid == OutboxRow.study_instance_uid)
         .where(OutboxRow.study_instance_uid == study_instance_uid)
         .execution_options(populate_existing=True)
     )
-    return [place_of(row, kind) for row, kind in session.execute(statement)]
+    return [place_of(row, kind, priority) for row, kind, priority in session.execute(statement)]
 
 
-def place_of(row: OutboxRow, kind: ArtifactKind) -> Place:
-    """What `superseded` has to know of a row."""
+def place_of(row: OutboxRow, kind: ArtifactKind, priority: Priority) -> Place:
+    """What `superseded` has to know of a row, and of its study's priority."""
     return Place(
         number=row.id,
         revision=row.revision,
@@ -334,6 +338,7 @@ def place_of(row: OutboxRow, kind: ArtifactKind) -> Place:
         kind=kind,
         destination=row.destination,
         state=row.state,
+        is_outdone=is_outdone(row.raises_to, priority),
     )
 
 

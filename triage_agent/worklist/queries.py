@@ -57,7 +57,7 @@ def study(session: Session, study_instance_uid: str) -> StudyDetail | None:
         item=item_of(row),
         reasons=(*row.reasons, *conflicts_told(audit), *reasons_of(orders_of(session, row))),
         instances=instances_of(session, study_instance_uid),
-        deliveries=_deliveries(session, study_instance_uid),
+        deliveries=_deliveries(session, row),
         audit=audit,
         shadow=last_shadow(session, study_instance_uid),
         retrieval=record_of(session, study_instance_uid),
@@ -127,15 +127,15 @@ def _zeroes(words: type[StrEnum]) -> dict[str, int]:
     return {word.value: 0 for word in words}
 
 
-def _deliveries(session: Session, study_instance_uid: str) -> tuple[DeliveryRecord, ...]:
+def _deliveries(session: Session, study: StudyRow) -> tuple[DeliveryRecord, ...]:
     statement = (
         select(OutboxRow, ArtifactRow.kind, ArtifactRow.uid, ArtifactRow.summary)
         .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
-        .where(OutboxRow.study_instance_uid == study_instance_uid)
+        .where(OutboxRow.study_instance_uid == study.study_instance_uid)
         .order_by(OutboxRow.id)
     )
     rows = session.execute(statement).all()
-    past = superseded(place_of(row, kind) for row, kind, _, _ in rows)
+    past = superseded(place_of(row, kind, study.priority) for row, kind, _, _ in rows)
     return tuple(
         DeliveryRecord(
             delivery_id=row.id,

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from triage_agent.domain.vocabulary import DeliveryState, Status
+from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Family, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.outbox import OPEN
 from triage_agent.worklist.rows import append_audit, locked_study, status_is
@@ -85,12 +85,15 @@ def _has_something_to_send() -> ColumnElement[bool]:
     What could not is `supersession.superseded`, here in SQL.
     """
     newer, of_newer = aliased(OutboxRow), aliased(ArtifactRow)
+    is_note = ArtifactRow.kind == ArtifactKind.REJECTION
+    is_object = ArtifactRow.kind.in_([kind for kind in ArtifactKind if kind.family is Family.DICOM_OBJECT])
     superseded = exists().where(
         newer.study_instance_uid == OutboxRow.study_instance_uid,
         newer.destination == OutboxRow.destination,
         newer.state.in_(ARRIVED),
         of_newer.id == newer.artifact_id,
-        of_newer.kind == ArtifactRow.kind,
+        ~is_note,  # another one is about other objects
+        or_(of_newer.kind == ArtifactRow.kind, and_(is_object, of_newer.kind == ArtifactKind.REJECTION)),
         or_(
             newer.revision > OutboxRow.revision,
             and_(
@@ -108,6 +111,11 @@ def _has_something_to_send() -> ColumnElement[bool]:
         or_(
             OutboxRow.state.in_(OPEN),
             OutboxRow.commit_at.is_not(None),
-            and_(OutboxRow.state == DeliveryState.DEAD, ~superseded),
+            and_(OutboxRow.state == DeliveryState.DEAD, ~superseded, ~_is_outdone()),
         ),
     )
+
+
+def _is_outdone() -> ColumnElement[bool]:
+    """`limits.is_outdone`, here in SQL."""
+    return and_(OutboxRow.raises_to.is_not(None), OutboxRow.raises_to < StudyRow.priority)

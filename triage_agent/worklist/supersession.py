@@ -18,7 +18,10 @@ _GOES_OUT = frozenset({DeliveryState.PENDING, DeliveryState.SENDING}) | ARRIVED
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a row of a study's outbox stands among the others; `number` is the order in which they were queued."""
+    """Where a row of a study's outbox stands among the others; `number` is the order in which they were queued.
+
+    `is_outdone`: it asks for a raise to less than the study has by now.
+    """
 
     number: int
     revision: int
@@ -26,6 +29,7 @@ class Place:
     kind: ArtifactKind
     destination: str
     state: DeliveryState
+    is_outdone: bool = False
 
     @property
     def slot(self) -> tuple[str, ArtifactKind]:
@@ -47,6 +51,8 @@ def superseded(places: Iterable[Place]) -> frozenset[int]:
             newest[row.slot] = max(row.age, newest.get(row.slot, row.age))
 
     def is_past(row: Place) -> bool:
+        if row.is_outdone:
+            return True
         if row.kind is ArtifactKind.REJECTION:
             return False  # another one is about other objects
         withdrawal = (row.destination, ArtifactKind.REJECTION)

@@ -206,6 +206,7 @@ class OutboxRow(Base):
     commit_asks: Mapped[int] = mapped_column(server_default="0")
     commit_resends: Mapped[int] = mapped_column(server_default="0")
     committed_at: Mapped[datetime | None]
+    raises_to: Mapped[Priority | None]  # of what only asks for a raise; null also in older rows
 
 
 class CommitmentRequestRow(Base):

@@ -65,6 +65,11 @@ def site():
             one.close()
 
 
+def nothing_found(server):
+    """Answers to the searches for the report and for the task."""
+    return [server.said(200, {"resourceType": "Bundle"})] * 2
+
+
 def refusal(transport, sent=None):
     with pytest.raises(DeliveryError) as caught:
         transport.send(sent or artifact())
@@ -145,6 +150,25 @@ def test_a_flag_is_said_to_be_partial(site):
     transport().send(artifact(story.flag(STUDY, image=f"{STUDY}.1", priority=Priority.URGENT)))
     assert server.only("DiagnosticReport")["status"] == "partial"
     assert server.only("Task")["priority"] == "urgent"
+
+
+@pytest.mark.parametrize(
+    ("changed", "kept"),
+    [
+        ({"priority": "asap"}, ("requested", "asap")),
+        ({"status": "accepted", "priority": "routine"}, ("accepted", "routine")),
+        ({"priority": "routine"}, ("requested", "urgent")),
+    ],
+)
+def test_a_task_that_people_raised_or_took_up_is_not_written_over(site, changed, kept):
+    server, transport = site
+    sending = transport()
+    sending.send(artifact(story.flag(STUDY, image=f"{STUDY}.1", priority=Priority.URGENT)))
+    server.put({**server.only("Task"), **changed})
+    sending.send(artifact(story.decision(STUDY, priority=Priority.URGENT, probability=0.9)))
+    assert server.only("DiagnosticReport")["status"] == "preliminary"
+    task = server.only("Task")
+    assert (task["status"], task["priority"]) == kept
 
 
 def test_an_older_result_never_replaces_a_newer_one(site):
@@ -254,7 +278,7 @@ class TestRefusals:
     def test_what_it_says_of_the_resources_is_believed(self, status, codes, permanent, site):
         server, transport = site
         said = {"resourceType": "OperationOutcome", "issue": [{"code": code} for code in codes]}
-        server.faults = [server.said(200, {"resourceType": "Bundle"}), server.said(status, said)]
+        server.faults = [*nothing_found(server), server.said(status, said)]
         error = refusal(transport())
         assert (error.permanent, error.away) == (permanent, False)
         assert str(status) in str(error)
@@ -271,14 +295,14 @@ class TestRefusals:
     )
     def test_an_answer_that_does_not_say_that_all_was_taken_is_none(self, body, site):
         server, transport = site
-        server.faults = [server.said(200, {"resourceType": "Bundle"}), Said(200, body)]
+        server.faults = [*nothing_found(server), Said(200, body)]
         assert not refusal(transport()).permanent
 
     def test_one_entry_that_failed_is_a_failure(self, site):
         server, transport = site
         entries = [{"response": {"status": status}} for status in ("201", "201", "201", "422 no")]
         said = {"resourceType": "Bundle", "type": "transaction-response", "entry": entries}
-        server.faults = [server.said(200, {"resourceType": "Bundle"}), server.said(200, said)]
+        server.faults = [*nothing_found(server), server.said(200, said)]
         assert not refusal(transport()).permanent
 
     def test_two_reports_with_our_identifier_are_for_people(self, site):

@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from random import Random
@@ -289,6 +290,15 @@ def test_who_is_to_commit_is_told_to_the_worklist_with_what_was_sent():
     sender_of(outbox, commits=["pacs"], **wires).run_once()
     assert [number for what, number, *_ in outbox.done if what == "sent"] == [1, 2]
     assert outbox.committing == [1]
+
+
+def test_what_would_lower_its_study_is_given_up_unsent():
+    outbox, wire = Outbox(replace(row(1), is_outdone=True)), Wire()
+    sender_of(outbox, pacs=wire).run_once()
+    assert ("send", "2.25.1") not in outbox.done
+    ((what, number, *said),) = [one for one in outbox.done if one[0] != "claimed"]
+    assert (what, number) == ("failed", 1), said
+    assert "asks for less" in str(said)
 
 
 def test_nobody_is_asked_to_commit_to_a_workitem():

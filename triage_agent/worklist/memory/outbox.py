@@ -75,7 +75,8 @@ class Outbox(Rows):
                 if entry.is_due(now) and (destinations is None or entry.shipment.destination in destinations)
             ]
             due.sort(key=lambda entry: (*self._studies[entry.study_instance_uid].urgency[:2], entry.number))
-            return [entry.send(Lease(owner, now + lease)) for entry in due[:limit]]
+            lent = Lease(owner, now + lease)
+            return [entry.send(lent, self._studies[entry.study_instance_uid].item.priority) for entry in due[:limit]]
 
     def delivery_sent(self, delivery: Delivery, now: datetime, *, commit: bool = False) -> None:
         """See `Worklist.delivery_sent`."""
@@ -164,7 +165,8 @@ class Outbox(Rows):
         )
 
     def _superseded(self, study: StudyEntry) -> frozenset[int]:
-        return superseded(entry.place for entry in self._outbox.values() if entry.study_instance_uid == study.uid)
+        entries = [entry for entry in self._outbox.values() if entry.study_instance_uid == study.uid]
+        return superseded(entry.place(study.item.priority) for entry in entries)
 
     def _settle(self, study: StudyEntry, now: datetime) -> None:
         if study.item.status not in {Status.DECIDED, Status.DELIVERED}:

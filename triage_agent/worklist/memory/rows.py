@@ -17,7 +17,7 @@ from triage_agent.domain.study import (
 )
 from triage_agent.domain.vocabulary import DeliveryState, Event, Priority
 from triage_agent.domain.waits import LongestWaits
-from triage_agent.worklist.limits import patient_with, shown_reason
+from triage_agent.worklist.limits import is_outdone, patient_with, shown_reason
 from triage_agent.worklist.supersession import Place, superseded_error
 
 
@@ -313,8 +313,8 @@ class OutboxEntry:
                 return True
         return False
 
-    def send(self, lease: Lease) -> Delivery:
-        """Hand it to a sender."""
+    def send(self, lease: Lease, priority: Priority) -> Delivery:
+        """Hand it to a sender; `priority` is its study's."""
         self.state, self.lease = DeliveryState.SENDING, lease
         self.attempts += 1
         return Delivery(
@@ -324,6 +324,7 @@ class OutboxEntry:
             destination=self.shipment.destination,
             attempt=self.attempts,
             artifact=self.shipment.artifact,
+            is_outdone=is_outdone(self.shipment.raises_to, priority),
         )
 
     def wait(self, until: datetime) -> None:
@@ -351,9 +352,8 @@ class OutboxEntry:
         self.state = DeliveryState.DEAD if retry_at is None else DeliveryState.PENDING
         self.lease, self.next_attempt_at, self.last_error = Lease(), retry_at, error
 
-    @property
-    def place(self) -> Place:
-        """Where it stands among the study's others."""
+    def place(self, priority: Priority) -> Place:
+        """Where it stands among the others of a study of that priority."""
         return Place(
             number=self.number,
             revision=self.revision,
@@ -361,6 +361,7 @@ class OutboxEntry:
             kind=self.shipment.artifact.kind,
             destination=self.shipment.destination,
             state=self.state,
+            is_outdone=is_outdone(self.shipment.raises_to, priority),
         )
 
     def record(self, past: Collection[int]) -> DeliveryRecord:
