@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.study import CompletenessRule
-from triage_agent.domain.vocabulary import ArtifactKind, Family, Finding, Priority, Unscored
+from triage_agent.domain.vocabulary import Family
 from triage_agent.sections.base import YEAR, Section
 from triage_agent.sections.dicom import DicomSettings, PeerSettings
 from triage_agent.sections.dicomweb import DicomwebSettings
@@ -20,7 +20,9 @@ from triage_agent.sections.fhir import FhirSettings
 from triage_agent.sections.hl7 import Hl7Settings, require_version
 from triage_agent.sections.mistakes import first_problem, hint
 from triage_agent.sections.places import Folder
+from triage_agent.sections.policy import PolicySettings
 from triage_agent.sections.results import ResultsSettings
+from triage_agent.sections.routes import RouteSettings
 from triage_agent.sections.web import WebSettings
 from triage_agent.sections.words import PriorityWordsSettings
 
@@ -92,54 +94,6 @@ class ModelSettings(Section):
     error_rate: float | None = Field(default=None, ge=0, le=0.3)
     outlier_limit: float = Field(default=1.0, ge=0, le=100)
     compile: bool = False
-
-
-class RuleConditions(Section):
-    """When a policy rule fires; every condition given must hold."""
-
-    finding: Literal[Finding.ABNORMAL, Finding.NORMAL, Finding.UNCERTAIN]
-    min_probability: float = Field(default=0, ge=0, le=1)
-    max_probability: float = Field(default=1, ge=0, le=1)
-    anatomies: tuple[str, ...] = ()
-    above_threshold: bool | None = None
-
-
-class RuleSettings(Section):
-    """One named rule: conditions, and the priority and ACR category that follow."""
-
-    name: str = Field(min_length=1, max_length=64)
-    when: RuleConditions
-    priority: Priority = Priority.ROUTINE
-    acr_category: Literal["1", "2", "3"] | None = None
-
-
-class PolicySettings(Section):
-    """Finding to priority, first match wins; no rules means the built-in ones."""
-
-    rules: tuple[RuleSettings, ...] = ()
-
-
-class RouteSettings(Section):
-    """Send these kinds to this destination."""
-
-    to: str
-    send: tuple[ArtifactKind, ...] = Field(min_length=1)
-    commit: bool = False
-    unscored: bool | Literal["all"] = False
-
-    @field_validator("send")
-    @classmethod
-    def _can_be_asked_for(cls, send: tuple[ArtifactKind, ...]) -> tuple[ArtifactKind, ...]:
-        """Rejection notes go where the objects went that they withdraw."""
-        if ArtifactKind.REJECTION in send:
-            raise ValueError("rejection is no kind for a route: `triage-agent withdraw` sends it where it is needed")
-        return send
-
-    def told_of(self) -> Unscored:
-        """The same as a domain value."""
-        if self.unscored == "all":
-            return Unscored.ALL
-        return Unscored.RADIOGRAPHS if self.unscored else Unscored.NONE
 
 
 class AuditSettings(Section):
