@@ -164,3 +164,4 @@ class AuditAction(StrEnum):
     STUDIES_LISTED = "studies_listed"  # patient data was shown, of many studies
     STUDY_VIEWED = "study_viewed"
     AUDIT_READ = "audit_read"
+    READING_CHANGED = "reading_changed"  # claimed, released, read, or put back on the list

@@ -6,6 +6,7 @@ from triage_agent.worklist.engine import open_engine
 from triage_agent.worklist.limits import MAX_ATTEMPTS
 from triage_agent.worklist.memory import MemoryWorklist
 from triage_agent.worklist.migrate import current, is_current, upgrade
+from triage_agent.worklist.reading import SqlReadingList
 from triage_agent.worklist.repository import SqlWorklist, database_of
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "MemoryWorklist",
     "SqlAccounts",
     "SqlAuditTrail",
+    "SqlReadingList",
     "SqlWorklist",
     "current",
     "database_of",
