@@ -34,7 +34,7 @@ def build_site(settings: Settings, worklist: Worklist, clock: Clock, actor: str)
     """
     if not settings.web.pages:
         return None
-    from triage_agent.worklist import SqlAuditTrail, database_of
+    from triage_agent.worklist import SqlAuditTrail, SqlReadingList, database_of
 
     accounts = build_accounts(worklist)
     if (secret := make_first_admin(accounts, actor, clock())) is not None:
@@ -48,7 +48,8 @@ def build_site(settings: Settings, worklist: Worklist, clock: Clock, actor: str)
         idle=timedelta(minutes=web.idle_minutes),
         longest=timedelta(hours=web.session_hours),
     )
-    return Site(shown, worklist, accounts, SqlAuditTrail(database_of(worklist)), clock, __version__)
+    database = database_of(worklist)
+    return Site(shown, worklist, accounts, SqlAuditTrail(database), SqlReadingList(database), clock, __version__)
 
 
 def link_to(settings: Settings, secret: str) -> str:

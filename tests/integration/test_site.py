@@ -16,7 +16,7 @@ from triage_agent.web.site.passwords import Passwords, weakness
 from triage_agent.web.site.people import digest_of, make_first_admin, make_link
 from triage_agent.web.site.rules import RULES, Door, routes_of, rule_of
 from triage_agent.web.site.site import Site, SiteSettings
-from triage_agent.worklist import SqlAccounts, SqlAuditTrail, SqlWorklist, open_engine, upgrade
+from triage_agent.worklist import SqlAccounts, SqlAuditTrail, SqlReadingList, SqlWorklist, open_engine, upgrade
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of nobody
 QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -34,10 +34,20 @@ class Hospital:
         self.now = datetime(2026, 3, 1, 8, tzinfo=UTC)
         self.accounts = SqlAccounts(self.worklist.database)
         self.trail = SqlAuditTrail(self.worklist.database)
+        self.readers = SqlReadingList(self.worklist.database)
         for role in (Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR):
             self.person(role.value, role)
         self.story.receive(patient_name="Åkesson^Görel", accession_number="A1")
-        site = Site(SiteSettings(**settings), self.worklist, self.accounts, self.trail, lambda: self.now, "9.9", QUICK)
+        site = Site(
+            SiteSettings(**settings),
+            self.worklist,
+            self.accounts,
+            self.trail,
+            self.readers,
+            lambda: self.now,
+            "9.9",
+            QUICK,
+        )
         self.app = build_app({}, lambda: b"", "9.9", (), site)
 
     def person(self, name, *roles):
@@ -66,7 +76,9 @@ def csrf_of(page):
 
 
 PAGES = sorted((method, path) for (method, path), rule in RULES.items() if rule.door is Door.SIGNED_IN)
-BY_ROLE = [(method, path, role) for method, path in PAGES for role in ("radiologist", "admin", "auditor")]
+BY_ROLE = [
+    (method, path, role) for method, path in PAGES if path != "/live" for role in ("radiologist", "admin", "auditor")
+]
 
 
 def address(path):
@@ -294,3 +306,58 @@ def test_secrets_are_kept_as_digests(hospital):
     kept = [row[0] for row in raw.execute("SELECT digest FROM web_sessions")]
     raw.close()
     assert kept == [digest_of(token)]
+
+
+def test_a_study_is_claimed_by_one_reader(hospital):
+    hospital.person("other", Role.RADIOLOGIST)
+    ada, bob = hospital.browser("radiologist"), hospital.browser("other")
+    mine, theirs = ({"csrf": csrf_of(one.get("/password"))} for one in (ada, bob))
+    assert ada.post(f"/studies/{STUDY}/claim", data=mine).status_code == 303
+    refused = bob.post(f"/studies/{STUDY}/claim", data=theirs, headers={"Accept": "application/json"})
+    assert (refused.status_code, refused.json()["detail"]) == (409, "radiologist reads this study.")
+    assert bob.post(f"/studies/{STUDY}/release", data=theirs).status_code == 409
+    assert "radiologist reads this study." in bob.get(f"/studies/{STUDY}").text
+    assert ada.post(f"/studies/{STUDY}/release", data=mine).status_code == 303
+    assert bob.post(f"/studies/{STUDY}/claim", data=theirs).status_code == 303
+    assert bob.post("/studies/1.2.9/claim", data=theirs).status_code == 404
+
+
+def test_what_was_read_is_shown_only_where_it_is_asked_for(hospital):
+    browser = hospital.browser("radiologist")
+    form = {"csrf": csrf_of(browser.get("/password"))}
+    assert browser.post(f"/studies/{STUDY}/read", data=form).status_code == 303
+    assert "Åkesson" not in browser.get("/?days=all").text
+    assert "Read by radiologist" in browser.get("/?days=all&read=1").text
+    assert browser.post(f"/studies/{STUDY}/unread", data=form).status_code == 303
+    assert "Åkesson" in browser.get("/?days=all").text
+
+
+@pytest.mark.parametrize(
+    "query", ["q=akes", "region=", "priority=routine", "order=newest", "days=all&status=receiving"]
+)
+def test_filters_find_it(hospital, query):
+    assert "Åkesson" in hospital.browser("radiologist").get(f"/?days=all&{query}").text
+
+
+@pytest.mark.parametrize("query", ["q=zzz", "priority=stat", "region=XR_HAND", "status=delivered"])
+def test_filters_leave_it_out(hospital, query):
+    page = hospital.browser("radiologist").get(f"/?days=all&{query}")
+    assert page.status_code == 200
+    assert "Åkesson" not in page.text
+
+
+@pytest.mark.parametrize("query", ["days=5", "order=x", "after=e30", "after=%00", "after=WzFd", "color=red"])
+def test_a_view_that_is_none_is_refused(hospital, query):
+    assert hospital.browser("radiologist").get(f"/?{query}").status_code == 400
+
+
+def test_the_next_page_begins_where_the_last_one_ends(hospital):
+    for number in range(70):
+        hospital.story.receive(f"1.2.840.5.{number}", accession_number=f"N{number}")
+    browser, seen, path = hospital.browser("radiologist"), [], "/?days=all"
+    while path:
+        page = browser.get(path).text
+        seen += re.findall(r'data-uid="([^"]+)"', page)
+        found = re.search(r'rel="next" href="([^"]+)"', page)
+        path = found and found.group(1).replace("&amp;", "&")
+    assert len(seen) == len(set(seen)) == 71

@@ -113,8 +113,11 @@ class Accounts(Protocol):
     def begin_session(self, name: str, session: NewSession, address: str, now: datetime) -> bool:
         """Sign somebody in; False where the account has been disabled meanwhile."""
 
-    def signed_in(self, digest: str, now: datetime, idle_since: datetime) -> SignedIn | None:
-        """The session of a cookie, unless it ended, was not used since `idle_since`, or its account is disabled."""
+    def signed_in(self, digest: str, now: datetime, idle_since: datetime, *, used: bool = True) -> SignedIn | None:
+        """The session of a cookie, unless it ended, was not used since `idle_since`, or its account is disabled.
+
+        `used`: a person asks; a page that looks for news by itself does not keep a session alive.
+        """
 
     def end_session(self, digest: str, now: datetime) -> None:
         """Sign out."""

@@ -70,13 +70,13 @@ class SqlAccounts:
         """See `Accounts.begin_session`."""
         return self._database.write(lambda within: _begin(within, name, session, address, now))
 
-    def signed_in(self, digest: str, now: datetime, idle_since: datetime) -> SignedIn | None:
+    def signed_in(self, digest: str, now: datetime, idle_since: datetime, *, used: bool = True) -> SignedIn | None:
         """See `Accounts.signed_in`."""
         found = self._database.read(lambda session: _signed_in(session, digest, now, idle_since))
         if found is None:
             return None
         signed_in, seen_at = found
-        if now - seen_at >= _SEEN_EVERY:
+        if used and now - seen_at >= _SEEN_EVERY:
             seen = update(SessionRow).where(SessionRow.digest == digest).values(seen_at=now)
             self._database.write(lambda session: session.execute(seen))
         return signed_in

@@ -18,6 +18,7 @@ from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.web.site.people import People
 from triage_agent.web.site.rules import Door, Rule, rule_of
 
+LIVE = "/live"
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 _LONGEST_BODY = 64 * 1024
@@ -97,7 +98,7 @@ class Gate:
         rule = rule_of(request.method, request.scope["route"].path)
         address = request.client.host if request.client else ""
         token = request.cookies.get(self.cookie, "")
-        session = await run_in_threadpool(self._session, token) if token else None
+        session = await run_in_threadpool(self._session, token, request.url.path != LIVE) if token else None
         if rule.door is not Door.OPEN:
             if session is None:
                 raise _unknown(request)
@@ -107,9 +108,9 @@ class Gate:
             _require_own(request, form, session)
         request.state.visitor = Visitor(session, address, form)
 
-    def _session(self, token: str) -> SignedIn | None:
+    def _session(self, token: str, used: bool) -> SignedIn | None:
         with available():
-            return self._people.of(token)
+            return self._people.of(token, used=used)
 
     def _require_role(self, request: Request, rule: Rule, session: SignedIn, address: str) -> None:
         if rule.admits(session.account.roles):
@@ -160,7 +161,7 @@ def is_local(path: str) -> bool:
 
 def _unknown(request: Request) -> Exception:
     path = request.url.path
-    if path.startswith("/api/") or request.method not in _SAFE:
+    if path.startswith("/api/") or path == LIVE or request.method not in _SAFE:
         return HTTPException(401, "sign in first")
     then = path if not request.url.query else f"{path}?{request.url.query}"
     return SignInNeededError("/login" if then == "/" else f"/login?next={quote(then, safe='')}")

@@ -71,10 +71,10 @@ class People:
             else None
         )
 
-    def of(self, token: str) -> SignedIn | None:
-        """The session of a cookie's value, while it goes on."""
+    def of(self, token: str, *, used: bool = True) -> SignedIn | None:
+        """The session of a cookie's value, while it goes on; `used` by a person, not by a page that asks by itself."""
         now = self._clock()
-        return self._accounts.signed_in(digest_of(token), now, now - self._rule.idle) if token else None
+        return self._accounts.signed_in(digest_of(token), now, now - self._rule.idle, used=used) if token else None
 
     def sign_out(self, token: str) -> None:
         """End the session."""

@@ -31,7 +31,6 @@ class Rule:
 
 _READERS = Rule(roles=frozenset({Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR}))
 _RADIOLOGISTS = Rule(roles=frozenset({Role.RADIOLOGIST}))
-_ADMINS = Rule(roles=frozenset({Role.ADMIN}))
 _AUDITORS = Rule(roles=frozenset({Role.ADMIN, Role.AUDITOR}))
 _ANYBODY, _OWN, _SIGNED_IN = Rule(Door.OPEN), Rule(Door.OWN), Rule(Door.SIGNED_IN)
 
@@ -48,8 +47,13 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/password"): _SIGNED_IN,
     ("POST", "/password"): _SIGNED_IN,
     ("GET", "/"): _READERS,
+    ("GET", "/live"): _READERS,
     ("GET", "/api/worklist"): _READERS,
     ("GET", "/studies/{uid}"): _READERS,
+    ("POST", "/studies/{uid}/claim"): _RADIOLOGISTS,
+    ("POST", "/studies/{uid}/release"): _RADIOLOGISTS,
+    ("POST", "/studies/{uid}/read"): _RADIOLOGISTS,
+    ("POST", "/studies/{uid}/unread"): _RADIOLOGISTS,
     ("GET", "/audit"): _AUDITORS,
     ("GET", "/api/audit"): _AUDITORS,
 }

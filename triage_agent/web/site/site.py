@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from triage_agent.domain.accounts import Accounts
 from triage_agent.domain.audit import AuditTrail
 from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.domain.reading import ReadingList
 from triage_agent.web.site.auditing import Auditing
 from triage_agent.web.site.gate import Gate, SafeHeaders, SignInNeededError
 from triage_agent.web.site.pages import Pages, static_router
@@ -46,6 +47,7 @@ class Site:
         worklist: Worklist,
         accounts: Accounts,
         trail: AuditTrail,
+        readers: ReadingList,
         clock: Clock,
         version: str,
         passwords: Passwords | None = None,
@@ -56,7 +58,7 @@ class Site:
         self.routers: tuple[APIRouter, ...] = (
             static_router(),
             Signing(gate, people, self._pages, secure=settings.secure).router,
-            Studies(gate, worklist, self._pages, clock).router,
+            Studies(gate, worklist, readers, self._pages, clock).router,
             Auditing(gate, worklist, trail, self._pages, clock).router,
         )
 
@@ -89,7 +91,8 @@ def _to_sign_in(_request: Request, error: Exception) -> Response:
 
 
 def _is_for_programs(request: Request) -> bool:
-    return request.url.path.startswith(("/api/", *_SERVICES))
+    wants = request.headers.get("accept", "")
+    return request.url.path.startswith(("/api/", *_SERVICES)) or wants.startswith("application/json")
 
 
 def _said(status: int, detail: str) -> str:
