@@ -9,6 +9,10 @@ for (const field of document.querySelectorAll("[data-submit]")) {
   field.addEventListener("change", () => field.form.requestSubmit());
 }
 
+// A phone shows the list first.
+const narrowing = document.querySelector(".narrowing");
+if (narrowing && matchMedia("(max-width: 44rem)").matches) narrowing.open = false;
+
 // Ages, in the reader's own words for time; the server's clock is not asked again.
 function age(since) {
   const seconds = Math.max(0, Math.floor((Date.now() - since) / 1000));
