@@ -151,8 +151,9 @@ class _Start:
         web = self._settings.web
         self._services = build_services(self._settings, self.worklist, self._clock)
         site = None
-        if role in {"all", "web"}:
-            site = build_site(self._settings, self.worklist, self._clock, self._process)
+        if role in {"all", "web"} and (made := build_site(self._settings, self.worklist, self._clock, self._process)):
+            site, close = made
+            self._stack.callback(close)
         app = build_app(self._checks, self.metrics.exposition, __version__, self._services.routers, site)
         server = WebServer(app, web.host, web.port, self._services.tls)
         server.start()

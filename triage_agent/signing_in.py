@@ -1,6 +1,7 @@
 """Wires the pages from the settings, and makes the first account."""
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urljoin
@@ -8,6 +9,7 @@ from urllib.parse import urljoin
 import structlog
 
 from triage_agent import __version__
+from triage_agent.builders import build_loader
 from triage_agent.domain.accounts import Accounts
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.settings import Settings
@@ -26,30 +28,50 @@ def build_accounts(worklist: Worklist) -> Accounts:
     return SqlAccounts(database_of(worklist))
 
 
-def build_site(settings: Settings, worklist: Worklist, clock: Clock, actor: str) -> Site | None:
-    """The pages; None where the site does not want them. The first start makes one admin, without a password.
+def build_site(
+    settings: Settings, worklist: Worklist, clock: Clock, actor: str
+) -> tuple[Site, Callable[[], None]] | None:
+    """The pages, and what ends what they use; None where the site does not want them.
+
+    The first start makes one admin, without a password.
 
     Raises:
         WorklistUnavailableError: the database is away.
     """
     if not settings.web.pages:
         return None
+    from triage_agent.web.site.images import Radiographs
     from triage_agent.worklist import SqlAuditTrail, SqlReadingList, database_of
 
+    database = database_of(worklist)
     accounts = build_accounts(worklist)
     if (secret := make_first_admin(accounts, actor, clock())) is not None:
         file = settings.data_dir / _FIRST_LINK
         write_link(file, link_to(settings, secret))
         log.info("first_account_made", account="admin", link_in=str(file))  # the link itself goes into no log
+    decoders = build_loader(settings)  # its process starts with the first image that somebody looks at
+    site = Site(
+        _shown(settings),
+        worklist,
+        accounts,
+        SqlAuditTrail(database),
+        SqlReadingList(database),
+        Radiographs(decoders, settings.data_dir / "spool"),
+        clock,
+        __version__,
+    )
+    return site, decoders.close
+
+
+def _shown(settings: Settings) -> SiteSettings:
     web = settings.web
-    shown = SiteSettings(
+    return SiteSettings(
         institution=settings.institution,
         secure=web.is_secure,
         idle=timedelta(minutes=web.idle_minutes),
         longest=timedelta(hours=web.session_hours),
+        pacs_link=web.pacs_link,
     )
-    database = database_of(worklist)
-    return Site(shown, worklist, accounts, SqlAuditTrail(database), SqlReadingList(database), clock, __version__)
 
 
 def link_to(settings: Settings, secret: str) -> str:

@@ -1,67 +1,17 @@
 """The pages as a browser asks for them: closed by default, each route to its roles, nothing forged, nothing inline."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from argon2 import PasswordHasher
-from fastapi.testclient import TestClient
-from support.story import STUDY, Story
+from support.site import PASSWORD, Hospital, csrf_of
+from support.story import STUDY
 
 from triage_agent.domain.accounts import Account, Role
-from triage_agent.domain.audit import AuditQuestion
 from triage_agent.domain.vocabulary import AuditAction
-from triage_agent.web.app import build_app
-from triage_agent.web.site.passwords import Passwords, weakness
+from triage_agent.web.site.passwords import weakness
 from triage_agent.web.site.people import digest_of, make_first_admin, make_link
 from triage_agent.web.site.rules import RULES, Door, routes_of, rule_of
-from triage_agent.web.site.site import Site, SiteSettings
-from triage_agent.worklist import SqlAccounts, SqlAuditTrail, SqlReadingList, SqlWorklist, open_engine, upgrade
-
-PASSWORD = "correct horse battery"  # noqa: S105 - of nobody
-QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-
-
-class Hospital:
-    """An application with accounts of every role, on a database of its own."""
-
-    def __init__(self, folder, **settings):
-        url = f"sqlite:///{folder / 'triage.db'}"
-        upgrade(url)
-        self.engine = open_engine(url)
-        self.worklist = SqlWorklist(self.engine)
-        self.story = Story(self.worklist)
-        self.now = datetime(2026, 3, 1, 8, tzinfo=UTC)
-        self.accounts = SqlAccounts(self.worklist.database)
-        self.trail = SqlAuditTrail(self.worklist.database)
-        self.readers = SqlReadingList(self.worklist.database)
-        for role in (Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR):
-            self.person(role.value, role)
-        self.story.receive(patient_name="Åkesson^Görel", accession_number="A1")
-        site = Site(
-            SiteSettings(**settings),
-            self.worklist,
-            self.accounts,
-            self.trail,
-            self.readers,
-            lambda: self.now,
-            "9.9",
-            QUICK,
-        )
-        self.app = build_app({}, lambda: b"", "9.9", (), site)
-
-    def person(self, name, *roles):
-        digest = QUICK.digest(PASSWORD)
-        self.accounts.make_account(Account(name=name, roles=frozenset(roles), password_hash=digest), "test", self.now)
-
-    def browser(self, name=None, base="http://testserver"):
-        made = TestClient(self.app, base_url=base, follow_redirects=False)
-        if name:
-            assert made.post("/login", data={"name": name, "password": PASSWORD}).status_code == 303
-        return made
-
-    def audited(self, action):
-        return [record.event for record in self.trail.records(AuditQuestion(action=action))]
 
 
 @pytest.fixture
@@ -71,18 +21,18 @@ def hospital(tmp_path):
     made.engine.dispose()
 
 
-def csrf_of(page):
-    return re.search(r'name="csrf" value="([^"]+)"', page.text).group(1)
-
-
+STREAMS = {"/live", "/studies/{uid}/images/{image}"}  # they have tests of their own
 PAGES = sorted((method, path) for (method, path), rule in RULES.items() if rule.door is Door.SIGNED_IN)
 BY_ROLE = [
-    (method, path, role) for method, path in PAGES if path != "/live" for role in ("radiologist", "admin", "auditor")
+    (method, path, role)
+    for method, path in PAGES
+    if path not in STREAMS
+    for role in ("radiologist", "admin", "auditor")
 ]
 
 
 def address(path):
-    return path.replace("{uid}", STUDY)
+    return path.replace("{uid}", STUDY).replace("{image}", f"{STUDY}.1")
 
 
 def test_every_route_has_a_row_and_every_row_a_route(hospital):

@@ -98,6 +98,9 @@ class ReadingList(Protocol):
     def one(self, study_instance_uid: str) -> Listed | None:
         """One study."""
 
+    def of_patient(self, patient_id: str | None, but: str, limit: int) -> Sequence[Listed]:
+        """Other studies of the patient than `but`, newest first; none where the patient has no identifier."""
+
     def regions(self) -> Sequence[str]:
         """Every region that some study shows, by name."""
 

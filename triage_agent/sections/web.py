@@ -54,6 +54,7 @@ class WebSettings(Section):
     tls: WebTlsSettings | None = None
     pages: bool = True
     public_url: str = Field(default="", pattern=r"^(https?://[^/?#\s]+/?)?$")
+    pacs_link: str = Field(default="", pattern=r"^(https?://\S+)?$")
     idle_minutes: float = Field(default=60, ge=1, le=24 * 60)
     session_hours: float = Field(default=12, ge=0.1, le=24 * 7)
     stow: bool = False

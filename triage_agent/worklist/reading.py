@@ -38,6 +38,18 @@ class SqlReadingList:
         """See `ReadingList.one`."""
         return self._database.read(lambda session: _one(session, study_instance_uid))
 
+    def of_patient(self, patient_id: str | None, but: str, limit: int) -> Sequence[Listed]:
+        """See `ReadingList.of_patient`."""
+        if not patient_id:
+            return ()
+        theirs = (
+            select(StudyRow)
+            .where(StudyRow.patient_id == patient_id, StudyRow.study_instance_uid != but)
+            .order_by(StudyRow.received_at.desc())
+            .limit(limit)
+        )
+        return self._database.read(lambda session: _with_performers(session, session.scalars(theirs).all()))
+
     def regions(self) -> Sequence[str]:
         """See `ReadingList.regions`."""
         return self._database.read(_regions)

@@ -50,6 +50,8 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/live"): _READERS,
     ("GET", "/api/worklist"): _READERS,
     ("GET", "/studies/{uid}"): _READERS,
+    ("GET", "/studies/{uid}/images/{image}"): _READERS,
+    ("POST", "/studies/{uid}/retry"): Rule(roles=frozenset({Role.RADIOLOGIST, Role.ADMIN})),
     ("POST", "/studies/{uid}/claim"): _RADIOLOGISTS,
     ("POST", "/studies/{uid}/release"): _RADIOLOGISTS,
     ("POST", "/studies/{uid}/read"): _RADIOLOGISTS,

@@ -14,11 +14,13 @@ from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.reading import ReadingList
 from triage_agent.web.site.auditing import Auditing
 from triage_agent.web.site.gate import Gate, SafeHeaders, SignInNeededError
+from triage_agent.web.site.images import Radiographs
 from triage_agent.web.site.pages import Pages, static_router
 from triage_agent.web.site.passwords import Passwords
 from triage_agent.web.site.people import People, SessionRule
 from triage_agent.web.site.signing import Signing
 from triage_agent.web.site.studies import Studies
+from triage_agent.web.site.viewing import Viewing
 
 _SERVICES = ("/dicom-web", "/healthz", "/readyz", "/metrics")
 _SEE_OTHER = 303
@@ -30,12 +32,14 @@ class SiteSettings:
 
     Attributes:
         secure: browsers reach us by https, here or at a proxy before us: the cookie is sent over nothing else.
+        pacs_link: where a study is opened at the PACS, with {study_uid} and {accession_number}.
     """
 
     institution: str = ""
     secure: bool = False
     idle: timedelta = timedelta(minutes=60)
     longest: timedelta = timedelta(hours=12)
+    pacs_link: str = ""
 
 
 class Site:
@@ -48,6 +52,7 @@ class Site:
         accounts: Accounts,
         trail: AuditTrail,
         readers: ReadingList,
+        radiographs: Radiographs,
         clock: Clock,
         version: str,
         passwords: Passwords | None = None,
@@ -59,6 +64,7 @@ class Site:
             static_router(),
             Signing(gate, people, self._pages, secure=settings.secure).router,
             Studies(gate, worklist, readers, self._pages, clock).router,
+            Viewing(gate, worklist, readers, self._pages, clock, radiographs, settings.pacs_link).router,
             Auditing(gate, worklist, trail, self._pages, clock).router,
         )
 

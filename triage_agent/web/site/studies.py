@@ -41,7 +41,6 @@ class Studies:
         get("/")(self.listed)
         get("/live")(self.live)
         get("/api/worklist")(self.as_json)
-        get("/studies/{uid}")(self.study)
         post("/studies/{uid}/claim")(self.claim)
         post("/studies/{uid}/release")(self.release)
         post("/studies/{uid}/read")(self.read)
@@ -90,19 +89,6 @@ class Studies:
             found = self._worklist.items(status=status, priority=priority, limit=limit)
         self._audit(AuditAction.STUDIES_LISTED, visitor_of(request), None, studies=len(found))
         return JSONResponse([_as_json(item) for item in found])
-
-    def study(self, request: Request, uid: str) -> Response:
-        """One study."""
-        visitor = visitor_of(request)
-        with available():
-            detail = self._worklist.study(uid) if is_uid(uid) else None
-            listed = self._readers.one(uid) if detail is not None else None
-        if detail is None or listed is None:
-            raise HTTPException(404, "There is no such study on this worklist.")
-        self._audit(AuditAction.STUDY_VIEWED, visitor, uid)
-        return self._pages.show(
-            "study.html", visitor, detail=detail, item=detail.item, listed=listed, now=self._clock()
-        )
 
     def claim(self, request: Request, uid: str) -> Response:
         """Read a study, so that nobody else opens it; 409 with the name of who reads it already."""

@@ -141,3 +141,51 @@ addEventListener("keydown", (event) => {
   else return;
   event.preventDefault();
 });
+
+// Images: brightness and contrast are shown at once and then rendered by the server from the image's full depth.
+for (const view of document.querySelectorAll(".view")) {
+  const image = view.querySelector("[data-image]");
+  if (!image) continue;
+  const pane = view.querySelector(".pane"), base = image.getAttribute("src");
+  const level = view.querySelector("[data-level]"), width = view.querySelector("[data-width]");
+  const invert = view.querySelector("[data-invert]"), zoom = view.querySelector("[data-zoom]");
+  let waiting = 0;
+  const pressed = (button) => button.getAttribute("aria-pressed") === "true";
+  function render() {
+    const middle = 1 - level.value / 100, half = (101 - width.value) / 100;
+    const asked = new URLSearchParams({
+      size: pressed(zoom) ? 4096 : 1024,
+      low: Math.max(0, middle - half).toFixed(3),
+      high: Math.min(1, middle + half).toFixed(3),
+      inverted: pressed(invert),
+    });
+    image.src = `${base}?${asked}`;
+  }
+  function soon() {
+    image.style.filter = `brightness(${level.value / 50}) contrast(${width.value / 50})`;
+    clearTimeout(waiting);
+    waiting = setTimeout(render, 250);
+  }
+  image.addEventListener("load", () => { image.style.filter = ""; });
+  image.addEventListener("error", async () => {
+    const answer = await fetch(image.src, { headers: { Accept: "application/json" } }).catch(() => null);
+    const said = document.createElement("p");
+    said.className = "none";
+    said.textContent = (await answer?.json().catch(() => null))?.detail ?? "The image cannot be shown.";
+    pane.replaceChildren(said);
+  });
+  for (const field of [level, width]) field.addEventListener("input", soon);
+  for (const button of [invert, zoom]) {
+    button.addEventListener("click", () => {
+      button.setAttribute("aria-pressed", String(!pressed(button)));
+      pane.classList.toggle("zoomed", pressed(zoom));
+      render();
+    });
+  }
+  view.querySelector("[data-reset]").addEventListener("click", () => {
+    level.value = width.value = 50;
+    for (const button of [invert, zoom]) button.setAttribute("aria-pressed", "false");
+    pane.classList.remove("zoomed");
+    image.src = base;
+  });
+}
