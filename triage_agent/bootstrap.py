@@ -99,7 +99,7 @@ def build_agent(settings: Settings, role: str) -> Iterator[Agent]:
     with ExitStack() as stack:
         start = _Start(settings, stack)
         start.spool(role)
-        start.probes()
+        start.probes(role)
         start.certificates()
         works = role in {"all", "worker"}
         models = start.models() if works else None  # before anything is received that could then not be scored
@@ -139,8 +139,9 @@ class _Start:
         belonging.require() if role == "worker" else belonging.look()
         self._checks["spool"] = belonging.require
 
-    def probes(self) -> None:
-        """Answer probes from the first moment on; not ready until `finish`."""
+    def probes(self, role: str) -> None:
+        """Answer probes from the first moment on, and pages where they are served; not ready until `finish`."""
+        from triage_agent.signing_in import build_site
         from triage_agent.web.app import build_app
         from triage_agent.web.server import WebServer
         from triage_agent.webservices import build_services
@@ -149,7 +150,11 @@ class _Start:
         self._checks |= {"start": _still_starting, "database": self.worklist.ping}
         web = self._settings.web
         self._services = build_services(self._settings, self.worklist, self._clock)
-        app = build_app(self._checks, self.metrics.exposition, __version__, self._services.routers)
+        site = None
+        if role in {"all", "web"} and (made := build_site(self._settings, self.worklist, self._clock, self._process)):
+            site, close = made
+            self._stack.callback(close)
+        app = build_app(self._checks, self.metrics.exposition, __version__, self._services.routers, site)
         server = WebServer(app, web.host, web.port, self._services.tls)
         server.start()
         self._stack.callback(server.stop)

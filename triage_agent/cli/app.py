@@ -16,6 +16,7 @@ from triage_agent.cli import (
     scoring,
     serving,
     shadow,
+    user,
     withdrawing,
     worklist,
     zero_shot,
@@ -72,6 +73,7 @@ app.command()(learning.evaluate)
 learning.bundle_app.command()(zero_shot.zero_shot)
 app.add_typer(learning.bundle_app, name="bundle")
 app.add_typer(database.app, name="db")
+app.add_typer(user.app, name="user")
 
 
 def main() -> None:

@@ -156,3 +156,12 @@ class AuditAction(StrEnum):
     PATIENT_MERGED = "patient_merged"
     HL7_REJECTED = "hl7_rejected"  # a connection of nobody we know
     WORKITEM_CHANGED = "workitem_changed"
+    SIGNED_IN = "signed_in"
+    SIGNED_OUT = "signed_out"
+    SIGN_IN_REFUSED = "sign_in_refused"
+    ACCOUNT_CHANGED = "account_changed"
+    ACCESS_REFUSED = "access_refused"  # a page that the account's roles do not open
+    STUDIES_LISTED = "studies_listed"  # patient data was shown, of many studies
+    STUDY_VIEWED = "study_viewed"
+    AUDIT_READ = "audit_read"
+    READING_CHANGED = "reading_changed"  # claimed, released, read, or put back on the list

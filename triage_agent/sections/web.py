@@ -52,9 +52,19 @@ class WebSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
     tls: WebTlsSettings | None = None
+    pages: bool = True
+    public_url: str = Field(default="", pattern=r"^(https?://[^/?#\s]+/?)?$")
+    pacs_link: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    idle_minutes: float = Field(default=60, ge=1, le=24 * 60)
+    session_hours: float = Field(default=12, ge=0.1, le=24 * 7)
     stow: bool = False
     results: bool = False
     tokens: tuple[WebTokenSettings, ...] = ()
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach us by https: here, or at a proxy before us."""
+        return self.public_url.startswith("https://") or (self.tls is not None and not self.public_url)
 
     @model_validator(mode="after")
     def _somebody_may(self) -> Self:

@@ -6,17 +6,26 @@ from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import JSONResponse
 
 from triage_agent.domain.errors import TriageError
+from triage_agent.web.site.rules import require_rows
+from triage_agent.web.site.site import Site
 
 # What readiness asks: a name, and a call that raises with the reason when that part is not ready.
 ReadinessChecks = Mapping[str, Callable[[], None]]
 
 
 def build_app(
-    checks: ReadinessChecks, metrics: Callable[[], bytes], version: str, routers: Iterable[APIRouter] = ()
+    checks: ReadinessChecks,
+    metrics: Callable[[], bytes],
+    version: str,
+    routers: Iterable[APIRouter] = (),
+    site: Site | None = None,
 ) -> FastAPI:
-    """The HTTP application; nothing here shows patient data, and no page of documentation is served.
+    """The HTTP application; no page of documentation is served.
 
-    `routers` are what a site has switched on besides; each admits its own callers.
+    `routers` are what a site has switched on besides; each admits its own callers. `site` are the pages.
+
+    Raises:
+        LookupError: a route stands in no row of who may use it.
     """
     app = FastAPI(title="triage-agent", version=version, docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -35,6 +44,9 @@ def build_app(
 
     for router in routers:
         app.include_router(router)
+    if site is not None:
+        site.join(app)
+    require_rows(app)
     return app
 
 

@@ -1,9 +1,24 @@
 """The queue of studies and the outbox of results: the only SQL in the house."""
 
+from triage_agent.worklist.accounts import SqlAccounts
+from triage_agent.worklist.audit_reading import SqlAuditTrail
 from triage_agent.worklist.engine import open_engine
 from triage_agent.worklist.limits import MAX_ATTEMPTS
 from triage_agent.worklist.memory import MemoryWorklist
 from triage_agent.worklist.migrate import current, is_current, upgrade
-from triage_agent.worklist.repository import SqlWorklist
+from triage_agent.worklist.reading import SqlReadingList
+from triage_agent.worklist.repository import SqlWorklist, database_of
 
-__all__ = ["MAX_ATTEMPTS", "MemoryWorklist", "SqlWorklist", "current", "is_current", "open_engine", "upgrade"]
+__all__ = [
+    "MAX_ATTEMPTS",
+    "MemoryWorklist",
+    "SqlAccounts",
+    "SqlAuditTrail",
+    "SqlReadingList",
+    "SqlWorklist",
+    "current",
+    "database_of",
+    "is_current",
+    "open_engine",
+    "upgrade",
+]

@@ -1,10 +1,12 @@
 """Rules that the SQL worklist and its in-memory twin share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.commitment import reason_in_words
 from triage_agent.domain.decision import Shipment
+from triage_agent.domain.reading import search_key
 from triage_agent.domain.states import CONCLUDED
 from triage_agent.domain.study import Assessment, InstanceHeader
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, Event, Outcome, Priority, Status
@@ -12,6 +14,7 @@ from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, Event, Out
 MAX_ATTEMPTS = 3
 """How often one image is leased without a result before it is left for its study's decision."""
 
+_SEARCHED = {"patient_name": "name_key", "patient_id": "patient_key", "accession_number": "accession_key"}
 _CONCLUSIONS = frozenset({Event.DECIDED, Event.EXCLUDED, Event.FAILED})
 
 
@@ -118,3 +121,11 @@ _MORE = "; so did others, see its audit trail"
 GIVEN_BACK = "given back by its worker"
 EXPIRED = "its worker did not finish in time"
 PUT_BACK = "put back to work by a person"
+
+
+def with_keys(columns: Mapping[str, object]) -> dict[str, object]:
+    """Columns of a study, and with those that a search looks at what it looks for."""
+    keys = {
+        key: search_key(cast("str | None", columns[column])) for column, key in _SEARCHED.items() if column in columns
+    }
+    return {**columns, **keys}

@@ -13,6 +13,7 @@ from triage_agent.domain.states import sources_of
 from triage_agent.domain.study import InstanceHeader, ReceivedInstance
 from triage_agent.domain.vocabulary import AuditAction, Event, Priority, Status
 from triage_agent.worklist import order_trail
+from triage_agent.worklist.limits import with_keys
 from triage_agent.worklist.listing import scheduled
 from triage_agent.worklist.order_row import OrderRow, columns_of
 from triage_agent.worklist.order_rules import (
@@ -207,7 +208,7 @@ def _rename(session: Session, uid: str, shown: dict[str, str], message: Message,
     study = locked_study(session, uid)
     if study is None or all((getattr(study, name) or "") == value for name, value in shown.items()):
         return False
-    values = {name: value or None for name, value in shown.items()}
+    values = with_keys({name: value or None for name, value in shown.items()})
     session.execute(update(StudyRow).where(StudyRow.study_instance_uid == uid).values(values))
     append_audit(session, order_trail.patient_changed(action, uid, message))
     return True

@@ -12,7 +12,7 @@ from triage_agent.domain.states import BEGINNINGS, opens_revision
 from triage_agent.domain.study import AssemblyView, CompletenessRule, InstanceHeader, ReceivedInstance
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
-from triage_agent.worklist.limits import assessment_on_arrival, conflict_with, patient_with
+from triage_agent.worklist.limits import assessment_on_arrival, conflict_with, patient_with, with_keys
 from triage_agent.worklist.order_rules import with_orders
 from triage_agent.worklist.ordering import link_orders, meet_orders
 from triage_agent.worklist.retention import look_again
@@ -129,7 +129,7 @@ def _insert_study(session: Session, received: ReceivedInstance, event: Event, co
         "reasons": [],
         **columns,
     }
-    session.execute(insert(StudyRow).values(values))
+    session.execute(insert(StudyRow).values(with_keys(values)))
     header = received.header
     workitem = new_workitem(header.study_instance_uid, 1, 1, header.requested_priority, at)
     session.execute(insert(WorkitemRow).values(workitem))
@@ -173,15 +173,17 @@ def _add_to_study(session: Session, study: StudyRow, received: ReceivedInstance,
         event,
         actor=received.source,
         at=received.received_at,
-        columns={
-            **{name: getattr(study, name) or text for name, text in _described(received.header).items()},
-            "patient_id": patient_id,
-            "patient_name": patient_name,
-            **_raised(study, received),
-            "instances": study.instances + 1,
-            "originals_deleted_at": None,
-            **(_awaiting_more(study, received, rule) if event is Event.IMAGE_RECEIVED else {}),
-        },
+        columns=with_keys(
+            {
+                **{name: getattr(study, name) or text for name, text in _described(received.header).items()},
+                "patient_id": patient_id,
+                "patient_name": patient_name,
+                **_raised(study, received),
+                "instances": study.instances + 1,
+                "originals_deleted_at": None,
+                **(_awaiting_more(study, received, rule) if event is Event.IMAGE_RECEIVED else {}),
+            }
+        ),
     )
     _audit_raise(session, study, received)
 

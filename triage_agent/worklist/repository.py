@@ -16,7 +16,7 @@ from triage_agent.domain.decision import (
     Shipment,
 )
 from triage_agent.domain.errors import WorklistUnavailableError
-from triage_agent.domain.ports import Registered, StudyDetail
+from triage_agent.domain.ports import Registered, StudyDetail, Worklist
 from triage_agent.domain.study import (
     AssemblyView,
     Assessment,
@@ -254,3 +254,14 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
             raise WorklistUnavailableError(
                 "the database's tables are not those of this version", remedy="run `triage-agent db upgrade`"
             )
+
+
+def database_of(worklist: Worklist) -> Database:
+    """What else the same database keeps is kept by ports of their own.
+
+    Raises:
+        TypeError: the worklist is in no database.
+    """
+    if not isinstance(worklist, SqlWorklist):
+        raise TypeError(f"{type(worklist).__name__} is in no database")
+    return worklist.database

@@ -47,6 +47,8 @@ def advance(
     revision = study.revision + afresh
     if afresh or event is Event.IMAGE_RECEIVED:
         columns = {"attempts": 0, **columns}
+    if event is Event.IMAGE_RECEIVED:  # there is more to read
+        columns = {"read_at": None, "read_by": None, **columns}
     if status is not Status.SCORING:
         columns = {"lease_owner": None, "lease_until": None, **columns}
     statement = (

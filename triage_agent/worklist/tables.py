@@ -106,6 +106,13 @@ class StudyRow(Base):
     conflict: Mapped[str | None] = mapped_column(FittedText(1000))  # which of its instances another study has
     merged: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # see `order_rules.merge_as_json`
     originals_deleted_at: Mapped[datetime | None]  # when the last of its files went; null while there may be any
+    claimed_by: Mapped[str | None] = mapped_column(FittedText(200))  # who reads it
+    claimed_at: Mapped[datetime | None]
+    read_by: Mapped[str | None] = mapped_column(FittedText(200))  # ... and who has; a new revision is read again
+    read_at: Mapped[datetime | None]
+    name_key: Mapped[str | None] = mapped_column(FittedText(64))  # what a search looks for: see `reading.search_key`
+    patient_key: Mapped[str | None] = mapped_column(FittedText(64))
+    accession_key: Mapped[str | None] = mapped_column(FittedText(64))
 
 
 class InstanceRow(Base):
@@ -286,6 +293,25 @@ _partial(
     StudyRow.study_instance_uid,
     where="originals_deleted_at IS NULL",
 )
+_partial(
+    "ix_studies_unread",  # page()
+    StudyRow.priority.desc(),
+    StudyRow.probability.desc().nulls_last(),
+    StudyRow.received_at,
+    StudyRow.study_instance_uid,
+    where="read_at IS NULL",
+)
+Index(
+    "ix_studies_region",  # page(region=...), regions()
+    StudyRow.anatomy,
+    StudyRow.priority.desc(),
+    StudyRow.probability.desc().nulls_last(),
+    StudyRow.received_at,
+    StudyRow.study_instance_uid,
+)
+_partial("ix_studies_name_key", StudyRow.name_key, where="name_key IS NOT NULL")  # page(text=...), these three
+_partial("ix_studies_patient_key", StudyRow.patient_key, where="patient_key IS NOT NULL")
+_partial("ix_studies_accession_key", StudyRow.accession_key, where="accession_key IS NOT NULL")
 _partial("ix_instances_unassessed", InstanceRow.study_instance_uid, where="outcome IS NULL")  # claim_images()
 _partial("ix_instances_lease_owner", InstanceRow.lease_owner, where="lease_owner IS NOT NULL")  # give_back()
 _partial("ix_decisions_shadow", DecisionRow.decided_at, where="shadow IS NOT NULL")  # comparisons()

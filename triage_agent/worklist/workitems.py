@@ -226,6 +226,8 @@ def _move(session: Session, item: WorkitemRow, wanted: StepState, peer: str, now
     item.state, item.modified_at = wanted, now
     if wanted.is_final and study is not None:
         item.revision = study.revision  # what comes after this is another workitem's
+        if wanted is StepState.COMPLETED:  # it has been read where the workitem is
+            study.read_by, study.read_at, study.claimed_by, study.claimed_at = peer, now, None, None
     session.flush()
     _audit(session, item, wanted.value, peer, now)
     reports.put_down(session, item, study, [(ReportType.STATE, reports.state_report(item, study))], now)

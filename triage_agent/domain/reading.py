@@ -1,0 +1,131 @@
+"""The list that readers work through: which studies, in what order, who reads which."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from triage_agent.domain.study import WorklistItem
+from triage_agent.domain.vocabulary import Priority, Status
+
+LONGEST_KEY = 64
+
+
+class Order(StrEnum):
+    """How the list is sorted."""
+
+    BEST_FIRST = "best"  # by priority, then probability, then age
+    NEWEST_FIRST = "newest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a page ends: the next one begins behind it, whatever came or went meanwhile."""
+
+    priority: Priority
+    probability: float | None
+    received_at: datetime
+    study_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListQuestion:
+    """Which studies somebody wants to see; None and "" ask for any.
+
+    Attributes:
+        text: the beginning of an accession number, a patient's identifier or a family name.
+        since: only studies that came then or later.
+        read: also those that have been read.
+        after: the end of the page before.
+    """
+
+    status: Status | None = None
+    priority: Priority | None = None
+    region: str = ""
+    text: str = ""
+    since: datetime | None = None
+    read: bool = False
+    order: Order = Order.BEST_FIRST
+    after: Place | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A study on the list, and who reads it.
+
+    Attributes:
+        claimed_by: an account, or the performer of the workitem at a PACS; None where nobody reads it.
+    """
+
+    item: WorklistItem
+    claimed_by: str | None = None
+    claimed_at: datetime | None = None
+    read_by: str | None = None
+    read_at: datetime | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        item = self.item
+        return Place(
+            priority=item.priority,
+            probability=item.probability,
+            received_at=item.received_at,
+            study_instance_uid=item.study_instance_uid,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """Some of the list, and whether there is more behind it."""
+
+    studies: tuple[Listed, ...]
+    more: bool
+
+
+class ReadingList(Protocol):
+    """Answers what readers ask, and keeps who reads what; claims and their audit events are one transaction.
+
+    Every method raises `WorklistUnavailableError` where the database is away.
+    """
+
+    def page(self, question: ListQuestion) -> ListPage:
+        """The studies asked for, in order."""
+
+    def one(self, study_instance_uid: str) -> Listed | None:
+        """One study."""
+
+    def of_patient(self, patient_id: str | None, but: str, limit: int) -> Sequence[Listed]:
+        """Other studies of the patient than `but`, newest first; none where the patient has no identifier."""
+
+    def regions(self) -> Sequence[str]:
+        """Every region that some study shows, by name."""
+
+    def claim(self, study_instance_uid: str, reader: str, now: datetime, stale_before: datetime) -> str | None:
+        """Read a study, unless somebody else does; who reads it then, or None where there is no such study.
+
+        A claim from before `stale_before` has been forgotten by its owner and is taken over.
+        """
+
+    def release(self, study_instance_uid: str, reader: str, now: datetime) -> bool:
+        """Give one's claim back; False where it was not one's own."""
+
+    def mark_read(self, study_instance_uid: str, reader: str, now: datetime) -> bool:
+        """The study has been read: it leaves the list, until more images come. False where somebody else reads it."""
+
+    def mark_unread(self, study_instance_uid: str, reader: str, now: datetime) -> bool:
+        """Put it back on the list."""
+
+
+def search_key(text: str | None) -> str | None:
+    """A name as it is searched for: without case, accents and PN delimiters, the first group alone, at most 64.
+
+    "Åkesson^Görel" becomes "akesson gorel"; what has no letters becomes None.
+    """
+    first = next((group for group in (text or "").split("=") if group.strip("^ ")), "")
+    parted = unicodedata.normalize("NFKD", first.replace("^", " ").casefold())
+    plain = "".join(sign for sign in parted if not unicodedata.combining(sign))
+    return " ".join(plain.split())[:LONGEST_KEY] or None

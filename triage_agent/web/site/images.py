@@ -1,0 +1,81 @@
+"""Radiographs as pages show them: decoded in a process that a file can only end, kept for a while, sent as PNG."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from triage_agent.domain.errors import DecoderUnavailableError, UnreadableImageError
+from triage_agent.imaging.load import Displayable
+from triage_agent.imaging.loader import Loader
+
+SIZES = (320, 1024, 2048, 4096)  # pixels of the longer side
+_MOST_BYTES = 192 << 20  # of images that are kept decoded; four of the largest detectors'
+_AT_ONCE = 2  # renderings: each holds an image of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What part of the display range is shown: `low` becomes black and `high` white, 0 to 1; or the other way round."""
+
+    low: float = 0.0
+    high: float = 1.0
+    inverted: bool = False
+
+
+class Radiographs:
+    """Renders stored images; safe to share between threads."""
+
+    def __init__(self, loader: Loader, spool: Path) -> None:
+        self._loader = loader
+        self._spool = spool
+        self._kept: OrderedDict[str, NDArray[np.uint16]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._places = threading.Semaphore(_AT_ONCE)
+
+    def png(self, path: str, size: int, window: Window) -> bytes:
+        """A PNG of 8 bits, grey, its longer side at most `size` pixels.
+
+        Raises:
+            UnreadableImageError: it cannot be shown, and why.
+            DecoderUnavailableError: nothing can be read at the moment.
+        """
+        with self._places:
+            image = self._image(path)
+            shown = Image.fromarray(_windowed(image, window))
+            shown.thumbnail((size, size), Image.Resampling.BILINEAR)
+            written = BytesIO()
+            shown.save(written, "PNG", compress_level=1)
+            return written.getvalue()
+
+    def _image(self, path: str) -> NDArray[np.uint16]:
+        with self._lock:
+            if (known := self._kept.get(path)) is not None:
+                self._kept.move_to_end(path)
+                return known
+        loaded = self._loader.load(self._spool / path, secondary_captures=True)
+        if not isinstance(loaded, Displayable):
+            raise UnreadableImageError(loaded.reason)
+        image = np.round(loaded.image * np.float32(65535)).astype(np.uint16)
+        with self._lock:
+            self._kept[path] = image
+            while len(self._kept) > 1 and sum(one.nbytes for one in self._kept.values()) > _MOST_BYTES:
+                self._kept.popitem(last=False)
+        return image
+
+
+def _windowed(image: NDArray[np.uint16], window: Window) -> NDArray[np.uint8]:
+    """By one table for all values: quicker than arithmetic on every pixel."""
+    span = max(window.high - window.low, 1 / 255)
+    table = np.clip((np.arange(65536, dtype=np.float32) / 65535 - window.low) / span, 0, 1)
+    if window.inverted:
+        table = 1 - table
+    return np.round(table * 255).astype(np.uint8)[image]
+
+
+__all__ = ["SIZES", "DecoderUnavailableError", "Radiographs", "UnreadableImageError", "Window"]

@@ -1,0 +1,141 @@
+"""Signing in: passwords, lock-out, sessions and one-time links. Knows no HTTP."""
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from triage_agent.domain.accounts import Account, Accounts, NewSession, Role, SignedIn, Source
+from triage_agent.domain.ports import Clock
+from triage_agent.web.site.passwords import Passwords, weakness
+
+FIRST_ADMIN = "admin"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
+_TRIES = 5  # wrong passwords until the first pause
+_FIRST_PAUSE = timedelta(minutes=1)  # doubled with each further one
+_LONGEST_PAUSE = timedelta(minutes=15)
+_LINK_LASTS = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRule:
+    """How long a session lasts: unused, and at all."""
+
+    idle: timedelta = timedelta(minutes=60)
+    longest: timedelta = timedelta(hours=12)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A session that has begun: what the browser keeps."""
+
+    token: str
+    lasts: timedelta
+
+
+class People:
+    """Who is who."""
+
+    def __init__(self, accounts: Accounts, clock: Clock, rule: SessionRule, passwords: Passwords | None = None) -> None:
+        self._accounts = accounts
+        self._clock = clock
+        self._rule = rule
+        self._passwords = passwords or Passwords()
+
+    def sign_in(self, name: str, password: str, address: str) -> Begun | None:
+        """Begin a session; None whatever is wrong, since a stranger must not learn which.
+
+        Raises:
+            WorklistUnavailableError: the database is away.
+        """
+        name, now = name.strip().lower(), self._clock()
+        account = self._accounts.account(name) if is_name(name) else None
+        usable = account is not None and account.source is Source.LOCAL and account.disabled_at is None
+        locked = account is not None and account.locked_until is not None and account.locked_until > now
+        right = self._passwords.fits(password, account.password_hash if account is not None and usable else None)
+        if account is None or not right or locked:
+            self._refuse(account, name, address, "locked" if locked else "wrong name or password", now)
+            return None
+        return self.begin(account.name, address)
+
+    def begin(self, name: str, address: str, *, strong: bool = False) -> Begun | None:
+        """Begin a session of somebody who has proved who it is; None where the account has been disabled."""
+        now, token = self._clock(), secrets.token_urlsafe(32)
+        new = NewSession(
+            digest=digest_of(token), csrf=secrets.token_urlsafe(32), ends_at=now + self._rule.longest, strong=strong
+        )
+        return (
+            Begun(token=token, lasts=self._rule.longest)
+            if self._accounts.begin_session(name, new, address, now)
+            else None
+        )
+
+    def of(self, token: str, *, used: bool = True) -> SignedIn | None:
+        """The session of a cookie's value, while it goes on; `used` by a person, not by a page that asks by itself."""
+        now = self._clock()
+        return self._accounts.signed_in(digest_of(token), now, now - self._rule.idle, used=used) if token else None
+
+    def sign_out(self, token: str) -> None:
+        """End the session."""
+        self._accounts.end_session(digest_of(token), self._clock())
+
+    def owner_of_link(self, secret: str) -> Account | None:
+        """Whose link this is, while it can be used."""
+        return self._accounts.owner_of_link(digest_of(secret), self._clock())
+
+    def use_link(self, secret: str, password: str) -> str | None:
+        """Take the password that a link's owner has chosen; why it cannot be taken, else None."""
+        owner = self.owner_of_link(secret)
+        if owner is None:
+            return "This link has been used, or its time is over. Ask for a new one."
+        if (why := weakness(password, owner.name)) is not None:
+            return why
+        used = self._accounts.use_link(digest_of(secret), self._passwords.digest(password), self._clock())
+        return None if used else "This link has been used, or its time is over. Ask for a new one."
+
+    def change_password(self, account: Account, old: str, new: str) -> str | None:
+        """Change one's own password; why it cannot be changed, else None."""
+        if not self._passwords.fits(old, account.password_hash):
+            return "The old password is wrong."
+        if (why := weakness(new, account.name)) is not None:
+            return why
+        self._accounts.change_password(account.name, self._passwords.digest(new), self._clock())
+        return None
+
+    def _refuse(self, account: Account | None, name: str, address: str, why: str, now: datetime) -> None:
+        until = None if account is None else account.locked_until
+        if account is not None and not (until is not None and until > now):
+            until = _pause_after(account.failures + 1, now)
+        self._accounts.sign_in_refused(name if account else "", address, why, now, until)
+
+
+def make_link(accounts: Accounts, name: str, actor: str, now: datetime) -> str | None:
+    """The secret part of a new link by which `name` chooses a password once; None where there is no such account."""
+    secret = secrets.token_urlsafe(32)
+    return secret if accounts.make_link(name, digest_of(secret), now + _LINK_LASTS, actor, now) else None
+
+
+def make_first_admin(accounts: Accounts, actor: str, now: datetime) -> str | None:
+    """On the very first start: an admin without a password, and the secret part of the link; None later on."""
+    if accounts.accounts():
+        return None
+    first = Account(name=FIRST_ADMIN, roles=frozenset({Role.ADMIN, Role.AUDITOR}), must_change=True)
+    return make_link(accounts, FIRST_ADMIN, actor, now) if accounts.make_account(first, actor, now) else None
+
+
+def is_name(text: str) -> bool:
+    """Whether an account may be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
+def digest_of(secret: str) -> str:
+    """What is kept of a secret that has 256 bits of its own, so that no slow hash is needed."""
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+def _pause_after(failures: int, now: datetime) -> datetime | None:
+    if failures < _TRIES:
+        return None
+    doubled: timedelta = _FIRST_PAUSE * 2 ** min(failures - _TRIES, 10)
+    return now + min(doubled, _LONGEST_PAUSE)

@@ -1,0 +1,105 @@
+"""Puts the pages together: one gate, one set of templates, and what is shown instead of a page that cannot be."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from triage_agent.domain.accounts import Accounts
+from triage_agent.domain.audit import AuditTrail
+from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.domain.reading import ReadingList
+from triage_agent.web.site.auditing import Auditing
+from triage_agent.web.site.gate import Gate, SafeHeaders, SignInNeededError
+from triage_agent.web.site.images import Radiographs
+from triage_agent.web.site.pages import Pages, static_router
+from triage_agent.web.site.passwords import Passwords
+from triage_agent.web.site.people import People, SessionRule
+from triage_agent.web.site.signing import Signing
+from triage_agent.web.site.studies import Studies
+from triage_agent.web.site.viewing import Viewing
+
+_SERVICES = ("/dicom-web", "/healthz", "/readyz", "/metrics")
+_SEE_OTHER = 303
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteSettings:
+    """How the pages behave.
+
+    Attributes:
+        secure: browsers reach us by https, here or at a proxy before us: the cookie is sent over nothing else.
+        pacs_link: where a study is opened at the PACS, with {study_uid} and {accession_number}.
+    """
+
+    institution: str = ""
+    secure: bool = False
+    idle: timedelta = timedelta(minutes=60)
+    longest: timedelta = timedelta(hours=12)
+    pacs_link: str = ""
+
+
+class Site:
+    """The routers, and what the application needs besides."""
+
+    def __init__(
+        self,
+        settings: SiteSettings,
+        worklist: Worklist,
+        accounts: Accounts,
+        trail: AuditTrail,
+        readers: ReadingList,
+        radiographs: Radiographs,
+        clock: Clock,
+        version: str,
+        passwords: Passwords | None = None,
+    ) -> None:
+        self._pages = Pages(settings.institution, version)
+        people = People(accounts, clock, SessionRule(idle=settings.idle, longest=settings.longest), passwords)
+        gate = Gate(people, worklist, clock, "__Host-triage" if settings.secure else "triage")
+        self.routers: tuple[APIRouter, ...] = (
+            static_router(),
+            Signing(gate, people, self._pages, secure=settings.secure).router,
+            Studies(gate, worklist, readers, self._pages, clock).router,
+            Viewing(gate, worklist, readers, self._pages, clock, radiographs, settings.pacs_link).router,
+            Auditing(gate, worklist, trail, self._pages, clock).router,
+        )
+
+    def join(self, app: FastAPI) -> None:
+        """Add the routes, the headers, and the pages for what goes wrong."""
+        for router in self.routers:
+            app.include_router(router)
+        app.add_middleware(SafeHeaders)
+        app.exception_handler(SignInNeededError)(_to_sign_in)
+        app.exception_handler(StarletteHTTPException)(self._refused)
+        app.exception_handler(RequestValidationError)(self._not_understood)
+
+    def _refused(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, StarletteHTTPException)  # noqa: S101 - as it was registered
+        headers = error.headers
+        if _is_for_programs(request):
+            return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=headers)
+        answer = self._pages.show("refused.html", None, error.status_code, said=_said(error.status_code, error.detail))
+        answer.headers.update(headers or {})
+        return answer
+
+    def _not_understood(self, request: Request, _error: Exception) -> Response:
+        """What was wrong is not repeated: it is the visitor's own text."""
+        return self._refused(request, HTTPException(400, "The address has a value that cannot be understood."))
+
+
+def _to_sign_in(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, SignInNeededError)  # noqa: S101 - as it was registered
+    return RedirectResponse(error.then, _SEE_OTHER)
+
+
+def _is_for_programs(request: Request) -> bool:
+    wants = request.headers.get("accept", "")
+    return request.url.path.startswith(("/api/", *_SERVICES)) or wants.startswith("application/json")
+
+
+def _said(status: int, detail: str) -> str:
+    return "There is no such page." if (status, detail) == (404, "Not Found") else detail

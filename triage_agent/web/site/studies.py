@@ -1,0 +1,166 @@
+"""The worklist and the page of a study."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from fastapi import HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.domain.reading import ListPage, ListQuestion, ReadingList
+from triage_agent.domain.study import WorklistItem
+from triage_agent.domain.uids import is_uid
+from triage_agent.domain.vocabulary import AuditAction, Priority, Status
+from triage_agent.web.site.asking import DAYS, View, view_of
+from triage_agent.web.site.gate import Gate, Visitor, available, visitor_of
+from triage_agent.web.site.live import Live, State
+from triage_agent.web.site.pages import Pages
+
+_IN_VIEW = 5  # studies that need a human, above every list
+_CLAIM_LASTS = timedelta(hours=1)
+_SEE_OTHER = 303
+
+
+class Studies:
+    """The routes."""
+
+    def __init__(
+        self, gate: Gate, worklist: Worklist, readers: ReadingList, pages: Pages, clock: Clock, live: Live | None = None
+    ) -> None:
+        self.router = gate.router()
+        self._worklist = worklist
+        self._readers = readers
+        self._pages = pages
+        self._clock = clock
+        self._live = live or Live()
+        get, post = self.router.get, self.router.post
+        get("/")(self.listed)
+        get("/live")(self.live)
+        get("/api/worklist")(self.as_json)
+        post("/studies/{uid}/claim")(self.claim)
+        post("/studies/{uid}/release")(self.release)
+        post("/studies/{uid}/read")(self.read)
+        post("/studies/{uid}/unread")(self.unread)
+
+    def listed(self, request: Request) -> Response:
+        """The worklist."""
+        visitor, view = visitor_of(request), view_of(request.query_params)
+        with available():
+            page, human, regions = self._page(view), self._human(), self._readers.regions()
+        self._audit(AuditAction.STUDIES_LISTED, visitor, None, studies=len(page.studies))
+        return self._pages.show(
+            "worklist.html",
+            visitor,
+            view=view,
+            page=page,
+            human=human,
+            after=page.studies[-1].place if page.more else None,
+            now=self._clock(),
+            statuses=list(Status),
+            priorities=list(reversed(Priority)),
+            regions=regions,
+            days=DAYS,
+        )
+
+    async def live(self, request: Request) -> Response:
+        """What changes on that list, as server-sent events, while the page is open."""
+        visitor, view = visitor_of(request), view_of(request.query_params)
+        self._live.require_room(view)
+        await run_in_threadpool(self._audit, AuditAction.STUDIES_LISTED, visitor, None, live=True)
+        return StreamingResponse(
+            self._live.events(view, lambda: self._state(view)),
+            media_type="text/event-stream",
+            headers={"X-Accel-Buffering": "no"},
+        )
+
+    def as_json(
+        self,
+        request: Request,
+        status: Status | None = None,
+        priority: Priority | None = None,
+        limit: int = Query(100, ge=1, le=1000),
+    ) -> Response:
+        """The worklist for programs, as `worklist --json` prints it."""
+        with available():
+            found = self._worklist.items(status=status, priority=priority, limit=limit)
+        self._audit(AuditAction.STUDIES_LISTED, visitor_of(request), None, studies=len(found))
+        return JSONResponse([_as_json(item) for item in found])
+
+    def claim(self, request: Request, uid: str) -> Response:
+        """Read a study, so that nobody else opens it; 409 with the name of who reads it already."""
+        now, reader = self._clock(), visitor_of(request).name
+        with available():
+            owner = self._readers.claim(uid, reader, now, now - _CLAIM_LASTS) if is_uid(uid) else None
+        if owner is None:
+            raise HTTPException(404, "There is no such study on this worklist.")
+        return self._done(request, uid, f"{owner} reads this study." if owner != reader else "")
+
+    def release(self, request: Request, uid: str) -> Response:
+        """Give one's claim back."""
+        return self._change(request, uid, self._readers.release, "It was not yours to give back.")
+
+    def read(self, request: Request, uid: str) -> Response:
+        """The study has been read: it leaves the list."""
+        return self._change(request, uid, self._readers.mark_read, "Somebody else reads this study.")
+
+    def unread(self, request: Request, uid: str) -> Response:
+        """Put a study back on the list."""
+        return self._change(request, uid, self._readers.mark_unread, "It is on the list already.")
+
+    def _change(
+        self, request: Request, uid: str, change: Callable[[str, str, datetime], bool], otherwise: str
+    ) -> Response:
+        if not is_uid(uid):
+            raise HTTPException(404, "There is no such study on this worklist.")
+        with available():
+            changed = change(uid, visitor_of(request).name, self._clock())
+        return self._done(request, uid, "" if changed else otherwise)
+
+    @staticmethod
+    def _done(request: Request, uid: str, wrong: str) -> Response:
+        """To the page, or to the script that asked."""
+        if wrong:
+            raise HTTPException(409, wrong)
+        if "application/json" in request.headers.get("accept", ""):
+            return JSONResponse({"done": True})
+        return RedirectResponse(f"/studies/{uid}", _SEE_OTHER)
+
+    def _page(self, view: View) -> ListPage:
+        return self._readers.page(view.question(self._clock()))
+
+    def _human(self) -> ListPage:
+        return self._readers.page(ListQuestion(status=Status.NEEDS_HUMAN, limit=_IN_VIEW))
+
+    def _state(self, view: View) -> State:
+        """A view as browsers show it; ages are not in it, since browsers count them."""
+        page = self._page(view)
+        rows = {
+            one.item.study_instance_uid: self._pages.text("row.html", None, one=one, now=None) for one in page.studies
+        }
+        return {
+            "order": list(rows),
+            "rows": rows,
+            "ranks": {one.item.study_instance_uid: one.item.priority.rank for one in page.studies},
+            "human": self._pages.text("human.html", None, human=self._human()),
+        }
+
+    def _audit(self, action: AuditAction, visitor: Visitor, uid: str | None, **detail: object) -> None:
+        """Before anything is shown: what cannot be audited is not seen."""
+        event = AuditEvent(
+            at=self._clock(),
+            action=action,
+            actor=visitor.name,
+            study_instance_uid=uid,
+            detail={"address": visitor.address, **detail},
+        )
+        with available():
+            self._worklist.record_audit(event)
+
+
+def _as_json(item: WorklistItem) -> Mapping[str, Any]:
+    """An item as `worklist --json` prints it."""
+    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in asdict(item).items()}

@@ -1,0 +1,208 @@
+"""The page of a study: its images, what was decided and why, what went where, and what was there before."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from io import BytesIO
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import HTTPException, Query, Request, Response
+from fastapi.responses import RedirectResponse
+from pydicom import Dataset, dcmread
+
+from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.decision import Artifact
+from triage_agent.domain.errors import DecoderUnavailableError, UnreadableImageError
+from triage_agent.domain.ports import Clock, StudyDetail, Worklist
+from triage_agent.domain.quiet import quiet
+from triage_agent.domain.reading import ReadingList
+from triage_agent.domain.study import WorklistItem
+from triage_agent.domain.uids import is_uid
+from triage_agent.domain.vocabulary import ArtifactKind, AuditAction
+from triage_agent.web.site.gate import Gate, Visitor, available, visitor_of
+from triage_agent.web.site.images import SIZES, Radiographs, Window
+from triage_agent.web.site.pages import Pages
+
+_EARLIER = 20  # studies of the patient
+_MOST_RESULTS = 20
+_DEEPEST = 12  # levels of a report's tree
+_AUDITED_FOR = timedelta(minutes=10)  # whoever looks at one image after the other sees one study
+_MOST_SEEN = 10_000
+_SEE_OTHER = 303
+_REPORTS = frozenset(kind for kind in ArtifactKind if kind.value.startswith("sr"))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a report: how deep it stands, its concept, its value."""
+
+    level: int
+    concept: str
+    value: str
+
+
+class Viewing:
+    """The routes."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        worklist: Worklist,
+        readers: ReadingList,
+        pages: Pages,
+        clock: Clock,
+        radiographs: Radiographs,
+        pacs_link: str = "",
+    ) -> None:
+        self.router = gate.router()
+        self._worklist = worklist
+        self._readers = readers
+        self._pages = pages
+        self._clock = clock
+        self._radiographs = radiographs
+        self._pacs_link = pacs_link
+        self._seen: dict[tuple[str, str], Any] = {}
+        self.router.get("/studies/{uid}")(self.study)
+        self.router.get("/studies/{uid}/images/{image}")(self.image)
+        self.router.post("/studies/{uid}/retry")(self.retry)
+
+    def study(self, request: Request, uid: str) -> Response:
+        """One study."""
+        visitor, detail = visitor_of(request), self._detail(uid)
+        with available():
+            listed = self._readers.one(uid)
+            earlier = self._readers.of_patient(detail.item.patient_id, uid, _EARLIER)
+            results = self._worklist.results_of(uid, _MOST_RESULTS)
+        self._audit(visitor, uid)
+        return self._pages.show(
+            "study.html",
+            visitor,
+            detail=detail,
+            item=detail.item,
+            listed=listed,
+            earlier=earlier,
+            report=_report(results),
+            pacs_link=_filled(self._pacs_link, detail.item),
+            now=self._clock(),
+        )
+
+    def image(
+        self,
+        request: Request,
+        uid: str,
+        image: str,
+        size: int = 1024,
+        low: float = Query(0, ge=0, le=1),
+        high: float = Query(1, ge=0, le=1),
+        inverted: bool = False,
+    ) -> Response:
+        """One image as PNG, windowed from its full depth."""
+        found = [one for one in self._detail(uid).instances if one.sop_instance_uid == image]
+        if not found or size not in SIZES:
+            raise HTTPException(404, "There is no such image.")
+        if found[0].original_deleted_at is not None:
+            raise HTTPException(410, "The image has been deleted, as the site's retention wants it.")
+        self._audit(visitor_of(request), uid)
+        try:
+            png = self._radiographs.png(found[0].path, size, Window(min(low, high), max(low, high), inverted))
+        except UnreadableImageError as error:
+            raise HTTPException(422, error.message) from None
+        except DecoderUnavailableError:
+            raise HTTPException(503, "Images cannot be read at the moment.", {"Retry-After": "10"}) from None
+        return Response(png, media_type="image/png", headers={"Cache-Control": "private, no-store"})
+
+    def retry(self, request: Request, uid: str) -> Response:
+        """Put failed deliveries, or a study that needs a human, back to work."""
+        self._detail(uid)
+        with available():
+            number = self._worklist.retry_study(uid, visitor_of(request).name, self._clock())
+        if not number:
+            raise HTTPException(409, "There is nothing that could be tried again.")
+        return RedirectResponse(f"/studies/{uid}", _SEE_OTHER)
+
+    def _detail(self, uid: str) -> StudyDetail:
+        with available():
+            detail = self._worklist.study(uid) if is_uid(uid) else None
+        if detail is None:
+            raise HTTPException(404, "There is no such study on this worklist.")
+        return detail
+
+    def _audit(self, visitor: Visitor, uid: str) -> None:
+        """Before anything is shown: what cannot be audited is not seen."""
+        now, key = self._clock(), (visitor.name, uid)
+        if key in self._seen and now - self._seen[key] < _AUDITED_FOR:
+            return
+        event = AuditEvent(
+            at=now,
+            action=AuditAction.STUDY_VIEWED,
+            actor=visitor.name,
+            study_instance_uid=uid,
+            detail={"address": visitor.address},
+        )
+        with available():
+            self._worklist.record_audit(event)
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        self._seen[key] = now
+
+
+def _filled(template: str, item: WorklistItem) -> str:
+    """The way to this study at the site's PACS; what it has from the study cannot lead elsewhere."""
+    return template.replace("{study_uid}", quote(item.study_instance_uid, safe="")).replace(
+        "{accession_number}", quote(item.accession_number or "", safe="")
+    )
+
+
+def _report(results: Sequence[Artifact]) -> list[Line]:
+    """The last report that we made, a line a content item; empty where there is none."""
+    last = next((one for one in results if one.kind in _REPORTS), None)
+    if last is None:
+        return []
+    with quiet():
+        root = dcmread(BytesIO(last.body))
+        return list(_lines(root, 0))
+
+
+def _lines(item: Dataset, level: int) -> list[Line]:
+    found = [Line(level, _meaning(item.get("ConceptNameCodeSequence")), _value(item))]
+    if level < _DEEPEST:
+        for child in item.get("ContentSequence", []):
+            found += _lines(child, level + 1)
+    return found
+
+
+def _meaning(codes: Any) -> str:
+    return str(codes[0].get("CodeMeaning", "")) if codes else ""
+
+
+def _value(item: Dataset) -> str:
+    """What a content item says (PS3.3 section C.17.3)."""
+    say = _VALUES.get(str(item.get("ValueType", "")))
+    return say(item) if say is not None else ""
+
+
+def _number(item: Dataset) -> str:
+    measured = item.get("MeasuredValueSequence")
+    if not measured:
+        return ""
+    unit = _meaning(measured[0].get("MeasurementUnitsCodeSequence"))
+    return f"{measured[0].get('NumericValue', '')} {'' if unit == 'no units' else unit}".strip()
+
+
+def _image(item: Dataset) -> str:
+    referenced = item.get("ReferencedSOPSequence")
+    return str(referenced[0].get("ReferencedSOPInstanceUID", "")) if referenced else ""
+
+
+_VALUES: Mapping[str, Callable[[Dataset], str]] = {
+    "TEXT": lambda item: str(item.get("TextValue", "")),
+    "CODE": lambda item: _meaning(item.get("ConceptCodeSequence")),
+    "UIDREF": lambda item: str(item.get("UID", "")),
+    "DATETIME": lambda item: str(item.get("DateTime", "")),
+    "DATE": lambda item: str(item.get("Date", "")),
+    "TIME": lambda item: str(item.get("Time", "")),
+    "PNAME": lambda item: str(item.get("PersonName", "")),
+    "NUM": _number,
+    "IMAGE": _image,
+}

@@ -1,0 +1,80 @@
+"""How values are said on pages: the same everywhere, never by colour alone."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from triage_agent.domain.vocabulary import Finding, Priority, Status
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+PRIORITY = {Priority.STAT: "STAT", Priority.URGENT: "Urgent", Priority.ROUTINE: "Routine"}
+PRIORITY_SHAPE = {Priority.STAT: "▲▲", Priority.URGENT: "▲", Priority.ROUTINE: "•"}
+FINDING = {
+    Finding.ABNORMAL: "Abnormal",
+    Finding.NORMAL: "No abnormality found",
+    Finding.UNCERTAIN: "Uncertain",
+    Finding.NOT_ASSESSED: "Not assessed",
+}
+STATUS = {
+    Status.RECEIVING: "Receiving",
+    Status.READY: "Waiting to be scored",
+    Status.SCORING: "Being scored",
+    Status.DECIDED: "Decided",
+    Status.DELIVERED: "Delivered",
+    Status.OUT_OF_SCOPE: "Out of scope",
+    Status.NEEDS_HUMAN: "Needs a human",
+}
+
+
+def age(since: datetime, now: datetime) -> str:
+    """How long ago, in the two largest units: "4 min", "2 h 5 min", "3 d 4 h"."""
+    seconds = max(0, int((now - since).total_seconds()))
+    if seconds < _MINUTE:
+        return "now"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE} min"
+    if seconds < _DAY:
+        return f"{seconds // _HOUR} h {seconds % _HOUR // _MINUTE} min"
+    return f"{seconds // _DAY} d {seconds % _DAY // _HOUR} h"
+
+
+def percent(probability: float | None) -> str:
+    """A probability as people read it; 100 % and 0 % are never claimed."""
+    if probability is None:
+        return ""
+    return f"{min(99, max(1, round(probability * 100)))} %"
+
+
+def name(person: str | None) -> str:
+    """A PN value (PS3.5 section 6.2): family name, then the rest; the first group that has any letters."""
+    for group in (person or "").split("="):
+        family, _, rest = group.partition("^")
+        said = " ".join(part for part in rest.split("^") if part.strip())
+        whole = f"{family.strip()}, {said}" if family.strip() and said else (family.strip() or said)
+        if whole:
+            return whole
+    return "—"
+
+
+def moment(at: datetime | None) -> str:
+    """A time, to the second, in UTC; pages turn it into the reader's own."""
+    return "" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def region(code: str | None) -> str:
+    """A region's word: `XR_KNEE` is Knee."""
+    return (code or "").removeprefix("XR_").replace("_", " ").capitalize()
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "age": age,
+    "percent": percent,
+    "person": name,
+    "moment": moment,
+    "region": region,
+    "priority": PRIORITY.__getitem__,
+    "shape": PRIORITY_SHAPE.__getitem__,
+    "finding": lambda found: "" if found is None else FINDING[found],
+    "status": STATUS.__getitem__,
+    "iso": lambda at: "" if at is None else at.isoformat(),
+}
