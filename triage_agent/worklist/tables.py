@@ -17,6 +17,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    SmallInteger,
     String,
     Text,
     UniqueConstraint,
@@ -106,6 +107,8 @@ class StudyRow(Base):
     conflict: Mapped[str | None] = mapped_column(FittedText(1000))  # which of its instances another study has
     merged: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # see `order_rules.merge_as_json`
     originals_deleted_at: Mapped[datetime | None]  # when the last of its files went; null while there may be any
+    patient_birth_date: Mapped[str | None] = mapped_column(FittedText(8))  # as its images say, and so is the age
+    patient_age: Mapped[int | None] = mapped_column(SmallInteger)
 
 
 class InstanceRow(Base):
@@ -163,6 +166,7 @@ class DecisionRow(Base):
     decided_by: Mapped[str] = mapped_column(FittedText(200))
     decided_at: Mapped[datetime]
     shadow: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    known: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # see `Circumstances`
 
 
 class ArtifactRow(Base):
@@ -288,6 +292,7 @@ _partial(
 )
 _partial("ix_instances_unassessed", InstanceRow.study_instance_uid, where="outcome IS NULL")  # claim_images()
 _partial("ix_instances_lease_owner", InstanceRow.lease_owner, where="lease_owner IS NOT NULL")  # give_back()
+Index("ix_decisions_decided", DecisionRow.decided_at)  # decided_since()
 _partial("ix_decisions_shadow", DecisionRow.decided_at, where="shadow IS NOT NULL")  # comparisons()
 Index("ix_instances_study", InstanceRow.study_instance_uid, InstanceRow.received_at)  # study(), claim_study()
 Index(

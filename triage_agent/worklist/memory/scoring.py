@@ -35,6 +35,7 @@ class Scoring(Outbox):
                     revision=study.item.revision,
                     priority=study.item.priority,
                     instance=image.stored(),
+                    known=self._known_of(study),
                 )
                 for study, image in free[:limit]
             ]
@@ -92,6 +93,12 @@ class Scoring(Outbox):
                 shortfall=fetched.record.shortfall(here) if fetched else "",
                 lost=study.conflict,
                 merged=study.merged,
+                known=self._known_of(study),
+                told=frozenset(
+                    entry.shipment.destination
+                    for entry in self._outbox.values()
+                    if entry.study_instance_uid == study.uid
+                ),
             )
 
     def decide(
