@@ -13,6 +13,7 @@ from triage_agent.cli import (
     fetching,
     learning,
     orders,
+    policies,
     scoring,
     serving,
     shadow,
@@ -71,6 +72,7 @@ app.command()(learning.train)
 app.command()(learning.evaluate)
 learning.bundle_app.command()(zero_shot.zero_shot)
 app.add_typer(learning.bundle_app, name="bundle")
+app.add_typer(policies.app, name="policy")
 app.add_typer(database.app, name="db")
 
 

@@ -4,14 +4,52 @@ What is said is certain, and not everything is found: a rule that only several e
 not told of.
 """
 
+import difflib
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import time
 
 from triage_agent.decision.rules import Condition, Hours, Policy, Rule, is_at
 from triage_agent.domain.vocabulary import Finding, Priority
 
 _MINUTES = tuple(time(minute // 60, minute % 60) for minute in range(24 * 60))
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What is probably not meant.
+
+    Attributes:
+        number: the rule's, from 0; None where it is of all together.
+        is_mistake: nobody can mean it.
+    """
+
+    number: int | None
+    what: str
+    remedy: str
+    is_mistake: bool = False
+
+
+def doubts(policy: Policy, regions: Collection[str]) -> tuple[Doubt, ...]:
+    """What is probably not meant in a policy; `regions` are those that an image can show."""
+    found = [_unknown_region(number, rule, regions) for number, rule in enumerate(policy.rules)]
+    for rule, before in shadowed(policy):
+        said = f"rule {rule.name!r} never fires: {before.name!r}, which stands before it, fires wherever it would"
+        found.append(Doubt(policy.rules.index(rule), said, "put it before that one, or take it out"))
+    if raises_nothing(policy):
+        said = "no rule raises anything: no study is read earlier than it would be anyway"
+        found.append(Doubt(None, said, 'give a rule priority = "urgent", or take all out for the built-in ones'))
+    return tuple(doubt for doubt in found if doubt is not None)
+
+
+def _unknown_region(number: int, rule: Rule, regions: Collection[str]) -> Doubt | None:
+    unknown = [anatomy for anatomy in rule.when.anatomies if anatomy not in regions]
+    if not unknown:
+        return None
+    near = difflib.get_close_matches(unknown[0].upper(), sorted(regions), n=1, cutoff=0.5)
+    remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(regions))}"
+    said = f"rule {rule.name!r} is for {unknown[0]!r}, which no image shows: it never fires"
+    return Doubt(number, said, remedy, is_mistake=True)
 
 
 def shadowed(policy: Policy) -> tuple[tuple[Rule, Rule], ...]:
@@ -51,7 +89,7 @@ def covers(earlier: Condition, later: Condition) -> bool:
 def _settled(when: Condition) -> Condition:
     """The condition with what its finding says of the uncertainty, and the other way round."""
     if when.finding is not None:
-        # What is abnormal is at or above the threshold, what is normal below it; only an uncertain one is on either side.
+        # Abnormal is at or above the threshold, normal below it; only what is uncertain is on either side.
         sure = {Finding.ABNORMAL: True, Finding.NORMAL: False}.get(when.finding)
         above = sure if when.above_threshold is None else when.above_threshold
         return replace(when, uncertainty=when.finding is Finding.UNCERTAIN, above_threshold=above)

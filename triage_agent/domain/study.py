@@ -16,7 +16,7 @@ class InstanceHeader:
     """What intake reads from a data set before its pixels; every text is decoded and may be empty.
 
     UIDs have been checked with `uids.is_uid`. `requested_priority` is the order's, where the data set says it.
-    `patient_birth_date` is YYYYMMDD; `patient_age` in completed years, as the data set states it, None where it does not.
+    `patient_birth_date` is YYYYMMDD; `patient_age` in completed years, None where the data set does not state it.
     """
 
     study_instance_uid: str

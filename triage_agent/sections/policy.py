@@ -264,5 +264,3 @@ def _zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (OSError, LookupError, ValueError, UnicodeError):  # no such name, a folder's, or a path
         raise ValueError('is no time zone; write an IANA name such as "Europe/Berlin"') from None
-
-

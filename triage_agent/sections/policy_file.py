@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from triage_agent.domain.errors import ConfigurationError, ProblemsError
 from triage_agent.domain.visible import visible
 from triage_agent.sections.mistakes import described, hint
-from triage_agent.sections.policy import RulesFile, RuleSettings
-from triage_agent.sections.toml_lines import Document, KeyPath
+from triage_agent.sections.policy import RuleSettings, RulesFile
+from triage_agent.sections.toml_lines import Document
 
 _MOST_BYTES = 64 * 1024
 _MOST_LINES = 1000
@@ -22,19 +22,14 @@ _LONGEST_NAME = 64
 
 @dataclass(frozen=True, slots=True)
 class ReadRules:
-    """Rules with the document that they stand in.
-
-    Attributes:
-        under: the table that `rules` is a key of; empty for a policy file.
-    """
+    """Rules with the document that they stand in."""
 
     rules: tuple[RuleSettings, ...]
     document: Document
-    under: KeyPath = ()
 
-    def line_of(self, number: int) -> int:
-        """Where a rule begins; they count from 0."""
-        return self.document.line_of((*self.under, "rules", number))
+    def line_of(self, number: int, *key: str) -> int:
+        """Where a rule begins, or a key of it; rules count from 0."""
+        return self.document.line_of(("rules", number, *key))
 
 
 def read_rules(path: Path, destinations: Collection[str]) -> ReadRules:
@@ -101,7 +96,8 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def _problems(error: ValidationError, document: Document) -> list[tuple[int, str]]:
-    """Each once, the first of very many; a list with an entry that is refused counts as shorter, which is no problem of its own."""
+    """Each once, the first of very many."""
+    # A list with an entry that is refused counts as shorter, too: that is no problem of its own.
     found = [one for one in error.errors() if not (one["type"] == "too_short" and one["input"])]
     return sorted({(document.line_of(one["loc"]), _told(one, document.values)) for one in found[:_MOST_PROBLEMS]})
 
@@ -128,8 +124,11 @@ def _of_all(found: ReadRules, destinations: Collection[str]) -> list[tuple[int, 
     problems = []
     for number, rule in enumerate(found.rules):
         if names[rule.name] > 1 and rule.name in seen:
-            problems.append((found.line_of(number), f'rule "{rule.name}": another rule has that name; choose another'))
+            line = found.line_of(number, "name")
+            problems.append((line, f'rule "{rule.name}": another rule has that name; choose another'))
         seen.add(rule.name)
     for number, said in unknown_destinations(found.rules, destinations):
-        problems.append((found.line_of(number), visible(f'rule "{found.rules[number].name}": {said}')))
+        rule = found.rules[number]
+        line = found.line_of(number, *(("then", "routes") if rule.then else ("routes",)))
+        problems.append((line, visible(f'rule "{rule.name}": {said}')))
     return sorted(problems)

@@ -1,7 +1,7 @@
 """TOML with line numbers: where a key stands, and where a document stops to be one.
 
-`tomllib` gives no lines, so it is asked: a document cut off behind a line is read again, and the least such part that has
-a key ends where the key's statement ends. That takes a dozen readings a question, and agrees with `tomllib` by
+`tomllib` gives no lines, so it is asked: a document cut off behind a line is read again, and the least such part that
+has a key ends where the key's statement ends. That takes a dozen readings a question, and agrees with `tomllib` by
 construction, which no second reader of TOML would.
 """
 
