@@ -83,9 +83,7 @@ def test_a_rule_says_all_that_a_site_may_ask_for():
         (f"{RULE}when = {{}}\n\nruels = 1\n", ["p.toml:5: rule \"mine\": unknown key 'ruels'; did you mean 'routes'?"]),
         (
             f'{RULE}when = {{ finding = "abnormel" }}\n',
-            [
-                f"{LINE_3} when.finding: must be one of abnormal, normal, uncertain; did you mean 'abnormal'? (it is 'abnormel')"
-            ],
+            [f"{LINE_3} when.finding: {ONE_OF}; did you mean 'abnormal'? (it is 'abnormel')"],
         ),
         (
             f"{RULE}[rules.when]\nregions = [\n  'wrist',\n  7,\n]\nage = {{ min = 9, max = 3 }}\n",
