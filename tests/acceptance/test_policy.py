@@ -86,5 +86,7 @@ def test_no_command_starts_with_a_mistake_in_the_file_and_each_tells_its_line(si
     for command in (["serve"], ["check"], ["policy", "check"], ["worklist"]):
         done = triage_agent(*command, config=config)
         assert (done.returncode, done.stdout) == (2, "")
-        (line,) = done.stderr.splitlines()
-        assert line.startswith(f'{tmp_path}/policy.toml:4: rule "ED children": then.priority: must be one of routine')
+        first, second = done.stderr.splitlines()
+        where = f'{tmp_path}/policy.toml:4: rule "ED children": '
+        assert first == f"{where}routes: no [[routes]] leads to 'packs'; did you mean 'pacs'?"
+        assert second.startswith(f"{where}then.priority: must be one of routine, urgent, stat")

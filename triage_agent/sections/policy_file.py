@@ -1,7 +1,6 @@
 """A site's policy file: read, checked whole, and every problem told with its line."""
 
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,15 @@ from triage_agent.domain.errors import ConfigurationError, ProblemsError
 from triage_agent.domain.visible import visible
 from triage_agent.sections.mistakes import described, hint
 from triage_agent.sections.policy import RuleSettings, RulesFile
-from triage_agent.sections.toml_lines import Document
+from triage_agent.sections.toml_lines import Document, KeyPath
 
 _MOST_BYTES = 64 * 1024
 _MOST_LINES = 1000
 _MOST_PROBLEMS = 50  # that are told at once
 _LONGEST_NAME = 64
+
+_Problem = tuple[KeyPath, str]
+"""Where in the file, and what to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +59,25 @@ def rules_of(written: bytes, where: str, destinations: Collection[str]) -> ReadR
     document = Document(text, where)
     if not document.values.get("rules"):
         raise ProblemsError(where, [(1, "there are no [[rules]]; write one, or take [policy] file out")])
+    problems = _of_all(document.values["rules"], destinations)
+    rules: tuple[RuleSettings, ...] = ()
     try:
-        read = RulesFile.model_validate(document.values)
+        rules = RulesFile.model_validate(document.values).rules
     except ValidationError as error:
-        raise ProblemsError(where, _problems(error, document)) from None
-    found = ReadRules(read.rules, document)
-    if problems := _of_all(found, destinations):
-        raise ProblemsError(where, problems)
-    return found
+        problems += _of_each(error, document.values)
+    if problems:
+        first = problems[:_MOST_PROBLEMS]
+        raise ProblemsError(where, sorted({(document.line_of(path), visible(said)) for path, said in first}))
+    return ReadRules(rules, document)
 
 
 def unknown_destinations(rules: Sequence[RuleSettings], destinations: Collection[str]) -> list[tuple[int, str]]:
     """Which rules send results where no route leads: the rule's number, and what to say of it."""
-    known = sorted(set(destinations))
     return [
-        (number, f"routes: no [[routes]] leads to {name!r}{hint(name, known)}")
+        (number, _no_route(name, destinations))
         for number, rule in enumerate(rules)
         for name in (rule.then or rule).routes or ()
-        if name not in known
+        if name not in destinations
     ]
 
 
@@ -95,11 +98,11 @@ def _bytes_of(path: Path) -> bytes:
     return written
 
 
-def _problems(error: ValidationError, document: Document) -> list[tuple[int, str]]:
-    """Each once, the first of very many."""
+def _of_each(error: ValidationError, values: dict[str, Any]) -> list[_Problem]:
+    """What is wrong with the rules one by one."""
     # A list with an entry that is refused counts as shorter, too: that is no problem of its own.
     found = [one for one in error.errors() if not (one["type"] == "too_short" and one["input"])]
-    return sorted({(document.line_of(one["loc"]), _told(one, document.values)) for one in found[:_MOST_PROBLEMS]})
+    return [(one["loc"], _told(one, values)) for one in found]
 
 
 def _told(problem: Any, values: dict[str, Any]) -> str:
@@ -107,28 +110,44 @@ def _told(problem: Any, values: dict[str, Any]) -> str:
     location = problem["loc"]
     said = described(problem, RulesFile)
     if len(location) > 1 and location[0] == "rules" and isinstance(location[1], int):
-        number = location[1]
-        rule = values["rules"][number]
-        name = rule.get("name") if isinstance(rule, dict) else None
-        called = f'rule "{name[:_LONGEST_NAME]}"' if isinstance(name, str) and name.strip() else f"rule {number + 1}"
         inner = ".".join(str(part) for part in location[2:])
         said = said.replace(".".join(str(part) for part in location), inner, 1).removeprefix(": ")
-        said = f"{called}: {said}"
-    return visible(said)
+        said = f"{_called(values['rules'][location[1]], location[1])}: {said}"
+    return said
 
 
-def _of_all(found: ReadRules, destinations: Collection[str]) -> list[tuple[int, str]]:
-    """What only all rules together, or the site's routes, show to be wrong."""
-    names = Counter(rule.name for rule in found.rules)
+def _of_all(rules: Any, destinations: Collection[str]) -> list[_Problem]:
+    """What only all rules together, or the site's routes, show to be wrong; as they stand in the file."""
     seen: set[str] = set()
-    problems = []
-    for number, rule in enumerate(found.rules):
-        if names[rule.name] > 1 and rule.name in seen:
-            line = found.line_of(number, "name")
-            problems.append((line, f'rule "{rule.name}": another rule has that name; choose another'))
-        seen.add(rule.name)
-    for number, said in unknown_destinations(found.rules, destinations):
-        rule = found.rules[number]
-        line = found.line_of(number, *(("then", "routes") if rule.then else ("routes",)))
-        problems.append((line, visible(f'rule "{rule.name}": {said}')))
-    return sorted(problems)
+    problems: list[_Problem] = []
+    for number, rule in enumerate(rules if isinstance(rules, list) else ()):
+        if not isinstance(rule, dict):
+            continue
+        name, called = rule.get("name"), _called(rule, number)
+        if isinstance(name, str) and name in seen:
+            problems.append((("rules", number, "name"), f"{called}: another rule has that name; choose another"))
+        seen |= {name} if isinstance(name, str) else set()
+        problems += [
+            (("rules", number, *key), f"{called}: {_no_route(to, destinations)}")
+            for key, to in _destinations(rule)
+            if to not in destinations
+        ]
+    return problems
+
+
+def _destinations(rule: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    """What a rule names in `routes`, in `then` or beside it, as far as it is text."""
+    for key, table in (("routes",), rule), (("then", "routes"), rule.get("then")):
+        routes = table.get("routes") if isinstance(table, dict) else None
+        for to in routes if isinstance(routes, list) else ():
+            if isinstance(to, str) and to:
+                yield key, to
+
+
+def _called(rule: Any, number: int) -> str:
+    name = rule.get("name") if isinstance(rule, dict) else None
+    return f'rule "{name[:_LONGEST_NAME]}"' if isinstance(name, str) and name.strip() else f"rule {number + 1}"
+
+
+def _no_route(name: str, destinations: Collection[str]) -> str:
+    return f"routes: no [[routes]] leads to {name[:_LONGEST_NAME]!r}{hint(name, sorted(set(destinations)))}"
