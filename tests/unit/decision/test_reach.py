@@ -1,9 +1,10 @@
 """Rules that never fire, and policies that do nothing, are told before anybody relies on them."""
 
+from dataclasses import fields, replace
 from datetime import UTC, datetime, time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triage_agent.decision import DEFAULT_POLICY, Condition, Policy, Rule
@@ -87,6 +88,7 @@ known = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(conditions, conditions, st.sampled_from([0.0, 0.25, 0.4, 0.5, 0.75, 1.0]), st.booleans(), known)
 def test_what_covers_a_condition_holds_wherever_that_one_does(earlier, later, probability, uncertain, facts):
     if not covers(earlier, later):
@@ -96,3 +98,17 @@ def test_what_covers_a_condition_holds_wherever_that_one_does(earlier, later, pr
     asked = (finding, probability, "XR_KNEE")
     if later.holds(*asked, above_threshold=above, known=facts):
         assert earlier.holds(*asked, above_threshold=above, known=facts)
+
+
+def can_hold(when):
+    return when.finding is None or (
+        when.uncertainty in {None, when.finding is UNCERTAIN}
+        and (when.finding is UNCERTAIN or when.above_threshold in {None, when.finding is ABNORMAL})
+    )
+
+
+@settings(deadline=None)
+@given(conditions.filter(can_hold), st.sets(st.sampled_from([field.name for field in fields(Condition)])))
+def test_a_condition_that_asks_for_less_is_seen_to_cover_the_other(later, left_out):
+    defaults = {field.name: field.default for field in fields(Condition) if field.name in left_out}
+    assert covers(replace(later, **defaults), later)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.story import MODEL
 
@@ -186,18 +186,21 @@ policies = st.lists(rules, min_size=1, max_size=4).map(
 revisions = st.lists(st.lists(images, min_size=1, max_size=3), min_size=1, max_size=3)
 
 
+@settings(deadline=None)
 @given(policies, revisions, facts, st.sampled_from(Priority), st.booleans())
 def test_the_same_rules_change_nothing(policy, images_of, known, asked, several):
     found = replay(life(policy, images_of, known, asked, several), policy)
     assert found.effect is Effect.UNCHANGED, found
 
 
+@settings(deadline=None)
 @given(policies, policies, revisions, facts, st.sampled_from(Priority))
 def test_no_rules_take_away_what_was_asked_for(before, after, images_of, known, asked):
     found = replay(life(before, images_of, known, asked), after)
     assert found.after.priority.rank >= asked.rank
 
 
+@settings(deadline=None)
 @given(policies, st.sampled_from([0.1, 0.3, 0.5, 0.8, 0.95]), facts)
 def test_the_first_rule_that_holds_is_the_one_that_fires(policy, probability, known):
     finding = Finding.ABNORMAL if probability >= 0.5 else Finding.NORMAL
