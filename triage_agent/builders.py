@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triage_agent.decision.rules import DEFAULT_POLICY, Condition, Policy, Rule
+from triage_agent.decision.rules import Policy
 from triage_agent.domain.decision import Route
 from triage_agent.domain.hl7_form import USUAL_FORM
 from triage_agent.domain.ports import Clock, ImageScorer, Transport, Worklist
@@ -86,25 +86,7 @@ def build_policy(settings: Settings) -> Policy:
     Raises:
         ConfigurationError: a rule cannot be used.
     """
-    if not settings.policy.rules:
-        return DEFAULT_POLICY
-    return Policy(
-        rules=tuple(
-            Rule(
-                name=rule.name,
-                when=Condition(
-                    finding=rule.when.finding,
-                    min_probability=rule.when.min_probability,
-                    max_probability=rule.when.max_probability,
-                    anatomies=rule.when.anatomies,
-                    above_threshold=rule.when.above_threshold,
-                ),
-                priority=rule.priority,
-                acr_category=rule.acr_category,
-            )
-            for rule in settings.policy.rules
-        )
-    )
+    return settings.policy.policy()
 
 
 def build_routes(settings: Settings) -> list[Route]:

@@ -257,7 +257,7 @@ class Pipeline:
         """
         wanted = [
             (kind, route.form_of(kind), route.to)
-            for route in (self._routes if only is None else only)
+            for route in (self._routes_of(result) if only is None else only)
             for kind in route.send
             if REGISTRY[kind].occasions & occasions
         ]
@@ -286,6 +286,10 @@ class Pipeline:
             if (kind, form) in artifacts
         ]
         return shipments, problems
+
+    def _routes_of(self, result: Decision | Flag) -> Sequence[Route]:
+        """Those that the rule which fired names, or all."""
+        return [route for route in self._routes if not result.routes or route.to in result.routes]
 
     def _header(self, instance: StoredInstance) -> Dataset | None:
         """None where it cannot be read.
@@ -329,6 +333,7 @@ def _as_image(claimed: ClaimedStudy, instance: StoredInstance) -> ClaimedImage:
         revision=claimed.revision,
         priority=claimed.priority,
         instance=instance,
+        known=claimed.known,
     )
 
 

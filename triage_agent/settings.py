@@ -21,6 +21,7 @@ from triage_agent.sections.hl7 import Hl7Settings, require_version
 from triage_agent.sections.mistakes import first_problem, hint
 from triage_agent.sections.places import Folder
 from triage_agent.sections.policy import PolicySettings
+from triage_agent.sections.policy_file import read_rules, unknown_destinations
 from triage_agent.sections.results import ResultsSettings
 from triage_agent.sections.routes import RouteSettings
 from triage_agent.sections.web import WebSettings
@@ -249,6 +250,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _rules_lead_somewhere(self) -> Self:
+        for number, said in unknown_destinations(self.policy.rules, [route.to for route in self.routes]):
+            raise ValueError(f"policy.rules.{number}.{said}")
+        return self
+
+    @model_validator(mode="after")
     def _hl7_fits(self) -> Self:
         for peer in self.hl7.peers:
             if peer.tls and peer.ca is None and self.dicom.tls is None:
@@ -303,7 +310,18 @@ def load_settings(path: Path | None = None) -> Settings:
         raise ConfigurationError(f"{path}: line {line} is not UTF-8", remedy="save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: not TOML: {error}", remedy="mend that line") from None
-    return build_settings(values, str(path))
+    return _with_policy_file(build_settings(values, str(path)), path.parent)
+
+
+def _with_policy_file(settings: Settings, folder: Path) -> Settings:
+    """With the rules of the policy file that is named; `folder` is the configuration's."""
+    if (named := settings.policy.file) is None:
+        return settings
+    file = folder / named.expanduser()
+    read = read_rules(file, [route.to for route in settings.routes])
+    return settings.model_copy(
+        update={"policy": settings.policy.model_copy(update={"file": file, "rules": read.rules})}
+    )
 
 
 def build_settings(values: dict[str, Any], where: str) -> Settings:

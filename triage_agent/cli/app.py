@@ -13,6 +13,7 @@ from triage_agent.cli import (
     fetching,
     learning,
     orders,
+    policies,
     scoring,
     serving,
     shadow,
@@ -22,7 +23,7 @@ from triage_agent.cli import (
     zero_shot,
 )
 from triage_agent.cli.options import stderr
-from triage_agent.domain.errors import ConfigurationError, TriageError
+from triage_agent.domain.errors import ConfigurationError, ProblemsError, TriageError
 from triage_agent.domain.visible import visible
 
 # The base class of every error of usage, which has no public name in every version of typer.
@@ -72,6 +73,7 @@ app.command()(learning.train)
 app.command()(learning.evaluate)
 learning.bundle_app.command()(zero_shot.zero_shot)
 app.add_typer(learning.bundle_app, name="bundle")
+app.add_typer(policies.app, name="policy")
 app.add_typer(database.app, name="db")
 app.add_typer(user.app, name="user")
 
@@ -82,6 +84,10 @@ def main() -> None:
         code = app(standalone_mode=False)
     except _UsageError as error:
         _end(_usage(error), 2)
+    except ProblemsError as error:
+        for line in error.lines[:-1]:
+            _say(line)
+        _end(error.lines[-1], 2, who="")
     except ConfigurationError as error:
         _end(str(error), 2)
     except TriageError as error:
@@ -98,7 +104,11 @@ def _usage(error: Any) -> str:
     return f"{error.format_message()} (`{command} --help`)"
 
 
-def _end(line: str, code: int) -> NoReturn:
+def _end(line: str, code: int, who: str = "triage-agent: ") -> NoReturn:
     if line:
-        stderr.print(f"triage-agent: {visible(line)}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _say(f"{who}{line}")
     sys.exit(code)
+
+
+def _say(line: str) -> None:
+    stderr.print(visible(line), style="red", markup=False, highlight=False, soft_wrap=True)

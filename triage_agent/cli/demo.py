@@ -134,7 +134,8 @@ def _site(config: Path | None) -> dict[str, object]:
     return {
         "institution": settings.institution or _INSTITUTION,
         "model": settings.model.model_dump(),
-        "policy": settings.policy.model_dump(),
+        # Its destinations are not here: whatever a rule names, results go to the demonstration's own.
+        "policy": settings.policy.without_routes(),
     }
 
 

@@ -1,6 +1,5 @@
 """What `check` looks at on this machine and in this database, and says how to mend: one function a part."""
 
-import difflib
 import resource
 from collections.abc import Iterable
 from itertools import combinations
@@ -8,8 +7,8 @@ from pathlib import Path
 
 from triage_agent.builders import build_policy, build_retry
 from triage_agent.cli.ports import Noteworthy
+from triage_agent.decision.reach import doubts
 from triage_agent.domain.errors import ConfigurationError, TriageError
-from triage_agent.domain.vocabulary import Priority
 from triage_agent.settings import Settings
 
 _VOLATILE = frozenset({"tmpfs", "ramfs"})
@@ -25,21 +24,16 @@ def look_at_policy(settings: Settings) -> str:
 
     Raises:
         TriageError: one names a region that no image can have, or a route a kind that nobody builds; `Noteworthy`
-            where no rule raises anything.
+            where no rule raises anything, or one never fires.
     """
     from triage_agent.imaging.anatomy import REGION_OF_CODE
     from triage_agent.results.registry import REGISTRY
 
-    known = sorted(set(REGION_OF_CODE.values()))
-    rules = build_policy(settings).rules
-    for rule in rules:
-        for anatomy in rule.when.anatomies:
-            if anatomy not in known:
-                near = difflib.get_close_matches(anatomy.upper(), known, n=1, cutoff=0.5)
-                raise TriageError(
-                    f"rule {rule.name!r} is for {anatomy!r}, which no image shows: it never fires",
-                    remedy=f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}",
-                )
+    policy = build_policy(settings)
+    said = doubts(policy, set(REGION_OF_CODE.values()))
+    for doubt in said:
+        if doubt.is_mistake:
+            raise TriageError(doubt.what, remedy=doubt.remedy)
     for route in settings.routes:
         for kind in route.send:
             if kind not in REGISTRY:
@@ -47,12 +41,11 @@ def look_at_policy(settings: Settings) -> str:
                     f"the route to {route.to} sends {kind.value}, which this version does not make",
                     remedy=f"it makes {', '.join(sorted(REGISTRY))}",
                 )
-    if all(rule.priority is Priority.ROUTINE for rule in rules):
-        raise Noteworthy(
-            "no rule raises anything: only an image at or above the bundle's alert threshold raises its study",
-            remedy='give a rule of [[policy.rules]] priority = "urgent", or take all out for the built-in ones',
-        )
-    return "the built-in rules" if not settings.policy.rules else f"{', '.join(rule.name for rule in rules)}"
+    if said:
+        raise Noteworthy("; ".join(doubt.what for doubt in said), remedy=said[0].remedy)
+    names = ", ".join(rule.name for rule in policy.rules)
+    where = f" (from {settings.policy.file})" if settings.policy.file else ""
+    return f"{names}{where}" if settings.policy.rules else "the built-in rules"
 
 
 def require_ports_of_their_own(settings: Settings) -> None:

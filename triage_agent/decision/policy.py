@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from triage_agent.decision import reasons as say
+from triage_agent.decision import sentences
 from triage_agent.decision.rules import ALERT, ANATOMY_NOT_IN_BUNDLE, NO_RULE, NOT_SCORED, OUT_OF_SCOPE, Policy, Rule
-from triage_agent.decision.tally import Tally
+from triage_agent.decision.tally import Scored, Tally
 from triage_agent.domain.decision import Decision, Flag, ModelIdentity
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy
 from triage_agent.domain.vocabulary import Event, Finding, Outcome, Priority
@@ -31,6 +32,8 @@ class _Verdict:
     rule: str
     reasons: tuple[str, ...]
     status_reason: str = ""
+    why: str = ""
+    routes: tuple[str, ...] = ()
 
 
 def decide(
@@ -46,7 +49,7 @@ def decide(
         now: when it is decided.
     """
     tally = Tally.of(study.instances, assessments, model, lost=study.lost)
-    verdict = _with_refused(assessments, _verdict(study, tally, model, policy), model, policy)
+    verdict = _with_refused(study, assessments, _verdict(study, tally, model, policy), model, policy)
     return Decision(
         study_instance_uid=study.study_instance_uid,
         revision=study.revision,
@@ -66,6 +69,10 @@ def decide(
         anatomy=tally.anatomy,
         model=model,
         decided_at=now,
+        why=verdict.why,
+        # Whoever was told of a raise, or of an earlier revision, is told what became of it.
+        routes=tuple(sorted({*verdict.routes, *study.told})) if verdict.routes else (),
+        known=study.known,
     )
 
 
@@ -80,9 +87,10 @@ def flag_for(
     probability = _probability_that_counts(assessment, model)
     if probability is None or probability < model.alert:
         return None
-    rule = policy.match(Finding.ABNORMAL, probability, assessment.anatomy)
+    rule = policy.match(Finding.ABNORMAL, probability, assessment.anatomy, known=claimed.known)
     if rule is None or rule.priority.rank <= claimed.priority.rank:
         return None
+    why = sentences.conditions(rule.when, policy.zone)
     return Flag(
         study_instance_uid=claimed.study_instance_uid,
         revision=claimed.revision,
@@ -91,10 +99,17 @@ def flag_for(
         priority=rule.priority,
         acr_category=rule.acr_category,
         rule=ALERT,
-        reasons=(say.one_image_alerts(probability, model), say.alert_rule(rule), *_region_of(assessment)),
+        reasons=(
+            say.one_image_alerts(probability, model),
+            say.alert_rule(rule),
+            say.asks_for(rule, why),
+            *_region_of(assessment),
+        ),
         anatomy=assessment.anatomy,
         model=model,
         raised_at=now,
+        why=why,
+        routes=rule.routes,
     )
 
 
@@ -125,6 +140,8 @@ def flag_of_failed(study: ClaimedStudy, decision: Decision, assessments: Sequenc
         anatomy=image.anatomy,
         model=decision.model,
         raised_at=decision.decided_at,
+        why=decision.why,
+        routes=decision.routes,
     )
 
 
@@ -176,7 +193,7 @@ def _verdict(study: ClaimedStudy, tally: Tally, model: ModelIdentity, policy: Po
 
 
 def _with_refused(
-    assessments: Sequence[Assessment], verdict: _Verdict, model: ModelIdentity, policy: Policy
+    study: ClaimedStudy, assessments: Sequence[Assessment], verdict: _Verdict, model: ModelIdentity, policy: Policy
 ) -> _Verdict:
     """An image that is too unlike the training images to count may still raise its study, as it did when it came.
 
@@ -184,16 +201,23 @@ def _with_refused(
     """
     refused = [one for one in assessments if one.outcome is Outcome.FAILED]
     found = ((_probability_that_counts(one, model), one.anatomy) for one in refused)
-    rules = (policy.match(Finding.ABNORMAL, p, anatomy) for p, anatomy in found if p is not None and p >= model.alert)
+    rules = (
+        policy.match(Finding.ABNORMAL, p, anatomy, known=study.known)
+        for p, anatomy in found
+        if p is not None and p >= model.alert
+    )
     alert = max((rule for rule in rules if rule is not None), key=lambda rule: rule.priority.rank, default=None)
     if alert is None or alert.priority.rank <= verdict.priority.rank:
         return verdict
+    why = sentences.conditions(alert.when, policy.zone)
     return replace(
         verdict,
         priority=alert.priority,
         acr_category=alert.acr_category,
         rule=ALERT,
-        reasons=(*verdict.reasons, say.alert_rule(alert)),
+        reasons=(*verdict.reasons, say.alert_rule(alert), say.asks_for(alert, why)),
+        why=why,
+        routes=alert.routes,
     )
 
 
@@ -226,16 +250,11 @@ def _scored(study: ClaimedStudy, tally: Tally, model: ModelIdentity, policy: Pol
         reasons.append(say.views_disagree(alerting, model))
     elif spread := say.views_spread(tally, model):
         reasons.append(spread)
-    why = reasons[1] if finding is Finding.UNCERTAIN else ""
-    rule = policy.match(finding, mean, tally.anatomy, above_threshold=above)
-    if finding is Finding.UNCERTAIN and above and not (rule and rule.when.above_threshold):
-        # A policy made without such studies in mind: doubt takes no raise away that the threshold alone would give.
-        sure = policy.match(Finding.ABNORMAL, mean, tally.anatomy)
-        rule = sure if _outranks(sure, rule) or rule is None else rule
-    alerts = (policy.match(Finding.ABNORMAL, one.probability, one.anatomy) for one in alerting)
-    alert = max((a for a in alerts if a is not None), key=lambda a: a.priority.rank, default=None)
-    fired, name = (alert, ALERT) if _outranks(alert, rule) else (rule, rule.name if rule else NO_RULE)
+    status_reason = reasons[1] if finding is Finding.UNCERTAIN else ""
+    fired, name, passed = _fired(study, tally, finding, alerting, policy, above=above)
+    why = sentences.conditions(fired.when, policy.zone) if fired else ""
     reasons.append(say.alert_rule(fired) if fired and name == ALERT else say.rule(fired, study.priority))
+    reasons += [say.asks_for(fired, why)] if fired else []
     return _Verdict(
         event=Event.DECIDED,
         finding=finding,
@@ -243,9 +262,28 @@ def _scored(study: ClaimedStudy, tally: Tally, model: ModelIdentity, policy: Pol
         priority=fired.priority if fired else study.priority,
         acr_category=fired.acr_category if fired else None,
         rule=name,
-        reasons=tuple(reasons),
-        status_reason=why,
+        reasons=(*reasons, *passed),
+        status_reason=status_reason,
+        why=why,
+        routes=fired.routes if fired else (),
     )
+
+
+def _fired(
+    study: ClaimedStudy, tally: Tally, finding: Finding, alerting: Sequence[Scored], policy: Policy, *, above: bool
+) -> tuple[Rule | None, str, tuple[str, ...]]:
+    """The rule that fires, the name that the decision gives it, and what is said of rules that lack a fact."""
+    mean, anatomy, known = tally.mean, tally.anatomy, study.known
+    rule = policy.match(finding, mean, anatomy, above_threshold=above, known=known)
+    passed = policy.passed_over(rule, finding, mean, anatomy, above_threshold=above, known=known)
+    if finding is Finding.UNCERTAIN and above and not (rule and rule.when.above_threshold):
+        # A policy made without such studies in mind: doubt takes no raise away that the threshold alone would give.
+        sure = policy.match(Finding.ABNORMAL, mean, anatomy, known=known)
+        rule = sure if _outranks(sure, rule) or rule is None else rule
+    alerts = (policy.match(Finding.ABNORMAL, one.probability, one.anatomy, known=known) for one in alerting)
+    alert = max((a for a in alerts if a is not None), key=lambda a: a.priority.rank, default=None)
+    fired, name = (alert, ALERT) if _outranks(alert, rule) else (rule, rule.name if rule else NO_RULE)
+    return fired, name, tuple(say.passed_over(one, lacking) for one, lacking in passed)
 
 
 def _outranks(alert: Rule | None, rule: Rule | None) -> bool:

@@ -77,6 +77,17 @@ def rule(fired: Rule | None, had: Priority) -> str:
     return f'Rule "{fired.name}" leaves the priority at {had.value}{since}.'
 
 
+def asks_for(fired: Rule, why: str) -> str:
+    """What the rule that fired is for; `why` is `sentences.conditions` of it."""
+    return f'Rule "{fired.name}" is for {why}.'
+
+
+def passed_over(one: Rule, lacking: Sequence[str]) -> str:
+    """Why a rule that might have fired did not: what it asks for is not known."""
+    verb = "is" if len(lacking) == 1 else "are"
+    return f'Rule "{one.name}" was passed over: {" and ".join(lacking)} {verb} not known.'
+
+
 def region(anatomy: str | None, *, from_image: bool = False) -> tuple[str, ...]:
     """A remark where nothing says which region is shown, or one image alone does."""
     if anatomy is not None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from triage_agent.domain.circumstances import NOTHING_KNOWN, Circumstances
 from triage_agent.domain.hl7_form import USUAL_FORM, Hl7Form
 from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Event, Family, Finding, Priority, Unscored
 
@@ -113,6 +114,9 @@ class Decision:
         rule: name of the policy rule that fired.
         reasons: sentences for people.
         status_reason: one sentence for the worklist, empty when decided without remark.
+        why: what the rule asks for, in words; empty where no rule of the policy fired.
+        routes: the destinations that the rule names; empty for all. Who was told of the study before is told again.
+        known: of the study besides its images, when it was decided.
     """
 
     study_instance_uid: str
@@ -128,11 +132,14 @@ class Decision:
     anatomy: str | None
     model: ModelIdentity
     decided_at: datetime
+    why: str = ""
+    routes: tuple[str, ...] = ()
+    known: Circumstances = NOTHING_KNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flag:
-    """A raise that does not wait for the study to be complete (promise 7)."""
+    """A raise that does not wait for the study to be complete (promise 7); see `Decision`."""
 
     study_instance_uid: str
     revision: int
@@ -145,6 +152,8 @@ class Flag:
     anatomy: str | None
     model: ModelIdentity
     raised_at: datetime
+    why: str = ""
+    routes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Errors that say what to do about them."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 
@@ -17,6 +18,18 @@ class TriageError(Exception):
 
 class ConfigurationError(TriageError):
     """The configuration is wrong: commands exit with 2."""
+
+
+class ProblemsError(ConfigurationError):
+    """A file of the configuration is wrong: each problem with its line, in the order of lines.
+
+    Attributes:
+        lines: "FILE:LINE: what; how to mend", one a problem.
+    """
+
+    def __init__(self, where: str, problems: Sequence[tuple[int, str]]) -> None:
+        self.lines = tuple(f"{where}:{line}: {what}" for line, what in problems)
+        super().__init__("\n".join(self.lines))
 
 
 class MissingPackageError(ConfigurationError):

@@ -26,6 +26,7 @@ from triage_agent.domain.decision import (
     ShadowResult,
     Shipment,
 )
+from triage_agent.domain.history import Histories
 from triage_agent.domain.orders import Orders
 from triage_agent.domain.retrieval import RetrievalRecord, Retrievals
 from triage_agent.domain.spools import Spools
@@ -78,7 +79,7 @@ class StudyDetail:
     retrieval: RetrievalRecord | None = None
 
 
-class Worklist(Commitments, Retrievals, Spools, Backlogs, Withdrawals, Orders, Protocol):
+class Worklist(Commitments, Retrievals, Spools, Backlogs, Withdrawals, Orders, Histories, Protocol):
     """The queue of studies and the outbox of results; what it inherits are parts of it.
 
     Every method raises `WorklistUnavailableError` when the database is away.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from triage_agent.domain.circumstances import NOTHING_KNOWN, Circumstances
 from triage_agent.domain.orders import MergedPatient
 from triage_agent.domain.retrieval import RetrievalRecord
 from triage_agent.domain.sop_classes import RADIOGRAPHS
@@ -15,6 +16,7 @@ class InstanceHeader:
     """What intake reads from a data set before its pixels; every text is decoded and may be empty.
 
     UIDs have been checked with `uids.is_uid`. `requested_priority` is the order's, where the data set says it.
+    `patient_birth_date` is YYYYMMDD; `patient_age` in completed years, None where the data set does not state it.
     """
 
     study_instance_uid: str
@@ -27,6 +29,8 @@ class InstanceHeader:
     patient_name: str = ""
     accession_number: str = ""
     requested_priority: Priority = Priority.ROUTINE
+    patient_birth_date: str = ""
+    patient_age: int | None = None
 
     @property
     def event(self) -> Event:
@@ -123,6 +127,7 @@ class ClaimedImage:
     revision: int
     priority: Priority
     instance: StoredInstance
+    known: Circumstances = NOTHING_KNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +139,8 @@ class ClaimedStudy:
         shortfall: what the PACS has of it and did not send, in words; empty where nothing is known to lack.
         lost: why an instance that was sent cannot be looked at (another study has it); None where all can be.
         merged: whom its results are about, where its patient has been merged since.
+        known: of it besides its images.
+        told: the destinations that results of it, also of an earlier revision, have been queued for.
     """
 
     study_instance_uid: str
@@ -144,6 +151,8 @@ class ClaimedStudy:
     shortfall: str = ""
     lost: str | None = None
     merged: MergedPatient | None = None
+    known: Circumstances = NOTHING_KNOWN
+    told: frozenset[str] = frozenset()
 
 
 def with_originals(

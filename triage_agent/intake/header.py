@@ -26,6 +26,8 @@ _ACCESSION_NUMBER = 0x00080050
 _MODALITY = 0x00080060
 _PATIENT_NAME = 0x00100010
 _PATIENT_ID = 0x00100020
+_PATIENT_BIRTH_DATE = 0x00100030
+_PATIENT_AGE = 0x00101010
 _STUDY_INSTANCE_UID = 0x0020000D
 _SERIES_INSTANCE_UID = 0x0020000E
 _REQUEST_ATTRIBUTES = 0x00400275
@@ -33,7 +35,14 @@ _REQUESTED_PROCEDURE_PRIORITY = 0x00401003
 _WANTED = frozenset(
     {
         *(_SPECIFIC_CHARACTER_SET, _SOP_INSTANCE_UID, _ACCESSION_NUMBER, _MODALITY, _PATIENT_NAME, _PATIENT_ID),
-        *(_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _REQUEST_ATTRIBUTES, _REQUESTED_PROCEDURE_PRIORITY),
+        *(
+            _PATIENT_BIRTH_DATE,
+            _PATIENT_AGE,
+            _STUDY_INSTANCE_UID,
+            _SERIES_INSTANCE_UID,
+            _REQUEST_ATTRIBUTES,
+            _REQUESTED_PROCEDURE_PRIORITY,
+        ),
     }
 )
 _LONGEST_UID = 1024  # bytes, with any padding; a UID has 64 (PS3.5 section 9.1)
@@ -47,6 +56,9 @@ _DEFLATED_PIECE = 1 << 16  # bytes fed at once, since zlib copies what it does n
 _inflating = threading.Lock()  # for the larger of the two, so that many such data sets at once need no more memory
 
 _PRIORITY_WORD = re.compile("[A-Z]{1,16}|[0-9]")  # as long as an SH may be (PS3.5 section 6.2); all that a log may show
+_BIRTH_DATE = re.compile("(?:1[89]|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])")  # DA; a date, no time
+_AGE = re.compile("([0-9]{3})([DWMY])")
+_IN_A_YEAR = {"D": 365, "W": 52, "M": 12, "Y": 1}
 _PRIORITY_BYTES = 128  # an SH of 16 characters in any character set, escape sequences included
 
 
@@ -85,7 +97,15 @@ def read_header(
         patient_name=text(_PATIENT_NAME),
         accession_number=text(_ACCESSION_NUMBER),
         requested_priority=_requested_priority(found, words),
+        patient_birth_date=born[0] if (born := _BIRTH_DATE.match(text(_PATIENT_BIRTH_DATE))) else "",
+        patient_age=_age(text(_PATIENT_AGE)),
     )
+
+
+def _age(stated: str) -> int | None:
+    """Completed years of an Age String (PS3.5 section 6.2); None where it is none."""
+    found = _AGE.fullmatch(stated)
+    return int(found[1]) // _IN_A_YEAR[found[2]] if found else None
 
 
 def encoding_of(transfer_syntax_uid: str) -> Encoding:

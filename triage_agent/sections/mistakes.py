@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 _SECRET = re.compile("password|secret|token|url")  # keys whose value no message repeats
 _LONGEST_SHOWN = 80  # characters of a value
@@ -34,7 +35,11 @@ _LIMITS: Mapping[str, tuple[str, str]] = {
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     """The first error that checking a configuration found; `model` is the whole one."""
-    problem = error.errors()[0]
+    return described(error.errors()[0], model)
+
+
+def described(problem: ErrorDetails, model: type[BaseModel]) -> str:
+    """One of its errors."""
     location = problem["loc"]
     place = ".".join(str(part) for part in location)
     if problem["type"] == "extra_forbidden":
@@ -85,6 +90,8 @@ def _characters(number: int) -> str:
 def _shown(key: str, given: object) -> str:
     if not isinstance(given, str | int | float) or _SECRET.search(key):
         return ""
+    if isinstance(given, int) and given.bit_length() > _LONGEST_SHOWN:
+        return ""  # Python refuses to write down very long ones
     text = repr(given)
     return f" (it is {text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + '...'})"
 

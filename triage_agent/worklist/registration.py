@@ -135,10 +135,12 @@ def _insert_study(session: Session, received: ReceivedInstance, event: Event, co
     session.execute(insert(WorkitemRow).values(workitem))
 
 
-def _described(header: InstanceHeader) -> dict[str, str | None]:
+def _described(header: InstanceHeader) -> dict[str, str | int | None]:
     return {
         "accession_number": header.accession_number or None,
         "modality": header.modality or None,
+        "patient_birth_date": header.patient_birth_date or None,
+        "patient_age": header.patient_age,
     }
 
 

@@ -31,6 +31,7 @@ from triage_agent.domain.waits import LongestWaits
 from triage_agent.worklist import clocks, leases, outbox, queries, registration, retention, scoring, shadow, unrouted
 from triage_agent.worklist.backlog import SqlBacklogs
 from triage_agent.worklist.commitments import SqlCommitments
+from triage_agent.worklist.history import SqlHistories
 from triage_agent.worklist.migrate import is_current
 from triage_agent.worklist.ordering import SqlOrders
 from triage_agent.worklist.retrievals import SqlRetrievals
@@ -42,12 +43,13 @@ from triage_agent.worklist.withdrawals import SqlWithdrawals
 _PING_SECONDS = 2.0  # whoever asks whether we are ready will not wait for long
 
 
-class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWithdrawals, SqlOrders):
+class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWithdrawals, SqlOrders, SqlHistories):
     """The `Worklist` port on SQLite or Postgres; safe to share between threads.
 
     The functions behind it stand in `registration`, `scoring`, `shadow`, `outbox`, `leases` and `queries`; those
     of storage commitment in `commitments`, of what is fetched from a PACS in `retrievals`, about the spool in `spools`,
-    of what waits in `backlog`, of what is taken back in `withdrawals`, of orders in `ordering`.
+    of what waits in `backlog`, of what is taken back in `withdrawals`, of orders in `ordering`, of what was
+    decided in `history`.
     """
 
     def __init__(self, engine: Engine) -> None:

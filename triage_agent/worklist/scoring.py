@@ -12,6 +12,7 @@ from triage_agent.domain.states import CONCLUDED, sources_of
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy
 from triage_agent.domain.vocabulary import Event, Priority, Status
 from triage_agent.worklist import trail
+from triage_agent.worklist.circumstances import circumstances_of, told_of
 from triage_agent.worklist.limits import MAX_ATTEMPTS, not_lowering, require_conclusion
 from triage_agent.worklist.order_rules import merge_of_json
 from triage_agent.worklist.outbox import enqueue, settle
@@ -32,7 +33,7 @@ from triage_agent.worklist.transactions import changed
 def claim_images(session: Session, owner: str, now: datetime, lease: timedelta, limit: int) -> Sequence[ClaimedImage]:
     """See `Worklist.claim_images`."""
     candidates = (
-        select(InstanceRow, StudyRow.revision, StudyRow.priority)
+        select(InstanceRow, StudyRow)
         .join(StudyRow, StudyRow.study_instance_uid == InstanceRow.study_instance_uid)
         .where(
             status_is(Status.RECEIVING),
@@ -47,17 +48,23 @@ def claim_images(session: Session, owner: str, now: datetime, lease: timedelta, 
     found = session.execute(candidates).all()
     claim = (
         update(InstanceRow)
-        .where(InstanceRow.sop_instance_uid.in_([row.sop_instance_uid for row, _, _ in found]))
+        .where(InstanceRow.sop_instance_uid.in_([row.sop_instance_uid for row, _ in found]))
         .values(lease_owner=owner, lease_until=now + lease, attempts=InstanceRow.attempts + 1)
         .execution_options(synchronize_session=False)
     )
     if found:
         session.execute(claim)
+    studies = {study.study_instance_uid: study for _, study in found}
+    known = {uid: circumstances_of(session, study) for uid, study in studies.items()}
     return [
         ClaimedImage(
-            study_instance_uid=row.study_instance_uid, revision=revision, priority=priority, instance=stored(row)
+            study_instance_uid=row.study_instance_uid,
+            revision=study.revision,
+            priority=study.priority,
+            instance=stored(row),
+            known=known[row.study_instance_uid],
         )
-        for row, revision, priority in found
+        for row, study in found
     ]
 
 
@@ -127,6 +134,8 @@ def claim_study(session: Session, owner: str, now: datetime, lease: timedelta) -
         shortfall=fetched.shortfall([one.sop_instance_uid for one in instances]) if fetched else "",
         lost=study.conflict,
         merged=merge_of_json(study.merged),
+        known=circumstances_of(session, study),
+        told=told_of(session, study.study_instance_uid),
     )
 
 
@@ -191,6 +200,7 @@ def _insert_decision(session: Session, decision: Decision, owner: str) -> None:
         "model": asdict(decision.model),
         "decided_by": owner,
         "decided_at": decision.decided_at,
+        "known": decision.known.as_json(),
     }
     session.execute(insert(DecisionRow).values(values))
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    SmallInteger,
     String,
     Text,
     UniqueConstraint,
@@ -113,6 +114,8 @@ class StudyRow(Base):
     name_key: Mapped[str | None] = mapped_column(FittedText(64))  # what a search looks for: see `reading.search_key`
     patient_key: Mapped[str | None] = mapped_column(FittedText(64))
     accession_key: Mapped[str | None] = mapped_column(FittedText(64))
+    patient_birth_date: Mapped[str | None] = mapped_column(FittedText(8))  # as its images say, and so is the age
+    patient_age: Mapped[int | None] = mapped_column(SmallInteger)
 
 
 class InstanceRow(Base):
@@ -170,6 +173,7 @@ class DecisionRow(Base):
     decided_by: Mapped[str] = mapped_column(FittedText(200))
     decided_at: Mapped[datetime]
     shadow: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    known: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # see `Circumstances`
 
 
 class ArtifactRow(Base):
@@ -314,6 +318,7 @@ _partial("ix_studies_patient_key", StudyRow.patient_key, where="patient_key IS N
 _partial("ix_studies_accession_key", StudyRow.accession_key, where="accession_key IS NOT NULL")
 _partial("ix_instances_unassessed", InstanceRow.study_instance_uid, where="outcome IS NULL")  # claim_images()
 _partial("ix_instances_lease_owner", InstanceRow.lease_owner, where="lease_owner IS NOT NULL")  # give_back()
+Index("ix_decisions_decided", DecisionRow.decided_at)  # decided_since()
 _partial("ix_decisions_shadow", DecisionRow.decided_at, where="shadow IS NOT NULL")  # comparisons()
 Index("ix_instances_study", InstanceRow.study_instance_uid, InstanceRow.received_at)  # study(), claim_study()
 Index(

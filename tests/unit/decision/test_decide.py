@@ -79,6 +79,7 @@ def test_the_reason_names_the_figures(claim_study, assess, model, now):
     assert decision.reasons == (
         "2 of 2 images scored; mean probability 0.91 is at or above the threshold 0.50.",
         'Rule "abnormal" raises the priority from routine to urgent.',
+        'Rule "abnormal" is for an abnormal finding.',
         "Skipped: 1 object (an SR).",
     )
 

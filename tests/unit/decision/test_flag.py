@@ -15,6 +15,7 @@ def test_an_image_at_the_alert_threshold_raises_its_study(claim_image, assess, m
     assert flag.reasons == (
         "One image's probability 0.90 is at or above the alert threshold 0.90, before the study is complete.",
         'One image alone asks for urgent by rule "abnormal".',
+        'Rule "abnormal" is for an abnormal finding.',
     )
 
 

@@ -276,3 +276,32 @@ def test_no_bytes_make_the_reader_raise_anything_else(broken_data_sets):
         for transfer_syntax_uid in (EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED):
             with pytest.raises(InvalidDatasetError):
                 read_header(encoded, transfer_syntax_uid, DX, "1.2.3")
+
+
+@pytest.mark.parametrize(
+    ("elements", "born", "age"),
+    [
+        ({}, "", None),
+        ({"PatientBirthDate": "20190302", "PatientAge": "007Y"}, "20190302", 7),
+        ({"PatientAge": "018M"}, "", 1),
+        ({"PatientAge": "051W"}, "", 0),
+        ({"PatientAge": "400D"}, "", 1),
+    ],
+)
+def test_how_old_the_patient_is_is_read(elements, born, age):
+    found = read(dx(**elements))
+    assert (found.patient_birth_date, found.patient_age) == (born, age)
+
+
+@pytest.mark.parametrize("stated", [b"7Y  ", b"07Y ", b"007X", b"-07Y", b"\xd9\xa0\xd9\xa7Y"])
+def test_an_age_that_is_none_is_not_known(stated):
+    data_set = dx(PatientAge="007Y")
+    encoded = encode(data_set).replace(b"AS\x04\x00007Y", b"AS" + struct.pack("<H", len(stated)) + stated)
+    assert read(data_set, encoded=encoded).patient_age is None
+
+
+@pytest.mark.parametrize("stated", [b"2019.03.02", b"20191302", b"00000000", b"19000000", b"XXXXXXXX"])
+def test_a_date_of_birth_that_is_none_is_not_known(stated):
+    data_set = dx(PatientBirthDate="20190302")
+    encoded = encode(data_set).replace(b"DA\x08\x0020190302", b"DA" + struct.pack("<H", len(stated)) + stated)
+    assert read(data_set, encoded=encoded).patient_birth_date == ""

@@ -79,6 +79,7 @@ class Ward:
         self.secondary_captures = False
         self.loader = DirectLoader()
         self.compare = None
+        self.policy = DEFAULT_POLICY
         self.scorer = FakeScorer({64: 0.1, 65: 0.95, 66: 0.4})
         self.routes = [Route(to="pacs", send=(ArtifactKind.SR,)), Route(to="ris", send=(ArtifactKind.HL7_ORU,))]
 
@@ -93,7 +94,7 @@ class Ward:
             spool=self.spool,
             loader=self.loader,
             scorer=self.scorer,
-            policy=DEFAULT_POLICY,
+            policy=self.policy,
             routes=self.routes,
             institution="",
             clock=self.clock,

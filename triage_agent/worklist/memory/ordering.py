@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from triage_agent.domain.circumstances import Circumstances
 from triage_agent.domain.orders import Message, Narrowing, Order, OrderRecord, PatientUpdate
 from triage_agent.domain.states import sources_of
 from triage_agent.domain.study import InstanceHeader, ReceivedInstance
 from triage_agent.domain.vocabulary import AuditAction, Event, Status
 from triage_agent.worklist import order_trail
+from triage_agent.worklist.circumstances import circumstances
 from triage_agent.worklist.memory.base import Rows
 from triage_agent.worklist.memory.rows import StudyEntry
 from triage_agent.worklist.order_rules import (
@@ -97,6 +99,15 @@ class Ordering(Rows):
 
     def _orders_of(self, study: StudyEntry) -> Sequence[OrderRecord]:
         return self._orders_about(study.uid, study.item.accession_number or "", study.item.patient_id or "")
+
+    def _known_of(self, study: StudyEntry) -> Circumstances:
+        return circumstances(
+            self._orders_of(study),
+            at_arrival=study.item.priority_at_arrival,
+            birth_date=study.patient_birth_date,
+            stated_age=study.patient_age,
+            received_at=study.item.received_at,
+        )
 
     def _orders_about(self, uid: str, accession_number: str, patient_id: str) -> Sequence[OrderRecord]:
         return [order for order in self._orders.values() if is_of(order, uid, accession_number, patient_id)]

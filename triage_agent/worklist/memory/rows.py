@@ -101,6 +101,8 @@ class StudyEntry:
     conflict: str | None = None
     originals_deleted_at: datetime | None = None
     merged: MergedPatient | None = None
+    patient_birth_date: str = ""
+    patient_age: int | None = None
 
     @classmethod
     def of(cls, received: ReceivedInstance, rule: CompletenessRule, conflict: str | None = None) -> "StudyEntry":
@@ -131,7 +133,15 @@ class StudyEntry:
             delivered_at=None,
         )
         first_check = rule.next_check(at, at)
-        return cls(item, first_received_at=at, last_received_at=at, next_check_at=first_check, conflict=conflict)
+        return cls(
+            item,
+            first_received_at=at,
+            last_received_at=at,
+            next_check_at=first_check,
+            conflict=conflict,
+            patient_birth_date=header.patient_birth_date,
+            patient_age=header.patient_age,
+        )
 
     @property
     def uid(self) -> str:
@@ -200,6 +210,8 @@ class StudyEntry:
             modality=self.item.modality or header.modality or None,
             instances=self.item.instances + 1,
         )
+        self.patient_birth_date = self.patient_birth_date or header.patient_birth_date
+        self.patient_age = self.patient_age or header.patient_age
         self.ask_for(header.requested_priority)
 
     def flag(self, flag: Flag, *, decided: bool) -> None:

@@ -9,11 +9,12 @@ from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import MAX_ATTEMPTS, not_lowering, require_conclusion
+from triage_agent.worklist.memory.ordering import Ordering
 from triage_agent.worklist.memory.outbox import Outbox
 from triage_agent.worklist.memory.rows import Lease
 
 
-class Scoring(Outbox):
+class Scoring(Outbox, Ordering):
     """The part of the port that workers use."""
 
     def claim_images(self, owner: str, now: datetime, lease: timedelta, limit: int) -> Sequence[ClaimedImage]:
@@ -35,6 +36,7 @@ class Scoring(Outbox):
                     revision=study.item.revision,
                     priority=study.item.priority,
                     instance=image.stored(),
+                    known=self._known_of(study),
                 )
                 for study, image in free[:limit]
             ]
@@ -92,6 +94,12 @@ class Scoring(Outbox):
                 shortfall=fetched.record.shortfall(here) if fetched else "",
                 lost=study.conflict,
                 merged=study.merged,
+                known=self._known_of(study),
+                told=frozenset(
+                    entry.shipment.destination
+                    for entry in self._outbox.values()
+                    if entry.study_instance_uid == study.uid
+                ),
             )
 
     def decide(

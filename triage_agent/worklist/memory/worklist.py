@@ -13,6 +13,7 @@ from triage_agent.worklist import trail
 from triage_agent.worklist.limits import EXPIRED, GIVEN_BACK, PUT_BACK, conflicts_told
 from triage_agent.worklist.memory.backlog import Backlogs
 from triage_agent.worklist.memory.commitments import Commitments
+from triage_agent.worklist.memory.history import Histories
 from triage_agent.worklist.memory.intake import Intake
 from triage_agent.worklist.memory.retention import Retention
 from triage_agent.worklist.memory.retrieval_entry import RetrievalEntry
@@ -24,7 +25,7 @@ from triage_agent.worklist.memory.withdrawals import Withdrawals
 from triage_agent.worklist.order_rules import reasons_of
 
 
-class MemoryWorklist(Intake, Scoring, Shadow, Commitments, Retention, Spools, Backlogs, Withdrawals):
+class MemoryWorklist(Intake, Scoring, Shadow, Commitments, Retention, Spools, Backlogs, Withdrawals, Histories):
     """The `Worklist` port without a database; safe to share between threads."""
 
     def give_back(self, owner: str, now: datetime, *, counted: bool = True) -> int:
