@@ -156,3 +156,5 @@ class AuditAction(StrEnum):
     PATIENT_MERGED = "patient_merged"
     HL7_REJECTED = "hl7_rejected"  # a connection of nobody we know
     WORKITEM_CHANGED = "workitem_changed"
+    NOTICE_SENT = "notice_sent"  # people were told, by e-mail or webhook
+    NOTICE_DEAD = "notice_dead"
