@@ -12,6 +12,7 @@ from triage_agent.cli import (
     explaining,
     fetching,
     learning,
+    notices,
     orders,
     scoring,
     serving,
@@ -72,6 +73,7 @@ app.command()(learning.evaluate)
 learning.bundle_app.command()(zero_shot.zero_shot)
 app.add_typer(learning.bundle_app, name="bundle")
 app.add_typer(database.app, name="db")
+app.add_typer(notices.app, name="notify")
 
 
 def main() -> None:

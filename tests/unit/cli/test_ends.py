@@ -28,6 +28,7 @@ COMMANDS = [
     ["explain", ".", "--out", "out"],
     ["fetch", "1.2.3", "--from", "pacs"],
     ["withdraw", "1.2.3", "--reason", "quality"],
+    *(["notify", "test", "mail"], ["notify", "list"]),
     *(["bundle", "show", "embedded"], ["bundle", "verify", "embedded"], ["bundle", "zero-shot", "out"]),
 ]
 
@@ -94,7 +95,7 @@ def test_wrong_usage_ends_with_two_and_one_line_that_says_where_help_is(run, arg
     assert "--help`)" in done.err
 
 
-@pytest.mark.parametrize("group", [[], ["bundle"], ["db"]])
+@pytest.mark.parametrize("group", [[], ["bundle"], ["db"], ["notify"]])
 def test_no_command_at_all_shows_the_help(run, group):
     done = run(*group)
     assert (done.code, done.err) == (2, "")
@@ -102,7 +103,16 @@ def test_no_command_at_all_shows_the_help(run, group):
 
 
 @pytest.mark.parametrize(
-    "command", [["worklist"], ["study", "1.2.3"], ["retry", "1.2.3"], ["retry", "--failed"], ["shadow"], ["orders"]]
+    "command",
+    [
+        ["worklist"],
+        ["study", "1.2.3"],
+        ["retry", "1.2.3"],
+        ["retry", "--failed"],
+        ["shadow"],
+        ["orders"],
+        ["notify", "list"],
+    ],
 )
 def test_who_looks_on_a_machine_without_a_worklist_is_told_so_and_makes_none(run, tmp_path, command):
     config = tmp_path / "agent.toml"
@@ -144,7 +154,7 @@ def test_every_command_is_tried_above():
         for name, command in group.commands.items():
             yield from names(command, *before, name) if hasattr(command, "commands") else [(*before, name)]
 
-    tried = {tuple(command[: 2 if command[0] in {"db", "bundle"} else 1]) for command in COMMANDS}
+    tried = {tuple(command[: 2 if command[0] in {"db", "bundle", "notify"} else 1]) for command in COMMANDS}
     assert set(names(get_command(app))) == tried
 
 
