@@ -1,6 +1,7 @@
 """Notices on both databases: queued with their cause, once a channel, so many an hour, none lost and none doubled."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -295,6 +296,12 @@ class TestRoutes:
         sending.tick(MAIL.after)
         assert self.look(sending) == since
         assert told(sending) == [["route_failing"]]
+
+    def test_what_is_not_sent_since_it_asks_for_too_little_is_no_failure_of_its_route(self, sending):
+        (delivery,) = sending.worklist.claim_deliveries("d1", sending.tick(), LEASE, 1, ["pacs"])
+        outdone = replace(delivery, is_outdone=True)
+        sending.worklist.delivery_failed(outdone, "it asks for less", None, sending.tick())
+        assert (self.look(sending), sending.notices.failing()) == (None, [])
 
     def test_what_no_route_leads_to_any_more_is_not_told_of(self, sending):
         self.attempt(sending, STUDY, "refused")

@@ -6,6 +6,7 @@ import ssl
 import threading
 import time
 from datetime import UTC, datetime
+from random import Random
 
 import pytest
 from support.certificates import Authority
@@ -103,6 +104,12 @@ def test_a_certificate_of_somebody_else_is_not_talked_to(authority, certificate,
     named_otherwise = authority.files("elsewhere", hosts=("elsewhere.example",))
     with mail_server(tls=implicit_tls(named_otherwise), require_tls=True) as server:
         assert "no TLS connection" in str(failure(server.port, security="starttls", ca=authority.ca))
+
+
+def test_a_file_of_certificates_that_is_not_there_is_named_as_what_is_wrong(certificate, tmp_path):
+    with mail_server(tls=implicit_tls(certificate), require_tls=True) as server:
+        error = failure(server.port, security="starttls", ca=tmp_path / "none.pem")
+    assert "the certificate's file cannot be read" in str(error)
 
 
 def test_a_server_without_starttls_gets_neither_password_nor_message():
@@ -226,6 +233,38 @@ def test_a_server_that_is_rude_costs_its_time_and_no_more(how, security):
         error = failure(port, security=security, seconds=0.5)
     assert time.monotonic() - started < 4
     assert not error.permanent
+
+
+_WORDS = (
+    b"220 x",
+    b"250 x",
+    b"250-STARTTLS",
+    b"250-AUTH CRAM-MD5 PLAIN",
+    b"250 SIZE",
+    b"334 !!",
+    b"334 ",
+    b"354 x",
+    b"421",
+    b"550 \xff",
+    b"-",
+    b"\x00\x1b[2J",
+    b"999999 x",
+    b"25",
+)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_whatever_a_server_says_is_a_delivery_or_a_failure_that_is_told(seed):
+    rng = Random(seed)
+
+    def babble(connection):
+        connection.sendall(b"".join(rng.choice(_WORDS[:5]) + b"\r\n" for _ in range(rng.randrange(4))))
+        while connection.recv(4096):
+            connection.sendall(b"".join(rng.choice(_WORDS) + b"\r\n" for _ in range(rng.randrange(4))))
+
+    with answering(babble) as port, contextlib.suppress(DeliveryError):
+        security = rng.choice(["none", "starttls"])
+        send(port, security=security, seconds=0.3, user=USER, password=PASSWORD)
 
 
 def test_closing_does_not_wait_for_an_answer():

@@ -149,6 +149,8 @@ def _told(error: Exception) -> str:
         return "did not answer in time"
     if isinstance(error, ssl.SSLError):
         return f"no TLS connection ({trouble(error)})"
+    if isinstance(error, FileNotFoundError | PermissionError):
+        return f"the certificate's file cannot be read ({trouble(error)})"
     if isinstance(error, socket.gaierror):
         return "the host's name is not known"
     if isinstance(error, smtplib.SMTPException | ValueError):
