@@ -68,7 +68,7 @@ def test_by_tls_from_the_first_byte_on(authority, certificate):
         assert "by TLS" in mailer(port, security="tls", ca=authority.ca).check()
 
 
-def obliging(talk):
+def obliging(talk, farewell=lambda: None):
     """A server that takes everything."""
 
     def say(line):
@@ -78,6 +78,8 @@ def obliging(talk):
     say(b"220 ready")
     for line in talk:
         word = line.split()[0].upper()
+        if word == b"QUIT":
+            farewell()
         say({b"DATA": b"354 go on", b"QUIT": b"221 bye"}.get(word, b"250 OK"))
         if word == b"QUIT":
             return
@@ -215,6 +217,11 @@ def hangs_after_data(connection):
                 time.sleep(5)
 
 
+def hangs_at_the_farewell(connection):
+    with connection.makefile("rwb") as talk:
+        obliging(talk, farewell=lambda: time.sleep(8))
+
+
 RUDE = {
     "silent": lambda connection: time.sleep(5),
     "dripping": drip,
@@ -265,6 +272,13 @@ def test_whatever_a_server_says_is_a_delivery_or_a_failure_that_is_told(seed):
     with answering(babble) as port, contextlib.suppress(DeliveryError):
         security = rng.choice(["none", "starttls"])
         send(port, security=security, seconds=0.3, user=USER, password=PASSWORD)
+
+
+def test_what_was_taken_is_taken_though_the_server_does_not_say_farewell():
+    with answering(hangs_at_the_farewell) as port:
+        started = time.monotonic()
+        send(port)
+    assert time.monotonic() - started < 7
 
 
 def test_closing_does_not_wait_for_an_answer():

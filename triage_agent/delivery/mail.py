@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 _LONGEST_TALK = 1 << 16  # bytes that a server may say in one conversation; a usual one has a few hundred
 _CONNECT_SECONDS = 10.0
+_FAREWELL_SECONDS = 2.0
 _SERVICE_CLOSING = 421
 _PERMANENT = 500
 _RUNNING = "check that the mail server runs, and its host, port and security"
@@ -111,7 +112,7 @@ class Mailer:
             talk.open()
             say(talk)
             with suppress(smtplib.SMTPException, OSError):  # it was taken, whatever the farewell is like
-                talk.quit()
+                talk.take_leave()
         except (smtplib.SMTPException, OSError, ValueError) as error:
             raise self._failure(error) from None
         finally:
@@ -187,6 +188,11 @@ class _Conversation(smtplib.SMTP):
             self._begin_tls(plain)
         if self._server.user:
             self.login(self._server.user, self._server.password)
+
+    def take_leave(self) -> None:
+        """QUIT; what was taken is to be marked so, which does not wait for long."""
+        self._deadline.begin(_FAREWELL_SECONDS)
+        self.quit()
 
     def cut(self) -> None:
         """End whatever is waited for."""
