@@ -237,6 +237,7 @@ class _Start:
 
     def worker(self, scorer: ImageScorer, second: ImageScorer | None) -> None:
         """Score, decide, compare with the second model, deliver, and tick."""
+        from triage_agent.notification import add_notifiers
         from triage_agent.stages import build_pipeline
 
         settings = self._settings
@@ -261,6 +262,7 @@ class _Start:
         self._deliverers()
         self._fetchers()
         self._performs()
+        add_notifiers(settings, self.worklist, self.metrics, self._clock, self._loops, self._work)
         self._run()
 
     def _run(self) -> None:

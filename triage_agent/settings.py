@@ -19,6 +19,7 @@ from triage_agent.sections.dicomweb import DicomwebSettings
 from triage_agent.sections.fhir import FhirSettings
 from triage_agent.sections.hl7 import Hl7Settings, require_version
 from triage_agent.sections.mistakes import first_problem, hint
+from triage_agent.sections.notify import NotifySettings
 from triage_agent.sections.places import Folder
 from triage_agent.sections.policy import PolicySettings
 from triage_agent.sections.policy_file import read_rules, unknown_destinations
@@ -188,6 +189,7 @@ class Settings(BaseSettings):
     storage: StorageSettings = StorageSettings()
     worker: WorkerSettings = WorkerSettings()
     delivery: DeliverySettings = DeliverySettings()
+    notify: NotifySettings = NotifySettings()
     logging: LoggingSettings = LoggingSettings()
 
     @classmethod

@@ -52,7 +52,7 @@ class HttpPeer:
                 self.end_headers()
                 self.wfile.write(said.body)
 
-            do_GET = do_POST = do_PUT = do_PATCH = handle_one  # noqa: N815 - http.server's names
+            do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = handle_one  # noqa: N815 - http.server's names
 
             def log_message(self, *what):
                 pass

@@ -12,6 +12,7 @@ from triage_agent.cli import (
     explaining,
     fetching,
     learning,
+    notices,
     orders,
     policies,
     scoring,
@@ -76,6 +77,7 @@ app.add_typer(learning.bundle_app, name="bundle")
 app.add_typer(policies.app, name="policy")
 app.add_typer(database.app, name="db")
 app.add_typer(user.app, name="user")
+app.add_typer(notices.app, name="notify")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from triage_agent.bootstrap import (
     build_transports,
     open_worklist,
 )
-from triage_agent.cli import callers, messages, ports, site, waiting
+from triage_agent.cli import callers, messages, notices, ports, site, waiting
 from triage_agent.commitment import build_client, committing_destinations
 from triage_agent.dimse.client import DicomClient
 from triage_agent.domain.errors import DeliveryError, TriageError
@@ -78,6 +78,7 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "HL7 port", lambda: ports.look_at_orders(settings)
     yield "web port", lambda: ports.look_at_web(settings)
     yield from _peers(settings)
+    yield from notices.looks(settings)
 
 
 def _peers(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:

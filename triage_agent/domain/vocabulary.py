@@ -165,3 +165,5 @@ class AuditAction(StrEnum):
     STUDY_VIEWED = "study_viewed"
     AUDIT_READ = "audit_read"
     READING_CHANGED = "reading_changed"  # claimed, released, read, or put back on the list
+    NOTICE_SENT = "notice_sent"  # people were told, by e-mail or webhook
+    NOTICE_DEAD = "notice_dead"

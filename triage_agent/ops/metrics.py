@@ -66,6 +66,12 @@ class Metrics:
         self.workitem_reports = Counter(
             "triage_workitem_reports", "Reports of workitems to subscribers", ["outcome"], registry=self.registry
         )
+        self.notices = Counter(
+            "triage_notices",
+            "Attempts to tell people by e-mail or webhook: sent, retry, dead",
+            ["channel", "outcome"],
+            registry=self.registry,
+        )
         self.commitments = Counter(
             "triage_commitments",
             "Results whose destination was asked, or answered: asked, away, refused, committed, resent, dead",

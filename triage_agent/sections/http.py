@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from triage_agent.delivery.endpoint import Endpoint, FhirDialect, HttpAccess
 from triage_agent.sections.base import FILE_SUFFIX, YEAR, Section
 
-_BEARER = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1
+BEARER = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -44,7 +44,7 @@ class HttpPeerSettings(Section):
             raise ValueError(
                 f"the url of {self.name!r} is not http(s)://host[:port][/path]; without user, query and fragment"
             )
-        if self.token and not _BEARER.fullmatch(self.token):
+        if self.token and not BEARER.fullmatch(self.token):
             raise ValueError(f"the token of {self.name!r} has characters that no bearer token has (RFC 6750)")
         if self.token and self.user:
             raise ValueError(f"give {self.name!r} a token, or user and password, not both")

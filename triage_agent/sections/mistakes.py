@@ -104,4 +104,4 @@ def _known_keys(model: Any, location: tuple[str | int, ...]) -> list[str]:
             model = next(
                 (arg for arg in getattr(annotation, "__args__", ()) if hasattr(arg, "model_fields")), annotation
             )
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]

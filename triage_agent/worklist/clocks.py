@@ -6,9 +6,11 @@ from sqlalchemy import Update, and_, or_, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.commitment import AnswerState
+from triage_agent.domain.notice import NoticeState
 from triage_agent.domain.retrieval import RetrievalState
 from triage_agent.domain.vocabulary import DeliveryState, Status
 from triage_agent.domain.waits import LongestWaits
+from triage_agent.worklist.notice_rows import NoticeRow
 from triage_agent.worklist.retrieval_row import RetrievalRow
 from triage_agent.worklist.rows import status_is, word_is
 from triage_agent.worklist.tables import CommitmentRequestRow, InstanceRow, OutboxRow, StudyRow
@@ -58,11 +60,18 @@ def _to_commit(now: datetime, longest: LongestWaits) -> tuple[Update, ...]:
 
 
 def _to_tell(now: datetime, longest: LongestWaits) -> tuple[Update, ...]:
-    """Subscribers to workitems; the first time there is nothing to wait for."""
-    waiting = word_is(ReportRow.state, AnswerState.WAITING)
-    untried = and_(ReportRow.attempts == 0, ReportRow.next_attempt_at > now)
-    far = or_(untried, ReportRow.next_attempt_at > now + longest.replying)
-    return (update(ReportRow).where(waiting, far).values(next_attempt_at=now),)
+    """Subscribers to workitems, and who has notices; the first time there is nothing to wait for."""
+    told = (
+        (ReportRow, word_is(ReportRow.state, AnswerState.WAITING)),
+        (NoticeRow, word_is(NoticeRow.state, NoticeState.WAITING)),
+    )
+    return tuple(
+        update(row)
+        .where(waiting, or_(and_(row.attempts == 0, row.next_attempt_at > now), row.next_attempt_at > latest))
+        .values(next_attempt_at=now)
+        for row, waiting in told
+        for latest in (now + longest.replying,)
+    )
 
 
 def _to_fetch(now: datetime, longest: LongestWaits) -> tuple[Update, ...]:

@@ -14,6 +14,7 @@ from triage_agent.domain.study import Assessment, StoredInstance, WorklistItem
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import shown_reason
+from triage_agent.worklist.notice_queue import queue_notices
 from triage_agent.worklist.tables import AuditRow, InstanceRow, StudyRow
 from triage_agent.worklist.transactions import changed
 
@@ -79,7 +80,7 @@ def advance(
 
 
 def append_audit(session: Session, *events: AuditEvent) -> None:
-    """Add audit events in the caller's transaction."""
+    """Add audit events in the caller's transaction, and what people are told because of them."""
     for event in events:
         values = {
             "at": event.at,
@@ -89,6 +90,7 @@ def append_audit(session: Session, *events: AuditEvent) -> None:
             "detail": dict(event.detail),
         }
         session.execute(insert(AuditRow).values(values))
+        queue_notices(session, event)
 
 
 def locked_study(session: Session, study_instance_uid: str) -> StudyRow | None:

@@ -157,6 +157,7 @@ def delivery_moved(action: AuditAction, delivery: Delivery, at: datetime) -> Aud
             "uid": delivery.artifact.uid,
             "attempt": delivery.attempt,
             "revision": delivery.revision,
+            **({"reason": "outdone"} if delivery.is_outdone else {}),
         },
     )
 

@@ -31,6 +31,7 @@ COMMANDS = [
     *(["policy", "check"], ["policy", "test"]),
     *(["user", "add", "ada", "--role", "admin"], ["user", "roles", "ada", "--role", "admin"], ["user", "list"]),
     *(["user", "link", "ada"], ["user", "disable", "ada"], ["user", "enable", "ada"]),
+    *(["notify", "test", "mail"], ["notify", "list"]),
     *(["bundle", "show", "embedded"], ["bundle", "verify", "embedded"], ["bundle", "zero-shot", "out"]),
 ]
 
@@ -97,7 +98,7 @@ def test_wrong_usage_ends_with_two_and_one_line_that_says_where_help_is(run, arg
     assert "--help`)" in done.err
 
 
-@pytest.mark.parametrize("group", [[], ["bundle"], ["db"], ["policy"], ["user"]])
+@pytest.mark.parametrize("group", [[], ["bundle"], ["db"], ["notify"], ["policy"], ["user"]])
 def test_no_command_at_all_shows_the_help(run, group):
     done = run(*group)
     assert (done.code, done.err) == (2, "")
@@ -114,6 +115,7 @@ def test_no_command_at_all_shows_the_help(run, group):
         ["shadow"],
         ["orders"],
         ["policy", "test"],
+        ["notify", "list"],
     ],
 )
 def test_who_looks_on_a_machine_without_a_worklist_is_told_so_and_makes_none(run, tmp_path, command):
@@ -156,7 +158,8 @@ def test_every_command_is_tried_above():
         for name, command in group.commands.items():
             yield from names(command, *before, name) if hasattr(command, "commands") else [(*before, name)]
 
-    tried = {tuple(command[: 2 if command[0] in {"db", "bundle", "policy", "user"} else 1]) for command in COMMANDS}
+    groups = {"bundle", "db", "notify", "policy", "user"}
+    tried = {tuple(command[: 2 if command[0] in groups else 1]) for command in COMMANDS}
     assert set(names(get_command(app))) == tried
 
 
