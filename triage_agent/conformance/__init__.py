@@ -1,1 +1,1 @@
-"""The conformance statement: what this site's agent speaks, read from its configuration and from the code that speaks it."""
+"""The conformance statement: what a site's agent speaks, by its configuration and the code that speaks it."""

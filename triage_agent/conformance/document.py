@@ -50,7 +50,7 @@ class Document:
 
 
 def table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table of whatever can be text.
+    """A table of whatever can be text; one without rows says so.
 
     Raises:
         ValueError: a row has more or fewer cells than there are heads.
@@ -58,7 +58,7 @@ def table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) ->
     made = tuple(tuple(str(cell) for cell in row) for row in rows)
     if any(len(row) != len(heads) for row in made):
         raise ValueError(f"a row of {title!r} does not fit its heads")
-    return Table(title, tuple(heads), made)
+    return Table(title, tuple(heads), made or (("none", *("-" for _ in heads[1:])),))
 
 
 def numbered(sections: Sequence[Section], before: str = "") -> Iterable[tuple[str, int, Section]]:

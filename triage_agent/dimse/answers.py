@@ -30,8 +30,8 @@ _NOT_SERVED = "the request names another SOP class than its presentation context
 
 _STORE: Mapping[int, str] = {
     server.SUCCESS: "the instance is durable and on the worklist; also where the same instance came before",
-    server.COERCED: "the SOP Instance UID came before with other bytes: the first copy is kept, this one is quarantined "
-    "(0x0000 is answered unless the site asks for this warning)",
+    server.COERCED: "the SOP Instance UID came before with other bytes: the first copy is kept, this one is "
+    "quarantined (0x0000 is answered unless the site asks for this warning)",
     server.OUT_OF_RESOURCES: _AWAY,
     server.DATA_SET_DOES_NOT_MATCH: "no data set, or one without the UIDs that the request names; it is quarantined",
     server.SOP_CLASS_NOT_SUPPORTED: _NOT_SERVED,
@@ -52,8 +52,8 @@ _WORKLIST: Mapping[int, str] = {
     modality_worklist.PENDING: "a match",
     modality_worklist.PENDING_WITHOUT_SOME_KEYS: "a match; some optional keys of the query are not supported",
     modality_worklist.CANCELLED: "the peer has cancelled",
-    modality_worklist.OUT_OF_RESOURCES: "more matches than [dicom] worklist_answers, of which as many were sent; or the "
-    "database is away; or the query is too long",
+    modality_worklist.OUT_OF_RESOURCES: "more matches than [dicom] worklist_answers, of which as many were sent; or "
+    "the database is away; or the query is too long",
     modality_worklist.DOES_NOT_MATCH: "the query cannot be read",
     modality_worklist.UNABLE_TO_PROCESS: _BUG,
 }

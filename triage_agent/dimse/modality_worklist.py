@@ -93,9 +93,9 @@ _PRIORITIES: Mapping[Priority, str] = MappingProxyType(
     {Priority.ROUTINE: "ROUTINE", Priority.URGENT: "HIGH", Priority.STAT: "STAT"}  # PS3.3 section C.4.11
 )
 # Character sets without code extensions, of which a text either can be written in one or cannot (PS3.3 C.12.1.1.2).
-PLAIN_SETS = frozenset(
+CHARACTER_SETS = frozenset(
     {"ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126", "ISO_IR 138"}
-    | {"ISO_IR 148", "ISO_IR 203", "ISO_IR 166", "GB18030", "ISO_IR 192"}
+    | {"ISO_IR 148", "ISO_IR 166", "GB18030", "ISO_IR 192"}
 )
 _UTF_8 = "ISO_IR 192"
 
@@ -269,7 +269,7 @@ def with_character_set(answer: Dataset, known: Known, asked_in: str) -> Dataset:
     """An answer in the question's character set where that can write it, else in UTF-8 (ISO_IR 192)."""
     texts = list(texts_of(known))
     if all(text.isascii() for text in texts):
-        if asked_in in PLAIN_SETS:
+        if asked_in in CHARACTER_SETS:
             answer.SpecificCharacterSet = asked_in
         return answer
     answer.SpecificCharacterSet = asked_in if _can_write(texts, asked_in) else _UTF_8
@@ -277,7 +277,7 @@ def with_character_set(answer: Dataset, known: Known, asked_in: str) -> Dataset:
 
 
 def _can_write(texts: Sequence[str], term: str) -> bool:
-    if term not in PLAIN_SETS:
+    if term not in CHARACTER_SETS:
         return False
     try:
         for text in texts:

@@ -1,7 +1,10 @@
 """Every kind of artifact once, of a study that does not exist: what the conformance statement describes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
 
 from pydicom import Dataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation
@@ -20,36 +23,64 @@ _IMAGE, _SERIES = derive_uid("example", "image"), derive_uid("example", "series"
 _CATEGORIES = ("1", "2", "3", None)
 
 
-def example_header() -> Dataset:
-    """One radiograph without its pixels, with all that our results take from images."""
+# Everything that results take from images, of two studies that differ in each of it.
+_TAKEN: Mapping[str, tuple[Any, Any]] = MappingProxyType(
+    {
+        "PatientName": ("EXAMPLE^PATIENT", "OTHER^PATIENT"),
+        "PatientID": ("EXAMPLE-ID", "OTHER-ID"),
+        "IssuerOfPatientID": ("EXAMPLE", "OTHER"),
+        "PatientBirthDate": ("19700101", "19800202"),
+        "PatientSex": ("O", "F"),
+        "StudyDate": ("20260102", "20260203"),
+        "StudyTime": ("120000", "130000"),
+        "StudyID": ("EXAMPLE", "OTHER"),
+        "StudyDescription": ("Knee, two views", "Knee, one view"),
+        "AccessionNumber": ("EXAMPLE-1", "OTHER-1"),
+        "ReferringPhysicianName": ("REFERRER^EXAMPLE", "REFERRER^OTHER"),
+        "TimezoneOffsetFromUTC": ("+0100", "+0200"),
+        "Modality": ("DX", "CR"),
+        "InstanceNumber": (41, 42),
+        "Rows": (2048, 1024),
+        "Columns": (1536, 768),
+        "PhotometricInterpretation": ("MONOCHROME2", "MONOCHROME1"),
+        "PresentationLUTShape": ("IDENTITY", "INVERSE"),
+        "RescaleIntercept": (0, 1),
+        "RescaleSlope": (1, 2),
+        "RescaleType": ("US", "HU"),
+        "WindowCenter": (2048, 512),
+        "WindowWidth": (4096, 1024),
+    }
+)
+
+
+def example_header(*, other: bool = False) -> Dataset:
+    """One radiograph without its pixels; the `other` one has the same UIDs, and other values for all the rest."""
     header, request = Dataset(), Dataset()
     header.SOPClassUID, header.SOPInstanceUID = DigitalXRayImageStorageForPresentation, _IMAGE
     header.StudyInstanceUID, header.SeriesInstanceUID = STUDY, _SERIES
-    header.PatientName, header.PatientID, header.IssuerOfPatientID = "EXAMPLE^PATIENT", "EXAMPLE-ID", "EXAMPLE"
-    header.PatientBirthDate, header.PatientSex = "19700101", "O"
-    header.StudyDate, header.StudyTime, header.StudyID = "20260102", "120000", "EXAMPLE"
-    header.AccessionNumber, header.ReferringPhysicianName = "EXAMPLE-1", "REFERRER^EXAMPLE"
-    header.StudyDescription, header.Modality, header.TimezoneOffsetFromUTC = "Knee, two views", "DX", "+0100"
-    header.BodyPartExamined, header.ImageLaterality, header.InstanceNumber = "KNEE", "L", 1
-    header.Rows, header.Columns, header.PhotometricInterpretation = 2048, 1536, "MONOCHROME2"
-    header.PresentationLUTShape, header.RescaleIntercept, header.RescaleSlope = "IDENTITY", 0, 1
-    header.RescaleType, header.WindowCenter, header.WindowWidth = "US", 2048, 4096
+    for keyword, values in _TAKEN.items():
+        setattr(header, keyword, values[other])
+    header.BodyPartExamined, header.ImageLaterality = "KNEE", "L"
     request.RequestedProcedureID, request.ScheduledProcedureStepID = "EXAMPLE-RP", "EXAMPLE-SPS"
     header.RequestAttributesSequence = [request]
     return header
 
 
-def example_artifact(kind: ArtifactKind, decision: Decision | None = None) -> Artifact | None:
-    """One artifact of a kind, of a study that was raised or of `decision`; None where it has nothing to say of that."""
+@lru_cache(maxsize=256)
+def example_artifact(kind: ArtifactKind, decision: Decision | None = None, *, other: bool = False) -> Artifact | None:
+    """One artifact of a kind, of a study that was raised or of `decision`; None where it has nothing to say of that.
+
+    With `other` it is made of the other header (`example_header`).
+    """
     decision = decision or example_decision()
     if kind is ArtifactKind.REJECTION:
-        return _rejection(RejectionReason.QUALITY)
+        return _rejection(RejectionReason.QUALITY, other=other)
     scored = Assessment(
         sop_instance_uid=_IMAGE, outcome=Outcome.SCORED, probability=decision.probability, anatomy=decision.anatomy
     )
     assessed = decision.finding is not Finding.NOT_ASSESSED
     one = scored if assessed else replace(scored, outcome=Outcome.FAILED, reason="it cannot be decoded")
-    context = ResultContext(result=decision, headers=(example_header(),), assessments=(one,))
+    context = ResultContext(result=decision, headers=(example_header(other=other),), assessments=(one,))
     builder = REGISTRY[kind]
     return builder.build(context) if builder.has_something_to_say(context) else None
 
@@ -59,21 +90,19 @@ def varieties(kind: ArtifactKind) -> Iterator[Artifact]:
     if kind is ArtifactKind.REJECTION:
         yield from map(_rejection, RejectionReason)
         return
-    for finding in Finding:
-        for category in _CATEGORIES:
-            decision = replace(example_decision(), finding=finding, acr_category=category)
-            if finding is Finding.NOT_ASSESSED:
-                decision = replace(decision, probability=None)
-            if (made := example_artifact(kind, decision)) is not None:
-                yield made
+    usual = example_decision()
+    decisions = [replace(usual, finding=finding) for finding in Finding if finding is not Finding.NOT_ASSESSED]
+    decisions += [replace(usual, acr_category=category) for category in _CATEGORIES]
+    decisions.append(replace(usual, finding=Finding.NOT_ASSESSED, probability=None))
     if REGISTRY[kind].tells_of_unscored:
-        failed = replace(example_decision(), event=Event.FAILED, finding=Finding.NOT_ASSESSED, probability=None)
-        if (made := example_artifact(kind, failed)) is not None:
+        decisions.append(replace(decisions[-1], event=Event.FAILED))
+    for decision in decisions:
+        if (made := example_artifact(kind, decision)) is not None:
             yield made
 
 
-def _rejection(reason: RejectionReason) -> Artifact:
-    report = example_artifact(ArtifactKind.SR)
+def _rejection(reason: RejectionReason, *, other: bool = False) -> Artifact:
+    report = example_artifact(ArtifactKind.SR, other=other)
     if report is None:
         raise LookupError("a report has something to say of every decision")
     made_at = example_decision().decided_at
