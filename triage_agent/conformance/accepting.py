@@ -51,8 +51,8 @@ _STORAGE = (
 _COMMITMENT = (
     "A peer with the permission commit asks by N-ACTION about any instances that the agent holds. The N-EVENT-REPORT "
     "is sent on a new association to the peer's host and port, with role selection as provider; where that cannot be "
-    "had, on the association of the request. Originals are deleted when their days are over ([storage] retention_days), "
-    "those that were committed to like the others."
+    "had, on the association of the request. Originals go when their days are over ([storage] retention_days), those "
+    "that were committed to like the others."
 )
 _UPS = (
     "Each study is a workitem to be read, whose UID is derived from the study's; workitems that peers post with the "

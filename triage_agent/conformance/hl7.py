@@ -120,8 +120,8 @@ def _in(site: Site) -> Section:
         tls = "by TLS" if listen.tls else "without TLS"
         here = (
             f"Listened for at {listen.host}:{listen.port}, {tls}, from {whom}; {listen.max_connections} connections "
-            f"at most, {listen.timeout_seconds:g} s for a message to come whole, {LONGEST} bytes a message. MSH-11 must "
-            f"be {listen.processing_id.upper()}. A message without MSH-18 that is not UTF-8 is read as "
+            f"at most, {listen.timeout_seconds:g} s for a message to come whole, {LONGEST} bytes at most. MSH-11 is "
+            f"{listen.processing_id.upper()}. A message without MSH-18 that is not UTF-8 is read as "
             f"{listen.unstated_charset}."
         )
     reading = Reading(accession=listen.accession_place if listen else None)

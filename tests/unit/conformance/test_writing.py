@@ -1,6 +1,7 @@
 """The statement as Markdown and as a page, read by other parsers than those who wrote it."""
 
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 from markdown_it import MarkdownIt
@@ -29,7 +30,7 @@ def cells(markdown):
     """The rows of every table as CommonMark's reference parser reads them, as plain text."""
     tokens = MarkdownIt("commonmark").enable("table").enable("strikethrough").parse(markdown)
     rows = []
-    for token, content in zip(tokens, tokens[1:], strict=False):
+    for token, content in pairwise(tokens):
         if token.type == "tr_open":
             rows.append([])
         if token.type in {"td_open", "th_open"}:
