@@ -38,6 +38,7 @@ OUT_OF_RESOURCES = 0xA700
 DOES_NOT_MATCH = 0xA900
 UNABLE_TO_PROCESS = 0xC001
 
+_PENDING = frozenset({PENDING, PENDING_WITHOUT_SOME_KEYS})
 _MOST_WAITING = 16  # answers that the peer has not read yet; a C-CANCEL is seen between two answers
 
 _CODE: Shape = {"CodeValue": None, "CodingSchemeDesignator": None, "CodeMeaning": None}
@@ -151,23 +152,27 @@ class ModalityWorklist:
 
     def on_find(self, event: evt.Event) -> Iterator[_Answer]:
         """Answer a C-FIND, best first."""
-        status: Dataset | int = UNABLE_TO_PROCESS
+        code = UNABLE_TO_PROCESS
         try:
-            for answer in self._answers(event):
-                status = answer[0]
-                yield answer
+            for status, match in self._guarded(event):
+                code = status if isinstance(status, int) else int(status.Status)
+                yield status, match
+        finally:  # whoever asks does not come back for more once the final status is given
+            if code not in _PENDING:
+                self._answered(code)
+
+    def _guarded(self, event: evt.Event) -> Iterator[_Answer]:
+        """The answers, or after some of them the status of what was wrong."""
+        try:
+            yield from self._answers(event)
         except InvalidDatasetError as error:
-            status = comment_on(DOES_NOT_MATCH, error.message)
+            yield comment_on(DOES_NOT_MATCH, error.message), None
         except (StorageExhaustedError, WorklistUnavailableError) as error:
-            status = comment_on(OUT_OF_RESOURCES, error.message)
+            yield comment_on(OUT_OF_RESOURCES, error.message), None
         except Exception as error:  # noqa: BLE001 - a bug costs one request its answer, not the association
             frames = [str(frame) for frame in traceback.extract_tb(error.__traceback__)]
             log.error("query_failed", error=type(error).__name__, frames=frames)  # noqa: TRY400 - no message, see store
-            status = comment_on(UNABLE_TO_PROCESS, f"internal error ({type(error).__name__})")
-        code = status if isinstance(status, int) else int(status.Status)
-        if code not in {SUCCESS, CANCELLED} and not isinstance(status, int):
-            yield status, None
-        self._answered(code)
+            yield comment_on(UNABLE_TO_PROCESS, f"internal error ({type(error).__name__})"), None
 
     def _answers(self, event: evt.Event) -> Iterator[_Answer]:
         """Pending answers, then the final status where it is not a failure."""
