@@ -7,7 +7,7 @@ from pydicom.uid import UID
 
 from triage_agent.conformance.document import Block, Paragraph, Section, table
 from triage_agent.conformance.site import Site, listed
-from triage_agent.dimse.answers import store_verdicts
+from triage_agent.dimse.answers import Judged, retrieve_verdicts, store_verdicts
 from triage_agent.dimse.proposals import PROPOSALS, Proposal, Purpose, kept_by_get, storing
 from triage_agent.domain.decision import Route
 from triage_agent.domain.sop_classes import RADIOGRAPHS
@@ -31,6 +31,7 @@ def initiator(site: Site) -> Section:
     """Everything about associations that we ask for."""
     done = list(activities(site))
     rows = [(one.name, one.when, listed(one.peers)) for one in done]
+    fetched = _statuses("C-MOVE and C-GET of a study", retrieve_verdicts())
     return Section(
         "Association initiation",
         (
@@ -44,7 +45,7 @@ def initiator(site: Site) -> Section:
         (
             Section("Proposed presentation contexts", tuple(_contexts(done))),
             Section("Remote applications", (_remote(site),)),
-            Section("What a status of C-STORE means", (_statuses(),)),
+            Section("What a peer's status means", (_statuses("C-STORE of a result", store_verdicts()), fetched)),
         ),
     )
 
@@ -113,9 +114,9 @@ def _remote(site: Site) -> Block:
     return table("Where peers are called", heads, rows)
 
 
-def _statuses() -> Block:
+def _statuses(title: str, judged: Iterable[Judged]) -> Block:
     rows = [
         (f"{first:04X}" if first == last else f"{first:04X} to {last:04X}", meaning, verdict)
-        for first, last, meaning, verdict in store_verdicts()
+        for first, last, meaning, verdict in judged
     ]
-    return table("Answers to C-STORE", ("Status", "The standard's name", "What the agent does with the object"), rows)
+    return table(title, ("Status", "The standard's name", "What the agent does"), rows)

@@ -3,14 +3,16 @@
 The names that the standard has for them come from pynetdicom's tables (PS3.7 annex C and PS3.4).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from pynetdicom import status as standard
 
 from triage_agent.dimse import commitment, modality_worklist, server, ups, ups_actions
+from triage_agent.dimse.retrieve_statuses import judge_retrieve
 from triage_agent.dimse.statuses import judge_store
+from triage_agent.domain.retrieval import SubOperations
 from triage_agent.domain.workitem import Verdict
 
 
@@ -24,6 +26,7 @@ class Answer:
     when: str
 
 
+_ENDS_WITHOUT = frozenset({standard.STATUS_FAILURE, standard.STATUS_WARNING, standard.STATUS_CANCEL})
 _BUG = "a fault of the agent's own, which is logged; this request alone is lost"
 _AWAY = "the database is away, or the disk is below its low-water mark: ask again"
 _NOT_SERVED = "the request names another SOP class than its presentation context"
@@ -113,17 +116,42 @@ ANSWERS: Mapping[str, tuple[Answer, ...]] = MappingProxyType(
 """By service; each status that a service may answer with is in its table."""
 
 
-def store_verdicts() -> Iterable[tuple[int, int, str, str]]:
-    """What we do about each C-STORE status that the standard knows: first and last code, its meaning, the verdict."""
+Judged = tuple[int, int, str, str]
+"""First and last code, the standard's name, and what we do."""
+
+
+def store_verdicts() -> list[Judged]:
+    """What becomes of an object, by the status that a peer answers its C-STORE with."""
     known = standard.GENERAL_STATUS | standard.STORAGE_SERVICE_CLASS_STATUS
-    begun: tuple[int, int, str, str] | None = None
-    for code in sorted(known):
-        meaning, verdict = known[code][1] or known[code][0], judge_store(code).value
-        if begun is not None and begun[1:] == (code - 1, meaning, verdict):
-            begun = (begun[0], code, meaning, verdict)
-            continue
-        if begun is not None:
-            yield begun
-        begun = (code, code, meaning, verdict)
-    if begun is not None:
-        yield begun
+    return _grouped({code: (_name(known[code]), judge_store(code).value) for code in known})
+
+
+def retrieve_verdicts() -> list[Judged]:
+    """Whether a study is asked for again, by the last status of a C-MOVE or C-GET; of those that say that it failed."""
+    known = standard.QR_MOVE_SERVICE_CLASS_STATUS | standard.QR_GET_SERVICE_CLASS_STATUS
+    judged: dict[int, tuple[str, str]] = {}
+    for code, said in known.items():
+        failure = judge_retrieve("", code, SubOperations(), "") if said[0] in _ENDS_WITHOUT else None
+        if failure is not None:
+            judged[code] = (
+                _name(said),
+                "not asked again" if failure.permanent else "asked again, a bounded number of times",
+            )
+    return _grouped(judged)
+
+
+def _name(said: tuple[str, str]) -> str:
+    category, meaning = said
+    return meaning or category
+
+
+def _grouped(judged: Mapping[int, tuple[str, str]]) -> list[Judged]:
+    """Codes that follow each other with the same meaning and verdict as one."""
+    found: list[Judged] = []
+    for code in sorted(judged):
+        meaning, verdict = judged[code]
+        if found and found[-1][1:] == (code - 1, meaning, verdict):
+            found[-1] = (found[-1][0], code, meaning, verdict)
+        else:
+            found.append((code, code, meaning, verdict))
+    return found

@@ -1,6 +1,7 @@
 """What the statement says follows from the configuration, and from every table of the code that it speaks of."""
 
 import importlib
+from typing import get_args
 
 import pytest
 from hl7apy.v2_3.fields import FIELDS as FIELDS_2_3
@@ -19,7 +20,7 @@ from triage_agent.domain.workitem import Verdict
 from triage_agent.hl7in.desk import MERGES, ORDERS, UPDATES
 from triage_agent.results.hl7_versions import CODECS, VERSIONS
 from triage_agent.results.registry import REGISTRY
-from triage_agent.settings import WebSettings
+from triage_agent.sections.web import WebSettings, WebTokenSettings
 
 # Statuses that no module of a service has as a constant of its own.
 _SERVICES = {
@@ -130,7 +131,8 @@ def test_no_secret_gets_into_it():
 
 def test_every_resource_of_the_web_server_is_named_and_has_its_transaction(statement):
     switched = {name: True for name, field in WebSettings.model_fields.items() if field.annotation is bool}
-    token = {"name": "ALL", "token": "t" * 32, "may": ["store", "read"]}
+    (rights, _more) = get_args(WebTokenSettings.model_fields["may"].annotation)
+    token = {"name": "ALL", "token": "t" * 32, "may": [*get_args(rights)]}
     off, on = tables(statement)["Resources"], tables(stated(web={**switched, "tokens": [token]}))["Resources"]
     assert [row[:4] for row in off] == [row[:4] for row in on]
     assert {row[4] for row in off} == {"no"}
@@ -208,3 +210,13 @@ def test_a_site_s_own_place_of_the_accession_number_is_read():
 def test_every_character_set_that_messages_can_have_is_named(statement):
     text = as_markdown(statement)
     assert all(name in text for name in CODECS)
+
+
+def test_what_a_peer_s_status_means_is_what_is_done(statement):
+    made = tables(statement)
+    stored = {row[0]: row[2] for row in made["C-STORE of a result"]}
+    assert (stored["0000"], stored["A700 to A7FF"], stored["C000 to CFFF"]) == ("accepted", "try again", "permanent")
+    fetched = {row[0]: row[2] for row in made["C-MOVE and C-GET of a study"]}
+    assert fetched["A801"] == fetched["0122"] == "not asked again"
+    assert fetched["A702"] == fetched["B000"] == "asked again, a bounded number of times"
+    assert not {"0000", "FF00"} & fetched.keys()
