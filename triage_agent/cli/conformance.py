@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from triage_agent.cli.options import ConfigOption, JsonOption, print_json, tell
-from triage_agent.domain.errors import ConfigurationError, TriageError
+from triage_agent.domain.errors import TriageError
 from triage_agent.settings import load_settings
 
 
@@ -35,7 +35,7 @@ def conformance(
     from triage_agent.conformance.writing import as_html, as_markdown
 
     if as_json and (out is not None or form is not None):
-        raise ConfigurationError("--json goes to stdout", remedy="leave --out and --format out")
+        raise typer.BadParameter("--json goes to stdout: leave --out and --format out")
     document = build_statement(load_settings(config))
     if as_json:
         print_json(document)

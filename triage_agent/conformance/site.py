@@ -62,7 +62,7 @@ class Site:
 
 
 def site_of(settings: Settings) -> Site:
-    """Find out; nothing is listened on, connected to or written, and no certificate or token is read.
+    """Find out; nothing is listened on, connected to or written, and no certificate is read.
 
     Raises:
         ConfigurationError: a part cannot be made.

@@ -1,11 +1,8 @@
-"""The command `conformance`, in this process."""
+"""The command `conformance`: what it prints, and where it writes."""
 
 import json
 
 import pytest
-from typer.testing import CliRunner
-
-from triage_agent.cli.app import app
 
 
 @pytest.fixture
@@ -15,16 +12,12 @@ def site(tmp_path):
     return config
 
 
-def run(*words):
-    return CliRunner().invoke(app, ["conformance", *map(str, words)])
-
-
-def test_it_prints_markdown(site):
-    done = run("--config", site)
-    assert done.exit_code == 0
-    assert done.stdout.startswith("# DICOM conformance statement of triage-agent")
-    assert "application entity HERE" in done.stdout
-    assert "\x1b" not in done.stdout
+def test_it_prints_markdown(run, site):
+    done = run("conformance", "--config", site)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("# DICOM conformance statement of triage-agent")
+    assert "application entity HERE" in done.out
+    assert "\x1b" not in done.out
 
 
 @pytest.mark.parametrize(
@@ -35,25 +28,26 @@ def test_it_prints_markdown(site):
         ("a.txt", ("--format", "html"), "<!DOCTYPE html>"),
     ],
 )
-def test_it_writes_a_file_in_the_form_that_its_name_says(site, tmp_path, name, words, beginning):
+def test_it_writes_a_file_in_the_form_that_its_name_says(run, site, tmp_path, name, words, beginning):
     out = tmp_path / name
-    done = run("--config", site, "--out", out, *words)
-    assert done.exit_code == 0
-    assert done.stdout == ""
+    done = run("conformance", "--config", site, "--out", out, *words)
+    assert (done.code, done.out) == (0, "")
     assert out.read_text(encoding="utf-8").startswith(beginning)
 
 
-def test_it_is_one_json_document_for_programs(site):
-    made = json.loads(run("--config", site, "--json").stdout)
+def test_it_is_one_json_document_for_programs(run, site):
+    made = json.loads(run("conformance", "--config", site, "--json").out)
     assert [section["title"] for section in made["sections"]][:3] == ["Overview", "Introduction", "Networking"]
 
 
-def test_a_file_that_cannot_be_written_is_said(site, tmp_path):
-    done = run("--config", site, "--out", tmp_path / "nowhere" / "a.md")
-    assert "No such file or directory" in str(done.exception)
+def test_it_makes_no_worklist_and_no_folder(run, site, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("conformance", "--config", site).code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["agent.toml"]
 
 
-def test_json_goes_nowhere_else(site, tmp_path):
-    done = run("--config", site, "--json", "--out", tmp_path / "a.json")
-    assert "--json goes to stdout" in str(done.exception)
-    assert not (tmp_path / "a.json").exists()
+def test_a_file_that_cannot_be_written_is_said_in_one_line(run, site, tmp_path):
+    out = tmp_path / "nowhere" / "a.md"
+    done = run("conformance", "--config", site, "--out", out)
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"triage-agent: {out}: No such file or directory; name a file that can be written\n"
