@@ -120,8 +120,8 @@ def _in(site: Site) -> Section:
         tls = "by TLS" if listen.tls else "without TLS"
         here = (
             f"Listened for at {listen.host}:{listen.port}, {tls}, from {whom}; {listen.max_connections} connections "
-            f"at most, {listen.timeout_seconds:g} s for a message to come whole, {LONGEST} bytes at most. MSH-11 is "
-            f"{listen.processing_id.upper()}. A message without MSH-18 that is not UTF-8 is read as "
+            f"at most, {listen.timeout_seconds:g} s for a message to come whole, {LONGEST} bytes at most; MSH-11 must "
+            f"be {listen.processing_id.upper()}. A message without MSH-18 that is not UTF-8 is read as "
             f"{listen.unstated_charset}."
         )
     reading = Reading(accession=listen.accession_place if listen else None)
@@ -145,7 +145,10 @@ def _in(site: Site) -> Section:
             table("Messages (MSH-9)", ("Message", "What is done"), rows),
             table("Fields that are read", ("Of", "Segment", "Fields"), places),
             table("Words for a priority", ("Priority", "Words"), words),
-            Paragraph("A site's own words ([study] priority_words) go before these. Other words ask for nothing."),
+            Paragraph(
+                "A site's own words ([study] priority_words) go before these. Timing critical (TM5, TH2, ...) is routine; "
+                "other words ask for nothing."
+            ),
             *_acknowledged(),
             Paragraph(f"Character sets (MSH-18) that are read: {', '.join(READ)}."),
         ),
