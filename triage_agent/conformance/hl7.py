@@ -18,6 +18,7 @@ from triage_agent.hl7in.places import of_order, of_patient
 from triage_agent.results.hl7_example import example_message
 from triage_agent.results.hl7_segments import PRIORITIES
 from triage_agent.results.hl7_versions import CODECS, VERSIONS
+from triage_agent.sections.hl7_listen import Hl7ListenSettings
 
 _KINDS = tuple(kind for kind in ArtifactKind if kind.family is Family.HL7_MESSAGE)
 _ASKED = {
@@ -111,19 +112,22 @@ def _message(site: Site, kind: ArtifactKind, form: Hl7Form) -> Iterator[Block]:
     yield Example("An example, of a study that does not exist", tuple(lines))
 
 
+def _listening(listen: Hl7ListenSettings | None) -> str:
+    """Where, from whom and within what limits."""
+    if listen is None:
+        return "This site listens for no messages ([hl7.listen] is absent). With it, the following holds."
+    whom = listed([*listen.peers, *map(str, listen.networks)])
+    tls = "by TLS" if listen.tls else "without TLS"
+    return (
+        f"Listened for at {listen.host}:{listen.port}, {tls}, from {whom}; {listen.max_connections} connections "
+        f"at most, {listen.timeout_seconds:g} s for a message to come whole, {LONGEST} bytes at most; MSH-11 must "
+        f"be {listen.processing_id.upper()}. A message without MSH-18 that is not UTF-8 is read as "
+        f"{listen.unstated_charset}."
+    )
+
+
 def _in(site: Site) -> Section:
     listen = site.settings.hl7.listen
-    if listen is None:
-        here = "This site listens for no messages ([hl7.listen] is absent). With it, the following holds."
-    else:
-        whom = listed([*listen.peers, *map(str, listen.networks)])
-        tls = "by TLS" if listen.tls else "without TLS"
-        here = (
-            f"Listened for at {listen.host}:{listen.port}, {tls}, from {whom}; {listen.max_connections} connections "
-            f"at most, {listen.timeout_seconds:g} s for a message to come whole, {LONGEST} bytes at most; MSH-11 must "
-            f"be {listen.processing_id.upper()}. A message without MSH-18 that is not UTF-8 is read as "
-            f"{listen.unstated_charset}."
-        )
     reading = Reading(accession=listen.accession_place if listen else None)
     rows = [
         *((f"{kind}^{event}", "an order, made, changed or cancelled") for kind, event in sorted(ORDERS)),
@@ -141,12 +145,12 @@ def _in(site: Site) -> Section:
     return Section(
         "Messages that are received",
         (
-            Paragraph(here),
+            Paragraph(_listening(listen)),
             table("Messages (MSH-9)", ("Message", "What is done"), rows),
             table("Fields that are read", ("Of", "Segment", "Fields"), places),
             table("Words for a priority", ("Priority", "Words"), words),
             Paragraph(
-                "A site's own words ([study] priority_words) go before these. Timing critical (TM5, TH2, ...) is routine; "
+                "A site's own words ([study] priority_words) go before these. Timing critical (TM5, TH2) is routine; "
                 "other words ask for nothing."
             ),
             *_acknowledged(),
