@@ -9,6 +9,7 @@ from triage_agent.dimse.commitment import CommitmentDesk
 from triage_agent.dimse.modality_worklist import ModalityWorklist, WorklistTerms
 from triage_agent.dimse.peers import AccessPolicy, ourselves
 from triage_agent.dimse.server import DicomServer
+from triage_agent.dimse.services import Service
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.hl7in.listener import MllpListener
 from triage_agent.intake.incoming import Incoming
@@ -51,13 +52,6 @@ def build_listener(
     reconcile(spool, worklist, rule, clock, words=words)
     receiver = Receiver(spool, worklist, rule, clock, words=words)
     desk = build_desk(settings, worklist, policy, metrics, clock, wake)
-    modality = ModalityWorklist(
-        worklist.scheduled,
-        clock,
-        WorklistTerms(days=dicom.worklist_days, most=dicom.worklist_answers),
-        lambda status: metrics.queries.labels(f"0x{status:04X}").inc(),
-    )
-    ups = build_ups_desk(settings, worklist, policy, metrics, clock)
 
     def receive(incoming: Incoming) -> Received:
         received = receiver.keep(incoming)
@@ -78,8 +72,23 @@ def build_listener(
         answered=answered,
         rejected=lambda reason: metrics.rejected.labels(reason).inc(),
         commitment=desk,
-        services=[modality, *([] if ups is None else [ups])],
+        services=build_services(settings, worklist, policy, metrics, clock),
     )
     metrics.add(RefusedConnections(lambda: server.refused_connections))
     orders = build_order_listener(settings, worklist, metrics, clock)
     return Listener(server, desk, spool, receiver.begin, receive, answered, orders)
+
+
+def build_services(
+    settings: Settings, worklist: Worklist, policy: AccessPolicy, metrics: Metrics, clock: Clock
+) -> list[Service]:
+    """What is served over DIMSE beside storage and its commitment."""
+    dicom = settings.dicom
+    modality = ModalityWorklist(
+        worklist.scheduled,
+        clock,
+        WorklistTerms(days=dicom.worklist_days, most=dicom.worklist_answers),
+        lambda status: metrics.queries.labels(f"0x{status:04X}").inc(),
+    )
+    ups = build_ups_desk(settings, worklist, policy, metrics, clock)
+    return [modality, *([] if ups is None else [ups])]

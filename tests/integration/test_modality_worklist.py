@@ -8,10 +8,11 @@ import pytest
 from pydicom import dcmread
 from support.associations import associate, send
 from support.instances import dx
-from support.listener import PEERS, listen
+from support.listener import PEERS, listen, utc_now
 from support.ordering import find, message, order, query, worklist_service
 from support.programs import require_program
 
+from triage_agent.dimse.modality_worklist import ModalityWorklist
 from triage_agent.domain.orders import OrderStatus
 from triage_agent.domain.vocabulary import Priority
 
@@ -280,3 +281,19 @@ def test_dcmtks_own_queries_are_answered(listening, tmp_path, number):
     answers = findscu(listening.port, tmp_path / "out", str(asked))
     expected = {12: [], **{key: ["Roe^Rick"] for key in (2, 4, 5, 6, 7, 8, 9)}}
     assert names(answers) == expected.get(number, ["Doe^Jane", "Roe^Rick"])
+
+
+@pytest.mark.parametrize(("keys", "code"), [({"PatientName": "DOE*"}, 0x0000), ({"PatientBirthDate": "never"}, 0xA900)])
+def test_each_query_is_counted_by_its_final_status(tmp_path, keys, code):
+    told = []
+    made = listen(
+        tmp_path / "spool",
+        serves=lambda worklist: ModalityWorklist(worklist.scheduled, utc_now, answered=told.append),
+    )
+    made.worklist.keep_orders([order()], message())
+    try:
+        codes, _answers = find(made.port, query(**keys))
+    finally:
+        made.server.stop(2)
+    assert codes[-1] == code
+    assert told == [code]

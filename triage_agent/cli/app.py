@@ -7,6 +7,7 @@ import typer
 
 from triage_agent import __version__
 from triage_agent.cli import (
+    conformance,
     database,
     demo,
     explaining,
@@ -60,6 +61,7 @@ def _root(
 app.command()(demo.demo)
 app.command()(serving.serve)
 app.command()(serving.check)
+app.command("conformance")(conformance.conformance)
 app.command()(scoring.triage)
 app.command()(explaining.explain)
 app.command("worklist")(worklist.worklist)

@@ -250,6 +250,15 @@ def reference_of(part10: bytes) -> Reference:
     return Reference(outgoing.sop_class_uid, outgoing.sop_instance_uid)
 
 
+def proposed_for(part10: bytes) -> list[Context]:
+    """The presentation contexts that storing this file proposes.
+
+    Raises:
+        DeliveryError: it is no Part 10 file.
+    """
+    return _read(part10).contexts
+
+
 def _read(part10: bytes) -> _Outgoing:
     """Take a Part 10 file apart.
 

@@ -26,7 +26,7 @@ from triage_agent.domain.errors import DeliveryError
 
 log = structlog.get_logger(__name__)
 
-_CONTEXTS: list[Context] = [
+CONTEXTS: list[Context] = [
     (str(PUSH_MODEL), str(ExplicitVRLittleEndian)),
     (str(PUSH_MODEL), str(ImplicitVRLittleEndian)),
 ]
@@ -88,7 +88,7 @@ class CommitmentClient(KeepingClient):
         """
         role = build_role(PUSH_MODEL, scu_role=False, scp_role=True)
         try:
-            association = self._caller.associate(_CONTEXTS, roles=[role])
+            association = self._caller.associate(CONTEXTS, roles=[role])
         except DeliveryError as error:  # a peer that refuses to listen was told nothing: somebody may mend it
             raise DeliveryError(error.message, permanent=False, remedy=error.remedy, away=error.away) from error
         try:
@@ -108,7 +108,7 @@ class CommitmentClient(KeepingClient):
             DeliveryError: it cannot be reached, or refuses the presentation context.
         """
         try:
-            end(self._caller.associate(_CONTEXTS))
+            end(self._caller.associate(CONTEXTS))
         except DeliveryError as error:
             if not error.permanent:
                 raise
@@ -124,7 +124,7 @@ class CommitmentClient(KeepingClient):
         if kept is not None and kept.is_established:
             return kept
         self._let_go()
-        self._kept = self._caller.associate(_CONTEXTS, handlers=[(evt.EVT_N_EVENT_REPORT, self._on_report)])
+        self._kept = self._caller.associate(CONTEXTS, handlers=[(evt.EVT_N_EVENT_REPORT, self._on_report)])
         return self._kept
 
     def _on_report(self, event: evt.Event) -> tuple[Dataset | int, None]:

@@ -4,21 +4,15 @@ import ssl
 from collections.abc import Callable, Sequence
 
 import structlog
-from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 
-from triage_agent.dimse.contexts import (
-    COMMITMENT,
-    VERIFICATION,
-    commitment_context,
-    service_context,
-    supported_contexts,
-)
+from triage_agent.dimse.contexts import VERIFICATION
 from triage_agent.dimse.limits import AssociationLimits
-from triage_agent.dimse.peers import COMMIT, REPORT, STORE, AccessPolicy, Grant
+from triage_agent.dimse.offer import Offer
+from triage_agent.dimse.peers import AccessPolicy, Grant
 from triage_agent.dimse.services import Service
 from triage_agent.dimse.throttle import Throttle
 from triage_agent.dimse.trouble import trouble
@@ -70,24 +64,18 @@ class Door:
     ) -> None:
         """`commits`: there is somebody who serves storage commitment; `services` are served besides."""
         self._ae_title = ae_title.strip()
-        self._commits = commits
         self._policy = policy
         self._audit = audit
         self._clock = clock
         self._rejected = rejected
-        self._served = {uid: may for service in services for uid, may in service.sop_classes.items()}
-        self._contexts = {
-            **supported_contexts(),
-            COMMITMENT: commitment_context(),
-            **{uid: service_context(uid) for uid in self._served},
-        }
+        self._offer = Offer(services, commits=commits)
         self._rejections = Throttle(_REPORTS, _WINDOW_SECONDS)
         self._limits = AssociationLimits()
 
     @property
     def for_anybody(self) -> PresentationContext:
         """What an association gets before it is known whose it is."""
-        return self._contexts[VERIFICATION]
+        return self._offer.known[VERIFICATION]
 
     def on_requested(self, event: evt.Event) -> None:
         """Reject who is unknown (PS3.8 section 9.3.4), and offer the others what they may use."""
@@ -106,21 +94,12 @@ class Door:
             self._reject(event, _LOCAL_LIMIT_EXCEEDED, reason, for_now=True)
         else:
             proposed = {context.abstract_syntax for context in request.presentation_context_definition_list}
-            usable = self._usable(grant.may)
+            usable = self._offer.usable(grant.may)
             association.acceptor.supported_contexts = [
-                self._contexts[uid] for uid in proposed if uid is not None and uid in usable
+                self._offer.known[uid] for uid in proposed if uid is not None and uid in usable
             ]
-            if not proposed & usable and proposed & self._contexts.keys():
+            if not proposed & usable and proposed & self._offer.known.keys():
                 self._report_useless(calling, address)
-
-    def _usable(self, permissions: frozenset[str]) -> set[UID]:
-        usable = {VERIFICATION}
-        if STORE in permissions:
-            usable |= supported_contexts().keys()
-        if self._commits and permissions & {COMMIT, REPORT}:
-            usable.add(COMMITMENT)
-        usable |= {uid for uid, may in self._served.items() if may & permissions}
-        return usable
 
     def _reject(self, event: evt.Event, diagnostic: int, reason: str, *, for_now: bool = False) -> None:
         association = event.assoc

@@ -38,6 +38,7 @@ OUT_OF_RESOURCES = 0xA700
 DOES_NOT_MATCH = 0xA900
 UNABLE_TO_PROCESS = 0xC001
 
+_PENDING = frozenset({PENDING, PENDING_WITHOUT_SOME_KEYS})
 _MOST_WAITING = 16  # answers that the peer has not read yet; a C-CANCEL is seen between two answers
 
 _CODE: Shape = {"CodeValue": None, "CodingSchemeDesignator": None, "CodeMeaning": None}
@@ -93,9 +94,9 @@ _PRIORITIES: Mapping[Priority, str] = MappingProxyType(
     {Priority.ROUTINE: "ROUTINE", Priority.URGENT: "HIGH", Priority.STAT: "STAT"}  # PS3.3 section C.4.11
 )
 # Character sets without code extensions, of which a text either can be written in one or cannot (PS3.3 C.12.1.1.2).
-_PLAIN_SETS = frozenset(
+CHARACTER_SETS = frozenset(
     {"ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126", "ISO_IR 138"}
-    | {"ISO_IR 148", "ISO_IR 203", "ISO_IR 166", "GB18030", "ISO_IR 192"}
+    | {"ISO_IR 148", "ISO_IR 166", "GB18030", "ISO_IR 192"}
 )
 _UTF_8 = "ISO_IR 192"
 
@@ -151,23 +152,27 @@ class ModalityWorklist:
 
     def on_find(self, event: evt.Event) -> Iterator[_Answer]:
         """Answer a C-FIND, best first."""
-        status: Dataset | int = UNABLE_TO_PROCESS
+        code = UNABLE_TO_PROCESS
         try:
-            for answer in self._answers(event):
-                status = answer[0]
-                yield answer
+            for status, match in self._guarded(event):
+                code = status if isinstance(status, int) else int(status.Status)
+                yield status, match
+        finally:  # whoever asks does not come back for more once the final status is given
+            if code not in _PENDING:
+                self._answered(code)
+
+    def _guarded(self, event: evt.Event) -> Iterator[_Answer]:
+        """The answers, or after some of them the status of what was wrong."""
+        try:
+            yield from self._answers(event)
         except InvalidDatasetError as error:
-            status = comment_on(DOES_NOT_MATCH, error.message)
+            yield comment_on(DOES_NOT_MATCH, error.message), None
         except (StorageExhaustedError, WorklistUnavailableError) as error:
-            status = comment_on(OUT_OF_RESOURCES, error.message)
+            yield comment_on(OUT_OF_RESOURCES, error.message), None
         except Exception as error:  # noqa: BLE001 - a bug costs one request its answer, not the association
             frames = [str(frame) for frame in traceback.extract_tb(error.__traceback__)]
             log.error("query_failed", error=type(error).__name__, frames=frames)  # noqa: TRY400 - no message, see store
-            status = comment_on(UNABLE_TO_PROCESS, f"internal error ({type(error).__name__})")
-        code = status if isinstance(status, int) else int(status.Status)
-        if code not in {SUCCESS, CANCELLED} and not isinstance(status, int):
-            yield status, None
-        self._answered(code)
+            yield comment_on(UNABLE_TO_PROCESS, f"internal error ({type(error).__name__})"), None
 
     def _answers(self, event: evt.Event) -> Iterator[_Answer]:
         """Pending answers, then the final status where it is not a failure."""
@@ -269,7 +274,7 @@ def with_character_set(answer: Dataset, known: Known, asked_in: str) -> Dataset:
     """An answer in the question's character set where that can write it, else in UTF-8 (ISO_IR 192)."""
     texts = list(texts_of(known))
     if all(text.isascii() for text in texts):
-        if asked_in in _PLAIN_SETS:
+        if asked_in in CHARACTER_SETS:
             answer.SpecificCharacterSet = asked_in
         return answer
     answer.SpecificCharacterSet = asked_in if _can_write(texts, asked_in) else _UTF_8
@@ -277,7 +282,7 @@ def with_character_set(answer: Dataset, known: Known, asked_in: str) -> Dataset:
 
 
 def _can_write(texts: Sequence[str], term: str) -> bool:
-    if term not in _PLAIN_SETS:
+    if term not in CHARACTER_SETS:
         return False
     try:
         for text in texts:

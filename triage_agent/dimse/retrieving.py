@@ -36,9 +36,9 @@ from triage_agent.domain.uids import is_uid
 
 log = structlog.get_logger(__name__)
 
-_FIND: Context = (StudyRootQueryRetrieveInformationModelFind, ImplicitVRLittleEndian)
-_MOVE: Context = (StudyRootQueryRetrieveInformationModelMove, ImplicitVRLittleEndian)
-_GET: Context = (StudyRootQueryRetrieveInformationModelGet, ImplicitVRLittleEndian)
+FIND: Context = (StudyRootQueryRetrieveInformationModelFind, ImplicitVRLittleEndian)
+MOVE: Context = (StudyRootQueryRetrieveInformationModelMove, ImplicitVRLittleEndian)
+GET: Context = (StudyRootQueryRetrieveInformationModelGet, ImplicitVRLittleEndian)
 _NO_ROLES: list[SCP_SCU_RoleSelectionNegotiation] = []
 _NOBODYS_STUDY = "2.25.1"  # a UUID that nobody draws
 _MOST_MATCHES = 20_000  # of one question; an archive that has more to say was asked the wrong one
@@ -107,7 +107,7 @@ class RetrievalClient:
     def instances(self, study_instance_uid: str) -> list[RemoteInstance]:
         """See `Archive.instances`: hierarchical queries, series by series (PS3.4 section C.4.1.3.1)."""
         found = []
-        with self._association([_FIND]) as association:
+        with self._association([FIND]) as association:
             study = _of(study_instance_uid)
             series = self._find(association, "SERIES", {**study, "SeriesInstanceUID": ""})
             for uid in _uids(series, "SeriesInstanceUID"):
@@ -129,7 +129,7 @@ class RetrievalClient:
         return found
 
     def _studies(self, **keys: str) -> list[RemoteStudy]:
-        with self._association([_FIND]) as association:
+        with self._association([FIND]) as association:
             asked = {"AccessionNumber": "", "NumberOfStudyRelatedInstances": "", **keys}
             matches = self._find(association, "STUDY", asked)
         return [
@@ -152,7 +152,7 @@ class RetrievalClient:
         matches: list[Dataset] = []
         _pause(association)
         with quiet():
-            for status, match in association.send_c_find(_identifier(level, keys), _FIND[0]):
+            for status, match in association.send_c_find(_identifier(level, keys), FIND[0]):
                 code = status.get("Status")
                 if code == SUCCESS:
                     return matches
@@ -169,7 +169,7 @@ class RetrievalClient:
     def retrieve(self, wanted: Sequence[Wanted], sop_classes: Collection[str]) -> Sent:
         """See `Archive.retrieve`."""
         if self._way == "move":
-            with self._association([_MOVE]) as association:
+            with self._association([MOVE]) as association:
                 return self._requests(association, wanted)
         if self._keeper is None:
             raise RetrievalError("nothing is kept by whoever only asks", permanent=True)
@@ -177,7 +177,7 @@ class RetrievalClient:
         longest = self._request_seconds * len(wanted) + self._answer_seconds
         server = SubOperationsServer(self._keeper, self.peer.ae_title, longest)
         with (
-            self._association([_GET, *storage], roles, server.handlers) as association,
+            self._association([GET, *storage], roles, server.handlers) as association,
             server.attached(association),
         ):
             return self._requests(association, wanted)
@@ -234,7 +234,7 @@ class RetrievalClient:
 
     @property
     def _model(self) -> str:
-        return _GET[0] if self._way == "get" else _MOVE[0]
+        return GET[0] if self._way == "get" else MOVE[0]
 
     @property
     def _remedy(self) -> str:
@@ -252,7 +252,7 @@ class RetrievalClient:
         """
         way, roles = f"C-{self._way.upper()}", _NO_ROLES
         storage: list[Context] = []
-        needed = {"C-FIND": _FIND, way: _GET if self._way == "get" else _MOVE}
+        needed = {"C-FIND": FIND, way: GET if self._way == "get" else MOVE}
         if self._way == "get":
             storage, roles = contexts_to_keep([DX_FOR_PRESENTATION])
         with self._association([*needed.values(), *storage], roles) as association:

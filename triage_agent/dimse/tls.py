@@ -15,7 +15,7 @@ from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.ports import Clock
 
 # TLS 1.2 by RFC 9325 section 4.2: forward secrecy and authenticated encryption, nothing else. TLS 1.3 has no others.
-_SUITES = (
+SUITES = (
     "ECDHE-ECDSA-AES128-GCM-SHA256",
     "ECDHE-RSA-AES128-GCM-SHA256",
     "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -245,7 +245,7 @@ def profile(protocol: int) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= _OPTIONS
-    context.set_ciphers(":".join(_SUITES))
+    context.set_ciphers(":".join(SUITES))
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a site may trust an intermediate, or one certificate
     return context
 

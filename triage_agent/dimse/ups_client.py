@@ -13,7 +13,7 @@ from triage_agent.domain.workitem import StepReport
 
 log = structlog.get_logger(__name__)
 
-_CONTEXTS: list[Context] = [
+CONTEXTS: list[Context] = [
     (str(EVENT), str(ExplicitVRLittleEndian)),
     (str(EVENT), str(ImplicitVRLittleEndian)),
 ]
@@ -87,7 +87,7 @@ class ReportClient:
         self._let_go()
         role = build_role(EVENT, scu_role=False, scp_role=True)
         try:
-            self._kept = self._caller.associate(_CONTEXTS, roles=[role])
+            self._kept = self._caller.associate(CONTEXTS, roles=[role])
         except DeliveryError as error:  # nothing was told: an admin may mend it, and it is told then
             raise DeliveryError(error.message, permanent=False, remedy=error.remedy, away=True) from error
         return self._kept

@@ -22,7 +22,7 @@ from triage_agent.domain.errors import DeliveryError
 
 log = structlog.get_logger(__name__)
 
-_CONTEXTS: list[Context] = [
+CONTEXTS: list[Context] = [
     (str(sop_class), str(syntax))
     for sop_class in (PUSH, PULL)
     for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
@@ -121,7 +121,7 @@ class WorkitemClient:
         if kept is not None and kept.is_established:
             return kept
         self._let_go()
-        self._kept = self._caller.associate(_CONTEXTS)
+        self._kept = self._caller.associate(CONTEXTS)
         return self._kept
 
     def _ask(self, what: str, answered: Dataset) -> int:

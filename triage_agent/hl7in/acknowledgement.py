@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from triage_agent.hl7in.message import Delimiters, Hl7Message
 
-_ERRORS: Mapping[int, str] = MappingProxyType(  # table 0357
+ERRORS: Mapping[int, str] = MappingProxyType(  # table 0357
     {
         100: "Segment sequence error",
         101: "Required field missing",
@@ -109,7 +109,7 @@ def _code(message: Hl7Message, answer: Answer) -> str | None:
 
 
 def _err(error: int, version: str, marks: Delimiters) -> str:
-    code = (str(error), _ERRORS[error], "HL70357")
+    code = (str(error), ERRORS[error], "HL70357")
     if tuple(map(int, version.split(".")[:2])) < _ERR_3_SINCE:
         return _segment("ERR", {1: marks.component * 3 + marks.subcomponent.join(code)}, marks)
     return _segment("ERR", {3: marks.component.join(code), 4: "E"}, marks)

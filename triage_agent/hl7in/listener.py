@@ -15,6 +15,9 @@ from triage_agent.hl7in.framing import Framer, TooLongError
 
 log = structlog.get_logger(__name__)
 
+LONGEST = 1 << 20
+"""Bytes of a message that are taken."""
+
 _POLL_SECONDS = 0.2
 _CHUNK = 65536
 _SEQUENCE_ERROR = 100  # table 0357, for what cannot be read to its end
@@ -49,7 +52,7 @@ class ListenTerms:
     port: int
     max_connections: int = 50
     timeout_seconds: float = 30.0
-    longest: int = 1 << 20
+    longest: int = LONGEST
     admits: Callable[[str], bool]
     rejected: Callable[[str], None] = lambda _address: None
     secure: Callable[[socket.socket], socket.socket] | None = None

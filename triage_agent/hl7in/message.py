@@ -17,7 +17,7 @@ _LONGEST_TEXT = 2000  # characters of one component; no column takes more
 _MOST_REPETITIONS = 50
 
 # Table 0211, without what cannot stand in an MLLP frame (UTF-16, UTF-32).
-_CODECS = {
+CODECS = {
     "ASCII": "ascii",
     **{f"8859/{part}": f"iso8859_{part}" for part in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)},
     "UNICODE UTF-8": "utf-8",
@@ -188,7 +188,7 @@ def _decoded(body: bytes, unstated_codec: str) -> tuple[str, str]:
     first = re.split(rb"[\r\n]", body, maxsplit=1)[0].decode("ascii", "replace")
     fields = first.split(first[3:4] or "|")
     stated = fields[17].split("~") if len(fields) > 17 else []  # noqa: PLR2004 - MSH-18, of which MSH-1 is no piece
-    codecs = [_CODECS[term.strip().upper()] for term in stated if term.strip().upper() in _CODECS]
+    codecs = [CODECS[term.strip().upper()] for term in stated if term.strip().upper() in CODECS]
     codec = _JAPANESE if _JAPANESE in codecs else next(iter(codecs), "ascii")
     if codec in {"ascii", "utf-8"}:
         return _first_that_reads(body, ("utf-8", unstated_codec))

@@ -11,20 +11,20 @@ from triage_agent.results.context import ResultContext
 from triage_agent.results.hl7_versions import CODECS
 from triage_agent.results.registry import REGISTRY
 
-_STUDY = derive_uid("example", "study")
+STUDY = derive_uid("example", "study")
 
 
 def example_message(what: InForm, institution: str) -> list[str]:
     """The segments of a kind of message in a form; the study is raised to urgent."""
     kind, form = what
-    context = ResultContext(result=_decision(), headers=(_header(),), institution=institution, form=form)
+    context = ResultContext(result=example_decision(), headers=(_header(),), institution=institution, form=form)
     body = REGISTRY[kind].build(context).body.decode(CODECS[form.charset])
     return body.rstrip("\r").split("\r")
 
 
 def _header() -> Dataset:
     header, request = Dataset(), Dataset()
-    header.StudyInstanceUID, header.AccessionNumber, header.Modality = _STUDY, "EXAMPLE-1", "DX"
+    header.StudyInstanceUID, header.AccessionNumber, header.Modality = STUDY, "EXAMPLE-1", "DX"
     header.StudyDate, header.StudyTime, header.StudyDescription = "20260102", "120000", "Knee, two views"
     header.PatientName, header.PatientID, header.PatientSex = "EXAMPLE^PATIENT", "EXAMPLE-ID", "O"
     request.RequestedProcedureID, request.ScheduledProcedureStepID = "EXAMPLE-RP", "EXAMPLE-SPS"
@@ -32,9 +32,10 @@ def _header() -> Dataset:
     return header
 
 
-def _decision() -> Decision:
+def example_decision() -> Decision:
+    """A study that was raised to urgent."""
     return Decision(
-        study_instance_uid=_STUDY,
+        study_instance_uid=STUDY,
         revision=1,
         event=Event.DECIDED,
         finding=Finding.ABNORMAL,

@@ -13,6 +13,7 @@ COMMANDS = [
     *(
         ["serve"],
         ["check"],
+        ["conformance"],
         ["worklist"],
         ["study", "1.2"],
         ["retry", "--failed"],
@@ -89,6 +90,8 @@ def test_ctrl_c_ends_as_shells_expect(run, story, monkeypatch):
         ["triage", "/no/such/file"],
         ["train", "/no/such/folder"],
         ["phantom"],
+        ["conformance", "--format", "docx"],
+        ["conformance", "--json", "--out", "statement.json"],
     ],
 )
 def test_wrong_usage_ends_with_two_and_one_line_that_says_where_help_is(run, arguments):

@@ -13,7 +13,7 @@ from support.ordering import query
 
 from triage_agent.dimse.commitment_data import read_data_set
 from triage_agent.dimse.matching import encodings_of, is_like, read_query
-from triage_agent.dimse.modality_worklist import SHAPE
+from triage_agent.dimse.modality_worklist import SHAPE, with_character_set
 from triage_agent.domain.errors import InvalidDatasetError
 
 
@@ -159,3 +159,10 @@ def test_whatever_bytes_a_query_is_made_of_it_is_read_or_refused(mutations, impl
         return
     wanted.matches({"PatientName": "Doe^Jane", **stepped(Modality="DX")})
     wanted.answer({"PatientName": "Doe^Jane", **stepped(Modality="DX")})
+
+
+@pytest.mark.parametrize(("asked_in", "answered_in"), [("ISO_IR 100", "ISO_IR 100"), ("ISO_IR 203", "ISO_IR 192")])
+def test_an_answer_is_in_the_query_s_character_set_where_that_can_be_written(asked_in, answered_in):
+    """The library writes no Latin-9 (ISO_IR 203)."""
+    answer = with_character_set(Dataset(), {"PatientName": "Müller^Jürgen"}, asked_in)
+    assert answer.SpecificCharacterSet == answered_in
