@@ -181,9 +181,7 @@ class TestWhoDoesNot:
             socket.create_connection(("127.0.0.1", running.server.tls_port), PATIENCE) as dripping,
             pytest.raises(OSError),
         ):
-            for byte in b"\x16\x03\x01\x02\x00" + bytes(200):
-                dripping.sendall(bytes([byte]))
-                time.sleep(0.1)
+            drip(dripping, b"\x16\x03\x01\x02\x00" + bytes(200))
         assert eventually(lambda: [event.detail["why"] for event in running.audit] == ["not in time"])
 
     def test_probes_that_connect_and_hang_up_are_not_reported(self, running, authority):
@@ -213,6 +211,12 @@ class TestDcmtk:
         assert done.returncode == 0, done.stderr
         (kept,) = running.kept().values()
         assert kept == encode(large)
+
+
+def drip(connection, content):
+    for byte in content:
+        connection.sendall(bytes([byte]))
+        time.sleep(0.1)
 
 
 def secured_by(running, authority):
