@@ -43,7 +43,8 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy triage_agent
 	$(BIN)/lint-imports
 
-# Writes build/bench/*.json. What needs a GPU is left out, and named, where there is none.
+# Writes build/bench/*.json. What needs a GPU is left out, and named, where there is none. Routes (routes.json) take half an
+# hour: BENCH_SECONDS (300) at BENCH_RATE (10) studies a second for each of five groups.
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/benchmarks -n 0 -s
 
