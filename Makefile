@@ -2,9 +2,14 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+# Unit tests that import torch, scikit-learn or scipy, which takes each process seconds.
+MODELS := tests/unit/models tests/unit/learning tests/unit/cli/test_explain_command.py \
+	tests/unit/cli/test_learning_commands.py tests/unit/simulation/test_phantom_files.py
+UNIT := tests/unit $(addprefix --ignore=,$(MODELS))
+REST := $(filter-out tests/unit/ tests/benchmarks/ tests/support/ tests/__pycache__/,$(wildcard tests/*/)) $(MODELS)
 DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql gcc libc6-dev
 
-.PHONY: demo test unit lint bench faults soak fuzz tools clean
+.PHONY: demo test unit models lint bench faults soak fuzz tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/triage-agent demo
@@ -20,13 +25,17 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev,fuzz]'
 	touch $@ $(VENV)/.demo
 
-# What is no unit test waits for others half of its time: three at once keep two cores busy.
+# What is no unit test waits for others half of its time: three at once keep two cores busy. The longest files begin first
+# (tests/support/longest.py), which xdist would turn round.
 test: $(VENV)/.dev tools lint
-	$(BIN)/python -m pytest tests/unit -n 2 --durations=5
-	$(BIN)/python -m pytest tests --ignore=tests/unit --ignore=tests/benchmarks -n 3 --dist loadfile --durations=15
+	$(BIN)/python -m pytest $(UNIT) -n 2 --durations=5
+	$(BIN)/python -m pytest $(REST) -n 3 --dist loadfile --no-loadscope-reorder --durations=15
 
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/unit -n 2
+	$(BIN)/python -m pytest $(UNIT) -n 2
+
+models: $(VENV)/.dev
+	$(BIN)/python -m pytest $(MODELS) -n 2
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -34,7 +43,8 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy triage_agent
 	$(BIN)/lint-imports
 
-# Writes build/bench/*.json. What needs a GPU is left out, and named, where there is none.
+# Writes build/bench/*.json. What needs a GPU is left out, and named, where there is none. Routes (routes.json) take half an
+# hour: BENCH_SECONDS (300) at BENCH_RATE (10) studies a second for each of five groups.
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/benchmarks -n 0 -s
 

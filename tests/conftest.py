@@ -1,5 +1,10 @@
 import pytest
-from support import ports
+from support import longest, ports
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first; within them, and among the others, the order stays random."""
+    items.sort(key=lambda item: longest.place(item.path))
 
 
 @pytest.fixture

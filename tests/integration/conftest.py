@@ -1,7 +1,7 @@
 import shutil
 
 import pytest
-from support.associations import threads
+from support.associations import PATIENCE, eventually, threads
 from support.instances import dx, write_part10
 from support.listener import listen
 
@@ -13,7 +13,7 @@ def listening(tmp_path):
     running = listen(tmp_path / "spool", max_associations=60)
     yield running
     running.server.stop(1)
-    assert threads() == [], "an association outlived its server"
+    assert eventually(lambda: threads() == []), "an association outlived its server"
 
 
 @pytest.fixture
@@ -22,7 +22,18 @@ def impatient(tmp_path):
     running = listen(tmp_path / "impatient", timeout_seconds=2.0)
     yield running
     running.server.stop(1)
-    assert threads() == []
+    assert eventually(lambda: threads() == [])
+
+
+@pytest.fixture
+def patient(tmp_path):
+    """A listener that gives nobody up in a test's time: what ends there was not waited for."""
+    running = listen(
+        tmp_path / "patient", max_associations=5, timeout_seconds=4 * PATIENCE, request_seconds=4 * PATIENCE
+    )
+    yield running
+    running.server.stop(1)
+    assert eventually(lambda: threads() == [])
 
 
 @pytest.fixture

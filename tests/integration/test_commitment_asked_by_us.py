@@ -82,8 +82,8 @@ class Sent:
             Peer(name="archive", ae_title="PACS", host="127.0.0.1", port=port, may=frozenset()),
             calling_ae_title="TRIAGE",
             reported=lambda names, report: taker.take(names, report) and None,
-            connect_seconds=5.0,
-            answer_seconds=5.0,
+            connect_seconds=60.0,
+            answer_seconds=60.0,
         )
         numbers = count(1)
         self.outcomes = []

@@ -66,7 +66,7 @@ def test_storescp_keeps_a_report_as_it_was_sent(free_port, tmp_path):
     server = subprocess.Popen([program, "-od", tmp_path, "-aet", "PACS", str(free_port)])
     transport = DimseTransport(Endpoint(host="127.0.0.1", port=free_port, ae_title="PACS"))
     try:
-        for _ in range(100):
+        for _ in range(1000):
             try:
                 assert "PACS" in transport.check()
                 break
@@ -77,7 +77,7 @@ def test_storescp_keeps_a_report_as_it_was_sent(free_port, tmp_path):
     finally:
         transport.close()
         server.terminate()
-        server.wait(10)
+        server.wait(60)
     (kept,) = tmp_path.iterdir()
     assert str(dcmread(kept).PatientName) == "Åkesson^Eva"
 

@@ -9,7 +9,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom.dimse_primitives import C_STORE
-from support.associations import associate, eventually, healthy, request_pdu, send, send_bytes, threads
+from support.associations import PATIENCE, associate, eventually, healthy, request_pdu, send, send_bytes, threads
 from support.data import shared_data
 from support.instances import DX, EXPLICIT, IMPLICIT, dx, encode
 from support.listener import listen
@@ -25,8 +25,8 @@ def test_a_sender_that_ends_in_the_middle_leaves_nothing(listening, ending):
 
     command, data = 3, 0  # the last of the command, some of the data set (PS3.8 annex E.2)
     for _ in range(3):
-        with socket.create_connection(("127.0.0.1", listening.port), 5) as connection:
-            connection.settimeout(10)
+        with socket.create_connection(("127.0.0.1", listening.port), PATIENCE) as connection:
+            connection.settimeout(PATIENCE)
             connection.sendall(request_pdu(contexts=[(DX, EXPLICIT)]))
             assert connection.recv(6)[0] == 2  # A-ASSOCIATE-AC
             connection.sendall(fragment(command, store_command("1.2.3")) + fragment(data, bytes(100_000)) * 3)
@@ -42,8 +42,8 @@ def test_a_sender_that_ends_in_the_middle_leaves_nothing(listening, ending):
 
 def test_a_command_that_never_ends_is_aborted(listening):
     item = struct.pack(">IBB", 50_002, 1, 1) + bytes(50_000)  # of the command, and not its last fragment
-    with socket.create_connection(("127.0.0.1", listening.port), 5) as connection:
-        connection.settimeout(10)
+    with socket.create_connection(("127.0.0.1", listening.port), PATIENCE) as connection:
+        connection.settimeout(PATIENCE)
         connection.sendall(request_pdu())
         assert connection.recv(1 << 16)[0] == 2  # A-ASSOCIATE-AC
         connection.sendall((struct.pack(">BBI", 4, 0, len(item)) + item) * 2)
@@ -141,7 +141,7 @@ def test_requests_that_do_not_wait_for_answers_do_not_pile_up(tmp_path):
     waiting = threading.Event()
 
     def receive(encoded, **_):
-        waiting.wait(5)
+        waiting.wait(2 * PATIENCE)
         raise RuntimeError
 
     running = listen(tmp_path / "spool", receive=receive)

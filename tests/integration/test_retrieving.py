@@ -318,7 +318,7 @@ def test_a_pacs_that_says_nothing_at_all_is_given_up(site, way):
     archive, stop = site.archive(), threading.Event()
 
     def silent(archive, event):
-        stop.wait(20)
+        stop.wait(240)
         yield from refuses(0xC000)(archive, event)
 
     archive.moves = [silent]
@@ -353,7 +353,7 @@ def test_hanging_up_ends_a_move_at_once(site):
 
     def slow(archive, event):
         begun.set()
-        stop.wait(20)
+        stop.wait(240)
         yield from refuses(0xC000)(archive, event)
 
     archive.moves = [slow]
@@ -363,9 +363,9 @@ def test_hanging_up_ends_a_move_at_once(site):
         study = [Wanted(study_instance_uid=site.uid)]
         asking = threading.Thread(target=lambda: ended.append(client.retrieve(study, ())))
         asking.start()
-        assert begun.wait(10)
+        assert begun.wait(60)
         client.close()
-        asking.join(8)
+        asking.join(60)
         stop.set()
         assert not asking.is_alive()
     assert not ended[0].error.permanent

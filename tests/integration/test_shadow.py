@@ -146,7 +146,7 @@ class Ordered:
 
     def score(self, images, anatomies=()):
         with pytest.raises(urllib.error.HTTPError) as not_ready:
-            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5)
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=30)
         with not_ready.value:
             self.happened.append((self.name, not_ready.value.code, sorted(json.load(not_ready.value)["problems"])))
         return [ImageScore(probability=0.25) for _ in images]
@@ -160,6 +160,6 @@ def test_both_bundles_have_scored_a_test_image_before_the_agent_is_ready(setting
         monkeypatch.setattr(bootstrap, build, lambda _settings, scorer=scorer: scorer)
     with bootstrap.build_agent(settings, "worker"):
         assert sorted(happened) == [("deciding", 503, ["start"]), ("shadow", 503, ["start"])]
-        with urllib.request.urlopen(f"http://127.0.0.1:{settings.web.port}/readyz", timeout=5) as ready:
+        with urllib.request.urlopen(f"http://127.0.0.1:{settings.web.port}/readyz", timeout=30) as ready:
             assert ready.status == 200
     assert len(happened) == 2

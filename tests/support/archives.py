@@ -48,7 +48,7 @@ def study_files(folder, series=(2, 1), **values):
 
 def retrieval_client(port, receiver, way="move", called="PACS", calling="TRIAGE", **waits):
     peer = Peer(name="pacs", ae_title=called, host="127.0.0.1", port=port, may=frozenset())
-    waits = {"connect_seconds": 5.0, "answer_seconds": 10.0, "request_seconds": 30.0} | waits
+    waits = {"connect_seconds": 60.0, "answer_seconds": 60.0, "request_seconds": 120.0} | waits
     return RetrievalClient(peer, calling_ae_title=calling, way=way, keeper=receiver, listening_at="here:104", **waits)
 
 
@@ -198,4 +198,4 @@ def _storage_contexts():
 def running(archive):
     """Serve, as a context; gives the port."""
     contexts = [*QUERY_RETRIEVE, Verification, (DX, [EXPLICIT, IMPLICIT])]
-    return scp(archive.handlers(), contexts, ae_title="PACS", seconds=15, both_roles={DX})
+    return scp(archive.handlers(), contexts, ae_title="PACS", both_roles={DX})

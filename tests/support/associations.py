@@ -15,6 +15,7 @@ from triage_agent.dimse import association as machinery
 from triage_agent.dimse.outgoing import BoundedEntity
 
 VERIFICATION = "1.2.840.10008.1.1"
+PATIENCE = 60.0  # seconds; everything that is waited for takes milliseconds where nothing else runs
 
 
 def threads():
@@ -30,7 +31,7 @@ def descriptors():
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def eventually(condition, seconds=15.0):
+def eventually(condition, seconds=PATIENCE):
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -41,7 +42,7 @@ def eventually(condition, seconds=15.0):
 
 def associate(port, sop_class=DX, syntax=EXPLICIT, calling="PACS"):
     entity = BoundedEntity(calling)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 30
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = PATIENCE
     return entity.associate("127.0.0.1", port, contexts=[build_context(sop_class, syntax)], ae_title="TRIAGE")
 
 
@@ -75,7 +76,7 @@ def healthy(listening):
 def request_pdu(calling="PACS", called="TRIAGE", contexts=((VERIFICATION, EXPLICIT),)):
     """An encoded A-ASSOCIATE-RQ."""
     entity, caught = BoundedEntity(calling), []
-    entity.acse_timeout = entity.network_timeout = 1
+    entity.acse_timeout = entity.network_timeout = 1  # for an answer that nobody gives
 
     def catch(server):
         connection, _ = server.accept()
@@ -91,9 +92,9 @@ def request_pdu(calling="PACS", called="TRIAGE", contexts=((VERIFICATION, EXPLIC
     return caught[0]
 
 
-def answer_to(port, sent, seconds=5.0, more=False):
+def answer_to(port, sent, seconds=PATIENCE, more=False):
     """Everything the listener says to raw bytes, after which `more` may come or not, until it hangs up."""
-    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
         connection.settimeout(seconds)
         heard = b""
         try:

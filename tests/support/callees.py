@@ -7,6 +7,7 @@ import time
 
 from pynetdicom import AE, evt
 from pynetdicom.transport import ThreadedAssociationServer
+from support.associations import PATIENCE
 from support.instances import DX, EXPLICIT
 
 from triage_agent.dimse.client import DicomClient
@@ -18,7 +19,7 @@ _POLL_SECONDS = 0.02
 
 def client(port, ae_title="TRIAGE", calling="PACS", tls=None, **waits):
     peer = Peer(name="peer", ae_title=ae_title, host="127.0.0.1", port=port, may=frozenset(), tls=tls)
-    waits = {"connect_seconds": 2.0, "answer_seconds": 2.0, "idle_seconds": 5.0} | waits
+    waits = {"connect_seconds": PATIENCE, "answer_seconds": PATIENCE, "idle_seconds": 5.0} | waits
     return DicomClient(peer, calling_ae_title=calling, **waits)
 
 
@@ -36,7 +37,7 @@ def close_for_sure(event):
 
 
 @contextlib.contextmanager
-def scp(handlers=(), contexts=((DX, EXPLICIT),), *, ae_title="PEER", port=0, seconds=5, both_roles=()):
+def scp(handlers=(), contexts=((DX, EXPLICIT),), *, ae_title="PEER", port=0, seconds=PATIENCE, both_roles=()):
     """A peer made of pynetdicom, to answer as a test wants; yields its port.
 
     `contexts`: abstract syntaxes, or pairs of one and its transfer syntaxes; of those in `both_roles` it may be the
@@ -83,7 +84,7 @@ class Accepting:
 
 
 def until_it_answers(sending):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             sending.echo()

@@ -67,14 +67,14 @@ class Reports:
 def peer_that_listens(port=0, reports=None, actions=None):
     """A peer's own port: takes reports, and requests where `actions` answers them; a context that gives its number."""
     handlers = [*(reports.handlers() if reports else []), *([(evt.EVT_N_ACTION, actions)] if actions else [])]
-    return scp(handlers, [PUSH], ae_title="PACS", port=port, seconds=10, both_roles={PUSH})
+    return scp(handlers, [PUSH], ae_title="PACS", port=port, both_roles={PUSH})
 
 
 @contextmanager
 def asking(port, calling="PACS", reports=None):
     """A peer's association with us, on which it may ask for commitment."""
     entity = BoundedEntity(calling)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 30
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 60
     association = entity.associate(
         "127.0.0.1",
         port,
@@ -119,7 +119,7 @@ def listen_for_commitment(root, peer_port, *, may=("store", "commit"), retry=Non
         commitment=desk,
     )
     server.start()
-    client = CommitmentClient(peers[0], calling_ae_title="TRIAGE", connect_seconds=5.0, answer_seconds=5.0)
+    client = CommitmentClient(peers[0], calling_ae_title="TRIAGE", connect_seconds=60.0, answer_seconds=60.0)
 
     def tell(peer, report):
         try:

@@ -72,6 +72,10 @@ class FaultAgent(Agent):
         return self.get("readyz")[0] == 200
 
     @property
+    def pid(self):
+        return self._pid
+
+    @property
     def running(self):
         return self._pid is not None and not self._gone(0)
 

@@ -45,8 +45,8 @@ class Ris:
     """Sends messages on one connection and reads the answers."""
 
     def __init__(self, port, context=None):
-        self.connection = socket.create_connection(("127.0.0.1", port), 10)
-        self.connection.settimeout(20)
+        self.connection = socket.create_connection(("127.0.0.1", port), 60)
+        self.connection.settimeout(60)
         if context is not None:
             self.connection = context.wrap_socket(self.connection, server_hostname="localhost")
         self._heard = b""

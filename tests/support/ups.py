@@ -45,7 +45,7 @@ def keys(**values):
 def calling(port, calling="READER", classes=(PULL, WATCH, PUSH, QUERY)):
     """An association of a workstation with us."""
     entity = BoundedEntity(calling)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 30
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 60
     association = entity.associate(
         "127.0.0.1", port, contexts=[build_context(one) for one in classes], ae_title="TRIAGE"
     )
@@ -110,7 +110,7 @@ class Watcher:
 
     def on_report(self, event):
         if self.before is not None:
-            self.before.wait(30)
+            self.before.wait(240)
         with self.came:
             self.told.append(
                 (event.event_type, str(event.request.AffectedSOPInstanceUID), event.event_information, time.monotonic())
@@ -118,7 +118,7 @@ class Watcher:
             self.came.notify_all()
         return self.status, None
 
-    def wait_for(self, number, seconds=20.0):
+    def wait_for(self, number, seconds=60.0):
         with self.came:
             assert self.came.wait_for(lambda: len(self.told) >= number, seconds), self.told
             return [(kind, uid, said) for kind, uid, said, _ in self.told]
@@ -128,7 +128,7 @@ class Watcher:
 def watching(watcher, port=0, ae_title="WATCHER"):
     """A subscriber's own port; yields its number."""
     entity = AE(ae_title=ae_title)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 10
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 60
     entity.add_supported_context(EVENT, scu_role=True, scp_role=True)
     handlers = [(evt.EVT_CONN_OPEN, close_for_sure), (evt.EVT_N_EVENT_REPORT, watcher.on_report)]
     server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
@@ -187,7 +187,7 @@ def ups_agent(url, root, watcher_port=104, retry=None):
         clock=utc_now,
         services=[desk],
     )
-    client = ReportClient(peers[2], calling_ae_title="TRIAGE", connect_seconds=5.0, answer_seconds=5.0)
+    client = ReportClient(peers[2], calling_ae_title="TRIAGE", connect_seconds=60.0, answer_seconds=60.0)
     announcer = Announcer(
         workitems=workitems,
         tell=client.tell,

@@ -18,7 +18,7 @@ from triage_agent.pipeline import Pipeline
 from triage_agent.settings import Settings
 from triage_agent.worklist import SqlWorklist, open_engine, upgrade
 
-SOON = 10.0  # seconds; everything here takes milliseconds
+SOON = 30.0  # seconds; everything here takes milliseconds
 
 
 class FakeScorer:

@@ -58,7 +58,7 @@ def image_in(spool):
 def problems_at(port):
     """What /readyz says."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=30) as answer:
             return json.load(answer)["problems"]
     except urllib.error.HTTPError as error:
         with error:

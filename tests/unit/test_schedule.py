@@ -17,7 +17,7 @@ from triage_agent.schedule import Schedule
 from triage_agent.worklist import MemoryWorklist
 
 ASKING = replace(RULE, ask_after=timedelta(seconds=2))
-SOON = 5.0  # seconds
+SOON = 30.0  # seconds
 
 
 class FakePacs:

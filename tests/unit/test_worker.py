@@ -15,7 +15,7 @@ from triage_agent.ops.logging import configure_logging
 from triage_agent.worker import Loop, Worker
 from triage_agent.worklist import MemoryWorklist
 
-SOON = 5.0  # seconds; everything here takes milliseconds
+SOON = 30.0  # seconds; everything here takes milliseconds
 BUSY, IDLE = True, False  # what a step returns
 
 

@@ -26,6 +26,7 @@ from pynetdicom.dimse_primitives import C_STORE, DimseServiceType
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
+from triage_agent.dimse.checkpoint import Checkpoint
 from triage_agent.dimse.messages import WAIT_SECONDS, Messages, Terms, incoming_of
 from triage_agent.dimse.wire import BoundedSocket, fragments
 
@@ -45,47 +46,6 @@ class _PokingQueue(queue.Queue[Any]):
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         super().put(item, block, timeout)
         self._poke()
-
-
-class Checkpoint(threading.Event):
-    """Where the reactor can be stopped between two messages, and that it has stopped can be known.
-
-    pynetdicom's own sign, `_is_paused`, is up also while it serves a message, and for a moment after it has gone on.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._change = threading.Condition()
-        self._is_open, self._blocks = True, False
-
-    @property
-    def blocks(self) -> bool:
-        """Whether the reactor stands here."""
-        with self._change:
-            return self._blocks and not self._is_open
-
-    def is_set(self) -> bool:
-        """Whether the reactor may pass."""
-        return self._is_open
-
-    def set(self) -> None:
-        """Let it pass."""
-        with self._change:
-            self._is_open = True
-            self._change.notify_all()
-
-    def clear(self) -> None:
-        """Stop it when it comes by."""
-        with self._change:
-            self._is_open = False
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it may pass, at most `timeout` seconds; whether it may."""
-        with self._change:
-            self._blocks = not self._is_open
-            passes = self._change.wait_for(lambda: self._is_open, timeout)
-            self._blocks = False
-            return passes
 
 
 class UpperLayer(DULServiceProvider):

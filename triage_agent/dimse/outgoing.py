@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from pynetdicom.ae import ApplicationEntity
@@ -17,6 +17,7 @@ from pynetdicom.presentation import build_context
 from pynetdicom.transport import AddressInformation
 
 from triage_agent import __version__
+from triage_agent.dimse.checkpoint import SureCheckpoint
 from triage_agent.dimse.library import configure_pynetdicom
 from triage_agent.dimse.peers import Peer
 from triage_agent.dimse.secure_wire import SecureWire
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 Context = tuple[str, str]  # abstract syntax, transfer syntax: each proposed in a presentation context of its own
 
 _MAX_PDU = 131072
+_REJECTED = (0x01, 0x02)  # for good, for now (PS3.8 table 9-21)
 
 
 class BoundedEntity(ApplicationEntity):
@@ -44,6 +46,13 @@ class BoundedEntity(ApplicationEntity):
         super().__init__(ae_title)
         self._wires: WeakSet[BoundedSocket] = WeakSet()
         self._guard = threading.Lock()
+
+    def associate(self, *args: Any, **options: Any) -> Association:
+        """As pynetdicom does; a rejection is known as one however soon it comes."""
+        association = super().associate(*args, **options)
+        if association.is_aborted:
+            _notice_rejection(association)
+        return association
 
     def cut(self) -> None:
         """Hang up on everybody, also where the answer to an association request is waited for."""
@@ -60,10 +69,21 @@ class BoundedEntity(ApplicationEntity):
             wire.tls_args = tls_args
         else:
             wire = SecureWire(assoc, self.io_timeout, address=address, secure=partial(self.tls.secure, host=self.host))
+        assoc._reactor_checkpoint = SureCheckpoint(assoc)  # noqa: SLF001 - pynetdicom's own lets answers slip by
         assoc.dul.daemon = True  # it waits for the peer, and the end of the process must not
         with self._guard:
             self._wires.add(wire)
         return wire
+
+
+def _notice_rejection(association: Association) -> None:
+    """Take up the rejection that pynetdicom left: it aborts where the peer has hung up before it came to look."""
+    with association.dul.to_user_queue.mutex:
+        waiting = list(association.dul.to_user_queue.queue)
+    for answer in waiting:
+        if isinstance(answer, A_ASSOCIATE) and answer.result in _REJECTED:
+            association.acceptor.primitive = answer
+            association.is_rejected, association.is_aborted = True, False
 
 
 class Caller:

@@ -109,7 +109,7 @@ def test_a_key_that_this_user_may_not_read_is_told(authority, monkeypatch):
     assert "the agent's user may read" in found.remedy
 
 
-def test_the_port_is_looked_at_too_and_is_ours_where_the_agent_runs(authority, tmp_path):
+def test_the_port_is_looked_at_too_and_is_ours_where_the_agent_runs(authority, tmp_path, monkeypatch):
     files = authority.files("triage", hosts=["triage.hospital"])
     site = settings(files)
     assert "is free" in look("look_at_dicom_tls", site).says
@@ -120,12 +120,14 @@ def test_the_port_is_looked_at_too_and_is_ours_where_the_agent_runs(authority, t
         tls_port=site.dicom.tls.port,
     )
     try:
+        monkeypatch.setattr(ports, "_ANSWER_SECONDS", 60.0)
         assert "TRIAGE runs already" in look("look_at_dicom_tls", site).says
     finally:
         running.server.stop(1)
 
 
-def test_a_port_that_another_took_names_the_key_that_changes_it(authority):
+def test_a_port_that_another_took_names_the_key_that_changes_it(authority, monkeypatch):
+    monkeypatch.setattr(ports, "_ANSWER_SECONDS", 0.3)
     site = settings(authority.files("triage"))
     with socket.create_server(("127.0.0.1", site.dicom.tls.port)) as stranger:
         stranger.settimeout(0.1)

@@ -20,15 +20,17 @@ def settings(port, **dicom):
 
 
 @pytest.fixture
-def stranger():
-    """The port of something that says nothing."""
+def stranger(monkeypatch):
+    """The port of something that says nothing, which is not waited for long."""
+    monkeypatch.setattr(ports, "_ANSWER_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch):
-    monkeypatch.setattr(ports, "_ANSWER_SECONDS", 0.5)
+def _patient(monkeypatch):
+    """A busy machine of ours answers late."""
+    monkeypatch.setattr(ports, "_ANSWER_SECONDS", 60.0)
 
 
 @pytest.mark.parametrize("look", [ports.look_at_dicom, ports.look_at_web])
@@ -94,10 +96,11 @@ def for_orders(port, web_port):
     return Settings(hl7={"listen": {"port": port, "networks": ["10.0.0.0/8"]}}, web={"port": web_port})
 
 
-def test_the_port_of_orders_is_free_or_ours_or_a_stranger_s(free_port, stranger):
+def test_the_port_of_orders_is_free_or_ours_or_a_stranger_s(free_port, stranger, monkeypatch):
     assert ports.look_at_orders(for_orders(free_port, free_port)) == f"127.0.0.1:{free_port} is free"
     with pytest.raises(TriageError, match=r"stop what listens there, or set \[hl7.listen\]"):
         ports.look_at_orders(for_orders(stranger, free_port))
+    monkeypatch.setattr(ports, "_ANSWER_SECONDS", 5.0)
     server = WebServer(build_app({}, bytes, "1"), "127.0.0.1", free_port)
     server.start()
     try:

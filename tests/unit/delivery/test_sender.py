@@ -237,13 +237,13 @@ def test_a_slow_destination_does_not_block_another():
     class Slow(Wire):
         def send(self, artifact):
             entered.set()
-            release.wait(10)
+            release.wait(60)
 
     sender = sender_of(outbox, slow=Slow(), quick=Wire())
     thread = threading.Thread(target=sender.run_once, args=("slow",))
     thread.start()
     try:
-        assert entered.wait(5)
+        assert entered.wait(30)
         assert sender.run_once("quick") == 1
     finally:
         release.set()

@@ -93,7 +93,7 @@ def test_a_request_is_read_however_it_comes_and_nothing_behind_it(pairs):
     ours, theirs = pairs()
     theirs.sendall(REQUEST[:3])
     threading.Timer(0.05, theirs.sendall, [REQUEST[3:] + b"more"]).start()
-    assert read_request(ours, 5) == REQUEST
+    assert read_request(ours, 60) == REQUEST
     assert ours.recv(10) == b"more"
 
 
@@ -113,7 +113,7 @@ def test_what_is_no_request_is_not(pairs, said, answer):
     ours, theirs = pairs()
     theirs.sendall(said)
     theirs.shutdown(socket.SHUT_WR)
-    assert read_request(ours, 5) is None
+    assert read_request(ours, 60) is None
     ours.shutdown(socket.SHUT_WR)
     assert theirs.recv(100) == answer
 
@@ -124,7 +124,7 @@ def test_a_request_that_does_not_come_in_time_is_not_waited_for(pairs, said):
     theirs.sendall(said)
     started = time.monotonic()
     assert read_request(ours, 0.1) is None
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_a_connection_that_is_reset_is_no_request(pairs):

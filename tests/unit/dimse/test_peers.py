@@ -172,11 +172,11 @@ def test_who_is_known_is_told_apart_from_who_is_not(names):
 
 def test_a_name_service_that_hangs_holds_nobody_for_long():
     hangs = threading.Event()
-    access = AccessPolicy([peer()], resolve=partial(within, 0.05, lambda _host: hangs.wait(10)))
+    access = AccessPolicy([peer()], resolve=partial(within, 0.05, lambda _host: hangs.wait(60)))
     started = time.monotonic()
     assert access.permissions("PACS", "10.0.0.1") is None
     assert access.permissions("PACS", "10.0.0.1") is None
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     hangs.set()
 
 

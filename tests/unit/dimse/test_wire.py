@@ -81,7 +81,7 @@ def test_a_pdu_that_does_not_come_whole_in_time_is_given_up(pair, drip):
     started = time.monotonic()
     with pytest.raises(TimeoutError):
         wire.receive_p_data()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     stop.set()
     feeder.join()
 
@@ -100,8 +100,8 @@ def test_a_waker_ends_the_wait(pair):
     with waker, woken:
         waker.send(b"\0")
         started = time.monotonic()
-        assert wire.wait(5, woken) is False
-        assert time.monotonic() - started < 2
+        assert wire.wait(60, woken) is False
+        assert time.monotonic() - started < 30
 
 
 def item(context_id, value, length=None):

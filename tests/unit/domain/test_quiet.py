@@ -22,12 +22,12 @@ def test_overlapping_threads_leave_the_filters_as_they_were():
     def other():
         with quiet():
             inside.set()
-            leave.wait(5)
+            leave.wait(30)
 
     thread = threading.Thread(target=other)
     with quiet():
         thread.start()
-        assert inside.wait(5)
+        assert inside.wait(30)
     warnings.warn("still quiet, since the other is inside", stacklevel=1)
     leave.set()
     thread.join()

@@ -11,7 +11,7 @@ from triage_agent.domain.study import ImageScore
 from triage_agent.models import sharing
 from triage_agent.models.sharing import SharedScorer
 
-SOON = 10.0  # seconds; everything here takes milliseconds
+SOON = 30.0  # seconds; everything here takes milliseconds
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 

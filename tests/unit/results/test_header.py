@@ -73,9 +73,9 @@ def test_reading_in_two_threads_at_once_leaves_the_filters_of_warnings_as_they_w
     both, first_has_left = threading.Barrier(2), threading.Event()
 
     def overlapping(dataset, keyword):
-        both.wait(5)
+        both.wait(30)
         if keyword == "PatientName":
-            first_has_left.wait(5)
+            first_has_left.wait(30)
         return read(dataset, keyword)
 
     def other():

@@ -20,7 +20,7 @@ def served(free_port):
 
         def get(path):
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{free_port}{path}", timeout=5) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{free_port}{path}", timeout=30) as answer:
                     return answer.status, answer.read()
             except urllib.error.HTTPError as error:
                 return error.code, error.read()

@@ -1,0 +1,80 @@
+"""Where an association's reactor is stopped, so that another thread can send and hear on it.
+
+Every `send_*` method of pynetdicom 3.0 clears its association's checkpoint and waits until `_is_paused` is up. That
+sign is still up for a moment after the request before: the reactor then goes on, takes the answer for a request of the
+peer and drops it, and who asked waits until its timeout. A busy machine makes that moment long.
+"""
+
+import threading
+import time
+
+from pynetdicom.association import Association
+
+_LOOK_SECONDS = 0.05  # how soon it is seen that a reactor has ended
+_LONGEST_SECONDS = 30.0  # where the association itself has no limit
+
+
+class Checkpoint(threading.Event):
+    """Where the reactor can be stopped between two messages, and that it has stopped can be known.
+
+    pynetdicom's own sign, `_is_paused`, is up also while it serves a message, and for a moment after it has gone on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._change = threading.Condition()
+        self._is_open, self._blocks = True, False
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the reactor stands here."""
+        with self._change:
+            return self._blocks and not self._is_open
+
+    def is_set(self) -> bool:
+        """Whether the reactor may pass."""
+        return self._is_open
+
+    def set(self) -> None:
+        """Let it pass."""
+        with self._change:
+            self._is_open = True
+            self._change.notify_all()
+
+    def clear(self) -> None:
+        """Stop it when it comes by."""
+        with self._change:
+            self._is_open = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it may pass, at most `timeout` seconds; whether it may."""
+        with self._change:
+            self._blocks = not self._is_open
+            self._change.notify_all()
+            passes = self._change.wait_for(lambda: self._is_open, timeout)
+            self._blocks = False
+            return passes
+
+
+class SureCheckpoint(Checkpoint):
+    """One that `clear` returns from only when the reactor stands here.
+
+    Args:
+        association: whose reactor it is. One that serves a message, or has ended, is not waited for without end.
+    """
+
+    def __init__(self, association: Association) -> None:
+        super().__init__()
+        self._association = association
+
+    def clear(self) -> None:
+        """Stop the reactor, and wait until it has stopped."""
+        super().clear()
+        if threading.current_thread() is self._association:
+            return  # it serves a message, and sends in between
+        ends = time.monotonic() + (self._association.dimse_timeout or _LONGEST_SECONDS)
+        with self._change:
+            while not self._blocks and not self._is_open and self._association.is_alive():
+                if time.monotonic() > ends:
+                    return
+                self._change.wait(_LOOK_SECONDS)
