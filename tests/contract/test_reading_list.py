@@ -102,7 +102,9 @@ QUESTIONS = [
 
 
 @pytest.mark.parametrize("order", list(Order))
-@pytest.mark.parametrize(("question", "fits"), QUESTIONS, ids=str)
+@pytest.mark.parametrize(
+    ("question", "fits"), QUESTIONS, ids=[" ".join(question) or "all" for question, _ in QUESTIONS]
+)
 def test_pages_together_are_the_whole_list_in_order(desk, question, fits, order):
     rows = [row for row in desk.many(230) if fits(row) and (question.get("read") or row["read_at"] is None)]
     rows.sort(key=best_first if order is Order.BEST_FIRST else newest_first)
