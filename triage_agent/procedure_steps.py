@@ -8,13 +8,13 @@ from triage_agent.delivery.announcing import Announcer
 from triage_agent.dimse.peers import AccessPolicy
 from triage_agent.dimse.ups import UpsDesk
 from triage_agent.dimse.ups_client import ReportClient
-from triage_agent.dimse.ups_data import output_information
 from triage_agent.domain.errors import DeliveryError
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.workitem import Attributes, StepReport, Workitem, items_of, text_at, workitem_uid
 from triage_agent.intake.performing import Performer
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
+from triage_agent.steps.data import output_information
 from triage_agent.worklist.workitems import workitems_of
 
 _INPUT, _RETRIEVAL, _RETRIEVE_AE = "00404021", "0040E071", "00080054"  # what is to be processed, and who has it

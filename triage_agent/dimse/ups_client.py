@@ -7,9 +7,9 @@ from pynetdicom.association import Association
 
 from triage_agent.dimse.outgoing import Caller, Context, end
 from triage_agent.dimse.peers import Peer
-from triage_agent.dimse.ups_data import EVENT, PUSH, information
 from triage_agent.domain.errors import DeliveryError
 from triage_agent.domain.workitem import StepReport
+from triage_agent.steps.data import EVENT, PUSH, information
 
 log = structlog.get_logger(__name__)
 

@@ -17,8 +17,8 @@ from pynetdicom.association import Association
 
 from triage_agent.dimse.outgoing import Caller, Context, end
 from triage_agent.dimse.peers import Peer
-from triage_agent.dimse.ups_data import PULL, PUSH
 from triage_agent.domain.errors import DeliveryError
+from triage_agent.steps.data import PULL, PUSH
 
 log = structlog.get_logger(__name__)
 

@@ -12,8 +12,9 @@ from itertools import groupby
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.uid import UID
-from pynetdicom.dsutils import encode
 
 from triage_agent.domain.errors import InvalidDatasetError, StorageExhaustedError
 from triage_agent.domain.workitem import PRIORITIES, Attributes, Instance, ReadingTask, StepState, Workitem
@@ -184,13 +185,19 @@ def as_json(given: Dataset) -> dict[str, object]:
         given.remove_private_tags()
         attributes: dict[str, object] = given.to_json_dict()
         written = json.dumps(attributes)
-        # Whoever asks for it later must be able to read it: what cannot be written again is refused now.
-        encode(Dataset.from_json(written), is_implicit_vr=False, is_little_endian=True)
+        _write(Dataset.from_json(written))
     except Exception as error:
         raise InvalidDatasetError(f"the attributes cannot be read ({type(error).__name__})") from error
     if len(written) > _MOST_JSON:
         raise StorageExhaustedError("more attributes than we keep of a workitem")
     return {tag: element for tag, element in attributes.items() if not tag.endswith("0000")}
+
+
+def _write(data: Dataset) -> None:
+    """Whoever asks for it later must be able to read it: what cannot be written again is refused now."""
+    file = DicomBytesIO()
+    file.is_implicit_VR, file.is_little_endian = False, True
+    write_dataset(file, data)
 
 
 def information(attributes: Attributes) -> Dataset:
