@@ -148,11 +148,12 @@ class _Start:
         watch_site(self._settings, self.worklist, self.metrics, self._clock)
         self._checks |= {"start": _still_starting, "database": self.worklist.ping}
         web = self._settings.web
-        self._services = build_services(self._settings, self.worklist, self._clock)
+        self._services = build_services(self._settings, self.worklist, self.metrics, self._clock)
         app = build_app(self._checks, self.metrics.exposition, __version__, self._services.routers)
         server = WebServer(app, web.host, web.port, self._services.tls)
         server.start()
         self._stack.callback(server.stop)
+        self._stack.callback(self._services.announce())
         if self._signals is not None:
             self._signals.start()
             self._stack.callback(self._signals.stop)

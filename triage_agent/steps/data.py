@@ -17,6 +17,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import UID
 
 from triage_agent.domain.errors import InvalidDatasetError, StorageExhaustedError
+from triage_agent.domain.quiet import quiet
 from triage_agent.domain.workitem import PRIORITIES, Attributes, Instance, ReadingTask, StepState, Workitem
 
 PUSH = UID("1.2.840.10008.5.1.4.34.6.1")
@@ -182,10 +183,11 @@ def as_json(given: Dataset) -> dict[str, object]:
         StorageExhaustedError: it is more than we keep.
     """
     try:
-        given.remove_private_tags()
-        attributes: dict[str, object] = given.to_json_dict()
-        written = json.dumps(attributes)
-        _write(Dataset.from_json(written))
+        with quiet():
+            given.remove_private_tags()
+            attributes: dict[str, object] = given.to_json_dict()
+            written = json.dumps(attributes)
+            _write(Dataset.from_json(written))
     except Exception as error:
         raise InvalidDatasetError(f"the attributes cannot be read ({type(error).__name__})") from error
     if len(written) > _MOST_JSON:

@@ -97,13 +97,13 @@ class Desk:
         self._receivers = frozenset(receivers)
         self._clock = clock
 
-    def find(self, keys: Dataset, *, objects: bool = False) -> Iterator[Dataset]:
-        """The workitems that match, best first; with `objects` also what they refer to, whether asked for or not.
+    def find(self, keys: Dataset) -> Iterator[Dataset]:
+        """The workitems that match, best first; what they refer to only where a key asks for it.
 
         Raises:
             InvalidDatasetError: a key cannot be read.
         """
-        objects = objects or any(name in keys for name in _INSTANCES)
+        objects = any(name in keys for name in _INSTANCES)
         uids = iter(self._workitems.matching(_query(keys), _MOST))
         while some := list(islice(uids, _AT_ONCE)):
             for item in self._workitems.workitems(some, objects=objects):

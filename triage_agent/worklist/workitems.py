@@ -350,11 +350,17 @@ class SqlWorkitems:
             return 0
         return self._database.write(lambda session: reports.tell_changes(session, now, limit))
 
-    def claim_reports(self, now: datetime, until: datetime, away: Collection[str], limit: int) -> Sequence[StepReport]:
+    def claim_reports(
+        self, now: datetime, until: datetime, away: Collection[str], limit: int, among: Collection[str] | None = None
+    ) -> Sequence[StepReport]:
         """See `Workitems.claim_reports`."""
-        if self._database.read(lambda session: reports.first_due(session, now, away)) is None:
+        if self._database.read(lambda session: reports.first_due(session, now, away, among)) is None:
             return []
-        return self._database.write(lambda session: reports.claim(session, now, until, away, limit))
+        return self._database.write(lambda session: reports.claim(session, now, until, away, limit, among))
+
+    def drop_reports(self, subscribers: Collection[str], before: datetime, now: datetime) -> int:
+        """See `Workitems.drop_reports`."""
+        return self._database.write(lambda session: reports.drop_old(session, subscribers, before, now))
 
     def report_sent(self, report: StepReport, now: datetime, refusal: str = "") -> None:
         """See `Workitems.report_sent`."""
