@@ -144,7 +144,7 @@ def test_what_is_read_or_being_read_is_left_alone(pacs, transport, status):
     assert pacs.kept[UID].ScheduledProcedureStepPriority == "MEDIUM"
 
 
-@pytest.mark.parametrize(("status", "permanent"), [(0x0213, False), (0x0124, False), (0x0106, True)])
+@pytest.mark.parametrize(("status", "permanent"), [(0x0213, False), (0x0124, True), (0x0106, True)])
 def test_a_refusal_says_whether_a_retry_can_help(pacs, transport, status, permanent):
     pacs.refuse["create"] = status
     with pytest.raises(DeliveryError, match=f"0x{status:04X}") as caught:

@@ -7,14 +7,19 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import replace
 
 from pydicom import Dataset
 from support.listener import utc_now
 from support.ports import free_port
-from support.story import Story
+from support.story import Story, decision
 from websockets.sync.client import connect
 
+from triage_agent.domain.vocabulary import ArtifactKind
+from triage_agent.domain.workitem import workitem_uid
 from triage_agent.ops.metrics import Metrics
+from triage_agent.results.context import ResultContext
+from triage_agent.results.registry import REGISTRY
 from triage_agent.settings import build_settings
 from triage_agent.ups_web import build_workitem_service
 from triage_agent.web.access import Access, Caller
@@ -159,3 +164,18 @@ def web_site(url, port=None):
         yield site
     finally:
         site.close()
+
+
+ROUTE_STUDY = "1.2.840.1"
+ITEM_OF_ROUTE = workitem_uid(ROUTE_STUDY)
+
+
+def route_artifact(**changes):
+    """The workitem of a result, as a route sends it."""
+    image = Dataset()
+    image.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    image.SOPInstanceUID, image.SeriesInstanceUID = f"{ROUTE_STUDY}.1", f"{ROUTE_STUDY}.9"
+    image.StudyInstanceUID, image.SpecificCharacterSet = ROUTE_STUDY, "ISO_IR 192"
+    image.PatientName, image.PatientID, image.AccessionNumber = "Müller^Jürgen", "P1", "A1"
+    result = replace(decision(ROUTE_STUDY), **changes)
+    return REGISTRY[ArtifactKind.UPS].build(ResultContext(result=result, headers=(image,)))
