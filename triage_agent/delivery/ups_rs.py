@@ -60,7 +60,8 @@ class WorkitemPoster:
         """
         answer = self._client.ask("GET", f"/workitems/{uid}", {"Accept": _JSON})
         if answer.status == _GONE:
-            return self._left_alone(uid, "gone")
+            self._leave_alone(uid, "gone")
+            return None
         self._judge(answer)
         there = _read(answer.body)
         state = text_at(there, _STATE)
@@ -70,9 +71,12 @@ class WorkitemPoster:
                 permanent=False,
                 remedy="have it answer application/dicom+json",
             )
-        return there if state == StepState.SCHEDULED else self._left_alone(uid, state)
+        if state == StepState.SCHEDULED:
+            return there
+        self._leave_alone(uid, state)
+        return None
 
-    def _left_alone(self, uid: str, why: str) -> None:
+    def _leave_alone(self, uid: str, why: str) -> None:
         log.info("workitem_not_ours_any_more", workitem=uid, state=why)
 
     def _post(self, path: str, data: Mapping[str, object]) -> Answer:
