@@ -21,16 +21,19 @@ from triage_agent.dimse.services import Serve
 from triage_agent.dimse.statuses import comment_on
 from triage_agent.domain.errors import InvalidDatasetError, StorageExhaustedError, WorklistUnavailableError
 from triage_agent.domain.ports import Clock
+from triage_agent.domain.quiet import quiet
 from triage_agent.domain.workitem import Verdict, Workitems
+from triage_agent.matching.data_sets import answer
+from triage_agent.matching.query import encodings_of, read_query
 from triage_agent.steps.data import EVENT, PULL, PUSH, WATCH, text_of
 from triage_agent.steps.data import QUERY as UPS_QUERY
 from triage_agent.steps.desk import INVALID_ARGUMENT, NO_SUCH_WORKITEM, NOT_AUTHORIZED, Caller, Desk, Reply
-from triage_agent.steps.matching import answer
 
 log = structlog.get_logger(__name__)
 
 # PS3.4 table C.4-1 as CC.2.8 has it, and PS3.7 annex C.
 PENDING = 0xFF00
+PENDING_WITHOUT_SOME_KEYS = 0xFF01
 CANCELED = 0xFE00
 OUT_OF_RESOURCES = 0xA700
 NO_MATCH_FOR_CLASS = 0xA900
@@ -127,12 +130,15 @@ class UpsDesk:
         if not isinstance(request, C_FIND) or not self._caller(event).reads:
             yield comment_on(NOT_AUTHORIZED, "this peer may not ask for workitems"), None
             return
-        keys = _read(event, request.Identifier)
-        for shown in self._desk.find(keys):
+        identifier = _read(event, request.Identifier)
+        with quiet():  # pydicom's reader warns of a character set that it does not know, with its name
+            query = read_query(identifier, None, encodings_of(identifier)[1])
+        pending = PENDING_WITHOUT_SOME_KEYS if query.ignores else PENDING
+        for shown in self._desk.find(query):
             if event.is_cancelled:
                 yield CANCELED, None
                 return
-            yield PENDING, answer(shown, keys)
+            yield pending, answer(shown, query)
 
     def _get(self, event: evt.Event, found: list[Dataset]) -> Reply:
         request = event.request

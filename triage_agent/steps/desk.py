@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
 
 from triage_agent.domain.errors import InvalidDatasetError
 from triage_agent.domain.ports import Clock
@@ -25,8 +24,9 @@ from triage_agent.domain.workitem import (
     WorkitemQuery,
     Workitems,
 )
+from triage_agent.matching.data_sets import is_match
+from triage_agent.matching.query import Query
 from triage_agent.steps.data import as_json, data_set, settable, text_of, wanted_state
-from triage_agent.steps.matching import matches, values_of
 
 # PS3.7 annex C, and PS3.4 tables CC.2.1-2 to CC.2.5-4.
 INVALID_ARGUMENT = 0x0115
@@ -97,18 +97,14 @@ class Desk:
         self._receivers = frozenset(receivers)
         self._clock = clock
 
-    def find(self, keys: Dataset) -> Iterator[Dataset]:
-        """The workitems that match, best first; what they refer to only where a key asks for it.
-
-        Raises:
-            InvalidDatasetError: a key cannot be read.
-        """
-        objects = any(name in keys for name in _INSTANCES)
-        uids = iter(self._workitems.matching(_query(keys), _MOST))
+    def find(self, query: Query) -> Iterator[Dataset]:
+        """The workitems that match, best first; what they refer to only where a key asks for it."""
+        objects = any(key.keyword in _INSTANCES for key in query.keys)
+        uids = iter(self._workitems.matching(_narrowed(query), _MOST))
         while some := list(islice(uids, _AT_ONCE)):
             for item in self._workitems.workitems(some, objects=objects):
                 shown = self._shown(item)
-                if _match(shown, keys):
+                if is_match(shown, query):
                     yield shown
 
     def get(self, uid: str) -> Dataset | None:
@@ -242,27 +238,12 @@ def _filter(information: Dataset) -> Attributes:
     return keys
 
 
-def _match(shown: Dataset, keys: Dataset) -> bool:
-    try:
-        return matches(shown, keys)
-    except Exception as error:
-        raise InvalidDatasetError(f"a key cannot be read ({type(error).__name__})") from error
-
-
-def _query(keys: Dataset) -> WorkitemQuery:
-    """What of the keys the database can look for by itself; the rest is compared afterwards.
-
-    Raises:
-        InvalidDatasetError: a key cannot be read.
-    """
-    try:
-        states = values_of(keys, Tag("ProcedureStepState"))
-        priorities = values_of(keys, Tag("ScheduledProcedureStepPriority"))
-        return WorkitemQuery(
-            uids=values_of(keys, Tag("SOPInstanceUID")),
-            states=None if states is None else [one for one in StepState if one.value in states],
-            priorities=None if priorities is None else [one for one in Priority if PRIORITIES[one] in priorities],
-            study_instance_uids=values_of(keys, Tag("StudyInstanceUID")),
-        )
-    except Exception as error:
-        raise InvalidDatasetError(f"a key cannot be read ({type(error).__name__})") from error
+def _narrowed(query: Query) -> WorkitemQuery:
+    """What of a search the database can look for by itself; the rest is compared afterwards."""
+    states, priorities = query.plainly("ProcedureStepState"), query.plainly("ScheduledProcedureStepPriority")
+    return WorkitemQuery(
+        uids=query.plainly("SOPInstanceUID"),
+        states=None if states is None else [one for one in StepState if one.value in states],
+        priorities=None if priorities is None else [one for one in Priority if PRIORITIES[one] in priorities],
+        study_instance_uids=query.plainly("StudyInstanceUID"),
+    )

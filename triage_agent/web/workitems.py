@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from triage_agent.domain.errors import InvalidDatasetError, StorageExhaustedError, WorklistUnavailableError
 from triage_agent.domain.workitem import FILTERED, Verdict
+from triage_agent.matching.query import read_query
 from triage_agent.steps.data import text_of
 from triage_agent.steps.desk import NO_SUCH_WORKITEM, Caller, Desk, Reply
 from triage_agent.steps.dicom_json import LONGEST, read_data_set, read_keys, write_data_set
@@ -158,7 +159,7 @@ class WorkitemService:
             raise InvalidDatasetError("too many keys")
         offset = _number(request, "offset", 0, _FURTHEST)
         limit = min(_number(request, "limit", _PAGE, _FURTHEST), _LARGEST_PAGE)
-        found = list(islice(self._desk.find(read_keys(given)), offset, offset + limit + 1))
+        found = list(islice(self._desk.find(read_query(read_keys(given), None)), offset, offset + limit + 1))
         whole = [self._desk.get(str(one.SOPInstanceUID)) for one in found[:limit]]
         page = [write_data_set(one) for one in whole if one is not None]
         headers = {}
