@@ -7,7 +7,6 @@ import json
 import traceback
 from collections.abc import Callable, Collection, Mapping
 from itertools import islice
-from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
@@ -22,27 +21,31 @@ from triage_agent.domain.workitem import FILTERED, Verdict
 from triage_agent.matching.query import read_query
 from triage_agent.steps.data import text_of
 from triage_agent.steps.desk import NO_SUCH_WORKITEM, Caller, Desk, Reply
-from triage_agent.steps.dicom_json import LONGEST, read_data_set, read_keys, write_data_set
+from triage_agent.steps.dicom_json import LONGEST, read_data_set, write_data_set
 from triage_agent.web.access import Access
-from triage_agent.web.events import PATH as EVENTS
+from triage_agent.web.step_requests import (
+    JSON,
+    PREFIX,
+    TRANSACTION_NAMES,
+    UID_NAMES,
+    channel_url,
+    filter_keys,
+    number_in_query,
+    own_uid,
+    require_json,
+    search_keys,
+    service_url,
+    uid_in_query,
+)
 from triage_agent.web.step_statuses import Transaction, http_status, warning
 from triage_agent.web.stow import Pace, SlowError, pieces
 
 log = structlog.get_logger(__name__)
 
-JSON = "application/dicom+json"
-PREFIX = "/dicom-web"
-
 _AT_ONCE = 8  # requests; what comes while so many run and as many wait is told to come again
 _WAITING = 64
 _AGAIN = {"Retry-After": "5"}
 _PAGE, _LARGEST_PAGE, _FURTHEST = 100, 1000, 100_000
-_MOST_KEYS = 50
-_NO_KEYS = frozenset(
-    {"limit", "offset", "includefield", "fuzzymatching", "accept", "charset", "deletionlock", "filter"}
-)
-_UID_NAMES = ("workitem", "AffectedSOPInstanceUID", "SOPInstanceUID")
-_TRANSACTION_NAMES = ("transaction-uid", "transaction", "TransactionUID", "00081195")
 
 
 class WorkitemService:
@@ -91,9 +94,9 @@ class WorkitemService:
         given = await self._data_set(request)
 
         def work() -> Response:
-            uid = _named(request, _UID_NAMES) or _own_uid(given) or str(generate_uid(prefix=None))
+            uid = uid_in_query(request, UID_NAMES) or own_uid(given) or str(generate_uid(prefix=None))
             reply = self._desk.create(uid, given, caller)
-            made = {"Location": f"{_service(request)}/{uid}"} if reply.status == Verdict.DONE else {}
+            made = {"Location": f"{service_url(request)}/{uid}"} if reply.status == Verdict.DONE else {}
             return self._reply(request, Transaction.CREATE, reply, headers=made)
 
         return await self._answer(Transaction.CREATE, work)
@@ -101,7 +104,7 @@ class WorkitemService:
     async def retrieve(self, request: Request, workitem: str) -> Response:
         """Section 11.5."""
         self._caller(request, "query")
-        _accepts_json(request)
+        require_json(request)
 
         def work() -> Response:
             shown = self._desk.get(workitem)
@@ -117,7 +120,7 @@ class WorkitemService:
         given = await self._data_set(request)
 
         def work() -> Response:
-            transaction = _named(request, _TRANSACTION_NAMES) or text_of(given, "TransactionUID")
+            transaction = uid_in_query(request, TRANSACTION_NAMES) or text_of(given, "TransactionUID")
             reply = self._desk.update(workitem, given, caller, transaction)
             return self._reply(request, Transaction.UPDATE, reply, transaction_uid=transaction)
 
@@ -150,22 +153,19 @@ class WorkitemService:
     async def search(self, request: Request) -> Response:
         """Section 11.9: whole workitems, best first; 206 where there are more than are given."""
         self._caller(request, "query")
-        _accepts_json(request)
+        require_json(request)
         return await self._answer(Transaction.SEARCH, lambda: self._search(request))
 
     def _search(self, request: Request) -> Response:
-        given = [(name, value) for name, value in request.query_params.multi_items() if name not in _NO_KEYS]
-        if len(given) > _MOST_KEYS:
-            raise InvalidDatasetError("too many keys")
-        offset = _number(request, "offset", 0, _FURTHEST)
-        limit = min(_number(request, "limit", _PAGE, _FURTHEST), _LARGEST_PAGE)
-        found = list(islice(self._desk.find(read_query(read_keys(given), None)), offset, offset + limit + 1))
+        offset = number_in_query(request, "offset", 0, _FURTHEST)
+        limit = min(number_in_query(request, "limit", _PAGE, _FURTHEST), _LARGEST_PAGE)
+        found = list(islice(self._desk.find(read_query(search_keys(request), None)), offset, offset + limit + 1))
         whole = [self._desk.get(str(one.SOPInstanceUID)) for one in found[:limit]]
         page = [write_data_set(one) for one in whole if one is not None]
         headers = {}
         if request.query_params.get("fuzzymatching") == "true":
             said = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
-            headers["Warning"] = f"299 {_service(request)}: {said}"
+            headers["Warning"] = f"299 {service_url(request)}: {said}"
         if not page:
             return Response(status_code=204, headers=headers)
         return Response(
@@ -177,11 +177,11 @@ class WorkitemService:
         caller = self._caller(request, "query")
 
         def work() -> Response:
-            information = _filter(request) if workitem == FILTERED else Dataset()
+            information = filter_keys(request) if workitem == FILTERED else Dataset()
             information.DeletionLock = "TRUE" if request.query_params.get("deletionlock") == "true" else "FALSE"
             reply = self._desk.subscribe(workitem, receiver, information, caller)
             listens = reply.status == Verdict.DONE and receiver in self._listeners
-            made = {"Content-Location": _channel(request, receiver)} if listens else {}
+            made = {"Content-Location": channel_url(request, receiver)} if listens else {}
             return self._reply(request, Transaction.SUBSCRIBE, reply, headers=made)
 
         return await self._answer(Transaction.SUBSCRIBE, work)
@@ -203,7 +203,7 @@ class WorkitemService:
         )
 
     def _caller(self, request: Request, right: str) -> Caller:
-        known = self._access.known(request, *({right, "ups"} if right == "query" else {right}))
+        known = self._access.known(request, *dict.fromkeys((right, "ups")))
         return Caller(name=known.name, reads=True, changes="ups" in known.may)
 
     async def _data_set(self, request: Request, *, optional: bool = False) -> Dataset:
@@ -264,7 +264,7 @@ class WorkitemService:
         transaction_uid: str = "",
     ) -> Response:
         said = warning(transaction, reply, has_transaction_uid=bool(transaction_uid))
-        warned = {"Warning": f"299 {_service(request)}: {said}"} if said else {}
+        warned = {"Warning": f"299 {service_url(request)}: {said}"} if said else {}
         return Response(status_code=http_status(transaction, reply), headers={**(headers or {}), **warned})
 
 
@@ -275,51 +275,3 @@ def _told(transaction: Transaction, error: Exception) -> None:
 
 def _refused(status: int, why: str, headers: Mapping[str, str] | None = None) -> Response:
     return Response(json.dumps({"detail": why}), status, headers=dict(headers or {}), media_type="application/json")
-
-
-def _service(request: Request) -> str:
-    """Our own URL, as the caller knows it."""
-    return str(request.url.replace(path=PREFIX + "/workitems", query="", fragment=""))
-
-
-def _channel(request: Request, receiver: str) -> str:
-    scheme = "wss" if request.url.is_secure else "ws"
-    return str(request.url.replace(scheme=scheme, path=f"{EVENTS}/{quote(receiver)}", query="", fragment=""))
-
-
-def _named(request: Request, names: tuple[str, ...]) -> str:
-    """A UID in the query: alone, as PS3.18 section 11.4.1 has it, or by one of the names that clients use."""
-    if request.url.query and "=" not in request.url.query:
-        return request.url.query
-    return next((request.query_params[name] for name in names if name in request.query_params), "")
-
-
-def _own_uid(given: Dataset) -> str:
-    """The UID that a posted workitem says of itself; as the command has it, it is no attribute of a workitem."""
-    said = text_of(given, "AffectedSOPInstanceUID")
-    if said:
-        del given.AffectedSOPInstanceUID
-    return said or text_of(given, "SOPInstanceUID")
-
-
-def _filter(request: Request) -> Dataset:
-    """The keys of a filtered subscription: in `filter`, between commas, or each a parameter of its own."""
-    given = [(name, value) for name, value in request.query_params.multi_items() if name not in _NO_KEYS]
-    for pairs in request.query_params.getlist("filter"):
-        given += [(name.strip(), value) for name, _, value in (pair.partition("=") for pair in pairs.split(","))]
-    if len(given) > _MOST_KEYS:
-        raise InvalidDatasetError("too many keys")
-    return read_keys(given)
-
-
-def _number(request: Request, key: str, default: int, most: int) -> int:
-    text = request.query_params.get(key, "")
-    if text and not (text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and int(text) <= most):
-        raise InvalidDatasetError(f"{key} is a number up to {most}")
-    return int(text) if text else default
-
-
-def _accepts_json(request: Request) -> None:
-    accepted = request.headers.get("accept", "*/*").lower()
-    if not any(kind in accepted for kind in (JSON, "application/json", "application/*", "*/*")):
-        raise HTTPException(406, f"{JSON} is what there is")
