@@ -29,6 +29,7 @@ QUERY = UID("1.2.840.10008.5.1.4.34.6.5")
 WORKLIST_LABEL = "TRIAGE"
 INTERPRETATION = ("110005", "DCM", "Interpretation")
 
+_FIRST_ATTRIBUTE = 0x00080001
 _MOST_JSON = 65536  # bytes that peers may set of one workitem
 # What says which workitem it is and where it stands: nobody sets these as attributes.
 _NEVER_SET = frozenset({"00080005", "00080016", "00080018", "00081195", "00741000"})
@@ -176,7 +177,7 @@ def settable(given: Dataset, *, reading: bool) -> tuple[Attributes, bool]:
 
 
 def as_json(given: Dataset) -> dict[str, object]:
-    """A data set as DICOM JSON (PS3.18 annex F), private elements and group lengths left out.
+    """A data set as DICOM JSON (PS3.18 annex F); private elements, group lengths, commands' and files' are left out.
 
     Raises:
         InvalidDatasetError: an element cannot be read.
@@ -185,6 +186,8 @@ def as_json(given: Dataset) -> dict[str, object]:
     try:
         with quiet():
             given.remove_private_tags()
+            for tag in [tag for tag in given.keys() if int(tag) < _FIRST_ATTRIBUTE]:  # noqa: SIM118 - it would convert
+                del given[tag]
             attributes: dict[str, object] = given.to_json_dict()
             written = json.dumps(attributes)
             _write(Dataset.from_json(written))

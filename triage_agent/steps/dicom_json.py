@@ -35,7 +35,8 @@ def read_data_set(body: bytes) -> Dataset:
         raise InvalidDatasetError("the body is no JSON") from error
     if isinstance(said, list) and len(said) == 1:
         said = said[0]
-    if not isinstance(said, dict) or _depth(said) > 3 * _DEEPEST:
+    named = isinstance(said, dict) and all(len(tag) == _TAG_DIGITS for tag in said)
+    if not isinstance(said, dict) or not named or _depth(said) > 3 * _DEEPEST:
         raise InvalidDatasetError("the body is not one data set in DICOM JSON")
     try:
         with quiet():
@@ -108,7 +109,7 @@ def _tag(name: str) -> BaseTag:
     except ValueError:
         tag = None
     if tag is None:
-        number = tag_for_keyword(name)
+        number = tag_for_keyword(name) if name else None  # some attributes have no keyword
         tag = None if number is None else Tag(number)
     try:
         if tag is not None:
