@@ -1,20 +1,25 @@
 """Events of workitems on a WebSocket (PS3.18 section 11.13): in order, nothing forgotten, and for nobody else."""
 
 import json
+import ssl
 import time
+import urllib.request
 from datetime import timedelta
 
 import pytest
 from pydicom import Dataset
+from support.certificates import Authority
 from support.listener import utc_now
 from support.story import STUDY, flag
 from support.ups import GLOBAL
 from support.ups_rs import EDGE, PRIORITY, READER, STATE, WATCHER, first, state, wait_for, web_site
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from triage_agent.domain.vocabulary import Priority
 from triage_agent.domain.workitem import ReportType, workitem_uid
 from triage_agent.web import events
+from triage_agent.web.server import ServerTls
 
 ITEM = workitem_uid(STUDY)
 
@@ -197,3 +202,21 @@ def test_the_server_ends_with_channels_open(sqlite_url):
         with pytest.raises(ConnectionClosed):
             channel.recv(timeout=20)
         assert not site.step()
+
+
+def test_with_tls_the_channel_is_secured_and_said_to_be(sqlite_url, tmp_path):
+    authority = Authority(tmp_path)
+    files = authority.files("triage")
+    tls = ServerTls(certificate=files.certificate, key=files.key)
+    trusting = ssl.create_default_context(cafile=authority.ca)
+    with web_site(sqlite_url, tls=tls) as site:
+        url = f"https://localhost:{site.port}/dicom-web/workitems/{GLOBAL}/subscribers/WATCHER"
+        request = urllib.request.Request(url, b"", {"Authorization": f"Bearer {WATCHER}"}, method="POST")
+        with urllib.request.urlopen(request, timeout=20, context=trusting) as made:  # noqa: S310 - our own server
+            where = made.headers["Content-Location"]
+        assert where == f"wss://localhost:{site.port}/ws/subscribers/WATCHER"
+        headers = {"Authorization": f"Bearer {WATCHER}"}
+        with connect(where, additional_headers=headers, ssl=trusting, open_timeout=20) as channel, site.telling():
+            site.story.receive(STUDY)
+            ((kind, uid, _),) = heard(channel, 1)
+    assert (kind, uid) == (ReportType.STATE, ITEM)

@@ -88,7 +88,7 @@ class WebSite:
     READER may do everything, WATCHER may look, EDGE may store; PACS is told over DIMSE.
     """
 
-    def __init__(self, url, port=None):
+    def __init__(self, url, port=None, tls=None):
         self.engine = open_engine(url)
         self.worklist, self.port = SqlWorklist(self.engine), port or free_port()
         self.workitems = workitems_of(self.worklist)
@@ -105,7 +105,7 @@ class WebSite:
         self.metrics = Metrics()
         made = build_workitem_service(self.settings, access, self.worklist, self.metrics, utc_now)
         self.step, self.channels = made.announces, made.channels
-        self.server = WebServer(build_app({}, lambda: b"", "9.9", made.routers), "127.0.0.1", self.port)
+        self.server = WebServer(build_app({}, lambda: b"", "9.9", made.routers), "127.0.0.1", self.port, tls)
         self.server.start()
 
     def ask(self, method, path, body=None, token=READER, **headers):
@@ -158,8 +158,8 @@ class WebSite:
 
 
 @contextmanager
-def web_site(url, port=None):
-    site = WebSite(url, port)
+def web_site(url, port=None, tls=None):
+    site = WebSite(url, port, tls)
     try:
         yield site
     finally:
