@@ -62,7 +62,7 @@ soak: $(VENV)/.dev
 
 # Each input's way in, guided by coverage, FUZZ_SECONDS each; what fails is left in build/fuzz.
 fuzz: $(VENV)/.dev
-	for target in pdu intake decode hl7 stow answers orders; do \
+	for target in pdu intake decode hl7 stow answers orders workitems; do \
 		$(BIN)/python tests/fuzz/run.py $$target --seconds $(or $(FUZZ_SECONDS),600) --seed 1 || exit 1; \
 	done
 

@@ -149,7 +149,7 @@ class _Start:
         watch_site(self._settings, self.worklist, self.metrics, self._clock)
         self._checks |= {"start": _still_starting, "database": self.worklist.ping}
         web = self._settings.web
-        self._services = build_services(self._settings, self.worklist, self._clock)
+        self._services = build_services(self._settings, self.worklist, self.metrics, self._clock)
         site = None
         if role in {"all", "web"} and (made := build_site(self._settings, self.worklist, self._clock, self._process)):
             site, close = made
@@ -158,6 +158,7 @@ class _Start:
         server = WebServer(app, web.host, web.port, self._services.tls)
         server.start()
         self._stack.callback(server.stop)
+        self._stack.callback(self._services.announce())
         if self._signals is not None:
             self._signals.start()
             self._stack.callback(self._signals.stop)

@@ -8,13 +8,14 @@ from triage_agent.delivery.announcing import Announcer
 from triage_agent.dimse.peers import AccessPolicy
 from triage_agent.dimse.ups import UpsDesk
 from triage_agent.dimse.ups_client import ReportClient
-from triage_agent.dimse.ups_data import output_information
 from triage_agent.domain.errors import DeliveryError
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.workitem import Attributes, StepReport, Workitem, items_of, text_at, workitem_uid
 from triage_agent.intake.performing import Performer
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
+from triage_agent.steps.data import output_information
+from triage_agent.ups_web import callable_titles, told_over_web
 from triage_agent.worklist.workitems import workitems_of
 
 _INPUT, _RETRIEVAL, _RETRIEVE_AE = "00404021", "0040E071", "00080054"  # what is to be processed, and who has it
@@ -30,15 +31,11 @@ def build_ups_desk(
         workitems,
         ae_title=settings.dicom.ae_title,
         policy=policy,
-        peers=_titles(settings),
+        peers=callable_titles(settings),
+        told=told_over_web(settings),
         clock=clock,
         answered=lambda kind, status: metrics.workitem_requests.labels(kind, f"0x{status:04X}").inc(),
     )
-
-
-def _titles(settings: Settings) -> dict[str, str]:
-    """The AE titles of the peers that can be called, by their names."""
-    return {peer.name: peer.ae_title for peer in settings.dicom.peers if peer.host}
 
 
 def build_performer(settings: Settings, worklist: Worklist, clock: Clock) -> Performer | None:
@@ -46,7 +43,7 @@ def build_performer(settings: Settings, worklist: Worklist, clock: Clock) -> Per
     workitems = workitems_of(worklist)
     if workitems is None or not any("ups" in peer.may for peer in settings.dicom.peers):
         return None
-    titles = _titles(settings)
+    titles = callable_titles(settings)
     sources = {peer.ae_title: peer.name for peer in settings.dicom.peers if peer.retrieve is not None}
 
     def source_of(item: Workitem) -> str | None:
@@ -100,6 +97,7 @@ def build_announcer(
         clock=clock,
         rng=SystemRandom(),
         retry=build_retry(settings),
+        apart=told_over_web(settings),
         observed=lambda outcome: metrics.workitem_reports.labels(outcome).inc(),
     )
     return announcer, close

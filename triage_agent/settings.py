@@ -213,9 +213,10 @@ class Settings(BaseSettings):
         """The tables whose peers take such results, with the peers' names."""
         dicom = {"dicom": [peer.name for peer in self.dicom.peers]}
         hl7 = {"hl7": [peer.name for peer in self.hl7.peers]}
+        dicom_or_web = dicom | {"dicomweb": [peer.name for peer in self.dicomweb.peers]}
         takers: dict[Family, dict[str, list[str]]] = {
-            Family.DICOM_OBJECT: dicom | {"dicomweb": [peer.name for peer in self.dicomweb.peers]},
-            Family.WORKITEM: dicom,
+            Family.DICOM_OBJECT: dicom_or_web,
+            Family.WORKITEM: dicom_or_web,
             Family.HL7_MESSAGE: hl7,
             Family.FHIR_RESOURCE: {"fhir": [peer.name for peer in self.fhir.peers]},
         }

@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import inspect
-from support.story import STUDY, Story, flag
+from support.story import STUDY, Story, flag, shipment
 
-from triage_agent.domain.vocabulary import Priority
+from triage_agent.domain.vocabulary import ArtifactKind, Priority
 from triage_agent.domain.waits import LongestWaits
+from triage_agent.domain.withdrawal import RejectionReason
 from triage_agent.domain.workitem import GLOBAL, ReportType, StepState, Verdict, WorkitemQuery, workitem_uid
 from triage_agent.worklist import SqlWorklist
 from triage_agent.worklist.workitem_rows import ReportRow, SubscriptionRow, WorkitemRow
@@ -137,3 +138,30 @@ def test_queries_choose_in_the_database(story):
     assert found(uids=[UID, "1.2.3"]) == [UID]
     assert found(study_instance_uids=["1.2.2"]) == [workitem_uid("1.2.2")]
     assert state_of(story) is StepState.IN_PROGRESS
+
+
+def test_a_workitem_lists_what_was_sent_and_not_what_was_withdrawn(story):
+    story.decided(shipment("2.25.1", body=b"one"), shipment("2.25.1", "archive", body=b"one"))
+    story.send()
+
+    def outputs():
+        (found,) = story.workitems.workitems([UID], objects=True)
+        return [(destination, bytes(body)) for destination, body in found.study.outputs]
+
+    assert outputs() == [("pacs", b"one"), ("archive", b"one")]
+    note = shipment("2.25.9", "pacs", ArtifactKind.REJECTION)
+    story.worklist.withdraw(STUDY, [note], RejectionReason.QUALITY, "admin", story.tick())
+    assert outputs() == [("archive", b"one")]
+
+
+def test_only_those_asked_for_are_told_and_others_wait(story):
+    story.receive()
+    for title in ("HERE", "THERE"):
+        story.workitems.subscribe(title, UID, {}, story.tick(), lock=False)
+    claimed = story.workitems.claim_reports(story.tick(), story.now + LONG, (), 10, among={"THERE"})
+    assert [report.subscriber for report in claimed] == ["THERE"]
+    assert story.workitems.claim_reports(story.tick(), story.now + LONG, (), 10, among={"THERE", "NOBODY"}) == []
+    assert story.workitems.drop_reports({"THERE"}, story.now, story.now) == 1
+    assert [report.subscriber for report in story.workitems.claim_reports(story.tick(), story.now + LONG, (), 10)] == [
+        "HERE"
+    ]

@@ -21,6 +21,7 @@ _LIBRARIES = {
     "hl7": ("triage_agent.delivery",),
     "stow": ("triage_agent.web", "triage_agent.intake", "python_multipart"),
     "answers": ("triage_agent.delivery",),
+    "workitems": ("triage_agent.steps", "triage_agent.matching"),
     "orders": ("triage_agent.hl7in",),
 }
 

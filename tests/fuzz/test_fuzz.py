@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 RUN = Path(__file__).with_name("run.py")
-TARGETS = ("pdu", "intake", "decode", "hl7", "stow", "answers", "orders")
+TARGETS = ("pdu", "intake", "decode", "hl7", "stow", "answers", "orders", "workitems")
 
 
 def fuzz(target, out, *options):

@@ -3,8 +3,10 @@
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
+from urllib.parse import parse_qsl
 
 from fuzz.targets import WrongError
+from pydicom import Dataset
 from support.instances import DEFLATED, IMPLICIT, dx, part10
 from support.listener import RULE
 
@@ -12,9 +14,13 @@ from triage_agent.delivery.dicomweb import read_store_answer
 from triage_agent.delivery.endpoint import Endpoint
 from triage_agent.delivery.fhir_outcomes import judge_transaction
 from triage_agent.delivery.http import Answer
-from triage_agent.domain.errors import DeliveryError
+from triage_agent.domain.errors import DeliveryError, InvalidDatasetError, StorageExhaustedError
 from triage_agent.intake.receiver import Receiver
 from triage_agent.intake.spool import Spool
+from triage_agent.matching.data_sets import answer, is_match
+from triage_agent.matching.query import read_query
+from triage_agent.steps.data import settable
+from triage_agent.steps.dicom_json import read_data_set, read_keys
 from triage_agent.web.storing import BadRequestError, Door, StoreSession
 from triage_agent.worklist.memory import MemoryWorklist
 
@@ -100,4 +106,40 @@ class HttpAnswer:
         """Nothing is open."""
 
 
-TARGETS = {"stow": StoreRequest, "answers": HttpAnswer}
+class WorkitemRequest:
+    """The body of a UPS-RS request, or what a search asks for: the first byte says which."""
+
+    def __init__(self, folder):
+        given = Dataset()
+        given.PatientName, given.ProcedureStepState = "Doe^Jane", "SCHEDULED"
+        given.ScheduledProcedureStepStartDateTime = "20260301093015+0000"
+        self._known = given
+
+    def seeds(self):
+        """A workitem, a state, and keys of each kind."""
+        nested = {"00741002": {"vr": "SQ", "Value": [{"00741006": {"vr": "ST", "Value": ["on its way"]}}]}}
+        bodies = [nested, {"00741000": {"vr": "CS", "Value": ["IN PROGRESS"]}}, {"00100010": {"vr": "PN"}}]
+        keys = [
+            "PatientName=Doe*&ProcedureStepState=SCHEDULED",
+            "ScheduledProcedureStepStartDateTime=20260301-0500-20260302",
+            "ReferencedRequestSequence.AccessionNumber=A1&00404018.00080100=110005",
+            "SOPInstanceUID=1.2,1.3&ScheduledProcedureStepStartDateTime=-2026",
+        ]
+        return [b"\0" + json.dumps(one).encode() for one in bodies] + [b"\1" + one.encode() for one in keys]
+
+    def __call__(self, data):
+        """It is read or refused."""
+        body = bytes(data[1:])
+        with suppress(InvalidDatasetError, StorageExhaustedError):
+            if data[:1] == b"\1":
+                query = read_query(read_keys(parse_qsl(body.decode("utf-8", "replace"))), None)
+                is_match(self._known, query)
+                answer(self._known, query)
+            else:
+                settable(read_data_set(body), reading=False)
+
+    def close(self):
+        """Nothing is open."""
+
+
+TARGETS = {"stow": StoreRequest, "answers": HttpAnswer, "workitems": WorkitemRequest}

@@ -87,7 +87,6 @@ def test_a_senseless_query_is_refused(reader, body, status):
     [
         {"PatientID": "*" * 3000},
         {"PatientID": "[!a-z]*" * 100},
-        {"ScheduledProcedureStepStartDateTime": "-"},
         {"ScheduledProcedureStepPriority": "SOMETHING"},
     ],
 )
@@ -105,3 +104,8 @@ def test_what_a_peer_sets_is_never_in_the_way_of_others(reader):
     status, _ = reader.send_n_set(given, PUSH, UID_OF, meta_uid=PULL)
     assert status.Status in {0x0000, 0x0115, 0xB305}
     assert len(find(reader, keys(CommentsOnTheScheduledProcedureStep=""))[0]) == 1
+
+
+def test_a_date_that_is_none_is_refused(reader):
+    found, status = find(reader, keys(ScheduledProcedureStepStartDateTime="-"))
+    assert (found, status) == ([], 0xA900)

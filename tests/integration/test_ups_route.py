@@ -130,6 +130,13 @@ def test_a_resend_and_a_later_result_change_the_same_workitem(pacs, transport):
     assert pacs.requests == ["create", "create", "get", "set", "create", "get", "set"]
 
 
+def test_the_images_of_a_flag_may_not_be_all(pacs, transport):
+    transport.send(artifact(story.flag(STUDY, image=f"{STUDY}.1")))
+    assert pacs.kept[UID].InputReadinessState == "INCOMPLETE"
+    transport.send(artifact())
+    assert pacs.kept[UID].InputReadinessState == "READY"
+
+
 def test_a_priority_that_the_pacs_has_is_never_lowered(pacs, transport):
     transport.send(artifact(priority=Priority.STAT))
     transport.send(artifact(revision=2, priority=Priority.ROUTINE))
@@ -144,7 +151,7 @@ def test_what_is_read_or_being_read_is_left_alone(pacs, transport, status):
     assert pacs.kept[UID].ScheduledProcedureStepPriority == "MEDIUM"
 
 
-@pytest.mark.parametrize(("status", "permanent"), [(0x0213, False), (0x0124, False), (0x0106, True)])
+@pytest.mark.parametrize(("status", "permanent"), [(0x0213, False), (0x0124, True), (0x0106, True)])
 def test_a_refusal_says_whether_a_retry_can_help(pacs, transport, status, permanent):
     pacs.refuse["create"] = status
     with pytest.raises(DeliveryError, match=f"0x{status:04X}") as caught:

@@ -11,12 +11,13 @@ from hl7apy.v2_6.tables import TABLES
 from pydicom.sr._cid_dict import cid_concepts
 from pydicom.sr._concepts_dict import concepts
 
-from triage_agent.dimse import modality_worklist, ups_data
+from triage_agent.dimse import modality_worklist
 from triage_agent.domain import workitem
 from triage_agent.domain.vocabulary import Finding, Priority
 from triage_agent.hl7in.acknowledgement import ERRORS
 from triage_agent.results import codes, hl7_segments, rejection
 from triage_agent.results.hl7_versions import CODECS
+from triage_agent.steps.data import INTERPRETATION
 
 PAGE = Path(__file__).parents[2] / "docs" / "integration" / "codes.md"
 
@@ -63,7 +64,7 @@ def test_categories_findings_and_titles_are_what_the_code_writes(rows):
         assert said(rows[finding.value.replace("_", " ")][0]) == [codes.NORMALITIES[finding].value]
     for reason, title in rejection._TITLES.items():
         assert said(rows[f"withdrawn, `{reason.value}`"][0]) == [title.value]
-    assert said(rows["a study to be read"][0]) == [ups_data.INTERPRETATION[0]]
+    assert said(rows["a study to be read"][0]) == [INTERPRETATION[0]]
     assert said(rows["work for the agent"][0]) == [workitem.DETECTION]
     assert said(rows["MSH-18"][0]) == [*CODECS]
     assert said(rows["ERR-3"][0]) == [str(error) for error in sorted(ERRORS)]

@@ -26,6 +26,11 @@ def test_a_token_can_be_in_a_file(tmp_path):
     assert web(stow=True, tokens=[given]).tokens[0].token == TOKEN
 
 
+@pytest.mark.parametrize("right", ["query", "ups"])
+def test_workitems_are_served_where_somebody_may_look(right):
+    assert web(ups=True, tokens=[token(may=[right])]).ups
+
+
 def test_a_certificate_of_each_caller_may_stand_in_the_place_of_tokens():
     assert web(stow=True, tls={"certificate": "a.pem", "key": "a.key", "ca": "ca.pem"}).stow
 
@@ -36,6 +41,7 @@ def test_a_certificate_of_each_caller_may_stand_in_the_place_of_tokens():
         ({"stow": True}, "stow = true and nobody may store"),
         ({"stow": True, "tokens": [token(may=["read"])]}, "stow = true and nobody may store"),
         ({"results": True, "tokens": [token()]}, "results = true and nobody may read"),
+        ({"ups": True, "tokens": [token()]}, "ups = true and nobody may ups"),
         ({"stow": True, "tls": {"certificate": "a", "key": "b"}}, "stow = true and nobody may store"),
         ({"tokens": [token(token=TOKEN[:19])]}, "openssl rand"),
         ({"tokens": [token(token=TOKEN + " \n")]}, "openssl rand"),

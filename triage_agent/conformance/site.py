@@ -72,8 +72,8 @@ def site_of(settings: Settings) -> Site:
         policy = AccessPolicy(peers.values())
         services = build_services(settings, worklist, policy, Metrics(), _now)
         everything = settings.model_copy(update={"web": settings.web.model_copy(update=_all_on(settings))})
-        answered = {*_routes(build_web_services(settings, worklist, _now).routers)}
-        known = _routes(build_web_services(everything, worklist, _now).routers)
+        answered = {*_routes(build_web_services(settings, worklist, Metrics(), _now).routers)}
+        known = _routes(build_web_services(everything, worklist, Metrics(), _now).routers)
     return Site(
         settings=settings,
         peers=peers,

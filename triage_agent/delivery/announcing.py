@@ -4,7 +4,7 @@ What is to be told is in the database from the transaction on that caused it, so
 subscriber is told in order, and one that is away holds up its own reports only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -40,14 +40,19 @@ class Announcer:
         clock: Clock,
         rng: Random,
         retry: RetryPolicy,
+        apart: Collection[str] = (),
         observed: Callable[[str], None] = lambda _outcome: None,
     ) -> None:
-        """`tell` raises DeliveryError; `observed` is told `told`, `refused`, `retry` or `dead`, once an attempt."""
+        """`tell` raises DeliveryError; `observed` is told `told`, `refused`, `retry` or `dead`, once an attempt.
+
+        Subscribers that are `apart` are told by somebody else.
+        """
         self._workitems = workitems
         self._tell = tell
         self._clock = clock
         self._rng = rng
         self._retry = retry
+        self._apart = frozenset(apart)
         self._observed = observed
         self._away: dict[str, _Away] = {}
 
@@ -60,7 +65,7 @@ class Announcer:
         changed = self._workitems.tell_changes(self._clock(), _AT_ONCE)
         now = self._clock()
         # Before `since` the clock was set back.
-        away = [title for title, state in self._away.items() if state.since <= now < state.until]
+        away = self._apart | {title for title, state in self._away.items() if state.since <= now < state.until}
         reports = self._workitems.claim_reports(now, now + timedelta(seconds=_TELL_SECONDS), away, _AT_ONCE)
         deadline = now + timedelta(seconds=_TELL_SECONDS / 2)
         for report in reports:

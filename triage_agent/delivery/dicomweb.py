@@ -1,4 +1,7 @@
-"""DICOM objects by STOW-RS (PS3.18 section 10.5): one object a request, and its own reason where it is refused."""
+"""DICOM objects by STOW-RS (PS3.18 section 10.5): one object a request, and its own reason where it is refused.
+
+Workitems go by UPS-RS to the same server.
+"""
 
 import hashlib
 import json
@@ -9,6 +12,7 @@ from typing import Any
 from triage_agent.delivery.endpoint import Endpoint
 from triage_agent.delivery.http import Answer, HttpClient
 from triage_agent.delivery.http_statuses import is_success, refusal
+from triage_agent.delivery.ups_rs import WorkitemPoster
 from triage_agent.dimse.statuses import Verdict, judge_store
 from triage_agent.domain.decision import Artifact
 from triage_agent.domain.errors import DeliveryError
@@ -38,17 +42,21 @@ class StoreAnswer:
 class DicomwebTransport:
     """Stores objects at a DICOMweb server over a connection that is kept while there is something to send."""
 
-    kinds = frozenset(kind for kind in ArtifactKind if kind.family is Family.DICOM_OBJECT)
+    kinds = frozenset(kind for kind in ArtifactKind if kind.family in {Family.DICOM_OBJECT, Family.WORKITEM})
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._client = HttpClient(endpoint)
+        self._workitems = WorkitemPoster(endpoint, self._client)
 
     def send(self, artifact: Artifact) -> None:
         """Send one Part 10 file; see `Transport.send`.
 
         The reasons for an instance (PS3.18 table I.2-2) are C-STORE's statuses, and are judged by the same table.
         """
+        if artifact.kind.family is Family.WORKITEM:
+            self._workitems.put(artifact.body)
+            return
         boundary = hashlib.sha256(artifact.body).hexdigest()  # not in the body, or SHA-256 is broken
         headers = {
             "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',

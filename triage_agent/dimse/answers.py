@@ -9,11 +9,12 @@ from types import MappingProxyType
 
 from pynetdicom import status as standard
 
-from triage_agent.dimse import commitment, modality_worklist, server, ups, ups_actions
+from triage_agent.dimse import commitment, modality_worklist, server, ups
 from triage_agent.dimse.retrieve_statuses import judge_retrieve
 from triage_agent.dimse.statuses import judge_store
 from triage_agent.domain.retrieval import SubOperations
 from triage_agent.domain.workitem import Verdict
+from triage_agent.steps import desk
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,11 @@ _UPS: Mapping[int, str] = {
     ups.SOME_NOT_SUPPORTED: "N-GET: some of the attributes asked for are not there",
     ups.PROCESSING_FAILURE: _BUG,
     Verdict.DUPLICATE: "N-CREATE: a workitem with this UID is there",
-    ups.INVALID_ARGUMENT: "the UID, or an attribute, is not as the standard has it",
+    desk.INVALID_ARGUMENT: "the UID, or an attribute, is not as the standard has it",
     ups.NO_SUCH_SOP_CLASS: "workitems are instances of UPS Push (PS3.4 CC.3.1)",
-    ups.MISSING_ATTRIBUTE: "N-CREATE: an attribute of type 1 is missing",
-    ups_actions.NO_SUCH_ACTION: "an action type other than 1 to 5",
-    ups.NOT_AUTHORIZED: "the peer may not do this, or not for that receiver",
+    desk.MISSING_ATTRIBUTE: "N-CREATE: an attribute of type 1 is missing",
+    ups.NO_SUCH_ACTION: "an action type other than 1 to 5",
+    desk.NOT_AUTHORIZED: "the peer may not do this, or not for that receiver",
     Verdict.TOO_MUCH: "more than is kept of a workitem; or the database is away",
     ups.OUT_OF_RESOURCES: "C-FIND: the query is too long; or the database is away",
     ups.NO_MATCH_FOR_CLASS: "C-FIND: the query cannot be read",
@@ -83,13 +84,14 @@ _UPS: Mapping[int, str] = {
     Verdict.ONLY_CREATED_SCHEDULED: "it cannot become SCHEDULED again",
     Verdict.NOT_FINISHED: "the final state's attributes are not set yet",
     Verdict.UNKNOWN_WORKITEM: "there is no such workitem",
-    ups_actions.UNKNOWN_RECEIVER: "the receiving AE is no peer with host and port",
-    ups.NOT_SCHEDULED: "N-CREATE: a workitem begins as SCHEDULED",
+    desk.UNKNOWN_RECEIVER: "the receiving AE is no peer with host and port",
+    desk.NOT_SCHEDULED: "N-CREATE: a workitem begins as SCHEDULED",
     Verdict.NOT_IN_PROGRESS: "nobody has claimed it",
     Verdict.ALREADY_DONE: "a wish to cancel what is COMPLETED",
     Verdict.PERFORMER_NOT_REACHED: "a wish to cancel, and the performer cannot be told",
-    ups_actions.NOT_APPROPRIATE: "that action is not for that instance",
+    desk.NOT_APPROPRIATE: "that action is not for that instance",
     ups.PENDING: "C-FIND: a match",
+    ups.PENDING_WITHOUT_SOME_KEYS: "C-FIND: a match; some optional keys of the query are not supported",
     ups.CANCELED: "C-FIND: the peer has cancelled",
 }
 

@@ -120,12 +120,8 @@ class CommitmentClient(KeepingClient):
         return f"{self._caller} accepts storage commitment"
 
     def _associated(self) -> Association:
-        kept = self._kept
-        if kept is not None and kept.is_established:
-            return kept
-        self._let_go()
-        self._kept = self._caller.associate(CONTEXTS, handlers=[(evt.EVT_N_EVENT_REPORT, self._on_report)])
-        return self._kept
+        handlers = [(evt.EVT_N_EVENT_REPORT, self._on_report)]
+        return self._kept_or(lambda: self._caller.associate(CONTEXTS, handlers=handlers))
 
     def _on_report(self, event: evt.Event) -> tuple[Dataset | int, None]:
         reported = self._reported or _nobody_asked

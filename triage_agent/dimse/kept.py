@@ -1,6 +1,7 @@
 """What clients have in common that keep an association for what they send next."""
 
 import threading
+from collections.abc import Callable
 
 from pynetdicom.association import Association
 
@@ -57,6 +58,15 @@ class KeepingClient:
             finally:
                 self._lock.release()
         self._caller.cut()
+
+    def _kept_or(self, make: Callable[[], Association]) -> Association:
+        """The association that is kept, while it lives; else the one that `make` makes, which is kept from now on."""
+        kept = self._kept
+        if kept is not None and kept.is_established:
+            return kept
+        self._let_go()
+        self._kept = make()
+        return self._kept
 
     def _let_go(self, seconds: float | None = None) -> None:
         association, self._kept = self._kept, None

@@ -15,7 +15,6 @@ from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_FIND
 
 from triage_agent.dimse.commitment_data import read_short_data_set
-from triage_agent.dimse.matching import Known, Query, Shape, encodings_of, read_query, texts_of
 from triage_agent.dimse.peers import QUERY
 from triage_agent.dimse.services import Serve
 from triage_agent.dimse.statuses import comment_on
@@ -24,6 +23,7 @@ from triage_agent.domain.orders import Narrowing, OrderRecord
 from triage_agent.domain.ports import Clock
 from triage_agent.domain.quiet import quiet
 from triage_agent.domain.vocabulary import Priority
+from triage_agent.matching.query import Known, Query, Shape, encodings_of, read_query, texts_of
 
 log = structlog.get_logger(__name__)
 
@@ -89,6 +89,9 @@ SHAPE: Shape = {
     "ScheduledProcedureStepSequence": _STEP,
 }
 """PS3.4 table K.6-1, as far as orders and headers tell of it; the rest of its type 2 keys is known to be empty."""
+
+TOGETHER = (("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime"),)
+"""Two ranges that mean one period: "July 5 to 7" and "10 to 18 h" begin on the 5th at 10 and end on the 7th at 18."""
 
 _PRIORITIES: Mapping[Priority, str] = MappingProxyType(
     {Priority.ROUTINE: "ROUTINE", Priority.URGENT: "HIGH", Priority.STAT: "STAT"}  # PS3.3 section C.4.11
@@ -182,7 +185,7 @@ class ModalityWorklist:
         with quiet():  # pydicom's reader warns of a character set that it does not know, with its name
             identifier = read_short_data_set(request.Identifier, UID(event.context.transfer_syntax))
             terms, encodings = encodings_of(identifier)
-            query = read_query(identifier, SHAPE, encodings)
+            query = read_query(identifier, SHAPE, encodings, TOGETHER)
         found = self._find(query)
         pending = PENDING_WITHOUT_SOME_KEYS if query.ignores else PENDING
         log.info("worklist_asked", peer_ae_title=str(event.assoc.requestor.ae_title).strip(), matches=len(found))

@@ -1,4 +1,4 @@
-"""The server's side of Unified Procedure Steps (PS3.4 annex CC): query, read, claim, complete, subscribe, post.
+"""The server's side of Unified Procedure Steps over DIMSE (PS3.4 annex CC); what is allowed is `steps.desk`'s.
 
 `query` in a peer's `may` lets it read and subscribe itself; `ups` lets it post, claim, change, cancel, and subscribe
 others. Reports to subscribers leave on associations of their own (`ups_client`).
@@ -7,7 +7,6 @@ others. Reports to subscribers leave on associations of their own (`ups_client`)
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
-from itertools import islice
 
 import structlog
 from pydicom.dataset import Dataset
@@ -18,44 +17,35 @@ from pynetdicom.dimse_primitives import C_FIND, N_ACTION, N_CREATE, N_GET, N_SET
 
 from triage_agent.dimse.commitment_data import read_short_data_set
 from triage_agent.dimse.peers import QUERY, UPS, AccessPolicy
-from triage_agent.dimse.query_matching import answer, matches, values_of
 from triage_agent.dimse.services import Serve
 from triage_agent.dimse.statuses import comment_on
-from triage_agent.dimse.ups_actions import REQUEST_CANCEL, Actions
-from triage_agent.dimse.ups_data import EVENT, PULL, PUSH, WATCH, data_set, settable, text_of
-from triage_agent.dimse.ups_data import QUERY as UPS_QUERY
 from triage_agent.domain.errors import InvalidDatasetError, StorageExhaustedError, WorklistUnavailableError
 from triage_agent.domain.ports import Clock
-from triage_agent.domain.uids import is_uid
-from triage_agent.domain.vocabulary import Priority
-from triage_agent.domain.workitem import PRIORITIES, StepState, Verdict, Workitem, WorkitemQuery, Workitems
+from triage_agent.domain.quiet import quiet
+from triage_agent.domain.workitem import Verdict, Workitems
+from triage_agent.matching.data_sets import answer
+from triage_agent.matching.query import encodings_of, read_query
+from triage_agent.steps.data import EVENT, PULL, PUSH, WATCH, text_of
+from triage_agent.steps.data import QUERY as UPS_QUERY
+from triage_agent.steps.desk import INVALID_ARGUMENT, NO_SUCH_WORKITEM, NOT_AUTHORIZED, Caller, Desk, Reply
 
 log = structlog.get_logger(__name__)
 
 # PS3.4 table C.4-1 as CC.2.8 has it, and PS3.7 annex C.
 PENDING = 0xFF00
+PENDING_WITHOUT_SOME_KEYS = 0xFF01
 CANCELED = 0xFE00
 OUT_OF_RESOURCES = 0xA700
 NO_MATCH_FOR_CLASS = 0xA900
 CANNOT_PROCESS = 0xC000
 SOME_NOT_SUPPORTED = 0x0001
 PROCESSING_FAILURE = 0x0110
-INVALID_ARGUMENT = 0x0115
 NO_SUCH_SOP_CLASS = 0x0118
-MISSING_ATTRIBUTE = 0x0120
-NOT_AUTHORIZED = 0x0124
-NOT_SCHEDULED = 0xC309
+NO_SUCH_ACTION = 0x0123
 
-_AT_ONCE = 100  # workitems looked at together
-_MOST = 100_000  # of one query
-_INSTANCES = ("InputInformationSequence", "UnifiedProcedureStepPerformedProcedureSequence")
-_MUST_HAVE = (  # PS3.4 table CC.2.5-3: types 1 of an N-CREATE that no one else can supply
-    "ScheduledProcedureStepPriority",
-    "ProcedureStepLabel",
-    "ScheduledProcedureStepStartDateTime",
-    "InputReadinessState",
-    "ProcedureStepState",
-)
+CHANGE_STATE, REQUEST_CANCEL, SUBSCRIBE, UNSUBSCRIBE, SUSPEND = range(1, 6)  # Action Type IDs
+
+_NOT_OURS = Reply(NO_SUCH_SOP_CLASS, "workitems are instances of UPS Push")
 
 Status = Dataset | int
 
@@ -66,6 +56,7 @@ class UpsDesk:
     Args:
         peers: the AE titles of those that can be called, by their names: who can be told of events, and has our
             reports.
+        told: the AE titles of others that can be told.
         answered: told kind and status of every response but those of queries.
     """
 
@@ -77,15 +68,13 @@ class UpsDesk:
         policy: AccessPolicy,
         peers: Mapping[str, str],
         clock: Clock,
+        told: frozenset[str] = frozenset(),
         answered: Callable[[str, int], None] = lambda _kind, _status: None,
     ) -> None:
-        self._workitems = workitems
-        self._ae_title = ae_title
         self._policy = policy
-        self._clock = clock
         self._answered = answered
-        self._titles = peers
-        self._actions = Actions(workitems, peers.values(), clock)
+        receivers = told | set(peers.values())
+        self._desk = Desk(workitems, ae_title=ae_title, titles=peers, receivers=receivers, clock=clock)
 
     @property
     def sop_classes(self) -> Mapping[UID, frozenset[str]]:
@@ -138,129 +127,109 @@ class UpsDesk:
 
     def _find(self, event: evt.Event) -> Iterator[tuple[Status, Dataset | None]]:
         request = event.request
-        if not isinstance(request, C_FIND) or not self._allowed(event, QUERY, UPS):
+        if not isinstance(request, C_FIND) or not self._caller(event).reads:
             yield comment_on(NOT_AUTHORIZED, "this peer may not ask for workitems"), None
             return
-        keys = _read(event, request.Identifier)
-        objects = any(name in keys for name in _INSTANCES)
-        uids = iter(self._workitems.matching(_query(keys), _MOST))
-        while some := list(islice(uids, _AT_ONCE)):
-            for item in self._workitems.workitems(some, objects=objects):
-                if event.is_cancelled:
-                    yield CANCELED, None
-                    return
-                shown = self._shown(item)
-                if _match(shown, keys):
-                    yield PENDING, answer(shown, keys)
+        identifier = _read(event, request.Identifier)
+        with quiet():  # pydicom's reader warns of a character set that it does not know, with its name
+            query = read_query(identifier, None, encodings_of(identifier)[1])
+        pending = PENDING_WITHOUT_SOME_KEYS if query.ignores else PENDING
+        for shown in self._desk.find(query):
+            if event.is_cancelled:
+                yield CANCELED, None
+                return
+            yield pending, answer(shown, query)
 
-    def _get(self, event: evt.Event, found: list[Dataset]) -> Status:
+    def _get(self, event: evt.Event, found: list[Dataset]) -> Reply:
         request = event.request
-        if not isinstance(request, N_GET) or not self._allowed(event, QUERY, UPS):
-            return comment_on(NOT_AUTHORIZED, "this peer may not read workitems")
-        item = self._one(request.RequestedSOPClassUID, request.RequestedSOPInstanceUID, objects=True)
-        if not isinstance(item, Workitem):
-            return item
-        shown = self._shown(item)
+        if not isinstance(request, N_GET) or not self._caller(event).reads:
+            return Reply(NOT_AUTHORIZED, "this peer may not read workitems")
+        if request.RequestedSOPClassUID != PUSH:
+            return _NOT_OURS
+        shown = self._desk.get(str(request.RequestedSOPInstanceUID))
+        if shown is None:
+            return NO_SUCH_WORKITEM
         wanted = _tags(request.AttributeIdentifierList)
         if not wanted:
             found.append(shown)
-            return int(Verdict.DONE)
+            return Reply(Verdict.DONE)
         chosen = Dataset()
         for tag in wanted:
             if tag in shown:
                 chosen.add(shown[tag])
         found.append(chosen)
-        return int(Verdict.DONE) if len(chosen) == len(set(wanted)) else SOME_NOT_SUPPORTED
+        return Reply(Verdict.DONE if len(chosen) == len(set(wanted)) else SOME_NOT_SUPPORTED)
 
-    def _shown(self, item: Workitem) -> Dataset:
-        return data_set(item, ae_title=self._ae_title, titles=self._titles)
-
-    def _set(self, event: evt.Event) -> Status:
+    def _set(self, event: evt.Event) -> Reply:
         request = event.request
-        if not isinstance(request, N_SET) or not self._allowed(event, UPS):
-            return comment_on(NOT_AUTHORIZED, "this peer may not change workitems")
-        item = self._one(request.RequestedSOPClassUID, request.RequestedSOPInstanceUID)
-        if not isinstance(item, Workitem):
-            return item
+        if not isinstance(request, N_SET) or not self._caller(event).changes:
+            return Reply(NOT_AUTHORIZED, "this peer may not change workitems")
+        if request.RequestedSOPClassUID != PUSH:
+            return _NOT_OURS
         given = _read(event, request.ModificationList)
-        attributes, whole = settable(given, reading=item.study is not None)
-        transaction = text_of(given, "TransactionUID")
-        verdict = self._workitems.update(item.uid, transaction, attributes, _caller(event), self._clock())
-        return int(Verdict.COERCED if verdict is Verdict.DONE and not whole else verdict)
+        return self._desk.update(str(request.RequestedSOPInstanceUID), given, self._caller(event))
 
-    def _create(self, event: evt.Event, made: list[Dataset]) -> Status:
+    def _create(self, event: evt.Event, made: list[Dataset]) -> Reply:
         request = event.request
-        if not isinstance(request, N_CREATE) or not self._allowed(event, UPS):
-            return comment_on(NOT_AUTHORIZED, "this peer may not post workitems")
+        if not isinstance(request, N_CREATE) or not self._caller(event).changes:
+            return Reply(NOT_AUTHORIZED, "this peer may not post workitems")
         if request.AffectedSOPClassUID != PUSH:
-            return comment_on(NO_SUCH_SOP_CLASS, "workitems are instances of UPS Push")
+            return _NOT_OURS
         uid = str(request.AffectedSOPInstanceUID or generate_uid(prefix=None))
-        if not is_uid(uid):
-            return comment_on(INVALID_ARGUMENT, "the workitem's UID is none")
-        given = _read(event, request.AttributeList)
-        if (refusal := _refusal(given)) is not None:
-            return refusal
-        attributes, _ = settable(given, reading=False)
-        verdict = self._workitems.create(uid, attributes, _caller(event), self._clock())
-        if verdict is Verdict.DONE and request.AffectedSOPInstanceUID is None:
+        reply = self._desk.create(uid, _read(event, request.AttributeList), self._caller(event))
+        if reply.status == Verdict.DONE and request.AffectedSOPInstanceUID is None:
             named = Dataset()
             named.AffectedSOPInstanceUID = uid  # pynetdicom takes it from here into the response's command set
             made.append(named)
-        return int(verdict)
+        return reply
 
-    def _action(self, event: evt.Event) -> Status:
+    def _action(self, event: evt.Event) -> Reply:
         request = event.request
         if not isinstance(request, N_ACTION):
-            return comment_on(PROCESSING_FAILURE, "not an N-ACTION request")
+            return Reply(PROCESSING_FAILURE, "not an N-ACTION request")
         if request.RequestedSOPClassUID != PUSH:
-            return comment_on(NO_SUCH_SOP_CLASS, "workitems are instances of UPS Push")
+            return _NOT_OURS
         # Only a wish to cancel needs none.
         bare = request.ActionInformation is None and request.ActionTypeID == REQUEST_CANCEL
         information = Dataset() if bare else _read(event, request.ActionInformation)
-        return self._actions.act(
-            request.ActionTypeID,
-            str(request.RequestedSOPInstanceUID or ""),
-            information,
-            caller=_caller(event),
-            changes=self._allowed(event, UPS),
-            reads=self._allowed(event, QUERY, UPS),
-        )
+        uid, caller = str(request.RequestedSOPInstanceUID or ""), self._caller(event)
+        return self._act(request.ActionTypeID, uid, information, caller)
 
-    def _one(self, sop_class_uid: UID | None, uid: UID | None, *, objects: bool = False) -> Workitem | Dataset:
-        if sop_class_uid != PUSH:
-            return comment_on(NO_SUCH_SOP_CLASS, "workitems are instances of UPS Push")
-        found = self._workitems.workitems([str(uid)], objects=objects) if uid is not None and is_uid(str(uid)) else []
-        return found[0] if found else comment_on(Verdict.UNKNOWN_WORKITEM, "no such workitem")
+    def _act(self, action: int | None, uid: str, information: Dataset, caller: Caller) -> Reply:
+        desk = self._desk
+        if action == CHANGE_STATE:
+            return desk.change_state(uid, information, caller)
+        if action == REQUEST_CANCEL:
+            return desk.request_cancel(uid, information, caller)
+        receiver = text_of(information, "ReceivingAE")
+        if action == SUBSCRIBE:
+            return desk.subscribe(uid, receiver, information, caller)
+        if action == UNSUBSCRIBE:
+            return desk.unsubscribe(uid, receiver, caller)
+        if action == SUSPEND:
+            return desk.suspend(uid, receiver, caller)
+        return Reply(NO_SUCH_ACTION, "no such action type")
 
-    def _allowed(self, event: evt.Event, *permissions: str) -> bool:
+    def _caller(self, event: evt.Event) -> Caller:
         requestor = event.assoc.requestor
         title, address = str(requestor.ae_title), str(requestor.address)
-        return any(self._policy.names(title, address, permission) for permission in permissions)
+        changes = bool(self._policy.names(title, address, UPS))
+        reads = changes or bool(self._policy.names(title, address, QUERY))
+        return Caller(name=title.strip(), reads=reads, changes=changes)
 
-    def _guarded(self, kind: str, work: Callable[[], Status]) -> Status:
+    def _guarded(self, kind: str, work: Callable[[], Reply]) -> Status:
         """What `work` answers, or the status of what was wrong."""
         try:
-            status = work()
+            reply = work()
         except InvalidDatasetError as error:
-            status = comment_on(INVALID_ARGUMENT, error.message)
+            reply = Reply(INVALID_ARGUMENT, error.message)
         except (StorageExhaustedError, WorklistUnavailableError) as error:
-            status = comment_on(Verdict.TOO_MUCH, error.message)
+            reply = Reply(Verdict.TOO_MUCH, error.message)
         except Exception as error:  # noqa: BLE001 - a bug costs one request its answer, not the association
             _told(error)
-            status = comment_on(PROCESSING_FAILURE, f"internal error ({type(error).__name__})")
-        self._answered(kind, status if isinstance(status, int) else int(status.Status))
-        return status
-
-
-def _refusal(given: Dataset) -> Dataset | None:
-    """Why a workitem cannot be posted so."""
-    if missing := next((name for name in _MUST_HAVE if not text_of(given, name)), None):
-        return comment_on(MISSING_ATTRIBUTE, f"{missing} is missing")
-    if text_of(given, "ProcedureStepState") != StepState.SCHEDULED:
-        return comment_on(NOT_SCHEDULED, "a workitem begins as SCHEDULED")
-    if text_of(given, "ScheduledProcedureStepPriority") not in PRIORITIES.values():
-        return comment_on(INVALID_ARGUMENT, "the priority is none of HIGH, MEDIUM and LOW")
-    return None
+            reply = Reply(PROCESSING_FAILURE, f"internal error ({type(error).__name__})")
+        self._answered(kind, int(reply.status))
+        return comment_on(reply.status, reply.why) if reply.why else int(reply.status)
 
 
 def _told(error: Exception) -> None:
@@ -279,38 +248,8 @@ def _read(event: evt.Event, encoded: BytesIO | None) -> Dataset:
     return read_short_data_set(encoded, UID(event.context.transfer_syntax))
 
 
-def _caller(event: evt.Event) -> str:
-    return str(event.assoc.requestor.ae_title).strip()
-
-
 def _tags(wanted: object) -> list[int]:
     """An Attribute Identifier List, which has one tag or many."""
     if wanted is None:
         return []
     return [int(Tag(tag)) for tag in wanted] if isinstance(wanted, list) else [int(Tag(wanted))]  # type: ignore[arg-type]
-
-
-def _match(shown: Dataset, keys: Dataset) -> bool:
-    try:
-        return matches(shown, keys)
-    except Exception as error:
-        raise InvalidDatasetError(f"a key cannot be read ({type(error).__name__})") from error
-
-
-def _query(keys: Dataset) -> WorkitemQuery:
-    """What of the keys the database can look for by itself; the rest is compared afterwards.
-
-    Raises:
-        InvalidDatasetError: a key cannot be read.
-    """
-    try:
-        states = values_of(keys, Tag("ProcedureStepState"))
-        priorities = values_of(keys, Tag("ScheduledProcedureStepPriority"))
-        return WorkitemQuery(
-            uids=values_of(keys, Tag("SOPInstanceUID")),
-            states=None if states is None else [one for one in StepState if one.value in states],
-            priorities=None if priorities is None else [one for one in Priority if PRIORITIES[one] in priorities],
-            study_instance_uids=values_of(keys, Tag("StudyInstanceUID")),
-        )
-    except Exception as error:
-        raise InvalidDatasetError(f"a key cannot be read ({type(error).__name__})") from error

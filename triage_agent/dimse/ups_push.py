@@ -1,24 +1,21 @@
 """Brings a workitem up to date at a PACS that owns the worklist: N-CREATE, else N-SET (PS3.4 sections CC.2.5, CC.2.6).
 
-The workitem's UID is the study's for ever: 0111H means that an earlier result made it. What is there is read first, so
-that no priority is ever lowered, whoever set it.
+0111H means that an earlier result made it. What is there is read first, so that no priority is ever lowered, whoever
+set it.
 """
 
-import threading
-from io import BytesIO
-
 import structlog
-from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.association import Association
 
-from triage_agent.dimse.outgoing import Caller, Context, end
+from triage_agent.dimse.kept import KeepingClient
+from triage_agent.dimse.outgoing import Context
 from triage_agent.dimse.peers import Peer
-from triage_agent.dimse.ups_data import PULL, PUSH
 from triage_agent.domain.errors import DeliveryError
+from triage_agent.steps.data import PULL, PUSH
+from triage_agent.steps.updating import changes_to, read_workitem
 
 log = structlog.get_logger(__name__)
 
@@ -30,20 +27,11 @@ CONTEXTS: list[Context] = [
 _SUCCESS, _DUPLICATE, _NOT_THERE = 0x0000, 0x0111, 0xC307
 _ENDED = frozenset({0xC300})  # it was read already, or given up
 _CLAIMED = frozenset({0xC301})  # somebody reads it at this moment: only they may change it
-_TRY_AGAIN = frozenset({0x0110, 0x0124, 0x0213, 0xA700, _NOT_THERE})
-_RANKS = {"LOW": 0, "MEDIUM": 1, "HIGH": 2}
-# What a result changes of a workitem that is there; the rest is as it was when it was made.
-_CHANGING = (
-    "ScheduledProcedureStepPriority",
-    "ProcedureStepLabel",
-    "CommentsOnTheScheduledProcedureStep",
-    "InputReadinessState",
-    "InputInformationSequence",
-)
-_FAREWELL_SECONDS = 1.0
+# Not 0124H: a PACS that does not let us keep workitems there goes on not to, whatever the workitem.
+_TRY_AGAIN = frozenset({0x0110, 0x0213, 0xA700, _NOT_THERE})
 
 
-class WorkitemClient:
+class WorkitemClient(KeepingClient):
     """One PACS; its association is kept while there is something to send. Safe to call from many threads."""
 
     def __init__(
@@ -55,15 +43,13 @@ class WorkitemClient:
         answer_seconds: float,
         idle_seconds: float = 5.0,
     ) -> None:
-        self._caller = Caller(
+        super().__init__(
             peer,
             calling_ae_title=calling_ae_title,
             connect_seconds=connect_seconds,
             answer_seconds=answer_seconds,
             idle_seconds=idle_seconds,
         )
-        self._lock = threading.Lock()
-        self._kept: Association | None = None
 
     def put(self, part10: bytes) -> None:
         """Create the workitem, or bring the one that is there up to date.
@@ -71,11 +57,9 @@ class WorkitemClient:
         Raises:
             DeliveryError: it was not taken; permanent where the same again cannot be.
         """
-        data = _read(part10)
-        uid = str(data.SOPInstanceUID)
-        del data.SOPInstanceUID, data.SOPClassUID  # the request names them
+        uid, data = read_workitem(part10)
         with self._lock:
-            association = self._associated()
+            association = self._kept_or(lambda: self._caller.associate(CONTEXTS))
             try:
                 status = self._ask("N-CREATE", association.send_n_create(data, PUSH, uid)[0])
                 if status == _DUPLICATE:
@@ -86,43 +70,16 @@ class WorkitemClient:
                 raise DeliveryError(f"{self._caller}: no request can be sent ({error})", permanent=False) from error
         self._judge("N-CREATE", status)
 
-    def close(self) -> None:
-        """Release the association that is kept; what waits for an answer is cut off."""
-        is_ours = self._lock.acquire(blocking=False)
-        if not is_ours:
-            self._caller.cut()
-            is_ours = self._lock.acquire(timeout=_FAREWELL_SECONDS)
-        if is_ours:
-            try:
-                self._let_go(_FAREWELL_SECONDS)
-            finally:
-                self._lock.release()
-        self._caller.cut()
-
     def _update(self, association: Association, uid: str, data: Dataset) -> None:
         tags = [Tag("ScheduledProcedureStepPriority"), Tag("ProcedureStepState")]
         answered, there = association.send_n_get(tags, PUSH, uid)
         self._judge("N-GET", self._ask("N-GET", answered))
-        changes = Dataset()
-        changes.SpecificCharacterSet = data.SpecificCharacterSet
-        for keyword in _CHANGING:
-            changes[keyword] = data[keyword]
         has = str(there.get("ScheduledProcedureStepPriority", "")) if there is not None else ""
-        if _RANKS.get(has, 0) > _RANKS[data.ScheduledProcedureStepPriority]:
-            del changes.ScheduledProcedureStepPriority
-        status = self._ask("N-SET", association.send_n_set(changes, PUSH, uid, meta_uid=PULL)[0])
+        status = self._ask("N-SET", association.send_n_set(changes_to(has, data), PUSH, uid, meta_uid=PULL)[0])
         if status in _ENDED | _CLAIMED:
             log.info("workitem_not_ours_any_more", workitem=uid, status=f"0x{status:04X}")
             return
         self._judge("N-SET", status)
-
-    def _associated(self) -> Association:
-        kept = self._kept
-        if kept is not None and kept.is_established:
-            return kept
-        self._let_go()
-        self._kept = self._caller.associate(CONTEXTS)
-        return self._kept
 
     def _ask(self, what: str, answered: Dataset) -> int:
         code = answered.get("Status")
@@ -135,15 +92,3 @@ class WorkitemClient:
         if code in {_SUCCESS, 0x0001, 0x0107, 0x0116} or code & 0xF000 == 0xB000:  # noqa: PLR2004 - warnings
             return
         raise DeliveryError(f"{self._caller}: {what} answered 0x{code:04X}", permanent=code not in _TRY_AGAIN)
-
-    def _let_go(self, seconds: float | None = None) -> None:
-        association, self._kept = self._kept, None
-        if association is not None:
-            end(association, seconds)
-
-
-def _read(part10: bytes) -> Dataset:
-    try:
-        return dcmread(BytesIO(part10))
-    except InvalidDicomError as error:
-        raise DeliveryError("the workitem cannot be read", permanent=True) from error

@@ -302,8 +302,16 @@ class Workitems(Protocol):
     def tell_changes(self, now: datetime, limit: int) -> int:
         """Put down reports of what has changed in studies since they were told of last; returns how many changed."""
 
-    def claim_reports(self, now: datetime, until: datetime, away: Collection[str], limit: int) -> Sequence[StepReport]:
-        """What is to be told one subscriber that is not `away`, in its order; nobody else gets it before `until`."""
+    def claim_reports(
+        self, now: datetime, until: datetime, away: Collection[str], limit: int, among: Collection[str] | None = None
+    ) -> Sequence[StepReport]:
+        """What is to be told one subscriber that is not `away`, in its order; nobody else gets it before `until`.
+
+        With `among` it is one of those.
+        """
+
+    def drop_reports(self, subscribers: Collection[str], before: datetime, now: datetime) -> int:
+        """Tell these subscribers nothing any more that was to be told before then; returns how many reports."""
 
     def report_sent(self, report: StepReport, now: datetime, refusal: str = "") -> None:
         """The subscriber has been told; `refusal` is what it said where it did not want it."""

@@ -13,10 +13,10 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from triage_agent.domain.decision import Artifact
+from triage_agent.domain.decision import Artifact, Flag
 from triage_agent.domain.uids import IMPLEMENTATION_CLASS_UID
 from triage_agent.domain.vocabulary import ArtifactKind
-from triage_agent.domain.workitem import PRIORITIES, workitem_uid
+from triage_agent.domain.workitem import PRIORITIES, Readiness, workitem_uid
 from triage_agent.results import header
 from triage_agent.results.context import ResultContext
 from triage_agent.results.evidence import Source, sources_of
@@ -62,7 +62,8 @@ def _data_set(context: ResultContext) -> Dataset:
     data.WorklistLabel = _WORKLIST_LABEL
     data.ScheduledWorkitemCodeSequence = [_code("110005", "DCM", "Interpretation")]
     data.ScheduledProcedureStepStartDateTime = _moment(context.made_at)
-    data.InputReadinessState = "READY"
+    # A flag rises while images may still come; the decision that follows it says that they are here.
+    data.InputReadinessState = Readiness.INCOMPLETE if isinstance(result, Flag) else Readiness.READY
     data.CommentsOnTheScheduledProcedureStep = sr_summary(result).replace("\n", "\r\n")[:_LONG_TEXT]
     data.ScheduledProcessingParametersSequence = data.ScheduledStationNameCodeSequence = []
     data.InputInformationSequence = _inputs(sources_of(context))

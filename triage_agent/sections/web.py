@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from triage_agent.sections.base import FILE_SUFFIX, Section
 
+_LESS = {"ups": "query"}  # who only looks
 _SHORTEST_TOKEN = 20  # characters; `openssl rand -hex 32` gives 64
 
 
@@ -16,7 +17,7 @@ class WebTokenSettings(Section):
 
     name: str = Field(pattern=r"^[ -\[\]-~]{1,16}$")
     token: str = ""
-    may: tuple[Literal["store", "read"], ...] = Field(min_length=1)
+    may: tuple[Literal["store", "read", "query", "ups"], ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _is_hard_to_guess(self) -> Self:
@@ -59,6 +60,7 @@ class WebSettings(Section):
     session_hours: float = Field(default=12, ge=0.1, le=24 * 7)
     stow: bool = False
     results: bool = False
+    ups: bool = False
     tokens: tuple[WebTokenSettings, ...] = ()
 
     @property
@@ -70,8 +72,9 @@ class WebSettings(Section):
     def _somebody_may(self) -> Self:
         """Nothing is stored or read by whoever comes along."""
         known = self.tls is not None and self.tls.ca is not None and not self.tokens
-        for key, right in (("stow", "store"), ("results", "read")):
-            if getattr(self, key) and not known and not any(right in token.may for token in self.tokens):
+        granted = {right for token in self.tokens for right in token.may}
+        for key, right in (("stow", "store"), ("results", "read"), ("ups", "ups")):
+            if getattr(self, key) and not known and not granted & {right, _LESS.get(right)}:
                 mend = f'add [[web.tokens]] with may = ["{right}"], or [web.tls] with ca'
                 raise ValueError(f"{key} = true and nobody may {right}: {mend}")
         names = [token.name for token in self.tokens]

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import structlog
-from fastapi import HTTPException, Request
+from fastapi import HTTPException
+from starlette.requests import HTTPConnection
 
 from triage_agent.dimse.throttle import Throttle
 
@@ -32,26 +33,30 @@ class Access:
         self._callers = [(_digest(caller.token), caller) for caller in callers]
         self._throttle = Throttle(limit=10, seconds=60.0)
 
-    def admit(self, request: Request, right: str) -> str:
+    def admit(self, request: HTTPConnection, right: str) -> str:
         """The caller's name.
 
         Raises:
             HTTPException: 401 without a token that is known, 403 where its owner may not do this.
         """
+        return self.known(request, right).name
+
+    def known(self, request: HTTPConnection, *rights: str) -> Caller:
+        """The caller, who has one of the rights; raises as `admit` does."""
         if not self._callers:
-            return ANYBODY
+            return Caller(name=ANYBODY, token="", may=frozenset(rights))
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         said = _digest(token.strip()) if scheme.lower() == "bearer" else b""
         found = [caller for digest, caller in self._callers if hmac.compare_digest(digest, said)]
         if not found:
             self._refuse(request, "unknown token" if said else "no token")
             raise HTTPException(401, "a bearer token is needed", {"WWW-Authenticate": 'Bearer realm="triage-agent"'})
-        if right not in found[0].may:
-            self._refuse(request, f"{found[0].name} may not {right}")
-            raise HTTPException(403, f"this token may not {right}")
-        return found[0].name
+        if not found[0].may & set(rights):
+            self._refuse(request, f"{found[0].name} may not {rights[0]}")
+            raise HTTPException(403, f"this token may not {rights[0]}")
+        return found[0]
 
-    def _refuse(self, request: Request, why: str) -> None:
+    def _refuse(self, request: HTTPConnection, why: str) -> None:
         address = request.client.host if request.client else ""
         if (held := self._throttle.admit(address)) is not None:
             log.warning("web_access_refused", address=address, why=why, held_back=held)

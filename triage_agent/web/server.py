@@ -14,6 +14,8 @@ from triage_agent.domain.errors import ConfigurationError
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
+_PING_SECONDS = 20.0  # between two pings to who listens for events; without an answer for as long it has gone
+_LONGEST_MESSAGE = 4096  # bytes; who listens has nothing to say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,19 @@ class WebServer:
 
     def __init__(self, app: FastAPI, host: str, port: int, tls: ServerTls | None = None) -> None:
         self._address = (host, port)
-        config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, server_header=False)
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="websockets-sansio",
+            ws_max_size=_LONGEST_MESSAGE,
+            ws_ping_interval=_PING_SECONDS,
+            ws_ping_timeout=_PING_SECONDS,
+            ws_per_message_deflate=False,  # a report has some hundred bytes
+        )
         if tls is not None:
             config.ssl_certfile, config.ssl_keyfile = str(tls.certificate), str(tls.key)
             config.ssl_ca_certs = None if tls.ca is None else str(tls.ca)

@@ -86,7 +86,7 @@ class Stow:
     async def _take(self, request: Request, session: StoreSession) -> Response:
         limiter = self._threads = self._threads or anyio.CapacityLimiter(_AT_ONCE)
         try:
-            async for piece in _pieces(request, self._pace):
+            async for piece in pieces(request, self._pace):
                 await anyio.to_thread.run_sync(session.feed, piece, limiter=limiter)
             session.finish()
         except SlowError:
@@ -103,7 +103,7 @@ class Stow:
         return answer(session.kept)
 
 
-async def _pieces(request: Request, pace: Pace) -> AsyncIterator[bytes]:
+async def pieces(request: Request, pace: Pace) -> AsyncIterator[bytes]:
     """The body as it comes. The time that we take ourselves, between two pieces, does not count.
 
     Raises:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import TextClause, func, insert, select, text, true, update
+from sqlalchemy import ColumnElement, TextClause, func, insert, select, text, true, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.commitment import AnswerState
@@ -186,7 +186,7 @@ def unsubscribe(session: Session, subscriber: str, target: str, now: datetime) -
         if not changed(session, statement):  # told by a subscription to all: of this one no more
             values = {"keys": {}, "deletion_lock": False, "subscribed_at": now, **ended}
             session.execute(insert(SubscriptionRow).values(subscriber=subscriber, target=target, **values))
-        _drop(session, subscriber, now, ReportRow.workitem_uid == target)
+        _drop(session, [subscriber], now, ReportRow.workitem_uid == target)
         return Verdict.DONE
     which = [SubscriptionRow.subscriber == subscriber, SubscriptionRow.ended_at.is_(None)]
     if target == FILTERED:
@@ -194,19 +194,31 @@ def unsubscribe(session: Session, subscriber: str, target: str, now: datetime) -
     statement = update(SubscriptionRow).where(*which).values(ended_at=now)
     session.execute(statement.execution_options(synchronize_session=False))
     if target == GLOBAL:
-        _drop(session, subscriber, now, true())
+        _drop(session, [subscriber], now, true())
     return Verdict.DONE
 
 
-def _drop(session: Session, subscriber: str, now: datetime, which: object) -> None:
+def drop_old(session: Session, subscribers: Collection[str], before: datetime, now: datetime) -> int:
+    """See `Workitems.drop_reports`."""
+    return _drop(session, subscribers, now, ReportRow.created_at < before, "nobody listened")
+
+
+def _drop(
+    session: Session,
+    subscribers: Collection[str],
+    now: datetime,
+    which: ColumnElement[bool],
+    why: str = "unsubscribed",
+) -> int:
     """What was to be told is not told any more."""
+    waiting = word_is(ReportRow.state, AnswerState.WAITING)
     statement = (
         update(ReportRow)
-        .where(ReportRow.subscriber == subscriber, ReportRow.state == AnswerState.WAITING, which)  # type: ignore[arg-type]
-        .values(state=AnswerState.DEAD, information={}, next_attempt_at=None, ended_at=now, last_error="unsubscribed")
+        .where(waiting, ReportRow.subscriber.in_(sorted(subscribers)), which)
+        .values(state=AnswerState.DEAD, information={}, next_attempt_at=None, ended_at=now, last_error=why)
         .execution_options(synchronize_session=False)
     )
-    session.execute(statement)
+    return changed(session, statement)
 
 
 def suspend(session: Session, subscriber: str, now: datetime) -> Verdict:
@@ -299,20 +311,31 @@ def new_workitem(
     }
 
 
-def first_due(session: Session, now: datetime, away: Collection[str]) -> ReportRow | None:
+def first_due(
+    session: Session, now: datetime, away: Collection[str], among: Collection[str] | None = None
+) -> ReportRow | None:
     """The report that the subscriber whose turn it is has to be told first."""
     waiting = word_is(ReportRow.state, AnswerState.WAITING)
     firsts = select(func.min(ReportRow.id)).where(waiting).group_by(ReportRow.subscriber)
     due = select(ReportRow).where(ReportRow.id.in_(firsts), ReportRow.next_attempt_at <= now)
     if away:
         due = due.where(ReportRow.subscriber.not_in(sorted(away)))
+    if among is not None:
+        due = due.where(ReportRow.subscriber.in_(sorted(among)))
     return session.scalars(due.order_by(ReportRow.next_attempt_at, ReportRow.id).limit(1)).one_or_none()
 
 
-def claim(session: Session, now: datetime, until: datetime, away: Collection[str], limit: int) -> Sequence[StepReport]:
+def claim(
+    session: Session,
+    now: datetime,
+    until: datetime,
+    away: Collection[str],
+    limit: int,
+    among: Collection[str] | None = None,
+) -> Sequence[StepReport]:
     """See `Workitems.claim_reports`: a subscriber's first report is claimed for all that follow it."""
     waiting = word_is(ReportRow.state, AnswerState.WAITING)
-    first = first_due(session, now, away)
+    first = first_due(session, now, away, among)
     if first is None:
         return []
     taken = (

@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, and_, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.commitment import AnswerState
@@ -147,6 +147,13 @@ def _inputs(session: Session, study_instance_uid: str) -> tuple[Instance, ...]:
 
 def _outputs(session: Session, study_instance_uid: str) -> tuple[tuple[str, bytes], ...]:
     """Our reports that somebody has; the bytes go with the originals, and with them what could be said of a report."""
+    note, note_of = aliased(OutboxRow), aliased(ArtifactRow)
+    withdrawn = (  # a rejection note names whatever stands before it on the way to its destination
+        exists()
+        .where(note.artifact_id == note_of.id, note_of.kind == ArtifactKind.REJECTION)
+        .where(note.study_instance_uid == study_instance_uid, note.destination == OutboxRow.destination)
+        .where(note.id > OutboxRow.id)
+    )
     statement = (
         select(OutboxRow.destination, ArtifactRow.body)
         .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
@@ -154,6 +161,7 @@ def _outputs(session: Session, study_instance_uid: str) -> tuple[tuple[str, byte
             OutboxRow.study_instance_uid == study_instance_uid,
             OutboxRow.state.in_([DeliveryState.SENT, DeliveryState.COMMITTED]),
             ArtifactRow.kind.in_(_REPORTS),
+            ~withdrawn,
         )
         .order_by(OutboxRow.id)
     )
@@ -352,11 +360,17 @@ class SqlWorkitems:
             return 0
         return self._database.write(lambda session: reports.tell_changes(session, now, limit))
 
-    def claim_reports(self, now: datetime, until: datetime, away: Collection[str], limit: int) -> Sequence[StepReport]:
+    def claim_reports(
+        self, now: datetime, until: datetime, away: Collection[str], limit: int, among: Collection[str] | None = None
+    ) -> Sequence[StepReport]:
         """See `Workitems.claim_reports`."""
-        if self._database.read(lambda session: reports.first_due(session, now, away)) is None:
+        if self._database.read(lambda session: reports.first_due(session, now, away, among)) is None:
             return []
-        return self._database.write(lambda session: reports.claim(session, now, until, away, limit))
+        return self._database.write(lambda session: reports.claim(session, now, until, away, limit, among))
+
+    def drop_reports(self, subscribers: Collection[str], before: datetime, now: datetime) -> int:
+        """See `Workitems.drop_reports`."""
+        return self._database.write(lambda session: reports.drop_old(session, subscribers, before, now))
 
     def report_sent(self, report: StepReport, now: datetime, refusal: str = "") -> None:
         """See `Workitems.report_sent`."""

@@ -24,10 +24,10 @@ from triage_agent.sections.web import WebSettings, WebTokenSettings
 
 # Statuses that no module of a service has as a constant of its own.
 _SERVICES = {
-    "Storage (C-STORE)": ["server"],
-    "Storage Commitment (N-ACTION, N-EVENT-REPORT)": ["commitment"],
-    "Modality Worklist (C-FIND)": ["modality_worklist"],
-    "Unified Procedure Step": ["ups", "ups_actions"],
+    "Storage (C-STORE)": ["dimse.server"],
+    "Storage Commitment (N-ACTION, N-EVENT-REPORT)": ["dimse.commitment"],
+    "Modality Worklist (C-FIND)": ["dimse.modality_worklist"],
+    "Unified Procedure Step": ["dimse.ups", "steps.desk"],
 }
 
 
@@ -59,7 +59,7 @@ def test_every_status_of_a_service_is_explained(service, statement):
     known = {
         value
         for name in _SERVICES[service]
-        for constant, value in vars(importlib.import_module(f"triage_agent.dimse.{name}")).items()
+        for constant, value in vars(importlib.import_module(f"triage_agent.{name}")).items()
         if constant.isupper() and isinstance(value, int) and not constant.startswith("_") and constant not in _NO_STATUS
     }
     known |= {int(verdict) for verdict in Verdict} if service.startswith("Unified") else set()

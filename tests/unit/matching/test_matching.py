@@ -12,16 +12,17 @@ from pynetdicom.dsutils import decode, encode
 from support.ordering import query
 
 from triage_agent.dimse.commitment_data import read_data_set
-from triage_agent.dimse.matching import encodings_of, is_like, read_query
-from triage_agent.dimse.modality_worklist import SHAPE, with_character_set
+from triage_agent.dimse.modality_worklist import SHAPE, TOGETHER, with_character_set
 from triage_agent.domain.errors import InvalidDatasetError
+from triage_agent.matching.query import encodings_of, read_query
+from triage_agent.matching.values import is_like
 
 
 def asked(data_set):
     """A query as it comes over the wire."""
     implicit = little_endian = True
     identifier = decode(BytesIO(encode(data_set, implicit, little_endian)), implicit, little_endian)
-    return read_query(identifier, SHAPE, encodings_of(identifier)[1])
+    return read_query(identifier, SHAPE, encodings_of(identifier)[1], TOGETHER)
 
 
 def stepped(**values):
@@ -166,3 +167,35 @@ def test_an_answer_is_in_the_query_s_character_set_where_that_can_be_written(ask
     """The library writes no Latin-9 (ISO_IR 203)."""
     answer = with_character_set(Dataset(), {"PatientName": "Müller^Jürgen"}, asked_in)
     assert answer.SpecificCharacterSet == answered_in
+
+
+@pytest.mark.parametrize(
+    ("day", "time", "expected"),
+    [
+        ("20260705", "095959", False),
+        ("20260705", "100000", True),
+        ("20260706", "0300", True),
+        ("20260707", "180000", True),
+        ("20260707", "180100", False),
+        ("20260708", "1200", False),
+        ("20260706", "", False),
+    ],
+)
+def test_a_range_of_days_and_one_of_times_mean_one_period(day, time, expected):
+    """As table K.6-1 of PS3.4 has it: from the 5th at 10 until the 7th at 18."""
+    keys = {"ScheduledProcedureStepStartDate": "20260705-20260707", "ScheduledProcedureStepStartTime": "1000-1800"}
+    known = {"ScheduledProcedureStepStartDate": day, "ScheduledProcedureStepStartTime": time}
+    assert asked(query(keys)).matches(stepped(**known)) is expected
+
+
+@pytest.mark.parametrize(("time", "expected"), [("0930", False), ("1200", True), ("1801", False)])
+def test_one_day_and_a_range_of_times_mean_those_hours_of_it(time, expected):
+    keys = {"ScheduledProcedureStepStartDate": "20260705", "ScheduledProcedureStepStartTime": "1000-1800"}
+    known = {"ScheduledProcedureStepStartDate": "20260705", "ScheduledProcedureStepStartTime": time}
+    assert asked(query(keys)).matches(stepped(**known)) is expected
+
+
+def test_an_open_period_goes_on():
+    keys = {"ScheduledProcedureStepStartDate": "20260705-", "ScheduledProcedureStepStartTime": "1000-"}
+    known = {"ScheduledProcedureStepStartDate": "20300101", "ScheduledProcedureStepStartTime": "0000"}
+    assert asked(query(keys)).matches(stepped(**known))

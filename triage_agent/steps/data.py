@@ -12,10 +12,12 @@ from itertools import groupby
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.uid import UID
-from pynetdicom.dsutils import encode
 
 from triage_agent.domain.errors import InvalidDatasetError, StorageExhaustedError
+from triage_agent.domain.quiet import quiet
 from triage_agent.domain.workitem import PRIORITIES, Attributes, Instance, ReadingTask, StepState, Workitem
 
 PUSH = UID("1.2.840.10008.5.1.4.34.6.1")
@@ -27,6 +29,7 @@ QUERY = UID("1.2.840.10008.5.1.4.34.6.5")
 WORKLIST_LABEL = "TRIAGE"
 INTERPRETATION = ("110005", "DCM", "Interpretation")
 
+_FIRST_ATTRIBUTE = 0x00080001
 _MOST_JSON = 65536  # bytes that peers may set of one workitem
 # What says which workitem it is and where it stands: nobody sets these as attributes.
 _NEVER_SET = frozenset({"00080005", "00080016", "00080018", "00081195", "00741000"})
@@ -174,23 +177,32 @@ def settable(given: Dataset, *, reading: bool) -> tuple[Attributes, bool]:
 
 
 def as_json(given: Dataset) -> dict[str, object]:
-    """A data set as DICOM JSON (PS3.18 annex F), private elements and group lengths left out.
+    """A data set as DICOM JSON (PS3.18 annex F); private elements, group lengths, commands' and files' are left out.
 
     Raises:
         InvalidDatasetError: an element cannot be read.
         StorageExhaustedError: it is more than we keep.
     """
     try:
-        given.remove_private_tags()
-        attributes: dict[str, object] = given.to_json_dict()
-        written = json.dumps(attributes)
-        # Whoever asks for it later must be able to read it: what cannot be written again is refused now.
-        encode(Dataset.from_json(written), is_implicit_vr=False, is_little_endian=True)
+        with quiet():
+            given.remove_private_tags()
+            for tag in [tag for tag in given.keys() if int(tag) < _FIRST_ATTRIBUTE]:  # noqa: SIM118 - it would convert
+                del given[tag]
+            attributes: dict[str, object] = given.to_json_dict()
+            written = json.dumps(attributes)
+            _write(Dataset.from_json(written))
     except Exception as error:
         raise InvalidDatasetError(f"the attributes cannot be read ({type(error).__name__})") from error
     if len(written) > _MOST_JSON:
         raise StorageExhaustedError("more attributes than we keep of a workitem")
     return {tag: element for tag, element in attributes.items() if not tag.endswith("0000")}
+
+
+def _write(data: Dataset) -> None:
+    """Whoever asks for it later must be able to read it: what cannot be written again is refused now."""
+    file = DicomBytesIO()
+    file.is_implicit_VR, file.is_little_endian = False, True
+    write_dataset(file, data)
 
 
 def information(attributes: Attributes) -> Dataset:

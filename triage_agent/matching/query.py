@@ -1,23 +1,25 @@
-"""Matching of what is asked for with what is known, as C-FIND wants it (PS3.4 section C.2.2.2).
+"""What is asked for, and whether what is known is that (PS3.4 section C.2.2.2).
 
-What is asked came from a peer: it is read element by element, only those that are supported, and nothing of it is
-converted by pydicom, which warns with the values that it does not like.
+What is asked came from a peer: it is read element by element, only those that are supported; texts are not converted
+by pydicom, which warns with the values that it does not like.
 """
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import tzinfo
 from typing import Any, TypeAlias
 
 from pydicom.charset import decode_bytes, python_encoding
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DataSetSequence
 from pydicom.tag import BaseTag, Tag
 
 from triage_agent.domain.errors import InvalidDatasetError
-from triage_agent.domain.uids import is_uid
+from triage_agent.domain.quiet import quiet
+from triage_agent.matching.values import Fits, condition, earliest, is_plain, latest, read_offset, read_range
 
 Known: TypeAlias = Mapping[str, "str | Sequence[Known]"]
 """What is known of an entity, by keyword: values as they stand in a data set, several of them between backslashes."""
@@ -25,15 +27,32 @@ Known: TypeAlias = Mapping[str, "str | Sequence[Known]"]
 Shape: TypeAlias = Mapping[str, "Shape | None"]
 """The attributes that are supported, by keyword; those of an item where it is a sequence."""
 
-_WILDCARDS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})  # section C.2.2.2.4
 _MOST_VALUES = 1000  # of a list of UIDs
 _LONGEST = 4096  # bytes of a key that is no list of UIDs
-_DATE = re.compile(r"[0-9]{8}")
-_TIME = re.compile(r"([0-9]{2}){1,3}(\.[0-9]{1,6})?")
-_FIRST_TIME, _LAST_TIME = "000000.000000", "235959.999999"
 _ESCAPE = b"\x1b"
 
-_Fits: TypeAlias = Callable[[str], bool]
+
+_OF_NO_CONCERN = frozenset({Tag("SpecificCharacterSet"), Tag("TimezoneOffsetFromUTC")})
+_TEXTS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # in the identifier's character set
+_NUMBERS = frozenset({"FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})  # not written as text
+
+
+@dataclass(frozen=True, slots=True)
+class _Together:
+    """A date and a time that are asked for as ranges, and mean one period (PS3.4 table K.6-1, on 0040,0003)."""
+
+    date: str
+    time: str
+    first: str
+    last: str
+
+    def matches(self, known: Known) -> bool:
+        date, time = known.get(self.date, ""), known.get(self.time, "")
+        if not isinstance(date, str) or not isinstance(time, str) or not date or not time:
+            return False
+        return (not self.first or self.first <= date + earliest(time)) and (
+            not self.last or date + earliest(time) <= self.last
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +62,7 @@ class _Key:
     keyword: str
     vr: str
     text: str = ""
-    fits: _Fits | None = None
+    fits: Fits | None = None
     inner: "Query | None" = None
 
     def matches(self, known: Known) -> bool:
@@ -66,15 +85,18 @@ class Query:
 
     keys: tuple[_Key, ...]
     ignores: bool = False
+    together: tuple[_Together, ...] = ()
 
     @property
     def is_universal(self) -> bool:
         """Whether everything matches."""
-        return all(key.fits is None and (key.inner is None or key.inner.is_universal) for key in self.keys)
+        return not self.together and all(
+            key.fits is None and (key.inner is None or key.inner.is_universal) for key in self.keys
+        )
 
     def matches(self, known: Known) -> bool:
         """Whether every key does."""
-        return all(key.matches(known) for key in self.keys)
+        return all(key.matches(known) for key in self.keys) and all(one.matches(known) for one in self.together)
 
     def answer(self, known: Known) -> Dataset:
         """The attributes that are asked for; of a sequence only the items that match."""
@@ -99,35 +121,72 @@ class Query:
         found = [key.text.split("\\") for key in self.keys if key.keyword == keyword and key.fits is not None]
         return tuple(found[0]) if found else ()
 
+    def plainly(self, keyword: str) -> list[str] | None:
+        """The values of which an attribute must have one, letter for letter; None where that is not what is asked."""
+        found = [key for key in self.keys if key.keyword == keyword and key.fits is not None]
+        if not found or not is_plain(found[0].vr, found[0].text):
+            return None
+        return [one.strip() for one in found[0].text.split("\\")]
+
     def within(self, keyword: str) -> "Query":
         """What is asked for of a sequence's items."""
         return next((key.inner for key in self.keys if key.keyword == keyword and key.inner), Query(()))
 
 
-def read_query(identifier: Dataset, shape: Shape, encodings: Sequence[str]) -> Query:
-    """What a C-FIND's identifier asks for.
+def read_query(
+    identifier: Dataset,
+    shape: Shape | None,
+    encodings: Sequence[str] = ("utf_8",),
+    together: Collection[tuple[str, str]] = (),
+) -> Query:
+    """What an identifier asks for.
 
     Args:
-        identifier: as it was decoded, its elements not yet converted.
-        shape: what is supported.
+        identifier: as it was decoded, its elements not yet converted; or made of values.
+        shape: what is supported; None for every attribute of the dictionary.
         encodings: Python's, of the identifier's character sets.
+        together: the dates and times whose ranges mean one period.
 
     Raises:
         InvalidDatasetError: an element cannot be read, or is not as its VR wants it.
     """
-    known = {_tag(keyword): keyword for keyword in shape}
     keys, ignores = [], False
+    zone = read_offset(_bytes(identifier, Tag("TimezoneOffsetFromUTC")).decode("ascii", "replace").strip("\0 "))
     for tag in identifier.keys():  # noqa: SIM118 - iterating over a data set converts its elements
-        keyword = known.get(BaseTag(tag))
-        if keyword is not None:
-            keys.append(_read_key(identifier, keyword, shape[keyword], encodings))
+        keyword = keyword_for_tag(tag)
+        if keyword and int(tag) & 0xFFFF and tag not in _OF_NO_CONCERN and (shape is None or keyword in shape):
+            inner = None if shape is None else shape[keyword]
+            keys.append(_read_key(identifier, keyword, inner, _Reading(encodings, zone, together)))
         elif tag not in _OF_NO_CONCERN:
             ignores = True
     ignores = ignores or any(key.inner is not None and key.inner.ignores for key in keys)
-    return Query(tuple(keys), ignores)
+    return _joined(Query(tuple(keys), ignores), together)
 
 
-_OF_NO_CONCERN = frozenset({Tag("SpecificCharacterSet"), Tag("TimezoneOffsetFromUTC")})
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How an identifier is read."""
+
+    encodings: Sequence[str]
+    zone: tzinfo
+    together: Collection[tuple[str, str]]
+
+
+def _joined(query: Query, together: Collection[tuple[str, str]]) -> Query:
+    """The same with each two ranges that mean one period."""
+    texts = {key.keyword: key.text for key in query.keys if key.fits is not None}
+    periods = []
+    for date, time in together:
+        if date in texts and time in texts:
+            days, is_period = read_range(date, "DA", texts[date])
+            times, is_range = read_range(time, "TM", texts[time])
+            if is_period and is_range:
+                first = days.first and days.first + earliest(times.first)
+                last = days.last and days.last + latest(times.last)
+                periods.append(_Together(date, time, first, last))
+    alone = {name for one in periods for name in (one.date, one.time)}
+    keys = tuple(replace(key, fits=None) if key.keyword in alone else key for key in query.keys)
+    return Query(keys, query.ignores, tuple(periods)) if periods else query
 
 
 def encodings_of(identifier: Dataset) -> tuple[str, tuple[str, ...]]:
@@ -136,20 +195,41 @@ def encodings_of(identifier: Dataset) -> tuple[str, tuple[str, ...]]:
     return terms, tuple(python_encoding.get(term.strip(), "latin_1") for term in terms.split("\\"))
 
 
-def _read_key(identifier: Dataset, keyword: str, inner: Shape | None, encodings: Sequence[str]) -> _Key:
+def _read_key(identifier: Dataset, keyword: str, inner: Shape | None, how: _Reading) -> _Key:
     tag = _tag(keyword)
     vr = dictionary_VR(tag)
-    if inner is not None:
-        return _Key(keyword, vr, inner=_read_sequence(identifier, keyword, inner, encodings))
-    encoded = _bytes(identifier, tag)
-    if len(encoded) > (_MOST_VALUES * 65 if vr == "UI" else _LONGEST):
+    if vr == "SQ":
+        return _Key(keyword, vr, inner=_read_sequence(identifier, keyword, inner, how))
+    text = _text(identifier, tag, vr, how.encodings).strip("\0 ")
+    if len(text) > (_MOST_VALUES * 65 if vr == "UI" else _LONGEST):
         raise InvalidDatasetError(f"{keyword} is too long")
-    text = _decoded(encoded, encodings if vr in {"LO", "LT", "PN", "SH", "ST", "UC", "UT"} else ("ascii",))
-    text = text.strip("\0 ")
-    return _Key(keyword, vr, text, _condition(keyword, vr, text))
+    return _Key(keyword, vr, text, condition(keyword, vr, text, how.zone))
 
 
-def _read_sequence(identifier: Dataset, keyword: str, shape: Shape, encodings: Sequence[str]) -> Query:
+def _text(identifier: Dataset, tag: BaseTag, vr: str, encodings: Sequence[str]) -> str:
+    """A key as text; several values between backslashes."""
+    raw = _bytes(identifier, tag)
+    if raw and vr not in _NUMBERS:
+        if len(raw) > _MOST_VALUES * 65:
+            raise InvalidDatasetError("a key is too long")
+        return _decoded(raw, encodings if vr in _TEXTS else ("ascii",))
+    try:
+        with quiet():
+            value = identifier[tag].value
+    except Exception as error:
+        raise InvalidDatasetError(f"a key cannot be read ({type(error).__name__})") from error
+    return text_of_value(value)
+
+
+def text_of_value(value: object) -> str:
+    """An element's value as text; several between backslashes."""
+    if value is None:
+        return ""
+    several = value if isinstance(value, list | tuple | MultiValue) else [value]
+    return "\\".join(str(one) for one in several)
+
+
+def _read_sequence(identifier: Dataset, keyword: str, shape: Shape | None, how: _Reading) -> Query:
     """A sequence without an item asks for every attribute of its items, whatever they are (section C.2.2.2.6)."""
     try:
         items = identifier[_tag(keyword)].value
@@ -159,8 +239,8 @@ def _read_sequence(identifier: Dataset, keyword: str, shape: Shape, encodings: S
     if not isinstance(items, DataSetSequence) or count > 1:
         raise InvalidDatasetError(f"{keyword} is not a sequence of one item")
     if count == 0 or not items[0]:
-        return read_everything(shape)
-    return read_query(items[0], shape, encodings)
+        return Query(()) if shape is None else read_everything(shape)
+    return read_query(items[0], shape, how.encodings, how.together)
 
 
 def read_everything(shape: Shape) -> Query:
@@ -170,79 +250,6 @@ def read_everything(shape: Shape) -> Query:
         vr = dictionary_VR(_tag(keyword))
         keys.append(_Key(keyword, vr) if inner is None else _Key(keyword, vr, inner=read_everything(inner)))
     return Query(tuple(keys))
-
-
-def _condition(keyword: str, vr: str, text: str) -> _Fits | None:
-    """What a value must be like; None for universal matching (section C.2.2.2.3)."""
-    if not text or (vr in _WILDCARDS and not text.strip("*")):
-        return None
-    if vr == "UI":
-        return _one_of(keyword, text)
-    if vr in {"DA", "TM"}:
-        return _in_range(keyword, vr, text)
-    if vr == "PN":
-        return _person(text)
-    wanted = [one.strip() for one in text.split("\\")]
-    if vr in _WILDCARDS:
-        return lambda value: any(is_like(value.strip(), one) for one in wanted)
-    return lambda value: value.strip() in wanted
-
-
-def _one_of(keyword: str, text: str) -> _Fits:
-    wanted = frozenset(one.strip("\0 ") for one in text.split("\\"))
-    if not all(is_uid(one) for one in wanted):
-        raise InvalidDatasetError(f"{keyword} is no UID")
-    return wanted.__contains__
-
-
-def _in_range(keyword: str, vr: str, text: str) -> _Fits:
-    """A value or a range of them; times to the precision that is given (section C.2.2.2.5)."""
-    plain = text.replace(".", "") if vr == "DA" else text.replace(":", "")
-    first, dash, last = (part.strip() for part in plain.partition("-"))
-    last = last if dash else first
-    form = _DATE if vr == "DA" else _TIME
-    if not (first or last) or not all(form.fullmatch(one) for one in (first, last) if one):
-        raise InvalidDatasetError(f"{keyword} is no {vr} and no range of them")
-    if vr == "DA":
-        return lambda value: (not first or first <= value) and (not last or value <= last)
-    low = first + _FIRST_TIME[len(first) :]
-    high = (last or _LAST_TIME) + _LAST_TIME[len(last or _LAST_TIME) :]
-    return lambda value: low <= value + _FIRST_TIME[len(value) :] <= high
-
-
-def _person(text: str) -> _Fits:
-    """Any of the name's groups, or where groups are asked for each its own; case does not matter (section 6.2.1.2)."""
-    wanted = [_name(group) for group in text.split("=")]
-    if len(wanted) == 1:
-        return lambda value: any(is_like(_name(group), wanted[0]) for group in value.split("=") if group)
-
-    def fits(value: str) -> bool:
-        groups = [_name(group) for group in value.split("=")] + [""] * len(wanted)
-        return all(not one or is_like(group, one) for group, one in zip(groups, wanted, strict=False))
-
-    return fits
-
-
-def _name(group: str) -> str:
-    return group.strip().rstrip("^").strip().casefold()
-
-
-def is_like(value: str, pattern: str) -> bool:
-    """Whether a value is what a pattern with "*" and "?" asks for; in time of their lengths' product at most."""
-    at = place = 0
-    star, resumed = -1, 0
-    while at < len(value):
-        if place < len(pattern) and pattern[place] == "*":
-            star, resumed = place, at
-            place += 1
-        elif place < len(pattern) and pattern[place] in {"?", value[at]}:
-            at, place = at + 1, place + 1
-        elif star >= 0:  # the last "*" takes one character more
-            resumed += 1
-            at, place = resumed, star + 1
-        else:
-            return False
-    return not pattern[place:].strip("*")
 
 
 def _element(key: _Key, value: str) -> DataElement:
