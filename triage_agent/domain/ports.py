@@ -154,7 +154,10 @@ class Worklist(Commitments, Retrievals, Spools, Backlogs, Withdrawals, Orders, P
         """READY to SCORING for the most urgent, then oldest study; None when there is none."""
 
     def last_artifact(self, study_instance_uid: str, kind: ArtifactKind, before_revision: int) -> Artifact | None:
-        """What was last put into the outbox as `kind` by an earlier revision; None when there was nothing."""
+        """What was last put into the outbox as `kind` by an earlier revision and is not withdrawn; None: nothing was.
+
+        Where its bytes were let go there is its header; what has neither counts as nothing.
+        """
 
     def decide(
         self, decision: Decision, assessments: Sequence[Assessment], shipments: Sequence[Shipment], owner: str
@@ -277,7 +280,10 @@ class Worklist(Commitments, Retrievals, Spools, Backlogs, Withdrawals, Orders, P
         """
 
     def results_of(self, study_instance_uid: str, limit: int) -> Sequence[Artifact]:
-        """The DICOM objects that were made of a study and whose bytes are there, newest first; each once."""
+        """The DICOM objects that were made of a study and whose bytes are there, newest first; each once.
+
+        What was withdrawn is not among them, and the notes that say so are.
+        """
 
     def retry_study(self, study_instance_uid: str, actor: str, now: datetime) -> int:
         """Put its dead deliveries back to pending, and the study back to READY if it needs a human or is out of scope.

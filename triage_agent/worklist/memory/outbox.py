@@ -39,7 +39,8 @@ class Outbox(Rows):
                 if entry.study_instance_uid == study_instance_uid
                 and entry.shipment.artifact.kind is kind
                 and entry.revision < before_revision
-                and entry.shipment.artifact.body
+                and entry.withdrawn_at is None
+                and (entry.shipment.artifact.body or entry.shipment.artifact.header)
             ]
             last = max(earlier, key=lambda entry: (entry.revision, entry.number), default=None)
             return None if last is None else last.shipment.artifact
@@ -52,6 +53,7 @@ class Outbox(Rows):
                 for entry in self._outbox.values()
                 if entry.study_instance_uid == study_instance_uid
                 and entry.shipment.artifact.kind.family is Family.DICOM_OBJECT
+                and entry.withdrawn_at is None
                 and entry.shipment.artifact.body
             ]
             first: dict[tuple[int, str], OutboxEntry] = {}
