@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter
 
 from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.domain.priorities import PriorityWords
 from triage_agent.settings import Settings
 from triage_agent.web.access import Access, Caller
 from triage_agent.web.results import Results
@@ -26,6 +27,7 @@ class Services:
     tls: ServerTls | None
     stow: Stow | None
     warn_on_conflict: bool
+    words: PriorityWords
 
     def receive(self, listener: "Listener") -> Callable[[], None]:
         """Take instances by STOW-RS, too, until what is returned is called."""
@@ -36,6 +38,7 @@ class Services:
             receive=listener.receive,
             answered=listener.answered,
             warn_on_conflict=self.warn_on_conflict,
+            words=self.words,
         )
         return self.stow.open(door)
 
@@ -55,4 +58,5 @@ def build_services(settings: Settings, worklist: Worklist, clock: Clock) -> Serv
         tls=tls,
         stow=stow,
         warn_on_conflict=settings.dicom.warn_on_conflict,
+        words=settings.study.priority_words.words(),
     )
