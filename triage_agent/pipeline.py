@@ -28,6 +28,10 @@ from triage_agent.worklist.limits import MAX_ATTEMPTS
 log = structlog.get_logger(__name__)
 
 
+Later = Callable[[ClaimedStudy, Decision, Sequence[Assessment]], None]
+"""Takes a decided study, to do something about it afterwards."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observer:
     """Told what the pipeline did; the metrics' side of it."""
@@ -56,11 +60,11 @@ class Pipeline:
         batch: int,
         secondary_captures: bool = False,
         name_patient: bool = False,
-        compare: Callable[[ClaimedStudy, Decision, Sequence[Assessment]], None] | None = None,
+        later: Sequence[Later] = (),
     ) -> None:
         """`batch` is how many images are decoded and held in memory at once.
 
-        `compare` is told of every decision that was written, with its assessments; it must return at once.
+        `later` are told of every decision that was written, with its assessments; they must return at once.
         `secondary_captures`: score those of a radiographic modality too (a site that digitises film).
         `name_patient`: pages that people read name the patient.
         """
@@ -76,7 +80,7 @@ class Pipeline:
         self._batch = batch
         self._loader = SpoolLoader(loader, spool)
         self._load = partial(load_instance, self._loader, secondary_captures=secondary_captures)
-        self._compare = compare
+        self._later = tuple(later)
         self._model_failure: ModelUnavailableError | None = None
 
     def check_model(self) -> None:
@@ -136,8 +140,8 @@ class Pipeline:
             decision, shipments = self._results_of(claimed, decision, complete)
             written = self._worklist.decide(decision, fresh, shipments, owner)
             if written:
-                if self._compare is not None:
-                    self._compare(claimed, decision, complete)
+                for offer in self._later:
+                    offer(claimed, decision, complete)
                 self._observer.decided(decision.finding)
             elif claimed.attempt <= MAX_ATTEMPTS:
                 for instance, assessment in zip(missing, fresh, strict=True):

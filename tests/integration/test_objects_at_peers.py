@@ -7,9 +7,10 @@ from io import BytesIO
 import numpy as np
 import pytest
 from highdicom.sr import srread
-from PIL import Image
+from PIL import Image, ImageFont
 from pydicom import dcmread
 from support import story
+from support.evidence import map_of, spot
 from support.orthanc import orthanc_server
 from support.programs import require_program
 from support.saying import read, stands_on, words_of
@@ -18,11 +19,12 @@ from support.xrays import picture, radiograph
 from triage_agent.delivery.dimse import DimseTransport
 from triage_agent.delivery.endpoint import Endpoint
 from triage_agent.domain.decision import Artifact, Shipment
+from triage_agent.domain.evidence import EVIDENCE_NOTICE
 from triage_agent.domain.study import Assessment
 from triage_agent.domain.vocabulary import ArtifactKind, Family, Outcome
 from triage_agent.domain.withdrawal import RejectionReason
 from triage_agent.results.context import ResultContext
-from triage_agent.results.page import BOLD
+from triage_agent.results.page import BOLD, wrapped
 from triage_agent.results.registry import REGISTRY
 from triage_agent.results.rejection import rejection_notes
 
@@ -48,7 +50,8 @@ def made(images):
     ]
     study = str(images[0].StudyInstanceUID)
     result = story.decision(study, probability=0.8)
-    context = ResultContext(result=result, headers=images, assessments=scored)
+    maps = {uid: map_of(uid, spot(224, 192, 60, 90, 20)) for uid in uids}
+    context = ResultContext(result=result, headers=images, assessments=scored, maps=maps)
     artifacts = {kind: REGISTRY[kind].build(context) for kind in KINDS}
     objects = [Shipment(artifact=one, destination="pacs") for one in artifacts.values()]
     (note,) = rejection_notes(study, objects, RejectionReason.QUALITY, story.T0)
@@ -96,7 +99,7 @@ def test_orthanc_finds_them_all_to_be_of_one_study_with_the_images(orthanc, imag
     assert json.loads(orthanc.ask(f"patients/{patient}"))["MainDicomTags"]["PatientID"] == "P1"
     series = [json.loads(orthanc.ask(f"series/{one}"))["MainDicomTags"] for one in _series(orthanc, study)]
     modalities = sorted(one["Modality"] for one in series)
-    assert modalities == ["DOC", "DX", "DX", "KO", "KO", "OT", "PR", *["SR"] * 4]
+    assert modalities == ["DOC", "DX", "DX", "KO", "KO", "OT", "OT", "PR", "PR", *["SR"] * 4]
 
 
 def _series(orthanc, study):
@@ -114,6 +117,15 @@ def test_orthanc_shows_the_page_as_an_image(orthanc, made):
     shown = orthanc.ask(f"instances/{number_of(orthanc, made[ArtifactKind.SC].uid)}/preview")
     with Image.open(BytesIO(shown)) as page:
         assert stands_on(np.asarray(page.convert("L")), "Finding: Abnormal (XR_KNEE)", BOLD, 21)
+
+
+def test_orthanc_shows_the_picture_of_evidence_with_what_it_is_not(orthanc, made):
+    shown = orthanc.ask(f"instances/{number_of(orthanc, made[ArtifactKind.EVIDENCE_SC].uid)}/preview")
+    letters = ImageFont.truetype(str(BOLD), 21, layout_engine=ImageFont.Layout.BASIC)
+    with Image.open(BytesIO(shown)) as page:
+        grey = np.asarray(page.convert("L"))
+    for row in wrapped(EVIDENCE_NOTICE, 800 - 2 * 32, letters.getlength):
+        assert stands_on(grey[:200], row, BOLD, 21)
 
 
 def test_orthanc_hands_the_document_out_as_a_pdf(orthanc, made):

@@ -15,6 +15,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pypdf import PdfReader
 from support import story
+from support.evidence import map_of, spot
 from support.programs import require_program
 from support.saying import stands_on, words_on
 
@@ -86,6 +87,7 @@ FULL = ResultContext(
     assessments=(assessed(1, 0.9), assessed(2, 0.93)),
     institution="Länssjukhuset",
     department="Röntgen",
+    maps={f"{STUDY}.1.{number}": map_of(f"{STUDY}.1.{number}", spot(64, 48, 20, 30, 8)) for number in (1, 2)},
 )
 AMENDED = replace(FULL, result=replace(FULL.result, revision=2), previous=build_structured_report(FULL))
 BARE = Dataset()
@@ -148,6 +150,8 @@ IODS = {
     "pdf": "EncapsulatedPDF",
     "kos": "KeyObjectSelectionDocument",
     "gsps": "GrayscaleSoftcopyPresentationState",
+    "evidence-sc": "SCImage",
+    "evidence-gsps": "GrayscaleSoftcopyPresentationState",
 }
 
 

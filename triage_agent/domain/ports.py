@@ -168,6 +168,12 @@ class Worklist(Commitments, Retrievals, Spools, Backlogs, Withdrawals, Orders, P
         becomes the higher of the study's and the decision's; what asks its receiver for less is not queued.
         """
 
+    def add_results(self, study_instance_uid: str, revision: int, shipments: Sequence[Shipment], now: datetime) -> bool:
+        """Queue what was made of a decided revision afterwards, behind what the decision sent.
+
+        False, and nothing queued, where the study has moved on, or its results have been withdrawn.
+        """
+
     def record_shadow(
         self,
         study_instance_uid: str,

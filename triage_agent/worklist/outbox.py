@@ -113,6 +113,24 @@ def results_of(session: Session, study_instance_uid: str, limit: int) -> Sequenc
     return [artifact_of(row) for row in session.scalars(statement)]
 
 
+def add_results(
+    session: Session, study_instance_uid: str, revision: int, shipments: Sequence[Shipment], now: datetime
+) -> bool:
+    """See `Worklist.add_results`."""
+    study = locked_study(session, study_instance_uid)
+    if study is None or study.revision != revision or study.status not in {Status.DECIDED, Status.DELIVERED}:
+        return False
+    withdrawn = exists().where(
+        ArtifactRow.study_instance_uid == study_instance_uid,
+        ArtifactRow.revision == revision,
+        ArtifactRow.kind == ArtifactKind.REJECTION,
+    )
+    if session.scalar(select(withdrawn)):
+        return False
+    enqueue(session, study_instance_uid, revision, shipments, now, of_decision=True)
+    return True
+
+
 def artifact_of(row: ArtifactRow) -> Artifact:
     """As the domain has it."""
     return Artifact(kind=row.kind, uid=row.uid, body=row.body, summary=row.summary, header=row.header or b"")
