@@ -202,13 +202,13 @@ def test_without_assessments_the_study_s_result_is_still_reported(context):
         (Finding.NORMAL, "SS", "17621005", "111241"),
         (Finding.UNCERTAIN, "SS", "371934000", "111242"),
         (Finding.ABNORMAL, "SF", "263654008", "111244"),
-        (Finding.NORMAL, "SF", "17621005", "111243"),
         # No code that a viewer could take for a negative stands beside what was not settled or not assessed.
         (Finding.UNCERTAIN, "ss", "371934000", None),
-        (Finding.UNCERTAIN, "sF", "371934000", None),
-        (Finding.NOT_ASSESSED, "SF", "371934000", None),
-        (Finding.NOT_ASSESSED, "FF", "371934000", None),
         (Finding.NOT_ASSESSED, "SS", "371934000", None),
+        # But of one that failed it says how much of it did.
+        (Finding.UNCERTAIN, "sF", "371934000", "111243"),
+        (Finding.NOT_ASSESSED, "SF", "371934000", "111244"),
+        (Finding.NOT_ASSESSED, "FF", "371934000", "111245"),
     ],
 )
 def test_finding_and_failures_are_coded(finding, outcomes, normality, summary, context):
@@ -218,7 +218,8 @@ def test_finding_and_failures_are_coded(finding, outcomes, normality, summary, c
         assessed(number, kinds[letter], low.get(letter, 0.9)) for number, letter in enumerate(outcomes, start=1)
     ]
     probability = None if finding is Finding.NOT_ASSESSED else 0.1 if "s" in outcomes else 0.7
-    case = context(assessments=assessments, finding=finding, probability=probability)
+    event = Event.FAILED if "F" in outcomes else Event.DECIDED  # as the policy has it
+    case = context(assessments=assessments, finding=finding, probability=probability, event=event)
     report = srread(BytesIO(build_structured_report(case).body))
     study, *images = report.content.get_image_measurement_groups()
     assert (evaluations(study)["121402"], evaluations(study).get("111017")) == (normality, summary)
