@@ -77,6 +77,7 @@ def _build_mapper(
         explainer=explainer,
         routes=build_routes(settings),
         institution=settings.institution,
+        timezone=settings.results.zone(),
         clock=clock,
         mapped=mapped,
         secondary_captures=settings.study.score_secondary_captures,

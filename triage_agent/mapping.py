@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, tzinfo
 from pathlib import Path
 
 import structlog
@@ -51,6 +52,7 @@ class Mapper:
         institution: str,
         clock: Clock,
         mapped: Callable[[str], None],
+        timezone: tzinfo = UTC,
         secondary_captures: bool = False,
     ) -> None:
         """`mapped` is told of each study that was to have maps: QUEUED or NONE."""
@@ -60,6 +62,7 @@ class Mapper:
         self._explainer = explainer
         self._wanted = [(kind, route) for route in routes for kind in route.send if kind.is_evidence]
         self._institution = institution
+        self._timezone = timezone
         self._clock = clock
         self._mapped = mapped
         self._secondary_captures = secondary_captures
@@ -113,6 +116,7 @@ class Mapper:
             assessments=tuple(assessments),
             stored=claimed.instances,
             institution=self._institution,
+            timezone=self._timezone,
         )
         context = replace(context, maps=self._maps(claimed, _most_abnormal(key_images(context))))
         shipments = self._shipments(context)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from functools import partial
 from pathlib import Path
 
@@ -60,13 +61,14 @@ class Pipeline:
         batch: int,
         secondary_captures: bool = False,
         name_patient: bool = False,
+        timezone: tzinfo = UTC,
         later: Sequence[Later] = (),
     ) -> None:
         """`batch` is how many images are decoded and held in memory at once.
 
         `later` are told of every decision that was written, with its assessments; they must return at once.
         `secondary_captures`: score those of a radiographic modality too (a site that digitises film).
-        `name_patient`: pages that people read name the patient.
+        `name_patient`: pages that people read name the patient. `timezone`: of dates in results, see `ResultContext`.
         """
         self._worklist = worklist
         self._spool = spool
@@ -75,6 +77,7 @@ class Pipeline:
         self._routes = tuple(routes)
         self._institution = institution
         self._name_patient = name_patient
+        self._timezone = timezone
         self._clock = clock
         self._observer = observer
         self._batch = batch
@@ -275,6 +278,7 @@ class Pipeline:
                 stored=tuple(instances),
                 institution=self._institution,
                 name_patient=self._name_patient,
+                timezone=self._timezone,
             )
             wanted = [one for one in wanted if _speaks_of(one[0], context)]
         except Exception as error:  # noqa: BLE001 - promise 2: nothing disappears

@@ -58,6 +58,7 @@ def build_pipeline(
         routes=build_routes(settings),
         institution=settings.institution,
         name_patient=settings.results.name_patient,
+        timezone=settings.results.zone(),
         clock=clock,
         observer=Observer(assessed=assessed, flagged=flagged, decided=decided, unbuilt=unbuilt),
         batch=settings.model.batch,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from highdicom.sr import srread
 from PIL import Image, ImageFont
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from support import story
 from support.evidence import map_of, spot
 from support.orthanc import orthanc_server
@@ -75,6 +75,66 @@ def orthanc(tmp_path_factory, made, images):
         yield server
 
 
+def table(**values):
+    """A lookup table of 4096 entries of 12 bits that makes dark places darker, as an item."""
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [4096, 0, 12])
+    item.add_new("LUTData", "OW", (np.arange(4096) ** 2 // 4096).astype("<u2").tobytes())
+    for keyword, value in values.items():
+        setattr(item, keyword, value)
+    return item
+
+
+UNUSUAL = {
+    "several frames": {"NumberOfFrames": 3, **WINDOW},
+    "a table as VOI LUT": {"VOILUTSequence": [table()]},
+    "a table as Modality LUT": {
+        "ModalityLUTSequence": [table(ModalityLUTType="US")],
+        **dict.fromkeys(("RescaleSlope", "RescaleIntercept", "RescaleType")),
+    },
+}
+
+
+def unusual(looks):
+    """Such an image, and what is made of its study."""
+    pixels = picture(1)
+    image = radiograph(pixels, **UNUSUAL[looks])
+    frame = None
+    if "NumberOfFrames" in image:
+        image.PixelData, frame = pixels.tobytes() * 3, 2
+    uid, study = str(image.SOPInstanceUID), str(image.StudyInstanceUID)
+    scored = Assessment(sop_instance_uid=uid, outcome=Outcome.SCORED, probability=0.8, anatomy="XR_KNEE")
+    context = ResultContext(
+        result=story.decision(study, probability=0.8),
+        headers=[image],
+        assessments=[scored],
+        maps={uid: map_of(uid, spot(224, 192, 60, 90, 20), frame)},
+    )
+    kinds = [kind for kind in KINDS if REGISTRY[kind].has_something_to_say(context)]
+    return image, [REGISTRY[kind].build(context) for kind in kinds]
+
+
+@pytest.mark.parametrize("looks", UNUSUAL)
+def test_orthanc_keeps_and_shows_what_is_made_of_an_unusual_image(looks, orthanc, tmp_path):
+    image, artifacts = unusual(looks)
+    states = {ArtifactKind.GSPS, ArtifactKind.EVIDENCE_GSPS}
+    assert {one.kind for one in artifacts} == {*KINDS} - (states if "Modality" in looks else set())
+    image.save_as(tmp_path / "image.dcm", enforce_file_format=True)
+    orthanc.upload(tmp_path / "image.dcm")
+    transport = DimseTransport(Endpoint(host="127.0.0.1", port=orthanc.port, ae_title="PACS"))
+    try:
+        for artifact in artifacts:
+            transport.send(artifact)
+    finally:
+        transport.close()
+    for artifact in artifacts:
+        number = number_of(orthanc, artifact.uid)
+        assert dcmread(BytesIO(orthanc.ask(f"instances/{number}/file"))) == read(artifact)
+        if artifact.kind in {ArtifactKind.SC, ArtifactKind.EVIDENCE_SC}:
+            with Image.open(BytesIO(orthanc.ask(f"instances/{number}/preview"))) as page:
+                assert page.width == 800
+
+
 def number_of(orthanc, uid):
     """Where Orthanc has the one instance with this UID."""
     query = {"Level": "Instance", "Query": {"SOPInstanceUID": uid}}
@@ -92,7 +152,8 @@ def test_orthanc_keeps_each_object_as_it_was_sent_and_once(kind, orthanc, made):
 
 
 def test_orthanc_finds_them_all_to_be_of_one_study_with_the_images(orthanc, images, made):
-    (study,) = json.loads(orthanc.ask("studies"))
+    query = {"Level": "Study", "Query": {"StudyInstanceUID": str(images[0].StudyInstanceUID)}}
+    (study,) = json.loads(orthanc.ask("tools/find", query))
     (patient,) = json.loads(orthanc.ask("patients"))
     said = json.loads(orthanc.ask(f"studies/{study}/instances"))
     assert len(said) == len(images) + len(made)
@@ -138,12 +199,13 @@ def test_orthanc_hands_the_document_out_as_a_pdf(orthanc, made):
         {},
         {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "INVERSE"},
         {"RescaleSlope": "2", "RescaleIntercept": "-100"},
+        {"VOILUTSequence": [table()], "WindowCenter": None, "WindowWidth": None},
     ],
-    ids=["as usual", "inverted", "rescaled"],
+    ids=["as usual", "inverted", "rescaled", "by a table"],
 )
 def test_dcmtk_shows_an_image_with_the_state_as_it_shows_it_without(looks, tmp_path):
     """A state that forgot the window, the rescaling or the polarity would show another picture."""
-    header = radiograph(seed=1, **WINDOW, **looks)
+    header = radiograph(seed=1, **{keyword: value for keyword, value in (WINDOW | looks).items() if value is not None})
     scored = Assessment(
         sop_instance_uid=str(header.SOPInstanceUID), outcome=Outcome.SCORED, probability=0.8, anatomy="XR_KNEE"
     )
@@ -153,17 +215,18 @@ def test_dcmtk_shows_an_image_with_the_state_as_it_shows_it_without(looks, tmp_p
     header.save_as(image, enforce_file_format=True)
     state.write_bytes(REGISTRY[ArtifactKind.GSPS].build(context).body)
     with_it = _shown(["dcmp2pgm", "-p", str(state)], image, tmp_path / "with.pgm")
-    without = _shown(["dcm2img", "dcmj2pnm"], image, tmp_path / "without.pgm")
+    voi = "--use-window" if "WindowCenter" in header else "--use-voi-lut"
+    without = _shown(["dcm2img", "dcmj2pnm"], image, tmp_path / "without.pgm", voi)
     assert with_it.shape == without.shape == picture(1).shape
     assert np.abs(with_it.astype(int) - without.astype(int)).max() <= 1
     assert np.ptp(with_it) > 100
 
 
-def _shown(command, image, to):
+def _shown(command, image, to, voi="--use-window"):
     if command[0] == "dcmp2pgm":
         call = [require_program("dcmp2pgm"), *command[1:], str(image), str(to)]
     else:
-        call = [require_program(*command), "--use-window", "1", "--write-raw-pnm", str(image), str(to)]
+        call = [require_program(*command), voi, "1", "--write-raw-pnm", str(image), str(to)]
     done = subprocess.run(call, capture_output=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     with Image.open(to) as page:

@@ -36,7 +36,8 @@ class ResultContext:
         institution: name of the site; empty when it is not configured.
         department: name of the department; empty when it is not configured.
         software_version: of this agent.
-        timezone: in which dates are written where the source states no offset of its own (0008,0201).
+        timezone: in which dates are written where the source states no offset of its own (0008,0201). `UTC` itself
+            means that the site states none: then objects state none, since their study's dates may be in another.
         form: how the destination wants its HL7 messages.
         maps: evidence by SOP Instance UID, where a site has turned it on and the study shows something.
         name_patient: whether pages that people read name the patient; the data set around them always does.

@@ -1,6 +1,6 @@
 import warnings
 from dataclasses import replace
-from datetime import timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from io import BytesIO
 
 import pytest
@@ -14,6 +14,7 @@ from triage_agent.domain.uids import IMPLEMENTATION_CLASS_UID, is_uid
 from triage_agent.domain.vocabulary import Event, Finding, Outcome, Priority
 from triage_agent.results.structured_report import build_structured_report
 from triage_agent.results.summary import sr_summary
+from triage_agent.sections.results import ResultsSettings
 
 
 def report_of(context):
@@ -299,8 +300,25 @@ def test_dates_are_in_the_source_s_zone_or_the_site_s(context, header):
     stated = report_of(context(headers=[header(TimezoneOffsetFromUTC="+0200")], assessments=[assessed(1)]))
     assert (stated.ContentTime, stated.TimezoneOffsetFromUTC) == ("113005.250000", "+0200")
     site = report_of(replace(context(), timezone=timezone(timedelta(hours=-5))))
-    assert site.ContentTime == "043005.250000"
-    assert "TimezoneOffsetFromUTC" not in site
+    assert (site.ContentTime, site.TimezoneOffsetFromUTC) == ("043005.250000", "-0500")
+    nobody = report_of(context())
+    assert (nobody.ContentTime, "TimezoneOffsetFromUTC" in nobody) == ("093005.250000", False)
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "written"),
+    [
+        ("Europe/Stockholm", datetime(2026, 3, 1, 23, 30, tzinfo=UTC), ("20260302", "003000.000000", "+0100")),
+        ("Europe/Stockholm", datetime(2026, 7, 1, 23, 30, tzinfo=UTC), ("20260702", "013000.000000", "+0200")),
+        ("Asia/Kolkata", datetime(2026, 3, 1, 9, 0, tzinfo=UTC), ("20260301", "143000.000000", "+0530")),
+        ("UTC", datetime(2026, 3, 1, 9, 0, tzinfo=UTC), ("20260301", "090000.000000", "+0000")),
+    ],
+)
+def test_dates_are_in_the_site_s_zone_as_it_is_at_that_moment(zone, at, written, context):
+    report = report_of(replace(context(decided_at=at), timezone=ResultsSettings(time_zone=zone).zone()))
+    assert (report.ContentDate, report.ContentTime, report.TimezoneOffsetFromUTC) == written
+    assert report.InstanceCreationTime == report.ContentTime
+    assert report.StudyTime == "081500"  # the images', as it stood there
 
 
 def test_the_summary_says_the_result_in_words_without_the_patient(artifact, decision, flag):
