@@ -92,7 +92,8 @@ def _in_sixteen_bits(octets: bytes, bits: int) -> bytes:
     """The same curve: outside of a DX image, a table's entries have 8 or 16 bits (PS3.3 C.11.2.1.1)."""
     top = (1 << bits) - 1
     entries = np.minimum(np.frombuffer(octets, "<u2"), top).astype(np.uint32)
-    return ((entries * _BRIGHTEST + top // 2) // top).astype("<u2").tobytes()
+    wide: bytes = ((entries * _BRIGHTEST + top // 2) // top).astype("<u2").tobytes()
+    return wide
 
 
 def _packed(values: Sequence[int]) -> bytes:
