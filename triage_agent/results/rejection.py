@@ -54,15 +54,22 @@ def rejection_notes(
     Raises:
         TriageError: of no object anything is kept that says whose it is (objects of before headers were kept).
     """
-    notes = []
+    notes: list[Shipment] = []
+    unknown: list[Artifact] = []
     for destination in dict.fromkeys(one.destination for one in objects):
         here = [one.artifact for one in objects if one.destination == destination]
         earlier = [one for one in here if one.kind is ArtifactKind.REJECTION]
         named = {uid for note in earlier for uid in _named_by(note)}
         left = [one for one in here if one.kind is not ArtifactKind.REJECTION and one.uid not in named]
-        if left:
+        unknown += [one for one in left if not is_known(one)]
+        if left := [one for one in left if is_known(one)]:
             note = _note(study_instance_uid, left, reason, now, number=len(earlier) + 1)
             notes.append(Shipment(artifact=note, destination=destination))
+    if unknown and not notes:
+        raise TriageError(
+            "the results of this study were let go with its originals, and nothing says any more whose they are",
+            remedy="withdraw them at the PACS",
+        )
     return notes
 
 
@@ -85,11 +92,6 @@ def _named_by(note: Artifact) -> set[str]:
 def _note(
     study_instance_uid: str, objects: Sequence[Artifact], reason: RejectionReason, now: datetime, *, number: int
 ) -> Artifact:
-    if not (objects := [one for one in objects if is_known(one)]):
-        raise TriageError(
-            "the results of this study were let go with its originals, and nothing says any more whose they are",
-            remedy="withdraw them at the PACS",
-        )
     headers = [header_in(one) for one in objects]
     sources = [source for header in headers if (source := source_of(header, study_instance_uid)) is not None]
     uid = derive_uid(study_instance_uid, ArtifactKind.REJECTION, reason, *sorted(one.uid for one in objects))

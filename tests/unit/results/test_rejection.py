@@ -117,7 +117,7 @@ def test_a_message_has_no_header():
 
 def test_of_objects_that_nothing_was_kept_of_the_others_are_withdrawn(made):
     sr, sc, _ = made.values()
-    (note,) = notes_of(at("pacs", replace(sr, body=b""), sc))
+    (note,) = notes_of([*at("old", replace(sr, body=b"")), *at("pacs", replace(sr, body=b""), sc)])
     assert named_by(note) == {sc.uid}
     with pytest.raises(TriageError, match="let go with its originals"):
         notes_of(at("pacs", replace(sr, body=b"")))
