@@ -33,7 +33,6 @@ from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.errors import (
     BundleError,
     ConfigurationError,
-    ModelUnavailableError,
     TriageError,
     WorklistUnavailableError,
 )
@@ -238,15 +237,19 @@ class _Start:
 
     def worker(self, scorer: ImageScorer, second: ImageScorer | None) -> None:
         """Score, decide, compare with the second model, deliver, and tick."""
+        from triage_agent.evidence import add_evidence, shows_evidence
         from triage_agent.notification import add_notifiers
         from triage_agent.stages import build_pipeline
 
         settings = self._settings
-        # The shadow reads with a decoder of its own, so that no image waits for it.
-        loader = self._work.enter_context(build_loader(settings, most=1 if second is None else 2))
-        shadow = None if second is None else self._shadow(second, loader)
+        # The shadow reads with a decoder of its own, so that no image waits for it; and so does evidence.
+        most = 1 + (second is not None) + shows_evidence(settings)
+        loader = self._work.enter_context(build_loader(settings, most=most))
+        later = add_evidence(settings, self.worklist, loader, self.metrics, self._clock, self._loops, self._stack)
+        if second is not None:
+            later.append(self._shadow(second, loader).offer)
         pipeline = build_pipeline(
-            settings, self.worklist, loader, scorer, shadow, self.metrics, self._clock, self._loops.wake
+            settings, self.worklist, loader, scorer, later, self.metrics, self._clock, self._loops.wake
         )
         pipeline.warm_up()
         self._checks["model"] = pipeline.check_model
@@ -306,13 +309,8 @@ class _Start:
 
     def _shadow(self, scorer: ImageScorer, loader: "Loader") -> "Shadow":
         """The second model, in a loop of its own: nothing that is received, raised or decided waits for it."""
-        from triage_agent.assessing import check_model
         from triage_agent.stages import build_comparison
 
-        try:
-            check_model(scorer)  # compiled now, it does not hold the device for minutes when studies come
-        except ModelUnavailableError as error:
-            log.warning("shadow_scores_nothing", error=error.message)
         shadow = build_comparison(self._settings, self.worklist, loader, scorer, self.metrics, self._clock)
         self._loops.add(Loop("shadow", shadow.step))
         self._stack.callback(shadow.stop)
@@ -365,13 +363,10 @@ class _Start:
         return self._owners[-1]
 
     def _counter(self) -> StudyCounter | None:
-        from triage_agent.dimse.client import DicomClient
+        from triage_agent.retrieval import build_counter
 
-        if self._settings.study.ask_peer is None:
-            return None
-        peer = build_peers(self._settings)[self._settings.study.ask_peer]
-        client = DicomClient(peer, calling_ae_title=self._settings.dicom.ae_title)
-        self._work.callback(client.close)
+        if (client := build_counter(self._settings)) is not None:
+            self._work.callback(client.close)
         return client
 
     def _free_held(self, owner: str, counted: bool) -> None:

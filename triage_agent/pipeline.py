@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,10 @@ from triage_agent.results.unscored import told_of_unscored
 from triage_agent.worklist.limits import MAX_ATTEMPTS
 
 log = structlog.get_logger(__name__)
+
+
+Later = Callable[[ClaimedStudy, Decision, Sequence[Assessment]], None]
+"""Takes a decided study, to do something about it afterwards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +61,14 @@ class Pipeline:
         batch: int,
         secondary_captures: bool = False,
         name_patient: bool = False,
-        compare: Callable[[ClaimedStudy, Decision, Sequence[Assessment]], None] | None = None,
+        timezone: tzinfo = UTC,
+        later: Sequence[Later] = (),
     ) -> None:
         """`batch` is how many images are decoded and held in memory at once.
 
-        `compare` is told of every decision that was written, with its assessments; it must return at once.
+        `later` are told of every decision that was written, with its assessments; they must return at once.
         `secondary_captures`: score those of a radiographic modality too (a site that digitises film).
-        `name_patient`: pages that people read name the patient.
+        `name_patient`: pages that people read name the patient. `timezone`: of dates in results, see `ResultContext`.
         """
         self._worklist = worklist
         self._spool = spool
@@ -71,12 +77,13 @@ class Pipeline:
         self._routes = tuple(routes)
         self._institution = institution
         self._name_patient = name_patient
+        self._timezone = timezone
         self._clock = clock
         self._observer = observer
         self._batch = batch
         self._loader = SpoolLoader(loader, spool)
         self._load = partial(load_instance, self._loader, secondary_captures=secondary_captures)
-        self._compare = compare
+        self._later = tuple(later)
         self._model_failure: ModelUnavailableError | None = None
 
     def check_model(self) -> None:
@@ -136,8 +143,8 @@ class Pipeline:
             decision, shipments = self._results_of(claimed, decision, complete)
             written = self._worklist.decide(decision, fresh, shipments, owner)
             if written:
-                if self._compare is not None:
-                    self._compare(claimed, decision, complete)
+                for offer in self._later:
+                    offer(claimed, decision, complete)
                 self._observer.decided(decision.finding)
             elif claimed.attempt <= MAX_ATTEMPTS:
                 for instance, assessment in zip(missing, fresh, strict=True):
@@ -271,6 +278,7 @@ class Pipeline:
                 stored=tuple(instances),
                 institution=self._institution,
                 name_patient=self._name_patient,
+                timezone=self._timezone,
             )
             wanted = [one for one in wanted if _speaks_of(one[0], context)]
         except Exception as error:  # noqa: BLE001 - promise 2: nothing disappears

@@ -7,6 +7,7 @@ from datetime import timedelta
 import structlog
 
 from triage_agent.builders import build_belonging, build_peers, build_spool
+from triage_agent.dimse.client import DicomClient
 from triage_agent.dimse.retrieving import RetrievalClient
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.ports import Clock, Worklist
@@ -23,6 +24,13 @@ _ARRIVAL = timedelta(seconds=5)
 def retrieving_peers(settings: Settings) -> tuple[str, ...]:
     """The peers that studies can be fetched from, in the configuration's order."""
     return tuple(peer.name for peer in settings.dicom.peers if peer.retrieve is not None)
+
+
+def build_counter(settings: Settings) -> DicomClient | None:
+    """Who is asked how many images a study has; None where nobody is."""
+    if settings.study.ask_peer is None:
+        return None
+    return DicomClient(build_peers(settings)[settings.study.ask_peer], calling_ae_title=settings.dicom.ae_title)
 
 
 def build_client(

@@ -259,6 +259,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _evidence_is_meant(self) -> Self:
+        for route in self.routes:
+            if not self.results.evidence and (kinds := [one.value for one in route.send if one.is_evidence]):
+                raise ValueError(f"a route sends {kinds[0]}, which needs results.evidence = true: it shows regions")
+        return self
+
+    @model_validator(mode="after")
     def _hl7_fits(self) -> Self:
         for peer in self.hl7.peers:
             if peer.tls and peer.ca is None and self.dicom.tls is None:

@@ -1,15 +1,21 @@
 """Wires what reads images from the settings: the pipeline that decides, and the shadow that only compares."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import structlog
+
+from triage_agent.assessing import check_model
 from triage_agent.builders import build_policy, build_routes
+from triage_agent.domain.errors import ModelUnavailableError
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.vocabulary import ArtifactKind, Finding, Outcome
 from triage_agent.imaging.loader import Loader
 from triage_agent.ops.metrics import Metrics
-from triage_agent.pipeline import Observer, Pipeline
+from triage_agent.pipeline import Later, Observer, Pipeline
 from triage_agent.settings import Settings
 from triage_agent.shadow import Shadow
+
+log = structlog.get_logger(__name__)
 
 
 def build_pipeline(
@@ -17,12 +23,12 @@ def build_pipeline(
     worklist: Worklist,
     loader: Loader,
     scorer: ImageScorer,
-    shadow: Shadow | None,
+    later: Sequence[Later],
     metrics: Metrics,
     clock: Clock,
     wake: Callable[[], None],
 ) -> Pipeline:
-    """From claimed work to the outbox; `wake` is called when there is something to send.
+    """From claimed work to the outbox; `wake` is called when there is something to send, `later` of each decision.
 
     Raises:
         ConfigurationError: a rule of the policy cannot be used.
@@ -52,18 +58,23 @@ def build_pipeline(
         routes=build_routes(settings),
         institution=settings.institution,
         name_patient=settings.results.name_patient,
+        timezone=settings.results.zone(),
         clock=clock,
         observer=Observer(assessed=assessed, flagged=flagged, decided=decided, unbuilt=unbuilt),
         batch=settings.model.batch,
         secondary_captures=settings.study.score_secondary_captures,
-        compare=None if shadow is None else shadow.offer,
+        later=later,
     )
 
 
 def build_comparison(
     settings: Settings, worklist: Worklist, loader: Loader, scorer: ImageScorer, metrics: Metrics, clock: Clock
 ) -> Shadow:
-    """What has a second model read decided studies, without any effect on them."""
+    """What has a second model read decided studies, without any effect on them; the model is asked once, now."""
+    try:
+        check_model(scorer)  # compiled now, it does not hold the device for minutes when studies come
+    except ModelUnavailableError as error:
+        log.warning("shadow_scores_nothing", error=error.message)
 
     def compared(agrees: bool | None) -> None:
         metrics.shadow.labels("failed" if agrees is None else str(agrees).lower()).inc()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter
 
 from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.domain.priorities import PriorityWords
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
 from triage_agent.ups_web import build_workitem_service
@@ -32,6 +33,7 @@ class Services:
     tls: ServerTls | None
     stow: Stow | None
     warn_on_conflict: bool
+    words: PriorityWords
     announces: Callable[[], bool] | None
 
     def announce(self) -> Callable[[], None]:
@@ -56,6 +58,7 @@ class Services:
             receive=listener.receive,
             answered=listener.answered,
             warn_on_conflict=self.warn_on_conflict,
+            words=self.words,
         )
         return self.stow.open(door)
 
@@ -78,4 +81,5 @@ def build_services(settings: Settings, worklist: Worklist, metrics: Metrics, clo
         stow=stow,
         warn_on_conflict=settings.dicom.warn_on_conflict,
         announces=None if workitems is None else workitems.announces,
+        words=settings.study.priority_words.words(),
     )

@@ -5,16 +5,18 @@ from dataclasses import replace
 import pytest
 from pydicom import Dataset
 from support import story
+from support.evidence import map_of, spot
 from support.saying import read, words_of
 
 from triage_agent.domain.decision import Decision
+from triage_agent.domain.evidence import EVIDENCE_NOTICE
 from triage_agent.domain.sop_classes import RADIOGRAPHS
 from triage_agent.domain.study import Assessment
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Family, Finding, Outcome, Priority
 from triage_agent.imaging.load import Skipped
 from triage_agent.imaging.loader import DirectLoader, load_instance
-from triage_agent.results.context import DECISION, FLAG, RAISE, ResultContext
+from triage_agent.results.context import DECISION, EVIDENCE, FLAG, RAISE, ResultContext
 from triage_agent.results.registry import REGISTRY
 
 STUDY = "1.2.840.1"
@@ -24,6 +26,7 @@ RESULTS = {
     FLAG: story.flag(STUDY, image=f"{STUDY}.1", model=MODEL),
     DECISION: story.decision(STUDY, model=MODEL),
     RAISE: story.decision(STUDY, model=MODEL),
+    EVIDENCE: story.decision(STUDY, model=MODEL),
 }
 CASES = [(kind, occasion) for kind, builder in REGISTRY.items() for occasion in sorted(builder.occasions)]
 
@@ -42,8 +45,12 @@ def header(**without):
 SCORED = Assessment(sop_instance_uid=f"{STUDY}.1", outcome=Outcome.SCORED, probability=0.8, anatomy="XR_KNEE")
 
 
+MAPS = {f"{STUDY}.1": map_of(f"{STUDY}.1", spot(40, 30, 10, 20, 6))}
+
+
 def context(result, **changes):
-    return ResultContext(**{"result": result, "headers": (header(),), "assessments": (SCORED,), **changes})
+    values = {"result": result, "headers": (header(),), "assessments": (SCORED,), "maps": MAPS, **changes}
+    return ResultContext(**values)
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0].value}-{case[1]}")
@@ -57,7 +64,17 @@ def test_every_kind_is_listed_under_its_own_name_and_has_an_occasion():
     for kind, builder in REGISTRY.items():
         assert builder.kind is kind
         assert builder.occasions
-        assert builder.occasions <= {FLAG, DECISION, RAISE}
+        assert builder.occasions <= {FLAG, DECISION, RAISE, EVIDENCE}
+
+
+def test_evidence_alone_is_built_of_maps_and_nothing_else_points_anywhere():
+    """Promise 6."""
+    of_maps = {kind for kind, builder in REGISTRY.items() if EVIDENCE in builder.occasions}
+    assert of_maps == {kind for kind in REGISTRY if kind.is_evidence}
+    for kind, occasion in CASES:
+        artifact = REGISTRY[kind].build(context(RESULTS[occasion]))
+        assert (EVIDENCE_NOTICE in words_of(artifact)) is kind.is_evidence
+        assert kind.is_evidence or b"PIXEL" not in artifact.body
 
 
 def test_an_artifact_says_its_kind_and_has_a_uid_a_body_and_a_summary(case):

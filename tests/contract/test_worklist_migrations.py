@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from support.story import MODEL, SHADOW, STUDY, T0, in_shadow, scored, shadow_result
 
 from triage_agent.domain.study import Assessment
-from triage_agent.domain.vocabulary import Finding, Outcome, Priority, Status
+from triage_agent.domain.vocabulary import ArtifactKind, Finding, Outcome, Priority, Status
 from triage_agent.worklist import SqlWorklist, current, migrate, open_engine, upgrade
 from triage_agent.worklist.types import UtcDateTime
 
@@ -235,3 +235,19 @@ def test_the_record_of_what_was_received_is_not_taken_back(old_url):
     with pytest.raises(RuntimeError, match="restore a backup"):
         at_revision(old_url, "base", command.downgrade)
     assert current(old_url) == "0001"
+
+
+def test_what_a_note_of_before_withdrew_counts_as_withdrawn(old_url):
+    at_revision(old_url, "0010")
+    engine = open_engine(old_url)
+    of_study = {"study_instance_uid": STUDY, "revision": 1, "summary": "", "created_at": T0, "body": b"bytes"}
+    kinds = ["sr", "hl7-oru", "rejection", "sr-text"]
+    with engine.begin() as connection:
+        for number, kind in enumerate(kinds, start=1):
+            insert(connection, "artifacts", {**of_study, "id": number, "kind": kind, "uid": f"2.25.{number}"})
+    upgrade(old_url)
+    worklist = SqlWorklist(engine)
+    assert [one.uid for one in worklist.withdrawn_of(STUDY, 9)] == ["2.25.1"]
+    assert [one.uid for one in worklist.results_of(STUDY, 9)] == ["2.25.4", "2.25.3"]
+    assert worklist.last_artifact(STUDY, ArtifactKind.HL7_ORU, 2).uid == "2.25.2"
+    engine.dispose()

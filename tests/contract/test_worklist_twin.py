@@ -129,8 +129,11 @@ class Twins(RuleBasedStateMachine):
     def results_are_withdrawn(self, study, number, to):
         uid = f"2.25.9{study[-1]}{number}"
         notes = [shipment(uid, each, ArtifactKind.REJECTION) for each in dict.fromkeys(to)]
-        self.ask("objects_of", study)
-        self.ask("withdraw", study, notes, RejectionReason.QUALITY, "admin", self.now)
+        objects = self.ask("objects_of", study)
+        given = {"reason": RejectionReason.QUALITY, "actor": "admin", "now": self.now}
+        self.ask("withdraw", study, notes, objects, **given)
+        self.ask("withdrawn_of", study, 10)
+        self.ask("results_of", study, 10)
 
     @rule(owner=OWNERS, limit=st.integers(1, 3))
     def images_are_claimed(self, owner, limit):

@@ -1,5 +1,7 @@
 """What is kept of results that somebody takes back, whatever keeps the worklist."""
 
+from dataclasses import replace
+
 import pytest
 from support.story import LEASE, STUDY, shipment
 
@@ -15,7 +17,10 @@ def note(uid="2.25.9", to="pacs"):
 
 
 def withdraw(story, *notes, study=STUDY):
-    return story.worklist.withdraw(study, notes or [note()], RejectionReason.QUALITY, "admin", story.tick())
+    objects = story.worklist.objects_of(study)
+    return story.worklist.withdraw(
+        study, notes or [note()], objects, reason=RejectionReason.QUALITY, actor="admin", now=story.tick()
+    )
 
 
 def states(story):
@@ -26,8 +31,9 @@ def test_a_study_s_objects_are_told_by_destination_and_in_order_without_messages
     objects = [shipment("2.25.1"), shipment("2.25.2", "old"), shipment("2.25.1", "archive")]
     story.decided(*objects, shipment("2.25.3", "ris", ArtifactKind.HL7_ORU))
     story.lose(destinations=["old"])
+    assert story.worklist.objects_of(STUDY) == [objects[0], objects[2]]
     withdraw(story)
-    assert story.worklist.objects_of(STUDY) == [objects[0], objects[2], note()]
+    assert story.worklist.objects_of(STUDY) == [note()]
     assert story.worklist.objects_of("1.2.9") == []
 
 
@@ -67,7 +73,9 @@ def test_who_withdrew_what_and_why_is_in_the_trail(story):
 def test_of_a_study_that_nobody_knows_or_without_notes_nothing_happens(story):
     story.decided(shipment())
     assert withdraw(story, study="1.2.9") == 0
-    assert story.worklist.withdraw(STUDY, [], RejectionReason.QUALITY, "admin", story.tick()) == 0
+    given = {"reason": RejectionReason.QUALITY, "actor": "admin", "now": story.tick()}
+    assert story.worklist.withdraw(STUDY, [], story.worklist.objects_of(STUDY), **given) == 0
+    assert uids(story.worklist.results_of(STUDY, 10)) == ["2.25.1"]
     assert AuditAction.RESULTS_WITHDRAWN not in story.actions()
 
 
@@ -129,3 +137,55 @@ def test_what_is_sent_after_it_was_withdrawn_is_not_asked_about_and_its_note_is(
         story.worklist.delivery_sent(delivery, story.tick(), commit=True)
     asked = story.worklist.claim_commitments("pacs", "2.25.77", story.tick(), story.now + LEASE, 10, 3)
     assert [artifact.uid for artifact in asked] == ["2.25.9"]
+
+
+def uids(artifacts):
+    return [artifact.uid for artifact in artifacts]
+
+
+def test_what_is_withdrawn_is_shown_no_more_and_its_note_is(story):
+    story.decided(shipment("2.25.1"), shipment("2.25.1", "archive"), shipment("2.25.3", "ris", ArtifactKind.HL7_ORU))
+    story.send()
+    withdraw(story)
+    assert uids(story.worklist.results_of(STUDY, 10)) == ["2.25.9"]
+    assert uids(story.worklist.withdrawn_of(STUDY, 10)) == ["2.25.1"]
+    assert story.worklist.withdrawn_of("1.2.9", 10) == []
+
+
+def test_what_reached_nobody_is_withdrawn_with_the_rest(story):
+    story.decided(shipment("2.25.1"), shipment("2.25.2", kind=ArtifactKind.SC))
+    story.send(limit=1)
+    story.lose()
+    withdraw(story)
+    assert uids(story.worklist.withdrawn_of(STUDY, 10)) == ["2.25.2", "2.25.1"]
+
+
+def test_a_result_that_came_after_the_notes_were_made_stands(story):
+    story.decided(shipment("2.25.1"))
+    objects = story.worklist.objects_of(STUDY)
+    story.receive(STUDY)
+    story.decided(shipment("2.25.2"))
+    given = {"reason": RejectionReason.QUALITY, "actor": "admin", "now": story.tick()}
+    assert story.worklist.withdraw(STUDY, [note()], objects, **given) == 1
+    assert uids(story.worklist.results_of(STUDY, 10)) == ["2.25.9", "2.25.2"]
+
+
+def test_a_result_that_was_withdrawn_is_nobody_s_predecessor_and_a_message_is(story):
+    story.decided(shipment("2.25.1"), shipment("2.25.3", "ris", ArtifactKind.HL7_ORU))
+    assert story.worklist.last_artifact(STUDY, ArtifactKind.SR, 2).uid == "2.25.1"
+    withdraw(story)
+    assert story.worklist.last_artifact(STUDY, ArtifactKind.SR, 2) is None
+    assert story.worklist.last_artifact(STUDY, ArtifactKind.HL7_ORU, 2).uid == "2.25.3"
+
+
+def test_what_an_object_is_named_by_outlives_its_bytes(story):
+    made = shipment("2.25.1")
+    story.decided(replace(made, artifact=replace(made.artifact, header=b"whose it is")))
+    story.send()
+    assert story.worklist.forget_originals(STUDY, story.tick() + 1000 * LEASE, story.now)
+    (kept,) = story.worklist.objects_of(STUDY)
+    assert (kept.artifact.body, kept.artifact.header) == (b"", b"whose it is")
+    assert story.worklist.last_artifact(STUDY, ArtifactKind.SR, 2) == kept.artifact
+    withdraw(story)
+    assert uids(story.worklist.withdrawn_of(STUDY, 10)) == ["2.25.1"]
+    assert story.worklist.objects_of(STUDY) == [note()]

@@ -16,7 +16,9 @@ from support.orthanc import orthanc_server
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.study import Assessment
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, Outcome
+from triage_agent.domain.withdrawal import RejectionReason
 from triage_agent.results.context import ResultContext
+from triage_agent.results.rejection import rejection_notes
 from triage_agent.results.structured_report import build_structured_report
 from triage_agent.web.access import Access, Caller
 from triage_agent.web.app import build_app
@@ -121,6 +123,24 @@ def test_an_object_is_retrieved_as_it_was_sent_and_that_is_audited(site):
         assert dcmread(BytesIO(file)).SOPInstanceUID == artifact.uid
     read = [event for event in site.worklist.study(STUDY).audit if event.action is AuditAction.RESULTS_READ]
     assert [(event.actor, event.detail["instances"]) for event in read] == [("READER", [artifact.uid])] * 3
+
+
+def test_a_result_that_was_withdrawn_is_gone_and_the_note_that_says_so_is_there(site):
+    made, given = site.artifacts[STUDY], {"reason": RejectionReason.QUALITY, "actor": "admin", "now": site.story.now}
+    series = dcmread(BytesIO(made.body)).SeriesInstanceUID
+    objects = site.worklist.objects_of(STUDY)
+    (note,) = rejection_notes(STUDY, objects, RejectionReason.QUALITY, site.story.now)
+    assert site.worklist.withdraw(STUDY, [note], objects, **given) == 1
+    assert [one.SOPInstanceUID for one in site.search(f"studies/{STUDY}/instances")] == [note.artifact.uid]
+    assert [one.Modality for one in site.search(f"studies/{STUDY}/series")] == ["KO"]
+    (study,) = site.search("studies", StudyInstanceUID=STUDY)
+    assert study.NumberOfStudyRelatedInstances == 1
+    status, kind, content = site.get(f"studies/{STUDY}")
+    assert (status, len(files(kind, content))) == (200, 1)
+    for path in (f"series/{series}", f"series/{series}/instances/{made.uid}", f"series/{series}/metadata"):
+        status, _, content = site.get(f"studies/{STUDY}/{path}")
+        assert (status, b"was withdrawn" in content) == (410, True)
+    assert site.get(f"studies/{STUDY}/series/{series}/instances/1.2.404")[0] == 404
 
 
 def test_metadata_is_the_whole_object_in_json(site):

@@ -4,6 +4,7 @@ import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pypdf import PdfReader
 from support import story
+from support.evidence import map_of, spot
 from support.programs import require_program
 from support.saying import stands_on, words_on
 
@@ -31,6 +33,7 @@ from triage_agent.results.structured_report import build_structured_report
 pytestmark = pytest.mark.external
 
 STUDY = "1.2.840.99.1"
+XRF = "1.2.840.10008.5.1.4.1.1.12.2"
 # PixelMed's validator runs into the limits that Java 17 sets for XPath.
 JAVA = "-Djdk.xml.xpathTotalOpLimit=0 -Djdk.xml.xpathExprOpLimit=0 -Djdk.xml.xpathExprGrpLimit=0 -Xss64m"
 
@@ -60,6 +63,21 @@ def radiograph(number, **values):
     return dataset
 
 
+def table(**values):
+    """A lookup table of 4096 entries of 12 bits, as an item."""
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [4096, 0, 12])
+    item.add_new("LUTData", "OW", np.arange(4096, dtype="<u2").tobytes())
+    for keyword, value in values.items():
+        setattr(item, keyword, value)
+    return item
+
+
+def without_window(header):
+    del header.WindowCenter, header.WindowWidth
+    return header
+
+
 def assessed(number, probability=None):
     outcome = Outcome.FAILED if probability is None else Outcome.SCORED
     return Assessment(
@@ -86,6 +104,7 @@ FULL = ResultContext(
     assessments=(assessed(1, 0.9), assessed(2, 0.93)),
     institution="Länssjukhuset",
     department="Röntgen",
+    maps={f"{STUDY}.1.{number}": map_of(f"{STUDY}.1.{number}", spot(64, 48, 20, 30, 8)) for number in (1, 2)},
 )
 AMENDED = replace(FULL, result=replace(FULL.result, revision=2), previous=build_structured_report(FULL))
 BARE = Dataset()
@@ -104,6 +123,18 @@ REPORTS = {
         headers=(radiograph(1, BodyPartExamined="EXTREMITY"), radiograph(2, BodyPartExamined="LOWER EXTREMITY")),
         assessments=tuple(replace(assessed(n, 0.9), anatomy_from_image=True) for n in (1, 2)),
     ),
+    "an image of several frames": replace(
+        FULL,
+        headers=(radiograph(1, SOPClassUID=XRF, NumberOfFrames="5"), radiograph(2)),
+        maps={f"{STUDY}.1.1": map_of(f"{STUDY}.1.1", spot(64, 48, 20, 30, 8), frame=3)},
+    ),
+    "an image whose VOI LUT is a table": replace(
+        FULL, headers=(without_window(radiograph(1, VOILUTSequence=[table()])), radiograph(2))
+    ),
+    "an image whose Modality LUT is a table": replace(
+        FULL, headers=(radiograph(1, ModalityLUTSequence=[table(ModalityLUTType="US")]), radiograph(2))
+    ),
+    "dates in the site's zone": replace(FULL, timezone=ZoneInfo("Europe/Stockholm")),
     "a header with nothing but identifiers": ResultContext(
         result=decided(finding=Finding.NORMAL, priority=Priority.ROUTINE, acr_category=None, anatomy=None),
         headers=(BARE,),
@@ -148,6 +179,8 @@ IODS = {
     "pdf": "EncapsulatedPDF",
     "kos": "KeyObjectSelectionDocument",
     "gsps": "GrayscaleSoftcopyPresentationState",
+    "evidence-sc": "SCImage",
+    "evidence-gsps": "GrayscaleSoftcopyPresentationState",
 }
 
 
@@ -252,6 +285,7 @@ def test_dsrdump_shows_the_report_that_it_replaces(tmp_path):
         ("sr", "in the place of an earlier one"),
         ("sr", "not all images could be scored"),
         ("sr", "a region that the model named"),
+        ("sr", "dates in the site's zone"),
         ("sr-comprehensive", "not all images could be scored"),
         ("sr-enhanced", "abnormal"),
     ],

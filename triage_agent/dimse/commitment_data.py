@@ -3,6 +3,7 @@
 What is read came from a peer: of bounded size, every UID a UID, or it is refused. Nothing of its text is repeated.
 """
 
+import zlib
 from collections.abc import Iterable
 from io import BytesIO
 
@@ -12,6 +13,7 @@ from pydicom.tag import Tag
 from pydicom.uid import UID
 from pynetdicom.dsutils import decode
 
+from triage_agent.dimse.nesting import nests_deeper
 from triage_agent.domain.commitment import CommitmentReport, FailureReason, Reference
 from triage_agent.domain.errors import InvalidDatasetError, StorageExhaustedError
 from triage_agent.domain.uids import is_uid
@@ -25,6 +27,7 @@ MOST_REFERENCES = 32_768
 LARGEST_DATA_SET = 4 << 20  # bytes; ten thousand references have a little more than one million
 _LARGEST_SHORT = 1 << 20  # bytes
 _ITEM = b"\xfe\xff\x00\xe0"  # the tag of an item, little endian
+_DEEPEST = 16  # sequences within one another; what we read has one, and workitems have four
 _MOST_ITEMS = 2000  # nested in one another, more would take pydicom seconds
 
 
@@ -70,25 +73,31 @@ def read_short_data_set(encoded: BytesIO | None, transfer_syntax: UID) -> Datase
 
 
 def read_data_set(encoded: BytesIO | None, transfer_syntax: UID) -> Dataset:
-    """The data set of a request.
+    """The data set of a request; a deflated one is inflated no further than a plain one may be long.
 
     Raises:
         InvalidDatasetError: there is none, or it cannot be read.
-        StorageExhaustedError: it is longer than we read.
+        StorageExhaustedError: it is longer, or goes deeper, than we read.
     """
     if encoded is None:
         raise InvalidDatasetError("the request has no data set")
-    if encoded.getbuffer().nbytes > LARGEST_DATA_SET:
+    content = _inflated(encoded) if transfer_syntax.is_deflated else encoded.getvalue()
+    if len(content) > LARGEST_DATA_SET:
         raise StorageExhaustedError("the data set is too long")
+    if nests_deeper(memoryview(content), transfer_syntax, _DEEPEST):
+        raise StorageExhaustedError(f"more than {_DEEPEST} sequences within one another")
     try:
-        return decode(
-            encoded,
-            transfer_syntax.is_implicit_VR,
-            transfer_syntax.is_little_endian,
-            transfer_syntax.is_deflated,
-        )
+        return decode(BytesIO(content), transfer_syntax.is_implicit_VR, transfer_syntax.is_little_endian)
     except Exception as error:
         raise InvalidDatasetError(f"the data set cannot be read ({type(error).__name__})") from error
+
+
+def _inflated(encoded: BytesIO) -> bytes:
+    """At most one byte more than we read (PS3.5 section A.5)."""
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(encoded.getbuffer(), LARGEST_DATA_SET + 1)
+    except zlib.error as error:
+        raise InvalidDatasetError("the data set cannot be inflated") from error
 
 
 def read_request(information: Dataset) -> tuple[str, tuple[Reference, ...]]:

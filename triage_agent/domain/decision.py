@@ -164,12 +164,15 @@ class Artifact:
         uid: derived from (study, revision, bundle, kind), so that a resend is the same object (promise 5); a message in
             a form of a destination's own has the form in it, too.
         summary: what it says, in words for people, without patient identifiers.
+        header: of a DICOM object, what it takes to name it when its bytes have been let go: a Part 10 file, too, of its
+            patient, study, series and identity. Empty where nobody kept it.
     """
 
     kind: ArtifactKind
     uid: str
     body: bytes
     summary: str
+    header: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,7 +155,10 @@ class Worklist(Commitments, Retrievals, Spools, Backlogs, Withdrawals, Orders, H
         """READY to SCORING for the most urgent, then oldest study; None when there is none."""
 
     def last_artifact(self, study_instance_uid: str, kind: ArtifactKind, before_revision: int) -> Artifact | None:
-        """What was last put into the outbox as `kind` by an earlier revision; None when there was nothing."""
+        """What was last put into the outbox as `kind` by an earlier revision and is not withdrawn; None: nothing was.
+
+        Where its bytes were let go there is its header; what has neither counts as nothing.
+        """
 
     def decide(
         self, decision: Decision, assessments: Sequence[Assessment], shipments: Sequence[Shipment], owner: str
@@ -164,6 +167,12 @@ class Worklist(Commitments, Retrievals, Spools, Backlogs, Withdrawals, Orders, H
 
         False, and nothing written, unless `owner` still holds the study in SCORING at that revision. The priority
         becomes the higher of the study's and the decision's; what asks its receiver for less is not queued.
+        """
+
+    def add_results(self, study_instance_uid: str, revision: int, shipments: Sequence[Shipment], now: datetime) -> bool:
+        """Queue what was made of a decided revision afterwards, behind what the decision sent.
+
+        False, and nothing queued, where the study has moved on, or its results have been withdrawn.
         """
 
     def record_shadow(
@@ -278,7 +287,10 @@ class Worklist(Commitments, Retrievals, Spools, Backlogs, Withdrawals, Orders, H
         """
 
     def results_of(self, study_instance_uid: str, limit: int) -> Sequence[Artifact]:
-        """The DICOM objects that were made of a study and whose bytes are there, newest first; each once."""
+        """The DICOM objects that were made of a study and whose bytes are there, newest first; each once.
+
+        What was withdrawn is not among them, and the notes that say so are.
+        """
 
     def retry_study(self, study_instance_uid: str, actor: str, now: datetime) -> int:
         """Put its dead deliveries back to pending, and the study back to READY if it needs a human or is out of scope.

@@ -96,12 +96,19 @@ class ArtifactKind(StrEnum):
     SC = "sc"
     KOS = "kos"
     PDF = "pdf"
+    EVIDENCE_GSPS = "evidence-gsps"  # regions; only where a site turns evidence on
+    EVIDENCE_SC = "evidence-sc"
     REJECTION = "rejection"  # withdraws objects; sent where they went, and no route names it
     HL7_ORU = "hl7-oru"
     HL7_OMI = "hl7-omi"
     HL7_ORM = "hl7-orm"
     UPS = "ups"
     FHIR = "fhir"
+
+    @property
+    def is_evidence(self) -> bool:
+        """Whether it directs the reader to a region (promise 6)."""
+        return self in {ArtifactKind.EVIDENCE_GSPS, ArtifactKind.EVIDENCE_SC}
 
     @property
     def family(self) -> Family:

@@ -56,6 +56,11 @@ class Turns:
 _TURNS: defaultdict[str, Turns] = defaultdict(Turns)  # by device: one is one, whoever in the process asks for it
 
 
+def turns_on(device: str) -> Turns | None:
+    """Who goes first on a device; None of the CPU, where bundles run side by side."""
+    return _TURNS[device] if device.startswith("cuda") else None
+
+
 class SharedScorer:
     """A bundle's scorer on a device that it may share; implements `domain.ports.ImageScorer`.
 
@@ -66,7 +71,7 @@ class SharedScorer:
     def __init__(self, scorer: ImageScorer, device: str, *, yields: bool) -> None:
         """`device` is where the scorer runs: "cpu", "cuda:0"."""
         self._scorer = scorer
-        self._turns = _TURNS[device] if device.startswith("cuda") else None
+        self._turns = turns_on(device)
         self._first = not yields
 
     @property

@@ -30,6 +30,9 @@ class Metrics:
         self.shadow = Counter(
             "triage_shadow", "Decided studies compared with the shadow bundle", ["agrees"], registry=self.registry
         )
+        self.evidence = Counter(
+            "triage_evidence", "Decided studies that were to have maps", ["outcome"], registry=self.registry
+        )
         self.shadow_loaded = Gauge(
             "triage_shadow_loaded", "Whether the shadow bundle was loaded", ["bundle"], registry=self.registry
         )

@@ -8,6 +8,7 @@ from triage_agent.domain.decision import Artifact, Decision, Flag, InForm
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.vocabulary import ArtifactKind, Priority
 from triage_agent.results.context import RAISE, ResultContext
+from triage_agent.results.kept import with_header
 from triage_agent.results.registry import REGISTRY
 
 log = structlog.get_logger(__name__)
@@ -19,7 +20,7 @@ def build_each(contexts: Mapping[InForm, ResultContext]) -> tuple[dict[InForm, A
     problems = []
     for (kind, form), context in contexts.items():
         try:
-            artifacts[kind, form] = REGISTRY[kind].build(context)
+            artifacts[kind, form] = with_header(REGISTRY[kind].build(context))
         except Exception as error:  # noqa: BLE001 - promise 2: nothing disappears
             problems.append(told(f"the {kind.value}", error))
     return artifacts, list(dict.fromkeys(problems))  # one a form, and they say the same

@@ -96,7 +96,7 @@ def _sop_common(context: ResultContext, dataset: Dataset, sop_class_uid: str, ui
     dataset.SOPInstanceUID = uid
     dataset.InstanceCreationDate = f"{made_at:%Y%m%d}"
     dataset.InstanceCreationTime = f"{made_at:%H%M%S.%f}"
-    if utc_offset(context.headers) is not None:
+    if utc_offset(context.headers) is not None or context.timezone is not UTC:
         dataset.TimezoneOffsetFromUTC = f"{made_at:%z}"
     equipment = Dataset()
     _equipment(context, equipment)

@@ -1,13 +1,14 @@
 """What a builder of artifacts is given."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 
 from pydicom import Dataset
 
 from triage_agent import __version__
 from triage_agent.domain.decision import Artifact, Decision, Flag, ModelIdentity
+from triage_agent.domain.evidence import EvidenceMap
 from triage_agent.domain.hl7_form import USUAL_FORM, Hl7Form
 from triage_agent.domain.study import Assessment, StoredInstance
 from triage_agent.domain.uids import derive_uid
@@ -15,6 +16,7 @@ from triage_agent.domain.vocabulary import ArtifactKind
 
 FLAG = "flag"
 DECISION = "decision"
+EVIDENCE = "evidence"  # behind DECISION, once the maps of what raised a study are there
 RAISE = "raise"  # beside DECISION, where the decision raises the priority; a flag always does
 MANUFACTURER = "triage-agent project"
 PRODUCT = "triage-agent"
@@ -34,8 +36,10 @@ class ResultContext:
         institution: name of the site; empty when it is not configured.
         department: name of the department; empty when it is not configured.
         software_version: of this agent.
-        timezone: in which dates are written where the source states no offset of its own (0008,0201).
+        timezone: in which dates are written where the source states no offset of its own (0008,0201). `UTC` itself
+            means that the site states none: then objects state none, since their study's dates may be in another.
         form: how the destination wants its HL7 messages.
+        maps: evidence by SOP Instance UID, where a site has turned it on and the study shows something.
         name_patient: whether pages that people read name the patient; the data set around them always does.
     """
 
@@ -49,6 +53,7 @@ class ResultContext:
     software_version: str = __version__
     timezone: tzinfo = UTC
     form: Hl7Form = USUAL_FORM
+    maps: Mapping[str, EvidenceMap] = field(default_factory=dict)
     name_patient: bool = False
 
     @property
@@ -92,7 +97,7 @@ class Builder:
     """One kind of artifact.
 
     Attributes:
-        occasions: when it is built: some of "flag", "decision" and "raise".
+        occasions: when it is built: some of "flag", "decision", "raise" and "evidence".
         build: makes the artifact; equal contexts give equal artifacts.
         refers_to_previous: whether it is given the one of the revision before.
         tells_of_unscored: whether it can say that nobody could score a study, for routes that want to be told.

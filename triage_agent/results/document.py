@@ -12,7 +12,7 @@ from pydicom.uid import (
 )
 
 from triage_agent.domain.decision import Decision
-from triage_agent.domain.vocabulary import ArtifactKind, Event, Outcome
+from triage_agent.domain.vocabulary import ArtifactKind, Event
 from triage_agent.results.composite import Series, add_coding_scheme, as_file, begin, set_content_time
 from triage_agent.results.context import ResultContext
 from triage_agent.results.evidence import Source, evidence_item, predecessor_of
@@ -56,8 +56,7 @@ def _document_general(context: ResultContext, decision: Decision, dataset: Datas
     """SR Document General (PS3.3 C.17.2): always preliminary, never verified."""
     dataset.InstanceNumber = max(1, decision.revision)
     set_content_time(context, dataset)
-    failed = any(one.outcome is Outcome.FAILED for one in context.assessments)
-    if decision.event is Event.DECIDED and not failed:
+    if decision.event is Event.DECIDED:  # a study of which an image failed is never that
         dataset.CompletionFlag = "COMPLETE"
     else:
         dataset.CompletionFlag = "PARTIAL"

@@ -86,8 +86,8 @@ def predecessor_of(context: ResultContext) -> Source | None:
 
 
 def header_in(artifact: Artifact) -> Dataset:
-    """What an object of ours says of itself, without pixels."""
-    return dcmread(BytesIO(artifact.body), stop_before_pixels=True)
+    """What an object of ours says of itself, without pixels; where its bytes were let go, what was kept of that."""
+    return dcmread(BytesIO(artifact.body or artifact.header), stop_before_pixels=True)
 
 
 def source_of(header: Dataset, study_instance_uid: str) -> Source | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import pack
 
+import numpy as np
 from pydicom import Dataset
 
 from triage_agent.results.header import text_of
@@ -18,6 +19,7 @@ _MOST_ENTRIES = 65536  # of a LUT
 _SHAPES = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
 _FUNCTIONS = frozenset({"LINEAR", "LINEAR_EXACT", "SIGMOID"})
 _LUT_BITS = range(8, 17)
+_SIXTEEN, _BRIGHTEST = 16, 65535
 _DESCRIPTOR_VALUES = 3
 
 
@@ -79,11 +81,19 @@ def _lut_of(header: Dataset) -> Dataset | None:
     if bits not in _LUT_BITS or not 0 < count <= _MOST_ENTRIES or len(octets) != 2 * count:
         return None
     lut = Dataset()
-    lut.add_new("LUTDescriptor", "SS" if start < 0 else "US", [entries, start, bits])
-    lut.add_new("LUTData", "OW", octets)
+    lut.add_new("LUTDescriptor", "SS" if start < 0 else "US", [entries, start, _SIXTEEN])
+    lut.add_new("LUTData", "OW", _in_sixteen_bits(octets, bits))
     item = Dataset()
     item.VOILUTSequence = [lut]
     return item
+
+
+def _in_sixteen_bits(octets: bytes, bits: int) -> bytes:
+    """The same curve: outside of a DX image, a table's entries have 8 or 16 bits (PS3.3 C.11.2.1.1)."""
+    top = (1 << bits) - 1
+    entries = np.minimum(np.frombuffer(octets, "<u2"), top).astype(np.uint32)
+    wide: bytes = ((entries * _BRIGHTEST + top // 2) // top).astype("<u2").tobytes()
+    return wide
 
 
 def _packed(values: Sequence[int]) -> bytes:

@@ -169,6 +169,8 @@ _STUDY_TYPE_2: Mapping[str, Callable[[str], str]] = MappingProxyType(
     }
 )
 _STUDY_TYPE_3: Mapping[str, Callable[[str], str]] = MappingProxyType({"StudyDescription": _fitting(64)})
+_ANONYMOUS = ("PatientIdentityRemoved", "DeidentificationMethod")
+KEPT = (*_PATIENT_TYPE_2, *_PATIENT_TYPE_3, *_STUDY_TYPE_2, *_STUDY_TYPE_3, *_ANONYMOUS)  # all that are copied
 
 
 def copy_patient_and_study(headers: Sequence[Dataset], into: Dataset) -> None:

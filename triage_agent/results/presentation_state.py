@@ -4,6 +4,7 @@ The words stand in a corner of the display, whatever is shown there; nothing poi
 """
 
 from collections import Counter
+from dataclasses import dataclass
 
 from pydicom import Dataset
 from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
@@ -17,14 +18,32 @@ from triage_agent.results.grey_scale import Rendering, rendering_of, size_of, wi
 from triage_agent.results.header import text_of
 from triage_agent.results.summary import DISCLAIMER, headline, warnings_of
 
-_SERIES = Series(modality="PR", number=9913, name="gsps")
-_LAYER = "TRIAGE"
+LAYER = "TRIAGE"
 _CORNER, _OPPOSITE = [0.01, 0.01], [0.7, 0.15]  # of the displayed area, from its top left to its bottom right
 
-_Shown = tuple[Source, Dataset]
+Shown = tuple[Source, Dataset]
+"""An image that a state is of, and its header."""
 
 
-def annotated(context: ResultContext) -> tuple[Rendering, list[_Shown]] | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What tells one kind of state from another."""
+
+    kind: ArtifactKind
+    series: Series
+    label: str
+    description: str
+
+
+_STATE = State(
+    kind=ArtifactKind.GSPS,
+    series=Series(modality="PR", number=9913, name="gsps"),
+    label=LAYER,
+    description=f"Triage result. {DISCLAIMER}",
+)
+
+
+def annotated(context: ResultContext) -> tuple[Rendering, list[Shown]] | None:
     """The scored images that one state can show, with their headers; None for a study that is not assessed.
 
     A state has one rescaling and one polarity. Where a study's images differ, those are meant that most of them have.
@@ -58,30 +77,37 @@ def build_presentation_state(context: ResultContext) -> Artifact:
     if found is None:
         raise ValueError("no image can be written on")
     rendering, shown = found
-    uid = context.uid(ArtifactKind.GSPS.value)
-    dataset = begin(context, _SERIES, GrayscaleSoftcopyPresentationStateStorage, uid)
-    _identify(context, decision, dataset)
+    return write_state(context, _STATE, rendering, shown, [_words_over(decision, source) for source, _ in shown])
+
+
+def write_state(
+    context: ResultContext, state: State, rendering: Rendering, shown: list[Shown], annotations: list[Dataset]
+) -> Artifact:
+    """A state with these annotations, that shows the images as they are shown without it."""
+    decision, uid = require_decision(context), context.uid(state.kind.value)
+    dataset = begin(context, state.series, GrayscaleSoftcopyPresentationStateStorage, uid)
+    _identify(context, state, dataset)
     side = common_laterality([source for source, _ in shown])
     dataset.Laterality = side if side in {"R", "L"} else None
     dataset.ReferencedSeriesSequence = _by_series([source for source, _ in shown])
     dataset.DisplayedAreaSelectionSequence = [_whole(source, header) for source, header in shown]
     dataset.GraphicLayerSequence = [_layer()]
-    dataset.GraphicAnnotationSequence = [_words_over(decision, source) for source, _ in shown]
+    dataset.GraphicAnnotationSequence = annotations
     _render(dataset, rendering, shown)
     return Artifact(
-        kind=ArtifactKind.GSPS,
+        kind=state.kind,
         uid=uid,
         body=as_file(dataset, context.software_version),
         summary=headline(decision),
     )
 
 
-def _identify(context: ResultContext, decision: Decision, dataset: Dataset) -> None:
+def _identify(context: ResultContext, state: State, dataset: Dataset) -> None:
     """Presentation State Identification (PS3.3 C.11.10)."""
     made_at = local(context)
-    dataset.InstanceNumber = max(1, decision.revision)
-    dataset.ContentLabel = _LAYER
-    dataset.ContentDescription = long_string(f"Triage result. {DISCLAIMER}")
+    dataset.InstanceNumber = max(1, context.result.revision)
+    dataset.ContentLabel = state.label
+    dataset.ContentDescription = long_string(state.description)
     dataset.PresentationCreationDate = f"{made_at:%Y%m%d}"
     dataset.PresentationCreationTime = f"{made_at:%H%M%S.%f}"
     dataset.ContentCreatorName = ""
@@ -101,7 +127,7 @@ def _by_series(sources: list[Source]) -> list[Dataset]:
 def _whole(source: Source, header: Dataset) -> Dataset:
     """Displayed Area (PS3.3 C.10.4): all of the image, as large as fits."""
     item = Dataset()
-    item.ReferencedImageSequence = [_reference(source)]
+    item.ReferencedImageSequence = [reference(source)]
     item.DisplayedAreaTopLeftHandCorner = [1, 1]
     item.DisplayedAreaBottomRightHandCorner = list(size_of(header) or (1, 1))
     item.PresentationSizeMode = "SCALE TO FIT"
@@ -111,7 +137,7 @@ def _whole(source: Source, header: Dataset) -> Dataset:
 
 def _layer() -> Dataset:
     item = Dataset()
-    item.GraphicLayer = _LAYER
+    item.GraphicLayer = LAYER
     item.GraphicLayerOrder = 1
     return item
 
@@ -127,20 +153,25 @@ def _words_over(decision: Decision, source: Source) -> Dataset:
         *own,
         f"Bundle: {decision.model.label}.",
     ]
+    item = Dataset()
+    item.ReferencedImageSequence = [reference(source)]
+    item.GraphicLayer = LAYER
+    item.TextObjectSequence = [words(short_text(said))]
+    return item
+
+
+def words(said: str) -> Dataset:
+    """A text object in a corner of the display."""
     text = Dataset()
     text.BoundingBoxAnnotationUnits = "DISPLAY"
     text.BoundingBoxTopLeftHandCorner = _CORNER
     text.BoundingBoxBottomRightHandCorner = _OPPOSITE
     text.BoundingBoxTextHorizontalJustification = "LEFT"
-    text.UnformattedTextValue = short_text(said)
-    item = Dataset()
-    item.ReferencedImageSequence = [_reference(source)]
-    item.GraphicLayer = _LAYER
-    item.TextObjectSequence = [text]
-    return item
+    text.UnformattedTextValue = said
+    return text
 
 
-def _render(dataset: Dataset, rendering: Rendering, shown: list[_Shown]) -> None:
+def _render(dataset: Dataset, rendering: Rendering, shown: list[Shown]) -> None:
     """Modality LUT, Softcopy VOI LUT and Softcopy Presentation LUT (PS3.3 C.11.1, C.11.8, C.11.6): the images' own."""
     if rendering.slope:
         dataset.RescaleSlope, dataset.RescaleIntercept = rendering.slope, rendering.intercept
@@ -148,15 +179,18 @@ def _render(dataset: Dataset, rendering: Rendering, shown: list[_Shown]) -> None
     windows = []
     for source, header in shown:
         if (window := window_of(header)) is not None:
-            window.ReferencedImageSequence = [_reference(source)]
+            window.ReferencedImageSequence = [reference(source)]
             windows.append(window)
     if windows:
         dataset.SoftcopyVOILUTSequence = windows
     dataset.PresentationLUTShape = rendering.shape
 
 
-def _reference(source: Source) -> Dataset:
+def reference(source: Source, frame: int | None = None) -> Dataset:
+    """Image SOP Instance Reference (PS3.3 table 10-3); of one frame, counted from 1, or of all."""
     item = Dataset()
     item.ReferencedSOPClassUID = source.sop_class_uid
     item.ReferencedSOPInstanceUID = source.sop_instance_uid
+    if frame is not None:
+        item.ReferencedFrameNumber = frame
     return item

@@ -6,8 +6,10 @@ from types import MappingProxyType
 
 from triage_agent.domain.decision import Artifact
 from triage_agent.domain.vocabulary import ArtifactKind
-from triage_agent.results.context import DECISION, FLAG, RAISE, Builder, ResultContext
+from triage_agent.results.context import DECISION, EVIDENCE, FLAG, RAISE, Builder, ResultContext
 from triage_agent.results.encapsulated_pdf import build_encapsulated_pdf
+from triage_agent.results.evidence_picture import build_evidence_picture, has_maps
+from triage_agent.results.evidence_state import build_evidence_state, can_outline
 from triage_agent.results.fhir import build_fhir
 from triage_agent.results.hl7_order import build_omi, build_orm
 from triage_agent.results.hl7_oru import build_oru
@@ -37,6 +39,18 @@ _BUILDERS = (
     Builder(kind=ArtifactKind.PDF, occasions=_ONCE, build=build_encapsulated_pdf, tells_of_unscored=True),
     Builder(kind=ArtifactKind.KOS, occasions=_ONCE, build=build_key_objects, has_something_to_say=has_key_images),
     Builder(kind=ArtifactKind.GSPS, occasions=_ONCE, build=build_presentation_state, has_something_to_say=can_annotate),
+    Builder(
+        kind=ArtifactKind.EVIDENCE_GSPS,
+        occasions=frozenset({EVIDENCE}),
+        build=build_evidence_state,
+        has_something_to_say=can_outline,
+    ),
+    Builder(
+        kind=ArtifactKind.EVIDENCE_SC,
+        occasions=frozenset({EVIDENCE}),
+        build=build_evidence_picture,
+        has_something_to_say=has_maps,
+    ),
     Builder(
         kind=ArtifactKind.HL7_ORU,
         occasions=frozenset({FLAG, DECISION}),

@@ -25,11 +25,11 @@ from triage_agent.results.composite import as_file
 from triage_agent.results.context import MANUFACTURER, PRODUCT
 from triage_agent.results.evidence import Source, evidence_item, header_in, source_of
 from triage_agent.results.header import copy_patient_and_study, utc_offset
+from triage_agent.results.kept import EQUIPMENT
 from triage_agent.results.key_objects import referenced
 
 _SERIES_NUMBER = 9919
 _SERIES_DESCRIPTION = "Withdrawal of triage results"
-_EQUIPMENT = ("InstitutionName", "InstitutionalDepartmentName", "ManufacturerModelName", "SoftwareVersions")
 _TITLES: Mapping[RejectionReason, Code] = MappingProxyType(
     {
         RejectionReason.QUALITY: codes.DCM.RejectedForQualityReasons,
@@ -52,23 +52,35 @@ def rejection_notes(
         now: when they are withdrawn.
 
     Raises:
-        TriageError: the bytes of an object are not kept any more, so that nothing says whose it is.
+        TriageError: of no object anything is kept that says whose it is (objects of before headers were kept).
     """
-    notes = []
+    notes: list[Shipment] = []
+    unknown: list[Artifact] = []
     for destination in dict.fromkeys(one.destination for one in objects):
         here = [one.artifact for one in objects if one.destination == destination]
         earlier = [one for one in here if one.kind is ArtifactKind.REJECTION]
         named = {uid for note in earlier for uid in _named_by(note)}
         left = [one for one in here if one.kind is not ArtifactKind.REJECTION and one.uid not in named]
-        if left:
+        unknown += [one for one in left if not is_known(one)]
+        if left := [one for one in left if is_known(one)]:
             note = _note(study_instance_uid, left, reason, now, number=len(earlier) + 1)
             notes.append(Shipment(artifact=note, destination=destination))
+    if unknown and not notes:
+        raise TriageError(
+            "the results of this study were let go with its originals, and nothing says any more whose they are",
+            remedy="withdraw them at the PACS",
+        )
     return notes
+
+
+def is_known(artifact: Artifact) -> bool:
+    """Whether anything says whose it is, so that a note can name it."""
+    return bool(artifact.body or artifact.header)
 
 
 def _named_by(note: Artifact) -> set[str]:
     if not note.body:
-        return set()
+        return set()  # what it names is marked as withdrawn, and is not asked for again
     (study,) = header_in(note).CurrentRequestedProcedureEvidenceSequence
     return {
         str(one.ReferencedSOPInstanceUID)
@@ -80,11 +92,6 @@ def _named_by(note: Artifact) -> set[str]:
 def _note(
     study_instance_uid: str, objects: Sequence[Artifact], reason: RejectionReason, now: datetime, *, number: int
 ) -> Artifact:
-    if not all(one.body for one in objects):
-        raise TriageError(
-            "the results of this study were let go with its originals, and nothing says any more whose they are",
-            remedy="withdraw them at the PACS",
-        )
     headers = [header_in(one) for one in objects]
     sources = [source for header in headers if (source := source_of(header, study_instance_uid)) is not None]
     uid = derive_uid(study_instance_uid, ArtifactKind.REJECTION, reason, *sorted(one.uid for one in objects))
@@ -113,7 +120,7 @@ def _document(newest: Dataset, uid: str, now: datetime, number: int) -> Dataset:
     dataset.SeriesNumber, dataset.SeriesDescription = _SERIES_NUMBER, _SERIES_DESCRIPTION
     dataset.ReferencedPerformedProcedureStepSequence = []
     dataset.Manufacturer = MANUFACTURER
-    for keyword in _EQUIPMENT:
+    for keyword in EQUIPMENT:
         if keyword in newest:
             dataset[keyword] = newest[keyword]
     dataset.SOPClassUID, dataset.SOPInstanceUID = KeyObjectSelectionDocumentStorage, uid

@@ -13,7 +13,7 @@ from triage_agent.results.page import BOLD, REGULAR, Line, Style, page_of, said_
 from triage_agent.results.summary import headline
 
 _SERIES = Series(modality="OT", number=9911, name="sc")
-_WIDTH = 800  # pixels; the height follows from what there is to say
+WIDTH = 800  # pixels; the height follows from what there is to say
 _MARGIN = 32
 _LEAST_HEIGHT = 480
 _MOST_HEIGHT = 4096
@@ -22,7 +22,7 @@ _SIZES = {Style.TITLE: 34, Style.STRONG: 21, Style.PLAIN: 19}
 _INK, _PAPER = 255, 0  # light on dark: a white page in a dark reading room blinds
 _CUT = "The rest does not fit on this page."
 _DESCRIPTION = "A machine's triage result as text; no picture of the patient"
-_LONG_TEXT = 10240  # characters of LT, PS3.5 section 6.2
+LONG_TEXT = 10240  # characters of LT, PS3.5 section 6.2
 
 _Font = ImageFont.FreeTypeFont
 
@@ -40,7 +40,7 @@ def build_secondary_capture(context: ResultContext) -> Artifact:
     set_content_time(context, dataset)
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.DerivationDescription = _DESCRIPTION
-    dataset.ImageComments = said_on(lines).encode()[:_LONG_TEXT].decode(errors="ignore")
+    dataset.ImageComments = said_on(lines).encode()[:LONG_TEXT].decode(errors="ignore")
     dataset.BurnedInAnnotation = "YES" if context.name_patient else "NO"
     dataset.RecognizableVisualFeatures = "NO"
     _set_pixels(dataset, draw(lines))
@@ -52,22 +52,22 @@ def build_secondary_capture(context: ResultContext) -> Artifact:
     )
 
 
-def draw(lines: list[Line]) -> Image.Image:
+def draw(lines: list[Line], *, least_height: int = _LEAST_HEIGHT, margin: int = _MARGIN) -> Image.Image:
     """The page, 8 bit grey, 800 pixels wide and as high as it needs, at most 4096."""
     fonts: dict[Style, _Font] = {style: _font(style) for style in Style}
     rows = [
         (row, fonts[line.style])
         for line in lines
-        for row in wrapped(line.text, _WIDTH - 2 * _MARGIN, fonts[line.style].getlength)
+        for row in wrapped(line.text, WIDTH - 2 * margin, fonts[line.style].getlength)
     ]
-    height = 2 * _MARGIN + sum(_row_height(font) for _, font in rows)
+    height = 2 * margin + sum(_row_height(font) for _, font in rows)
     while height > _MOST_HEIGHT:
         height -= _row_height(rows.pop(-2)[1])
         rows[-1] = (_CUT, fonts[Style.PLAIN])
-    page = Image.new("L", (_WIDTH, max(height, _LEAST_HEIGHT)), color=_PAPER)
-    pen, top = ImageDraw.Draw(page), _MARGIN
+    page = Image.new("L", (WIDTH, max(height, least_height)), color=_PAPER)
+    pen, top = ImageDraw.Draw(page), margin
     for row, font in rows:
-        pen.text((_MARGIN, top), row, fill=_INK, font=font)
+        pen.text((margin, top), row, fill=_INK, font=font)
         top += _row_height(font)
     return page
 

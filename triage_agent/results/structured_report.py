@@ -198,7 +198,7 @@ def processing_summary(context: ResultContext, decision: Decision) -> Code | Non
         return cast("Code", codes.DCM.NoAlgorithmsSucceededWithoutFindings)
     if not found and decision.finding is not Finding.NORMAL and decision.event is not Event.FAILED:
         return None
-    if Outcome.FAILED in outcomes or decision.event is Event.FAILED:
+    if decision.event is Event.FAILED:
         partly = codes.DCM.NotAllAlgorithmsSucceededWithFindings
         summary = partly if found else codes.DCM.NotAllAlgorithmsSucceededWithoutFindings
     else:

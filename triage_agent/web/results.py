@@ -117,7 +117,7 @@ class Results:
         found = self._results(study, series)
         results = [result for result in found if instance in {"", result.artifact.uid}]
         if not results:
-            raise HTTPException(404, "there is no such result")
+            raise self._none_such(study, series, instance)
         event = AuditEvent(
             at=self._clock(),
             action=AuditAction.RESULTS_READ,
@@ -129,15 +129,29 @@ class Results:
             self._worklist.record_audit(event)
         return results
 
+    def _none_such(self, study: str, series: str, instance: str) -> HTTPException:
+        """Gone, where it was withdrawn (PS3.18 section 8.5), else not found."""
+        with _available():
+            withdrawn = self._worklist.withdrawn_of(study, _MOST)
+        named = [one for one in withdrawn if instance in {"", one.uid}]
+        known = [one for one in named if one.body or one.header]  # what an older version let go has no header
+        if any(series in {"", _header_of(one).series} for one in known) or (instance and len(known) < len(named)):
+            return HTTPException(410, "this result was withdrawn; a rejection note in its study says why")
+        return HTTPException(404, "there is no such result")
+
     def _results(self, study: str, series: str = "") -> list[Result]:
         for uid in filter(None, (study, series)):
             if not is_uid(uid):
                 raise HTTPException(400, "what the path names is no UID")
         with _available():
             artifacts = self._worklist.results_of(study, _MOST)
-        with quiet():
-            results = [Result(one, dcmread(BytesIO(one.body))) for one in artifacts]
+        results = [_header_of(one) for one in artifacts]
         return [result for result in results if series in {"", result.series}]
+
+
+def _header_of(artifact: Artifact) -> Result:
+    with quiet():
+        return Result(artifact, dcmread(BytesIO(artifact.body or artifact.header)))
 
 
 class _available:  # noqa: N801 - reads as a statement

@@ -16,6 +16,7 @@ from python_multipart.exceptions import FormParserError
 
 from triage_agent.domain.errors import InvalidDatasetError, StorageExhaustedError, WorklistUnavailableError
 from triage_agent.domain.ports import Registered
+from triage_agent.domain.priorities import STANDARD, PriorityWords
 from triage_agent.domain.uids import is_uid
 from triage_agent.intake.header import read_header
 from triage_agent.intake.incoming import Incoming
@@ -58,6 +59,7 @@ class Door:
         answered: told the status of each instance, as a C-STORE's would be; the metrics' side of it.
         warn_on_conflict: whether other bytes of a known instance get a warning.
         largest: bytes of a data set.
+        words: the site's for priorities, so that a header that is looked at here is understood as where it is kept.
     """
 
     begin: Begin
@@ -65,6 +67,7 @@ class Door:
     answered: Callable[[int], None] = lambda _status: None
     warn_on_conflict: bool = False
     largest: int = 2 << 30
+    words: PriorityWords = STANDARD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +258,11 @@ class StoreSession:
             return
         request = incoming.request
         header = read_header(
-            incoming.view(), request.transfer_syntax_uid, request.sop_class_uid, request.sop_instance_uid
+            incoming.view(),
+            request.transfer_syntax_uid,
+            request.sop_class_uid,
+            request.sop_instance_uid,
+            words=self._door.words,
         )
         if header.study_instance_uid != self._study_instance_uid:
             raise InvalidDatasetError("the instance is of another study than the request")

@@ -67,6 +67,7 @@ def _keep_artifact(session: Session, study_instance_uid: str, revision: int, art
         kind=artifact.kind,
         uid=artifact.uid,
         body=artifact.body,
+        header=artifact.header or None,
         summary=artifact.summary,
         created_at=now,
     )
@@ -85,7 +86,8 @@ def last_artifact(
             ArtifactRow.study_instance_uid == study_instance_uid,
             ArtifactRow.kind == kind,
             ArtifactRow.revision < before_revision,
-            ArtifactRow.body != b"",  # retention took it
+            ArtifactRow.withdrawn_at.is_(None),
+            or_(ArtifactRow.body != b"", ArtifactRow.header.is_not(None)),  # else retention took all of it
         )
         .order_by(ArtifactRow.revision.desc(), ArtifactRow.id.desc())
         .limit(1)
@@ -102,6 +104,7 @@ def results_of(session: Session, study_instance_uid: str, limit: int) -> Sequenc
         .where(
             ArtifactRow.study_instance_uid == study_instance_uid,
             ArtifactRow.kind.in_(kinds),
+            ArtifactRow.withdrawn_at.is_(None),
             ArtifactRow.body != b"",  # retention took it
         )
         .order_by(ArtifactRow.revision.desc(), ArtifactRow.id.desc())
@@ -110,9 +113,27 @@ def results_of(session: Session, study_instance_uid: str, limit: int) -> Sequenc
     return [artifact_of(row) for row in session.scalars(statement)]
 
 
+def add_results(
+    session: Session, study_instance_uid: str, revision: int, shipments: Sequence[Shipment], now: datetime
+) -> bool:
+    """See `Worklist.add_results`."""
+    study = locked_study(session, study_instance_uid)
+    if study is None or study.revision != revision or study.status not in {Status.DECIDED, Status.DELIVERED}:
+        return False
+    withdrawn = exists().where(
+        ArtifactRow.study_instance_uid == study_instance_uid,
+        ArtifactRow.revision == revision,
+        ArtifactRow.kind == ArtifactKind.REJECTION,
+    )
+    if session.scalar(select(withdrawn)):
+        return False
+    enqueue(session, study_instance_uid, revision, shipments, now, of_decision=True)
+    return True
+
+
 def artifact_of(row: ArtifactRow) -> Artifact:
     """As the domain has it."""
-    return Artifact(kind=row.kind, uid=row.uid, body=row.body, summary=row.summary)
+    return Artifact(kind=row.kind, uid=row.uid, body=row.body, summary=row.summary, header=row.header or b"")
 
 
 def claim_deliveries(

@@ -125,6 +125,12 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
             lambda session: outbox.last_artifact(session, study_instance_uid, kind, before_revision)
         )
 
+    def add_results(self, study_instance_uid: str, revision: int, shipments: Sequence[Shipment], now: datetime) -> bool:
+        """See `Worklist.add_results`."""
+        return self._database.write(
+            lambda session: outbox.add_results(session, study_instance_uid, revision, shipments, now)
+        )
+
     def decide(
         self, decision: Decision, assessments: Sequence[Assessment], shipments: Sequence[Shipment], owner: str
     ) -> bool:

@@ -190,6 +190,9 @@ class ArtifactRow(Base):
     body: Mapped[bytes] = mapped_column(LargeBinary)
     summary: Mapped[str] = mapped_column(FittedText(1000))
     created_at: Mapped[datetime]
+    # From here on null also in rows that are older than the column.
+    header: Mapped[bytes | None] = mapped_column(LargeBinary)  # see `Artifact.header`; it stays when the body goes
+    withdrawn_at: Mapped[datetime | None]
 
 
 class OutboxRow(Base):

@@ -1,10 +1,12 @@
 """The data sets of storage commitment, made and read, and what of them is refused."""
 
+import tracemalloc
+import zlib
 from io import BytesIO
 
 import pytest
 from pydicom import Dataset
-from pydicom.uid import ImplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.dsutils import encode
 
 from triage_agent.dimse import commitment_data
@@ -80,7 +82,7 @@ def test_a_data_set_that_is_longer_than_is_read_is_refused_before_it_is_read(mon
 def test_nested_sequences_without_end_are_refused():
     """10,000 deep: item by item a parser that calls itself would fall over."""
     sequence = b"\x08\x00\x99\x11" + b"\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0" + b"\xff\xff\xff\xff"
-    with pytest.raises(InvalidDatasetError):
+    with pytest.raises(StorageExhaustedError):
         read_request(read_data_set(BytesIO(sequence * 10_000), ImplicitVRLittleEndian))
 
 
@@ -96,3 +98,55 @@ def test_nothing_is_no_request():
 )
 def test_a_reason_is_told_in_words_where_the_standard_has_them(reason, words):
     assert reason_in_words(reason) == words
+
+
+def deep(depth):
+    """So many sequences within one another, implicit little endian, of undefined length."""
+    begins = bytes.fromhex("0800991100000000").replace(b"\0\0\0\0", b"\xff\xff\xff\xff") + bytes.fromhex(
+        "feff00e0ffffffff"
+    )
+    ends = bytes.fromhex("feff0de000000000feffdde000000000")
+    return begins * depth + ends * depth
+
+
+@pytest.mark.parametrize("depth", [17, 10_000, 100_000])
+def test_sequences_within_one_another_are_refused_before_they_are_read(depth):
+    with pytest.raises(StorageExhaustedError, match="16 sequences within one another"):
+        read_data_set(BytesIO(deep(depth)), ImplicitVRLittleEndian)
+
+
+def test_what_is_no_deeper_than_it_may_be_is_read():
+    found = read_data_set(BytesIO(deep(16)), ImplicitVRLittleEndian)
+    for _ in range(16):
+        (found,) = found.ReferencedSOPSequence
+    assert len(found) == 0
+
+
+def deflated(content):
+    deflater = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    return BytesIO(deflater.compress(content) + deflater.flush())
+
+
+def test_a_deflated_request_is_read():
+    content = encode(action_information("2.25.9", [ONE, OTHER]), is_implicit_vr=False, is_little_endian=True)
+    found = read_data_set(deflated(content), DeflatedExplicitVRLittleEndian)
+    assert read_request(found) == ("2.25.9", (ONE, OTHER))
+
+
+@pytest.mark.parametrize("content", [bytes(24 << 20), b"\x08\x00\x99\x11SQ\0\0" * (3 << 20)])
+def test_a_deflated_request_is_inflated_no_further_than_one_may_be_long(content):
+    bomb = deflated(content)
+    assert bomb.getbuffer().nbytes < 1 << 20
+    tracemalloc.start()
+    try:
+        with pytest.raises(StorageExhaustedError, match="too long"):
+            read_data_set(bomb, DeflatedExplicitVRLittleEndian)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 16 << 20
+
+
+def test_what_cannot_be_inflated_is_refused():
+    with pytest.raises(InvalidDatasetError, match="inflated"):
+        read_data_set(BytesIO(b"\xff" * 100), DeflatedExplicitVRLittleEndian)

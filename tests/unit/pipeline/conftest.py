@@ -78,7 +78,7 @@ class Ward:
         self.told = Told()
         self.secondary_captures = False
         self.loader = DirectLoader()
-        self.compare = None
+        self.later = ()
         self.policy = DEFAULT_POLICY
         self.scorer = FakeScorer({64: 0.1, 65: 0.95, 66: 0.4})
         self.routes = [Route(to="pacs", send=(ArtifactKind.SR,)), Route(to="ris", send=(ArtifactKind.HL7_ORU,))]
@@ -101,7 +101,7 @@ class Ward:
             observer=self.told.as_observer(),
             batch=BATCH,
             secondary_captures=self.secondary_captures,
-            compare=self.compare,
+            later=self.later,
         )
 
     def receive(self, *, columns=64, study=STUDY, broken=False, **elements):

@@ -47,7 +47,9 @@ def test_its_report_refers_to_what_can_be_looked_at(ward):
     evidence = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0]
     assert [item.ReferencedSOPInstanceUID for item in evidence.ReferencedSOPSequence] == [late]
     assert first[0] not in str(report)
-    assert "PredecessorDocumentsSequence" not in report  # its bytes went with the originals
+    (predecessor,) = report.PredecessorDocumentsSequence  # its bytes went with the originals, and not what names it
+    ((reference,),) = (series.ReferencedSOPSequence for series in predecessor.ReferencedSeriesSequence)
+    assert reference.ReferencedSOPInstanceUID != report.SOPInstanceUID
 
 
 def test_it_needs_a_human_where_another_bundle_made_the_scores_that_were_kept(ward):

@@ -43,6 +43,28 @@ def test_a_study_that_nobody_could_score_is_told_by_the_routes_that_want_it(told
     assert sorted(told.outbox()) == TOLD
 
 
+def test_of_a_study_half_of_which_failed_the_report_has_what_the_other_half_shows(told):
+    told.routes = [told.routes[0]]
+    told.receive(columns=65)
+    told.receive(broken=True)
+    told.decide()
+    assert (told.item().status, told.item().finding) == (Status.NEEDS_HUMAN, Finding.ABNORMAL)
+    report = dcmread(BytesIO(sent(told, ArtifactKind.SR)))
+    assert (report.CompletionFlag, report.PreliminaryFlag) == ("PARTIAL", "PRELIMINARY")
+    assert "Not fully assessed by this machine. A human reads it." in texts_of(report)
+    studies, *images = report.ContentSequence[-2].ContentSequence
+    assert coded(studies)["111017"] == "111244"  # not all algorithms succeeded; with findings
+    assert [coded(image).get("121402") for image in images] == [None, "371934000"]
+
+
+def coded(group):
+    return {
+        one.ConceptNameCodeSequence[0].CodeValue: one.ConceptCodeSequence[0].CodeValue
+        for one in group.ContentSequence
+        if one.ValueType == "CODE"
+    }
+
+
 def test_its_report_and_its_message_say_that_a_human_reads_it(told):
     told.routes = [told.routes[0]]
     told.receive(broken=True)
@@ -50,13 +72,8 @@ def test_its_report_and_its_message_say_that_a_human_reads_it(told):
     report = dcmread(BytesIO(sent(told, ArtifactKind.SR)))
     assert report.CompletionFlag == "PARTIAL"
     assert "Not assessed by this machine. A human reads it." in texts_of(report)
-    group = report.ContentSequence[-2].ContentSequence[0]
-    coded = {
-        one.ConceptNameCodeSequence[0].CodeValue: one.ConceptCodeSequence[0].CodeValue
-        for one in group.ContentSequence
-        if one.ValueType == "CODE"
-    }
-    assert (coded["121402"], coded["111017"]) == ("371934000", "111245")  # undetermined; no algorithm succeeded
+    said = coded(report.ContentSequence[-2].ContentSequence[0])
+    assert (said["121402"], said["111017"]) == ("371934000", "111245")  # undetermined; no algorithm succeeded
 
 
 def test_its_message_is_neither_normal_nor_abnormal(told):

@@ -50,7 +50,7 @@ class Shadowed:
             compared=self.told.append,
             batch=2,
         )
-        ward.compare = self.shadow.offer
+        ward.later = (self.shadow.offer,)
 
     def detail(self):
         return self.ward.worklist.study("1.2.1")

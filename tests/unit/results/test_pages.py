@@ -121,3 +121,11 @@ def test_text_is_wrapped_between_words_where_it_can_be(text, rows):
 
 def test_the_page_is_dark_but_for_its_words(capture):
     assert np.median(capture.pixel_array) == 0
+
+
+def test_a_document_embeds_fonts_that_may_be_passed_on_and_no_other(context):
+    """Of the fonts in reportlab's wheel one is under the GPL."""
+    pages = pdf_of(read(build_encapsulated_pdf(context()))).pages
+    fonts = {str(font.get_object()["/BaseFont"]) for page in pages for font in page["/Resources"]["/Font"].values()}
+    assert any("Vera" in font for font in fonts)
+    assert {font for font in fonts if "Vera" not in font} <= {"/Helvetica"}  # named by default, and not embedded

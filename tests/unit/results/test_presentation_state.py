@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from pydicom import DataElement, Dataset
 from pydicom.config import IGNORE
@@ -119,7 +120,18 @@ def test_a_voi_lut_stands_for_a_window_where_there_is_none(bytes_or_words, start
     assert (found is not None) is kept
     if kept:
         (copied,) = found.VOILUTSequence
-        assert (list(copied.LUTDescriptor), copied.LUTData) == ([2, start, 12], b"\1\0\2\0")
+        assert (list(copied.LUTDescriptor), copied.LUTData) == ([2, start, 16], b"\x10\0\x20\0")  # of 12 bits in 16
+
+
+@pytest.mark.parametrize("bits", range(8, 17))
+def test_a_voi_lut_keeps_its_curve_in_sixteen_bits(bits, image):
+    top = (1 << bits) - 1
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [4, 0, bits])
+    item.add_new("LUTData", "OW", np.array([0, top // 3, top, 65535], "<u2").tobytes())
+    (copied,) = window_of(image(WindowCenter=None, WindowWidth=None, VOILUTSequence=[item])).VOILUTSequence
+    found = np.frombuffer(copied.LUTData, "<u2") / 65535
+    assert found == pytest.approx([0, top // 3 / top, 1, 1], abs=1e-4)  # what is above the bits is as bright as can be
 
 
 @pytest.mark.parametrize(("rows", "size"), [(1, (300, 1)), (65535, (300, 65535)), (0, None), (None, None)])

@@ -1,15 +1,18 @@
 from dataclasses import replace
 from datetime import timedelta
+from io import BytesIO
 
 import pytest
 from highdicom.ko import KeyObjectSelectionDocument
+from pydicom import dcmread
 from support.saying import read
 from support.story import T0
 
-from triage_agent.domain.decision import Shipment
+from triage_agent.domain.decision import Artifact, Shipment
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.vocabulary import ArtifactKind
 from triage_agent.domain.withdrawal import RejectionReason
+from triage_agent.results.kept import with_header
 from triage_agent.results.registry import REGISTRY
 from triage_agent.results.rejection import rejection_notes
 
@@ -92,9 +95,32 @@ def test_nothing_is_withdrawn_where_nothing_was_sent():
     assert notes_of([]) == []
 
 
-def test_objects_whose_bytes_were_let_go_cannot_be_withdrawn_from_here(made):
+def test_objects_whose_bytes_were_let_go_are_named_by_what_was_kept_of_them(made):
+    sr, sc, _ = made.values()
+    (whole,) = notes_of(at("pacs", sr, sc))
+    for gone in ([replace(with_header(sr), body=b""), sc], [replace(with_header(one), body=b"") for one in (sr, sc)]):
+        (note,) = notes_of(at("pacs", *gone))
+        assert note.artifact == whole.artifact
+
+
+def test_what_is_kept_of_an_object_says_whose_it_is_and_nothing_of_what_it_says(made):
+    for artifact in made.values():
+        kept = dcmread(BytesIO(with_header(artifact).header))
+        assert (kept.PatientID, kept.AccessionNumber, kept.SOPInstanceUID) == ("P1", "A1", artifact.uid)
+        assert not {"ContentSequence", "PixelData", "ImageComments", "ContributingEquipmentSequence"} & {*kept.dir()}
+
+
+def test_a_message_has_no_header():
+    message = Artifact(kind=ArtifactKind.HL7_ORU, uid="2.25.5", body=b"MSH|", summary="")
+    assert with_header(message) is message
+
+
+def test_of_objects_that_nothing_was_kept_of_the_others_are_withdrawn(made):
+    sr, sc, _ = made.values()
+    (note,) = notes_of([*at("old", replace(sr, body=b"")), *at("pacs", replace(sr, body=b""), sc)])
+    assert named_by(note) == {sc.uid}
     with pytest.raises(TriageError, match="let go with its originals"):
-        notes_of(at("pacs", replace(made[ArtifactKind.SR], body=b"")))
+        notes_of(at("pacs", replace(sr, body=b"")))
 
 
 def test_a_note_says_in_words_what_is_meant_and_names_no_patient_in_its_summary(made):

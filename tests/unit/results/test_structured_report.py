@@ -1,6 +1,6 @@
 import warnings
 from dataclasses import replace
-from datetime import timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from io import BytesIO
 
 import pytest
@@ -14,6 +14,7 @@ from triage_agent.domain.uids import IMPLEMENTATION_CLASS_UID, is_uid
 from triage_agent.domain.vocabulary import Event, Finding, Outcome, Priority
 from triage_agent.results.structured_report import build_structured_report
 from triage_agent.results.summary import sr_summary
+from triage_agent.sections.results import ResultsSettings
 
 
 def report_of(context):
@@ -202,13 +203,13 @@ def test_without_assessments_the_study_s_result_is_still_reported(context):
         (Finding.NORMAL, "SS", "17621005", "111241"),
         (Finding.UNCERTAIN, "SS", "371934000", "111242"),
         (Finding.ABNORMAL, "SF", "263654008", "111244"),
-        (Finding.NORMAL, "SF", "17621005", "111243"),
         # No code that a viewer could take for a negative stands beside what was not settled or not assessed.
         (Finding.UNCERTAIN, "ss", "371934000", None),
-        (Finding.UNCERTAIN, "sF", "371934000", None),
-        (Finding.NOT_ASSESSED, "SF", "371934000", None),
-        (Finding.NOT_ASSESSED, "FF", "371934000", None),
         (Finding.NOT_ASSESSED, "SS", "371934000", None),
+        # But of one that failed it says how much of it did.
+        (Finding.UNCERTAIN, "sF", "371934000", "111243"),
+        (Finding.NOT_ASSESSED, "SF", "371934000", "111244"),
+        (Finding.NOT_ASSESSED, "FF", "371934000", "111245"),
     ],
 )
 def test_finding_and_failures_are_coded(finding, outcomes, normality, summary, context):
@@ -218,7 +219,8 @@ def test_finding_and_failures_are_coded(finding, outcomes, normality, summary, c
         assessed(number, kinds[letter], low.get(letter, 0.9)) for number, letter in enumerate(outcomes, start=1)
     ]
     probability = None if finding is Finding.NOT_ASSESSED else 0.1 if "s" in outcomes else 0.7
-    case = context(assessments=assessments, finding=finding, probability=probability)
+    event = Event.FAILED if "F" in outcomes else Event.DECIDED  # as the policy has it
+    case = context(assessments=assessments, finding=finding, probability=probability, event=event)
     report = srread(BytesIO(build_structured_report(case).body))
     study, *images = report.content.get_image_measurement_groups()
     assert (evaluations(study)["121402"], evaluations(study).get("111017")) == (normality, summary)
@@ -298,8 +300,25 @@ def test_dates_are_in_the_source_s_zone_or_the_site_s(context, header):
     stated = report_of(context(headers=[header(TimezoneOffsetFromUTC="+0200")], assessments=[assessed(1)]))
     assert (stated.ContentTime, stated.TimezoneOffsetFromUTC) == ("113005.250000", "+0200")
     site = report_of(replace(context(), timezone=timezone(timedelta(hours=-5))))
-    assert site.ContentTime == "043005.250000"
-    assert "TimezoneOffsetFromUTC" not in site
+    assert (site.ContentTime, site.TimezoneOffsetFromUTC) == ("043005.250000", "-0500")
+    nobody = report_of(context())
+    assert (nobody.ContentTime, "TimezoneOffsetFromUTC" in nobody) == ("093005.250000", False)
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "written"),
+    [
+        ("Europe/Stockholm", datetime(2026, 3, 1, 23, 30, tzinfo=UTC), ("20260302", "003000.000000", "+0100")),
+        ("Europe/Stockholm", datetime(2026, 7, 1, 23, 30, tzinfo=UTC), ("20260702", "013000.000000", "+0200")),
+        ("Asia/Kolkata", datetime(2026, 3, 1, 9, 0, tzinfo=UTC), ("20260301", "143000.000000", "+0530")),
+        ("UTC", datetime(2026, 3, 1, 9, 0, tzinfo=UTC), ("20260301", "090000.000000", "+0000")),
+    ],
+)
+def test_dates_are_in_the_site_s_zone_as_it_is_at_that_moment(zone, at, written, context):
+    report = report_of(replace(context(decided_at=at), timezone=ResultsSettings(time_zone=zone).zone()))
+    assert (report.ContentDate, report.ContentTime, report.TimezoneOffsetFromUTC) == written
+    assert report.InstanceCreationTime == report.ContentTime
+    assert report.StudyTime == "081500"  # the images', as it stood there
 
 
 def test_the_summary_says_the_result_in_words_without_the_patient(artifact, decision, flag):

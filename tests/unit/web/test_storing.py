@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
+from structlog.testing import capture_logs
 from support.instances import DEFLATED, DX, EXPLICIT, dx, part10
 
 from triage_agent.domain.errors import StorageExhaustedError, WorklistUnavailableError
 from triage_agent.domain.ports import Registered
+from triage_agent.domain.priorities import PriorityWords
 from triage_agent.domain.study import CompletenessRule
-from triage_agent.domain.vocabulary import AuditAction
+from triage_agent.domain.vocabulary import AuditAction, Priority
 from triage_agent.intake.receiver import Receiver
 from triage_agent.intake.spool import Spool
 from triage_agent.web.storing import BadRequestError, Door, StoreSession
@@ -73,6 +75,17 @@ def test_instances_are_stored_registered_and_named_by_who_sent_them(site):
     assert len(site.files()) == 3
     assert {item.study_instance_uid for item in site.worklist.items()} == {str(one.StudyInstanceUID) for one in images}
     assert site.worklist.sources == ["EDGE"] * 3
+
+
+def test_a_site_s_own_word_for_a_priority_is_understood_also_where_the_request_names_the_study(site):
+    words = PriorityWords.of({Priority.URGENT: ["CITO"]})
+    receiver = Receiver(site.spool, site.worklist, RULE, lambda: T0, words=words)
+    door = Door(begin=receiver.begin, receive=receiver.keep, words=words)
+    image = dx(RequestedProcedurePriority="cito")
+    with capture_logs() as lines:
+        (kept,) = store(site, body(part10(image)), door=door, study_instance_uid=str(image.StudyInstanceUID))
+    assert (kept.reason, lines) == (None, [])
+    assert [item.priority for item in site.worklist.items()] == [Priority.URGENT]
 
 
 def test_what_is_stored_is_what_dimse_would_have_stored(site):

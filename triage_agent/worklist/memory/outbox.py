@@ -30,6 +30,23 @@ class Outbox(Rows):
             number = next(self._ids)
             self._outbox[number] = OutboxEntry(number, study.uid, revision, shipment, of_decision, now)
 
+    def add_results(self, study_instance_uid: str, revision: int, shipments: Sequence[Shipment], now: datetime) -> bool:
+        """See `Worklist.add_results`."""
+        with self._lock:
+            study = self._studies.get(study_instance_uid)
+            if study is None or study.item.revision != revision:
+                return False
+            notes = [
+                entry
+                for entry in self._outbox.values()
+                if (entry.study_instance_uid, entry.revision) == (study.uid, revision)
+                and entry.shipment.artifact.kind is ArtifactKind.REJECTION
+            ]
+            if notes or study.item.status not in {Status.DECIDED, Status.DELIVERED}:
+                return False
+            self._enqueue(study, revision, shipments, now, of_decision=True)
+            return True
+
     def last_artifact(self, study_instance_uid: str, kind: ArtifactKind, before_revision: int) -> Artifact | None:
         """See `Worklist.last_artifact`."""
         with self._lock:
@@ -39,7 +56,8 @@ class Outbox(Rows):
                 if entry.study_instance_uid == study_instance_uid
                 and entry.shipment.artifact.kind is kind
                 and entry.revision < before_revision
-                and entry.shipment.artifact.body
+                and entry.withdrawn_at is None
+                and (entry.shipment.artifact.body or entry.shipment.artifact.header)
             ]
             last = max(earlier, key=lambda entry: (entry.revision, entry.number), default=None)
             return None if last is None else last.shipment.artifact
@@ -52,6 +70,7 @@ class Outbox(Rows):
                 for entry in self._outbox.values()
                 if entry.study_instance_uid == study_instance_uid
                 and entry.shipment.artifact.kind.family is Family.DICOM_OBJECT
+                and entry.withdrawn_at is None
                 and entry.shipment.artifact.body
             ]
             first: dict[tuple[int, str], OutboxEntry] = {}

@@ -296,6 +296,7 @@ class OutboxEntry:
     commit_asks: int = 0
     commit_resends: int = 0
     committed_at: datetime | None = None
+    withdrawn_at: datetime | None = None
     queued_at: datetime = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,173 @@
+"""Evidence at work: maps of what raised a study, made when its decision has been committed, in a thread of its own.
+
+Neither a flag nor a decision waits for a map (promise 7), and whatever fails costs the map alone. What waits for one is
+kept in this process only: if it ends, those studies stay without.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, tzinfo
+from pathlib import Path
+
+import structlog
+
+from triage_agent.domain.decision import Decision, Route, Shipment
+from triage_agent.domain.errors import DecoderUnavailableError, TriageError, WorklistUnavailableError
+from triage_agent.domain.evidence import EvidenceMap, ImageExplainer
+from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.domain.study import Assessment, ClaimedStudy, with_originals
+from triage_agent.domain.vocabulary import ArtifactKind, Event
+from triage_agent.imaging.load import Displayable
+from triage_agent.imaging.loader import Loader, SpoolLoader
+from triage_agent.models.overlay import overlay
+from triage_agent.results.building import build_each
+from triage_agent.results.context import EVIDENCE, ResultContext
+from triage_agent.results.evidence import Source
+from triage_agent.results.key_objects import key_images
+from triage_agent.results.merged import as_merged
+from triage_agent.results.registry import REGISTRY
+
+log = structlog.get_logger(__name__)
+
+QUEUED, NONE = "queued", "none"  # what became of a study's maps
+_LONGEST_QUEUE = 200  # studies: what is behind them has no map, instead of filling the memory
+_MOST_IMAGES = 4  # of a study: the most abnormal ones
+_SECONDS = 60.0  # for a study; images that are not begun by then have no map
+
+
+class Mapper:
+    """Makes maps of decided studies, one after the other, and queues what the routes ask for of them."""
+
+    def __init__(
+        self,
+        *,
+        worklist: Worklist,
+        spool: Path,
+        loader: Loader,
+        explainer: ImageExplainer,
+        routes: Sequence[Route],
+        institution: str,
+        clock: Clock,
+        mapped: Callable[[str], None],
+        timezone: tzinfo = UTC,
+        secondary_captures: bool = False,
+    ) -> None:
+        """`mapped` is told of each study that was to have maps: QUEUED or NONE."""
+        self._worklist = worklist
+        self._spool = spool
+        self._loader = SpoolLoader(loader, spool)
+        self._explainer = explainer
+        self._wanted = [(kind, route) for route in routes for kind in route.send if kind.is_evidence]
+        self._institution = institution
+        self._timezone = timezone
+        self._clock = clock
+        self._mapped = mapped
+        self._secondary_captures = secondary_captures
+        self._waiting: deque[tuple[ClaimedStudy, Decision, tuple[Assessment, ...]]] = deque()
+        self._stopping = threading.Event()
+
+    def offer(self, claimed: ClaimedStudy, decision: Decision, assessments: Sequence[Assessment]) -> None:
+        """Let a study have its maps later, where it shows something; returns at once."""
+        above = decision.probability is not None and decision.probability >= decision.model.threshold
+        explained = decision.model.digest == self._explainer.digest
+        if decision.event is not Event.DECIDED or not (above and explained and self._wanted):
+            return
+        if len(self._waiting) >= _LONGEST_QUEUE:
+            log.warning("evidence_left_out", study_instance_uid=claimed.study_instance_uid, waiting=len(self._waiting))
+            self._mapped(NONE)
+            return
+        self._waiting.append((claimed, decision, tuple(assessments)))
+
+    def stop(self) -> None:
+        """Begin no other image."""
+        self._stopping.set()
+
+    def step(self) -> bool:
+        """Make the maps of the study that has waited longest; True if there was one.
+
+        Raises:
+            WorklistUnavailableError: they could not be queued; the study stays the next one.
+            DecoderUnavailableError: the spool is away, or nothing can be decoded; it stays the next one, too.
+        """
+        if not self._waiting:
+            return False
+        claimed, decision, assessments = self._waiting[0]
+        with structlog.contextvars.bound_contextvars(study_instance_uid=claimed.study_instance_uid):
+            try:
+                self._mapped(QUEUED if self._map(claimed, decision, assessments) else NONE)
+            except (WorklistUnavailableError, DecoderUnavailableError):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a map does, it costs itself only
+                log.warning("evidence_failed", error=type(error).__name__)  # its words may quote a patient's
+                self._mapped(NONE)
+        self._waiting.popleft()
+        return True
+
+    def _map(self, claimed: ClaimedStudy, decision: Decision, assessments: Sequence[Assessment]) -> bool:
+        """Whether anything was queued."""
+        claimed, assessments = with_originals(claimed, assessments)
+        headers = [self._loader.header(self._spool / one.path) for one in claimed.instances]
+        context = ResultContext(
+            result=decision,
+            headers=tuple(header for header in as_merged(headers, claimed.merged) if header is not None),
+            assessments=tuple(assessments),
+            stored=claimed.instances,
+            institution=self._institution,
+            timezone=self._timezone,
+        )
+        context = replace(context, maps=self._maps(claimed, _most_abnormal(key_images(context))))
+        shipments = self._shipments(context)
+        if not shipments or self._stopping.is_set():
+            return False
+        return self._worklist.add_results(decision.study_instance_uid, decision.revision, shipments, self._clock())
+
+    def _maps(self, claimed: ClaimedStudy, chosen: Sequence[Source]) -> dict[str, EvidenceMap]:
+        """As many as there is time for; an image of which there is none costs no other its own."""
+        paths = {one.sop_instance_uid: self._spool / one.path for one in claimed.instances}
+        maps: dict[str, EvidenceMap] = {}
+        until = time.monotonic() + _SECONDS
+        for source in chosen:
+            if self._stopping.is_set() or time.monotonic() > until:
+                break
+            found = self._map_of(source.sop_instance_uid, paths[source.sop_instance_uid])
+            if found is not None:
+                maps[source.sop_instance_uid] = found
+        return maps
+
+    def _map_of(self, uid: str, path: Path) -> EvidenceMap | None:
+        loaded = self._loader.load(path, secondary_captures=self._secondary_captures)
+        if not isinstance(loaded, Displayable):
+            raise TriageError(f"not to be scored any more: {loaded.reason}")
+        heat = self._explainer.explain(loaded.image)
+        if not heat.max() > 0:
+            return None  # no place raises the score
+        return EvidenceMap(
+            sop_instance_uid=uid,
+            frame=loaded.facts.frame + 1 if loaded.facts.frames > 1 else None,
+            heat=heat,
+            picture=overlay(loaded.image, heat),
+            method=self._explainer.method,
+        )
+
+    def _shipments(self, context: ResultContext) -> list[Shipment]:
+        kinds: set[ArtifactKind] = {
+            kind
+            for kind, _ in self._wanted
+            if EVIDENCE in REGISTRY[kind].occasions and REGISTRY[kind].has_something_to_say(context)
+        }
+        built, _ = build_each({(kind, context.form): context for kind in kinds})  # it logs what fails
+        return [
+            Shipment(artifact=built[kind, context.form], destination=route.to)
+            for kind, route in self._wanted
+            if (kind, context.form) in built
+        ]
+
+
+def _most_abnormal(images: Sequence[Source]) -> list[Source]:
+    def probability(source: Source) -> float:
+        return (source.assessment.probability if source.assessment else None) or 0.0
+
+    return sorted(images, key=probability, reverse=True)[:_MOST_IMAGES]
