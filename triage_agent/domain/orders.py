@@ -182,12 +182,17 @@ class Orders(Protocol):
     ) -> Sequence[str]:
         """The patients with these IDs are the one named: orders and studies show that one, and results name it.
 
+        So do orders and images that come later and still state one of these IDs.
+
         A study that is being decided is begun again (REISSUED). With `reissue` so is one that has been decided, of
         which all originals are there: its results are made again as its next revision.
 
         Returns:
             UIDs of the studies that were renamed; each has an audit event.
         """
+
+    def merged_of(self, study_instance_uid: str) -> MergedPatient | None:
+        """Whom what is told of a study is about; None where its images name the patient as he is called now."""
 
     def orders(self, *, limit: int = 100) -> Sequence[OrderRecord]:
         """What is known of orders, the last changed first."""

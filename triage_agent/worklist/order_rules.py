@@ -1,11 +1,10 @@
 """Which order a message means, which study an order is of, and what follows: for both worklists. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
 from datetime import datetime
-from typing import Any
 
-from triage_agent.domain.orders import MergedPatient, Narrowing, Order, OrderRecord, OrderStatus, PatientUpdate
+from triage_agent.domain.orders import Narrowing, Order, OrderRecord, OrderStatus, PatientUpdate
 from triage_agent.domain.study import ReceivedInstance, WorklistItem
 from triage_agent.domain.vocabulary import Priority
 
@@ -55,28 +54,6 @@ def with_patient(known: OrderRecord, update: PatientUpdate) -> OrderRecord:
     if known.status is not OrderStatus.SCHEDULED:
         said = {name: value for name, value in said.items() if name not in {"patient_class", "patient_location"}}
     return replace(known, **said)
-
-
-REISSUED = "its patient was merged with another: its results are made again"
-"""What a study says meanwhile."""
-
-
-def merged_again(known: MergedPatient | None, prior_ids: Sequence[str], into: PatientUpdate) -> MergedPatient:
-    """Who a study's patient is after one more merge."""
-    before = (*known.prior_ids, known.into.patient_id) if known else ()
-    return MergedPatient(prior_ids=tuple(dict.fromkeys((*before, *prior_ids))), into=into)
-
-
-def merge_as_json(merged: MergedPatient) -> dict[str, object]:
-    """As it lies in the database."""
-    return asdict(merged)
-
-
-def merge_of_json(value: Mapping[str, Any] | None) -> MergedPatient | None:
-    """As it was before."""
-    if value is None:
-        return None
-    return MergedPatient(prior_ids=tuple(value["prior_ids"]), into=PatientUpdate(**value["into"]))
 
 
 def is_of(order: OrderRecord, study_instance_uid: str, accession_number: str, patient_id: str) -> bool:

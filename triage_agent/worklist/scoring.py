@@ -13,7 +13,7 @@ from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy
 from triage_agent.domain.vocabulary import Event, Priority, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import MAX_ATTEMPTS, not_lowering, require_conclusion
-from triage_agent.worklist.order_rules import merge_of_json
+from triage_agent.worklist.merge_rules import merge_of_json
 from triage_agent.worklist.outbox import enqueue, settle
 from triage_agent.worklist.retrievals import record_of
 from triage_agent.worklist.rows import (
