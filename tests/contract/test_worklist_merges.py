@@ -4,10 +4,10 @@ from itertools import permutations
 
 import pytest
 from support.ordering import message, order
-from support.story import RULE, SECOND, STUDY, T0, received
+from support.story import RULE, SECOND, STUDY, T0, failed, received, shipment
 
 from triage_agent.domain.orders import MergedPatient, PatientUpdate
-from triage_agent.domain.vocabulary import AuditAction, Priority
+from triage_agent.domain.vocabulary import AuditAction, Event, Priority, Status
 
 INTO = PatientUpdate(patient_id="P7", patient_name="Roe^Jane")
 WAYS = list(permutations(("order", "merge", "images")))
@@ -123,3 +123,49 @@ def test_the_same_order_again_after_a_merge_changes_nothing(worklist):
     again = order(patient_id="P1", study_instance_uid=None, priority=Priority.STAT)
     worklist.keep_orders([again], message("O2", T0 + 5 * SECOND))
     assert worklist.orders() == told
+
+
+def merged_with_reissue(story):
+    story.worklist.merge_patient(["P1"], INTO, message("M1", story.tick()), reissue=True)
+    item = story.item()
+    return item.status, item.revision
+
+
+@pytest.mark.parametrize("event", [Event.FAILED, Event.EXCLUDED])
+def test_what_was_told_of_a_study_that_nobody_scored_is_told_again_after_a_merge(story, event):
+    story.claimed(patient_id="P1")
+    assert story.decide(shipment("2.25.1"), event=event, status_reason="why", assessments=[failed("1.2.1.1")])
+    assert merged_with_reissue(story) == (Status.RECEIVING, 2)
+    story.complete()
+    claimed = story.claim()
+    assert (claimed.revision, claimed.merged.into) == (2, INTO)
+    assert [one.assessment for one in claimed.instances] == [failed("1.2.1.1")]  # it is not scored again
+    assert story.decide(shipment("2.25.2"), event=event, status_reason="why")
+
+
+def test_a_study_that_needs_a_human_of_which_nothing_was_told_is_looked_at_again_since_it_may_be_by_the_merge(story):
+    story.claimed(patient_id="P1")
+    story.decide(event=Event.FAILED, status_reason="several patients")
+    assert merged_with_reissue(story) == (Status.RECEIVING, 2)
+
+
+def test_a_study_out_of_scope_of_which_nothing_was_told_is_left_alone(story):
+    story.claimed(patient_id="P1")
+    story.decide(event=Event.EXCLUDED, status_reason="a chest")
+    assert merged_with_reissue(story) == (Status.OUT_OF_SCOPE, 1)
+
+
+def test_a_study_of_which_no_image_could_be_kept_is_not_begun_again(story):
+    story.worklist.register(received("1.2.2", "1.2.2.1"), RULE)
+    story.worklist.register(received(STUDY, "1.2.2.1", T0, "b" * 64, patient_id="P1"), RULE)
+    assert merged_with_reissue(story) == (Status.NEEDS_HUMAN, 1)
+    assert story.item().patient_id == "P7"
+
+
+@pytest.mark.parametrize("event", [Event.FAILED, Event.EXCLUDED, Event.DECIDED])
+def test_without_the_site_s_wish_nothing_is_told_again(story, event):
+    story.claimed(patient_id="P1")
+    story.decide(shipment("2.25.1"), event=event, status_reason="why")
+    before = story.status()
+    story.worklist.merge_patient(["P1"], INTO, message("M1", story.tick()))
+    assert (story.status(), story.item().revision, story.item().patient_id) == (before, 1, "P7")

@@ -184,8 +184,9 @@ class Orders(Protocol):
 
         So do orders and images that come later and still state one of these IDs.
 
-        A study that is being decided is begun again (REISSUED). With `reissue` so is one that has been decided, of
-        which all originals are there: its results are made again as its next revision.
+        A study that is being decided is begun again (REISSUED). With `reissue` so is one that has been decided, that
+        needs a human, or that was told to be out of scope, of which all originals are there: its results are made
+        again as its next revision.
 
         Returns:
             UIDs of the studies that were renamed; each has an audit event.

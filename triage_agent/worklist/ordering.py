@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.orders import MergedPatient, Message, Narrowing, Order, OrderRecord, PatientUpdate
-from triage_agent.domain.states import sources_of
+from triage_agent.domain.states import CONCLUDED
 from triage_agent.domain.study import InstanceHeader, ReceivedInstance
 from triage_agent.domain.vocabulary import AuditAction, Event, Priority, Status
 from triage_agent.worklist import order_trail
@@ -25,7 +25,7 @@ from triage_agent.worklist.order_rules import (
     with_patient,
 )
 from triage_agent.worklist.rows import advance, append_audit, locked_study
-from triage_agent.worklist.tables import InstanceRow, StudyRow
+from triage_agent.worklist.tables import InstanceRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import Database
 from triage_agent.worklist.turns import take_turns
 
@@ -221,13 +221,17 @@ def _merge(
 
 
 def _can_be_told_again(session: Session, study: StudyRow) -> bool:
-    """Whether it was told, and all that it was told of is there still."""
-    if study.status not in sources_of(Event.REISSUED):
+    """Whether it was told, and all that it was told of is there still; that it needs a human may be by the merge."""
+    uid = study.study_instance_uid
+    if study.status not in CONCLUDED:
         return False
-    gone = select(func.count()).where(
-        InstanceRow.study_instance_uid == study.study_instance_uid, InstanceRow.original_deleted_at.is_not(None)
-    )
-    return session.scalar(gone) == 0
+    if study.status is Status.OUT_OF_SCOPE and not session.scalar(
+        select(exists().where(OutboxRow.study_instance_uid == uid))
+    ):
+        return False
+    counted = select(func.count(), func.count(InstanceRow.original_deleted_at))
+    all_of_it, gone = session.execute(counted.where(InstanceRow.study_instance_uid == uid)).one()
+    return bool(all_of_it) and not gone
 
 
 def _rename(session: Session, uid: str, shown: dict[str, str], message: Message, action: AuditAction) -> bool:

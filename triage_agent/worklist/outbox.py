@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from triage_agent.domain.decision import Artifact, Delivery, Shipment
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Family, Priority, Status
 from triage_agent.worklist import trail
+from triage_agent.worklist.chains import has_to_wait
 from triage_agent.worklist.limits import delivery_failure, is_outdone
 from triage_agent.worklist.rows import advance, append_audit, locked_study, word_is
 from triage_agent.worklist.supersession import ARRIVED, Place, superseded
 from triage_agent.worklist.tables import ArtifactRow, DecisionRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import changed
-
-OPEN = (DeliveryState.PENDING, DeliveryState.SENDING)
 
 
 def enqueue(
@@ -47,6 +46,7 @@ def enqueue(
             "attempts": 0,
             "next_attempt_at": now,
             "raises_to": shipment.raises_to,
+            "kind": shipment.artifact.kind,
         }
         session.execute(insert(OutboxRow).values(values))
 
@@ -120,12 +120,12 @@ def claim_deliveries(
 ) -> Sequence[Delivery]:
     """See `Worklist.claim_deliveries`.
 
-    A row waits for every earlier open row of its study and destination, so that a report never overtakes its flag.
+    A row waits for the earlier open rows of its chain (`chains`), so that a report never overtakes its flag.
     """
     due = (
         select(OutboxRow.id)  # without the bytes: after an outage thousands of rows are put in order here
         .join(StudyRow, StudyRow.study_instance_uid == OutboxRow.study_instance_uid)
-        .where(_is_due(now), ~_has_earlier_open_row())
+        .where(_is_due(now), ~has_to_wait())
         .order_by(StudyRow.priority.desc(), StudyRow.received_at, OutboxRow.id)
         .limit(limit)
         .with_for_update(skip_locked=True, of=OutboxRow)
@@ -173,16 +173,6 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
     return or_(
         and_(word_is(OutboxRow.state, DeliveryState.PENDING), OutboxRow.next_attempt_at <= now),
         and_(word_is(OutboxRow.state, DeliveryState.SENDING), OutboxRow.lease_until <= now),
-    )
-
-
-def _has_earlier_open_row() -> ColumnElement[bool]:
-    earlier = aliased(OutboxRow)
-    return exists().where(
-        earlier.study_instance_uid == OutboxRow.study_instance_uid,
-        earlier.destination == OutboxRow.destination,
-        earlier.id < OutboxRow.id,
-        earlier.state.in_(OPEN),
     )
 
 

@@ -207,6 +207,7 @@ class OutboxRow(Base):
     commit_resends: Mapped[int] = mapped_column(server_default="0")
     committed_at: Mapped[datetime | None]
     raises_to: Mapped[Priority | None]  # of what only asks for a raise; null also in older rows
+    kind: Mapped[ArtifactKind | None]  # the artifact's; what waits for what is found without reading that (`chains`)
 
 
 class CommitmentRequestRow(Base):

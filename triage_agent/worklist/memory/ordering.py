@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from triage_agent.domain.orders import MergedPatient, Message, Narrowing, Order, OrderRecord, PatientUpdate
-from triage_agent.domain.states import sources_of
+from triage_agent.domain.states import CONCLUDED
 from triage_agent.domain.study import InstanceHeader, ReceivedInstance
 from triage_agent.domain.vocabulary import AuditAction, Event, Status
 from triage_agent.worklist import order_trail
@@ -78,8 +78,10 @@ class Ordering(Rows):
             self._audit.append(order_trail.patient_found_merged(received, survivor.message))
 
     def _can_be_told_again(self, study: StudyEntry) -> bool:
-        gone = any(image.original_deleted_at is not None for image in self._images_of(study.uid))
-        return study.item.status in sources_of(Event.REISSUED) and not gone
+        images, status = self._images_of(study.uid), study.item.status
+        told = any(entry.study_instance_uid == study.uid for entry in self._outbox.values())
+        there = bool(images) and all(image.original_deleted_at is None for image in images)
+        return status in CONCLUDED and there and (told or status is not Status.OUT_OF_SCOPE)
 
     def orders(self, *, limit: int = 100) -> Sequence[OrderRecord]:
         """See `Orders.orders`."""
