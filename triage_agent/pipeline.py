@@ -135,7 +135,7 @@ class Pipeline:
             complete = [known[instance.sop_instance_uid] for instance in claimed.instances]
             decision = decide(claimed, complete, self._scorer.identity, self._policy, self._clock())
             decision, shipments = self._results_of(claimed, decision, complete)
-            written = self._worklist.decide(decision, fresh, shipments, owner)
+            written = self._worklist.decide(decision, fresh, shipments, owner, routed=bool(self._routes))
             if written:
                 if self._compare is not None:
                     self._compare(claimed, decision, complete)

@@ -1,6 +1,7 @@
 """Merges of patients are kept, for orders and images that come after them with the Patient ID that was given up.
 
-The outbox knows what each row is of, so that what waits for what is found without reading its bytes.
+A decision knows whether there were routes: where none has anything to say of a study, it is delivered all the same. The
+outbox knows what each row is of, so that what waits for what is found without reading its bytes.
 """
 
 import sqlalchemy as sa
@@ -23,10 +24,12 @@ def upgrade() -> None:
         sa.Column("sender", sa.String(200), nullable=False),
         sa.Column("merged_at", _TIME, nullable=False),
     )
+    op.add_column("decisions", sa.Column("routed", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("outbox", sa.Column("kind", sa.String(32), nullable=True))
     op.execute("UPDATE outbox SET kind = (SELECT kind FROM artifacts WHERE artifacts.id = outbox.artifact_id)")
 
 
 def downgrade() -> None:
     op.drop_column("outbox", "kind")
+    op.drop_column("decisions", "routed")
     op.drop_table("patient_merges")

@@ -261,8 +261,9 @@ def make_due(session: Session, destination: str, now: datetime) -> int:
 def settle(session: Session, study_instance_uid: str, now: datetime) -> None:
     """Bring a decided study in line with its outbox: delivered, or the reason why it is not.
 
-    DELIVERED when the revision has a shipment of the decision and every row of the revision, the flag's too, is sent
-    or superseded. A study that is delivered stays so, and says why when something that was sent is dead after all.
+    DELIVERED when the decision was told, which a rejection note does not do, or no route had anything to say of it, and
+    every row of the revision, the flag's too, is sent or superseded. A study that is delivered stays so, and says why
+    when something that was sent is dead after all.
     """
     study = locked_study(session, study_instance_uid)
     if study is None or study.status not in {Status.DECIDED, Status.DELIVERED}:
@@ -270,8 +271,8 @@ def settle(session: Session, study_instance_uid: str, now: datetime) -> None:
     places = _places(session, study_instance_uid)
     past = superseded(places)
     rows = [place for place in places if place.revision == study.revision and place.number not in past]
-    arrived = any(row.of_decision for row in rows) and all(row.state in ARRIVED for row in rows)
-    if arrived and study.status is Status.DECIDED:
+    arrived = all(row.state in ARRIVED for row in rows)
+    if study.status is Status.DECIDED and arrived and (any(row.tells for row in rows) or _is_routed(session, study)):
         reason = _reason_of_decision(session, study)
         advance(
             session,
@@ -332,8 +333,13 @@ def place_of(row: OutboxRow, kind: ArtifactKind, priority: Priority) -> Place:
     )
 
 
+def _is_routed(session: Session, study: StudyRow) -> bool:
+    return bool(session.scalar(select(DecisionRow.routed).where(*_of_decision(study))))
+
+
+def _of_decision(study: StudyRow) -> tuple[ColumnElement[bool], ...]:
+    return (DecisionRow.study_instance_uid == study.study_instance_uid, DecisionRow.revision == study.revision)
+
+
 def _reason_of_decision(session: Session, study: StudyRow) -> str | None:
-    statement = select(DecisionRow.status_reason).where(
-        DecisionRow.study_instance_uid == study.study_instance_uid, DecisionRow.revision == study.revision
-    )
-    return session.scalar(statement) or None
+    return session.scalar(select(DecisionRow.status_reason).where(*_of_decision(study))) or None

@@ -131,7 +131,13 @@ def claim_study(session: Session, owner: str, now: datetime, lease: timedelta) -
 
 
 def decide(
-    session: Session, decision: Decision, assessments: Sequence[Assessment], shipments: Sequence[Shipment], owner: str
+    session: Session,
+    decision: Decision,
+    assessments: Sequence[Assessment],
+    shipments: Sequence[Shipment],
+    owner: str,
+    *,
+    routed: bool,
 ) -> bool:
     """See `Worklist.decide`."""
     require_conclusion(decision.event)
@@ -150,7 +156,7 @@ def decide(
         append_audit(session, trail.priority_decided(decision, study.priority, priority, owner))
     for assessment in sorted(assessments, key=lambda each: each.sop_instance_uid):  # one order of locks for all
         _write_assessment(session, uid, assessment, decision.decided_at, first_stays=False)
-    _insert_decision(session, decision, owner)
+    _insert_decision(session, decision, owner, routed=routed)
     enqueue(session, uid, decision.revision, not_lowering(shipments, priority), decision.decided_at, of_decision=True)
     settle(session, uid, decision.decided_at)
     return True
@@ -175,7 +181,7 @@ def _on_the_list(study: StudyRow, decision: Decision, priority: Priority) -> dic
     }
 
 
-def _insert_decision(session: Session, decision: Decision, owner: str) -> None:
+def _insert_decision(session: Session, decision: Decision, owner: str, *, routed: bool) -> None:
     values = {
         "study_instance_uid": decision.study_instance_uid,
         "revision": decision.revision,
@@ -191,6 +197,7 @@ def _insert_decision(session: Session, decision: Decision, owner: str) -> None:
         "model": asdict(decision.model),
         "decided_by": owner,
         "decided_at": decision.decided_at,
+        "routed": routed,
     }
     session.execute(insert(DecisionRow).values(values))
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -163,6 +164,8 @@ class DecisionRow(Base):
     decided_by: Mapped[str] = mapped_column(FittedText(200))
     decided_at: Mapped[datetime]
     shadow: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    # There were routes: what is not in the outbox had nothing to say. False also in older rows.
+    routed: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class ArtifactRow(Base):

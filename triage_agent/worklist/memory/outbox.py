@@ -187,7 +187,7 @@ class Outbox(Rows):
         if dead is not None:
             reason = delivery_failure(dead.shipment.artifact.kind, dead.shipment.destination, dead.last_error or "")
         study.item = replace(study.item, status_reason=reason)
-        arrived = any(entry.of_decision for entry in entries) and all(entry.state in ARRIVED for entry in entries)
-        if arrived and study.item.status is Status.DECIDED:
+        told = study.routed or any(entry.place(study.item.priority).tells for entry in entries)
+        if told and all(entry.state in ARRIVED for entry in entries) and study.item.status is Status.DECIDED:
             self._advance(study, Event.DELIVERED, trail.AGENT, now)
             study.item = replace(study.item, delivered_at=now)

@@ -101,6 +101,7 @@ class StudyEntry:
     conflict: str | None = None
     originals_deleted_at: datetime | None = None
     merged: MergedPatient | None = None
+    routed: bool = False  # the last decision
 
     @classmethod
     def of(cls, received: ReceivedInstance, rule: CompletenessRule, conflict: str | None = None) -> "StudyEntry":
