@@ -1,4 +1,4 @@
-"""A study of which no route has anything to say is delivered all the same; where there are no routes it stays decided."""
+"""A study of which no route has anything to say is delivered; where there are no routes it stays decided."""
 
 from datetime import timedelta
 

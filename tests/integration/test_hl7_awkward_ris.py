@@ -60,7 +60,7 @@ def shipments(result, *kinds):
 
 
 def raised_and_decided(story, study):
-    """A study's course: a flag, with a changed order, and its decision; returns the control ids, each kind's in order."""
+    """A study's course: a flag, with a changed order, and its decision; returns the control ids of each kind."""
     story.receive(study)
     flagged = flag(study, image=f"{study}.1")
     first = shipments(flagged, ArtifactKind.HL7_ORU, ArtifactKind.HL7_OMI)

@@ -23,7 +23,7 @@ _Prune = typer.Option(
 )
 _NOT_IN_THE_SPOOL = (
     "what only a database knows is not in the spool: orders, updates and merges of patients that came by HL7 (have the "
-    "RIS send its open orders, and merges, again), workitems as peers have claimed and changed them and who subscribed, "
+    "RIS send its open orders, and merges, again), workitems as peers have claimed and changed them, who subscribed, "
     "decisions, raised priorities, and the audit trail; `triage-agent db restore` of a backup has them"
 )
 _LONGEST_DUMP = timedelta(days=1)  # of what was deleted while it was made, it says that it is there
