@@ -12,6 +12,7 @@ from triage_agent.domain.ports import Clock
 from triage_agent.domain.visible import visible
 from triage_agent.hl7in.acknowledgement import LONGEST_ECHO, Answer, Verdict, acknowledge
 from triage_agent.hl7in.message import Hl7Message, InvalidMessageError, parse
+from triage_agent.hl7in.moments import moment_of
 from triage_agent.hl7in.orders import location_of, orders_of
 from triage_agent.hl7in.patients import Reading, merges_of, patient_of
 
@@ -129,7 +130,10 @@ class Hl7Desk:
     def _take(self, message: Hl7Message) -> Answer:
         """Do what it says. ADT events that concern nobody here are taken too: whole feeds are sent to us."""
         source = Message(
-            control_id=_shown(message.control_id), sender=_shown(message.sender), received_at=self._clock()
+            control_id=_shown(message.control_id),
+            sender=_shown(message.sender),
+            received_at=self._clock(),
+            written_at=moment_of(message.header.text(7)),
         )
         kind, event = message.kind
         changed = 0

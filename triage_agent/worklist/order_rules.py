@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 
-from triage_agent.domain.orders import Narrowing, Order, OrderRecord, OrderStatus, PatientUpdate
+from triage_agent.domain.orders import Message, Narrowing, Order, OrderRecord, OrderStatus, PatientUpdate
 from triage_agent.domain.study import ReceivedInstance, WorklistItem
 from triage_agent.domain.vocabulary import Priority
 
@@ -37,15 +37,31 @@ def _contradict(known: OrderRecord, new: Order, by: str) -> bool:
     return any(getattr(known, one) and getattr(new, one) and getattr(known, one) != getattr(new, one) for one in others)
 
 
-def first_record(new: Order, order_id: int, at: datetime) -> OrderRecord:
+def first_record(new: Order, order_id: int, message: Message) -> OrderRecord:
     """An order that was not known."""
-    return with_changes(OrderRecord(order_id=order_id, received_at=at, changed_at=at), new)
+    at = message.received_at
+    return with_changes(OrderRecord(order_id=order_id, received_at=at, changed_at=at), new, message)
 
 
-def with_changes(known: OrderRecord, new: Order) -> OrderRecord:
+def with_changes(known: OrderRecord, new: Order, message: Message) -> OrderRecord:
     """The order after a message: what it does not say stays."""
     said = {name: value for name in TEXTS if (value := getattr(new, name)) is not None}
-    return replace(known, **said, priority=new.priority or known.priority, status=new.status or known.status)
+    if _is_older(message, known.written_at, known):
+        said = {name: value for name, value in said.items() if not getattr(known, name)}
+        changes = replace(known, **said)
+    else:
+        written_at = message.written_at or (known.written_at if message.sender == known.sender else None)
+        changes = replace(known, **said, status=new.status or known.status, written_at=written_at)
+    if new.priority is None or _is_older(message, known.priority_written_at, known):
+        return changes
+    return replace(changes, priority=new.priority, priority_written_at=message.written_at)
+
+
+def _is_older(message: Message, than: datetime | None, known: OrderRecord) -> bool:
+    """Whether one sender made a message before another that came already; two senders' clocks are not compared."""
+    if message.written_at is None or than is None or message.sender != known.sender:
+        return False
+    return message.written_at < than
 
 
 def with_patient(known: OrderRecord, update: PatientUpdate) -> OrderRecord:

@@ -112,7 +112,7 @@ def _keep_all(session: Session, orders: Sequence[Order], message: Message) -> Se
 
 def _keep(session: Session, order: Order, message: Message) -> OrderRecord:
     known = known_order(_sharing_a_number(session, order), order)
-    record = first_record(order, 0, message.received_at) if known is None else with_changes(known, order)
+    record = first_record(order, 0, message) if known is None else with_changes(known, order, message)
     record = order_now(record, survivor(session, record.patient_id))
     return _join(session, known, record, message)
 

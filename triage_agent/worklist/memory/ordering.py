@@ -128,7 +128,7 @@ class Ordering(Rows):
 
     def _keep_order(self, order: Order, message: Message) -> OrderRecord:
         known = known_order(self._sharing_a_number(order), order)
-        record = first_record(order, 0, message.received_at) if known is None else with_changes(known, order)
+        record = first_record(order, 0, message) if known is None else with_changes(known, order, message)
         record = order_now(record, survivor_of(record.patient_id, self._merges.get))
         return self._join(known, record, message)
 
