@@ -1,9 +1,9 @@
 """What of a study waits for what at a destination: the results that take each other's place, and nothing else."""
 
 import pytest
-from support.story import SECOND, shipment
+from support.story import SECOND, flag, shipment
 
-from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Status
+from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Priority, Status
 from triage_agent.worklist.chains import keep_order
 
 K = ArtifactKind
@@ -67,3 +67,22 @@ def test_another_study_and_another_destination_wait_for_nothing(story):
     story.decided(shipment("2.25.1", "a"), shipment("2.25.2", "b"), study="1.2.1")
     story.decided(shipment("2.25.3", "a"), study="1.2.2")
     assert [delivery.artifact.uid for delivery in story.deliveries()] == ["2.25.1", "2.25.2", "2.25.3"]
+
+
+def test_what_waits_is_sent_by_the_priority_that_its_study_has_by_now(story):
+    for number in (1, 2, 3):
+        uid = f"1.2.{number}"
+        story.decided(shipment(f"2.25.{number}"), study=uid, priority=Priority.ROUTINE)
+    raised = flag(study="1.2.3", image="1.2.3.1", priority=Priority.STAT)
+    assert story.worklist.raise_flag(raised, [], story.tick())
+    assert [delivery.artifact.uid for delivery in story.deliveries()] == ["2.25.3", "2.25.1", "2.25.2"]
+
+
+def test_what_a_lost_sender_held_takes_its_place_among_what_waits(story):
+    story.decided(shipment("2.25.1"), study="1.2.1", priority=Priority.URGENT)
+    held = story.deliveries()
+    story.decided(shipment("2.25.2"), study="1.2.2", priority=Priority.ROUTINE)
+    story.decided(shipment("2.25.3"), study="1.2.3", priority=Priority.STAT)
+    story.tick(HOURS)
+    taken = [delivery.artifact.uid for delivery in story.deliveries("s2")]
+    assert (len(held), taken) == (1, ["2.25.3", "2.25.1", "2.25.2"])

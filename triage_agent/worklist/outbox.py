@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, ScalarSelect, and_, exists, func, insert, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from triage_agent.domain.decision import Artifact, Delivery, Shipment
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Family, Priority, Status
@@ -15,6 +16,8 @@ from triage_agent.worklist.rows import advance, append_audit, locked_study, word
 from triage_agent.worklist.supersession import ARRIVED, Place, superseded
 from triage_agent.worklist.tables import ArtifactRow, DecisionRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import changed
+
+_Value = TypeVar("_Value")
 
 
 def enqueue(
@@ -47,8 +50,14 @@ def enqueue(
             "next_attempt_at": now,
             "raises_to": shipment.raises_to,
             "kind": shipment.artifact.kind,
+            "priority": _of_study(study_instance_uid, StudyRow.priority),
+            "study_received_at": _of_study(study_instance_uid, StudyRow.received_at),
         }
         session.execute(insert(OutboxRow).values(values))
+
+
+def _of_study(study_instance_uid: str, column: InstrumentedAttribute[_Value]) -> ScalarSelect[_Value]:
+    return select(column).where(StudyRow.study_instance_uid == study_instance_uid).scalar_subquery()
 
 
 def _keep_artifact(session: Session, study_instance_uid: str, revision: int, artifact: Artifact, now: datetime) -> int:
@@ -122,17 +131,7 @@ def claim_deliveries(
 
     A row waits for the earlier open rows of its chain (`chains`), so that a report never overtakes its flag.
     """
-    due = (
-        select(OutboxRow.id)  # without the bytes: after an outage thousands of rows are put in order here
-        .join(StudyRow, StudyRow.study_instance_uid == OutboxRow.study_instance_uid)
-        .where(_is_due(now), ~has_to_wait())
-        .order_by(StudyRow.priority.desc(), StudyRow.received_at, OutboxRow.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True, of=OutboxRow)
-    )
-    if destinations is not None:
-        due = due.where(OutboxRow.destination.in_(destinations))
-    numbers = session.scalars(due).all()
+    numbers = _due(session, now, limit, destinations)
     if not numbers:
         return []
     session.execute(
@@ -157,6 +156,31 @@ def claim_deliveries(
     return [found[number] for number in numbers]
 
 
+def _due(session: Session, now: datetime, limit: int, destinations: Sequence[str] | None) -> Sequence[int]:
+    """The rows to send next, held, most urgent first.
+
+    What waits is read off its index in that order, if anything of it is due; what a lost sender held are a few.
+    """
+    waiting = and_(word_is(OutboxRow.state, DeliveryState.PENDING), OutboxRow.next_attempt_at <= now)
+    left = and_(word_is(OutboxRow.state, DeliveryState.SENDING), OutboxRow.lease_until <= now)
+    best_first = (OutboxRow.priority.desc(), OutboxRow.study_received_at, OutboxRow.id)
+    found: list[tuple[Priority, datetime, int]] = []
+    # Spelled so that no index of times serves: the planner would take that one and sort all that is due.
+    in_order = and_(
+        word_is(OutboxRow.state, DeliveryState.PENDING), func.coalesce(OutboxRow.next_attempt_at, now) <= now
+    )
+    there = [] if destinations is None else [OutboxRow.destination.in_(destinations)]
+    for which, read_off in ((waiting, in_order), (left, left)):
+        if session.scalar(select(OutboxRow.id).where(which, *there).limit(1)) is None:
+            continue
+        rows = select(OutboxRow.priority, OutboxRow.study_received_at, OutboxRow.id)
+        rows = rows.where(read_off, *there, ~has_to_wait())
+        held = rows.order_by(*best_first).limit(limit).with_for_update(skip_locked=True)
+        for priority, received_at, number in session.execute(held):
+            found.append((priority or Priority.ROUTINE, received_at or now, number))
+    return [number for *_, number in sorted(found, key=lambda row: (-row[0].rank, *row[1:]))[:limit]]
+
+
 def _delivery(row: OutboxRow, artifact: ArtifactRow, priority: Priority) -> Delivery:
     return Delivery(
         delivery_id=row.id,
@@ -166,13 +190,6 @@ def _delivery(row: OutboxRow, artifact: ArtifactRow, priority: Priority) -> Deli
         attempt=row.attempts,
         artifact=artifact_of(artifact),
         is_outdone=is_outdone(row.raises_to, priority),
-    )
-
-
-def _is_due(now: datetime) -> ColumnElement[bool]:
-    return or_(
-        and_(word_is(OutboxRow.state, DeliveryState.PENDING), OutboxRow.next_attempt_at <= now),
-        and_(word_is(OutboxRow.state, DeliveryState.SENDING), OutboxRow.lease_until <= now),
     )
 
 

@@ -211,6 +211,9 @@ class OutboxRow(Base):
     committed_at: Mapped[datetime | None]
     raises_to: Mapped[Priority | None]  # of what only asks for a raise; null also in older rows
     kind: Mapped[ArtifactKind | None]  # the artifact's; what waits for what is found without reading that (`chains`)
+    # The study's, so that an index has what is sent next; a trigger raises the first with the study's.
+    priority: Mapped[Priority | None]
+    study_received_at: Mapped[datetime | None]
 
 
 class CommitmentRequestRow(Base):
@@ -297,6 +300,16 @@ Index("ix_instances_study", InstanceRow.study_instance_uid, InstanceRow.received
 Index(
     "ix_outbox_due", OutboxRow.state, OutboxRow.destination, OutboxRow.next_attempt_at
 )  # claim_deliveries(), counts()
+_partial(
+    "ix_outbox_queue",  # claim_deliveries(), best first
+    OutboxRow.state,
+    OutboxRow.destination,
+    OutboxRow.priority.desc(),
+    OutboxRow.study_received_at,
+    OutboxRow.id,
+    OutboxRow.next_attempt_at,
+    where="state = 'pending'",
+)
 Index("ix_outbox_study", OutboxRow.study_instance_uid, OutboxRow.id)  # order a destination, study(), delivered?
 _partial("ix_outbox_commit", OutboxRow.destination, OutboxRow.commit_at, where="commit_at IS NOT NULL")  # claim_...
 _partial("ix_outbox_commit_at", OutboxRow.commit_at, where="commit_at IS NOT NULL")  # bring_deadlines_near()
