@@ -68,8 +68,8 @@ __all__ = [
 log = structlog.get_logger(__name__)
 
 # From SIGTERM on, both at the same time; far below its 30 s, since a database may be slow to take things back.
-_DRAIN_SECONDS = 8.0  # for associations
-_STOP_SECONDS = 12.0  # for images and deliveries in hand
+_DRAIN_SECONDS = 8.0  # for associations and orders
+_STOP_SECONDS = 10.0  # for images and deliveries in hand
 _LAST_ANSWER_SECONDS = 2.0  # on top of them, for an answer to a request for storage commitment
 _PERFORM_SECONDS = 1.0  # between two looks at what peers have posted
 
@@ -178,14 +178,11 @@ class _Start:
         from triage_agent.listening import build_listener
 
         listener = build_listener(self._settings, self.worklist, self.metrics, self._clock, self._loops.wake)
-        listener.server.start()
-        self._stack.callback(listener.server.stop, _DRAIN_SECONDS)
+        listener.start()
+        self._stack.callback(listener.stop, _DRAIN_SECONDS)
         watch = watch_for_workers(self.worklist, self._clock)
         watch.start()
         self._stack.callback(watch.stop)
-        if listener.orders is not None:
-            listener.orders.start()
-            self._stack.callback(listener.orders.stop)
         self._answers(listener.desk)
         self._announces()
         self._checks["disk"] = listener.spool.check_ready

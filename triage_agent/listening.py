@@ -1,5 +1,6 @@
 """Wires the listener from the settings: who may call, what is kept of what comes, who is told."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from triage_agent.dimse.modality_worklist import ModalityWorklist, WorklistTerms
 from triage_agent.dimse.peers import AccessPolicy, ourselves
 from triage_agent.dimse.server import DicomServer
 from triage_agent.dimse.services import Service
+from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.hl7in.listener import MllpListener
 from triage_agent.intake.incoming import Incoming
@@ -34,6 +36,32 @@ class Listener:
     receive: Callable[[Incoming], Received]
     answered: Callable[[int], None]
     orders: MllpListener | None
+
+    def start(self) -> None:
+        """Accept associations, and orders where the site has those sent.
+
+        Raises:
+            ConfigurationError: an address cannot be listened on; nothing is then.
+        """
+        self.server.start()
+        if self.orders is None:
+            return
+        try:
+            self.orders.start()
+        except ConfigurationError:
+            self.server.stop(0.0)
+            raise
+
+    def stop(self, drain_seconds: float) -> None:
+        """Accept nothing more; both let what is in hand end in the same seconds, since a stop may not take long."""
+        orders = self.orders
+        if orders is None:
+            self.server.stop(drain_seconds)
+            return
+        beside = threading.Thread(target=orders.stop, args=(drain_seconds,), name="stop-orders", daemon=True)
+        beside.start()
+        self.server.stop(drain_seconds)
+        beside.join(drain_seconds)
 
 
 def build_listener(

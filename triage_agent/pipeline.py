@@ -14,6 +14,7 @@ from triage_agent.assessing import check_model, score_loaded
 from triage_agent.decision.policy import Policy, decide, flag_for, flag_of_failed, of_several_patients
 from triage_agent.domain.decision import Artifact, Decision, Flag, InForm, Route, Shipment
 from triage_agent.domain.errors import ModelUnavailableError, UnreadableImageError
+from triage_agent.domain.orders import MergedPatient
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, StoredInstance, with_originals
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome
@@ -141,7 +142,7 @@ class Pipeline:
             complete = [known[instance.sop_instance_uid] for instance in claimed.instances]
             decision = decide(claimed, complete, self._scorer.identity, self._policy, self._clock())
             decision, shipments = self._results_of(claimed, decision, complete)
-            written = self._worklist.decide(decision, fresh, shipments, owner)
+            written = self._worklist.decide(decision, fresh, shipments, owner, routed=bool(self._routes))
             if written:
                 for offer in self._later:
                     offer(claimed, decision, complete)
@@ -192,14 +193,17 @@ class Pipeline:
         if flag is None:
             self._worklist.record_assessment(image, assessment, self._clock())
             return
-        shipments = self._flag_shipments(flag, image.instance, assessment)
+        merged = self._worklist.merged_of(image.study_instance_uid)  # asked now: it may have been merged meanwhile
+        shipments = self._flag_shipments(flag, image.instance, assessment, merged)
         if self._worklist.raise_flag(flag, shipments, self._clock(), assessment):
             self._observer.flagged()
             log.info("raised", priority=flag.priority.value, rule=flag.rule, revision=flag.revision)
 
-    def _flag_shipments(self, flag: Flag, instance: StoredInstance, assessment: Assessment) -> list[Shipment]:
+    def _flag_shipments(
+        self, flag: Flag, instance: StoredInstance, assessment: Assessment, merged: MergedPatient | None
+    ) -> list[Shipment]:
         """A flag that cannot be spelled out for a destination is still raised on the worklist."""
-        headers = [self._header(instance)]
+        headers = as_merged([self._header(instance)], merged)
         shipments, _ = self._shipments({FLAG}, flag, headers, [instance], [assessment])
         return shipments
 
@@ -232,7 +236,7 @@ class Pipeline:
             for instance, one in zip(claimed.instances, assessments, strict=True)
             if instance.sop_instance_uid == flag.sop_instance_uid
         )
-        return decision, [*self._flag_shipments(flag, image, assessment), *told]
+        return decision, [*self._flag_shipments(flag, image, assessment, claimed.merged), *told]
 
     def _tell_of_unscored(
         self,

@@ -215,7 +215,9 @@ def test_an_empty_database_is_filled_from_the_spool_with_every_study_as_it_came(
     here.close()
     for file in here.data_dir.glob("triage.db*"):
         file.unlink()
-    said = json.loads(here.run("db", "rebuild", "--json").stdout)
+    done = here.run("db", "rebuild", "--json")
+    assert "have the RIS send its open orders, and merges, again" in done.stderr.replace("\n", " ")
+    said = json.loads(done.stdout)
     assert said == {"registered": 2, "conflicts": 1, "quarantined": 0, "left": 0}
     after = {item.study_instance_uid: item for item in here.worklist.items()}
     assert after.keys() == before.keys()

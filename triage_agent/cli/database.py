@@ -21,6 +21,11 @@ _Link = typer.Option("--link", help="Hard links instead of copies of the spool's
 _Prune = typer.Option(
     "--prune", help="Delete from TO the originals that retention had deleted before the database's copy."
 )
+_NOT_IN_THE_SPOOL = (
+    "what only a database knows is not in the spool: orders, updates and merges of patients that came by HL7 (have the "
+    "RIS send its open orders, and merges, again), workitems as peers have claimed and changed them, who subscribed, "
+    "decisions, raised priorities, and the audit trail; `triage-agent db restore` of a backup has them"
+)
 _LONGEST_DUMP = timedelta(days=1)  # of what was deleted while it was made, it says that it is there
 
 app = typer.Typer(help="The worklist's database.", no_args_is_help=True)
@@ -78,6 +83,7 @@ def rebuild(
         lambda: datetime.now(UTC),
         words=settings.study.priority_words.words(),
     )
+    tell(_NOT_IN_THE_SPOOL)
     if as_json:
         print_json(result)
         return

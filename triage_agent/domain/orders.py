@@ -24,11 +24,13 @@ class Message:
     Attributes:
         control_id: its MSH-10.
         sender: the application and facility that it names as its sender.
+        written_at: when it says that it was made (MSH-7); None where it does not say so clearly.
     """
 
     control_id: str
     sender: str
     received_at: datetime
+    written_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,7 @@ class OrderRecord:
         priority: the order's, as the RIS said last; where a worklist is asked for, the higher of it and the study's.
         study_here: the study on the worklist that it is of; "" while none has come.
         control_id: of the last message that changed it.
+        written_at: when the newest message about it was made; `priority_written_at`: that stated a priority.
     """
 
     order_id: int
@@ -122,6 +125,8 @@ class OrderRecord:
     sender: str = ""
     received_at: datetime
     changed_at: datetime
+    written_at: datetime | None = None
+    priority_written_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +176,7 @@ class Orders(Protocol):
         """Make or change the orders of a message, all or none; returns them as they are then.
 
         The order's study, if it is here, is raised to the order's priority, and never lowered. The same message again
-        changes nothing.
+        changes nothing; one that its sender made before another that came already says only what is not known yet.
         """
 
     def update_patient(self, update: PatientUpdate, message: Message) -> int:
@@ -182,12 +187,18 @@ class Orders(Protocol):
     ) -> Sequence[str]:
         """The patients with these IDs are the one named: orders and studies show that one, and results name it.
 
-        A study that is being decided is begun again (REISSUED). With `reissue` so is one that has been decided, of
-        which all originals are there: its results are made again as its next revision.
+        So do orders and images that come later and still state one of these IDs.
+
+        A study that is being decided is begun again (REISSUED). With `reissue` so is one that has been decided, that
+        needs a human, or that was told to be out of scope, of which all originals are there: its results are made
+        again as its next revision.
 
         Returns:
             UIDs of the studies that were renamed; each has an audit event.
         """
+
+    def merged_of(self, study_instance_uid: str) -> MergedPatient | None:
+        """Whom what is told of a study is about; None where its images name the patient as he is called now."""
 
     def orders(self, *, limit: int = 100) -> Sequence[OrderRecord]:
         """What is known of orders, the last changed first."""

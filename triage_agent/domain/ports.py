@@ -161,12 +161,21 @@ class Worklist(Commitments, Retrievals, Spools, Backlogs, Withdrawals, Orders, H
         """
 
     def decide(
-        self, decision: Decision, assessments: Sequence[Assessment], shipments: Sequence[Shipment], owner: str
+        self,
+        decision: Decision,
+        assessments: Sequence[Assessment],
+        shipments: Sequence[Shipment],
+        owner: str,
+        *,
+        routed: bool = False,
     ) -> bool:
         """Store a decision with its assessments, audit events and outbox rows in one transaction.
 
         False, and nothing written, unless `owner` still holds the study in SCORING at that revision. The priority
         becomes the higher of the study's and the decision's; what asks its receiver for less is not queued.
+
+        With `routed` the site has routes: where none of them has anything to say of it, it is delivered at once, or
+        with its flag. Without, it stays decided.
         """
 
     def add_results(self, study_instance_uid: str, revision: int, shipments: Sequence[Shipment], now: datetime) -> bool:

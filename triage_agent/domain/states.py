@@ -28,6 +28,8 @@ TRANSITIONS: Mapping[tuple[Status, Event], Status] = MappingProxyType(
         (Status.SCORING, Event.REISSUED): Status.RECEIVING,
         (Status.DECIDED, Event.REISSUED): Status.RECEIVING,
         (Status.DELIVERED, Event.REISSUED): Status.RECEIVING,
+        (Status.OUT_OF_SCOPE, Event.REISSUED): Status.RECEIVING,
+        (Status.NEEDS_HUMAN, Event.REISSUED): Status.RECEIVING,
         # Leaves every study where it is. If a report opened a revision, ours would: where a PACS forwards whole
         # studies it comes back to us, and each new revision would send the next one, without end.
         **{(status, Event.OBJECT_RECEIVED): status for status in Status},

@@ -12,8 +12,9 @@ from triage_agent.domain.ports import Clock
 from triage_agent.domain.visible import visible
 from triage_agent.hl7in.acknowledgement import LONGEST_ECHO, Answer, Verdict, acknowledge
 from triage_agent.hl7in.message import Hl7Message, InvalidMessageError, parse
+from triage_agent.hl7in.moments import moment_of
 from triage_agent.hl7in.orders import location_of, orders_of
-from triage_agent.hl7in.patients import Reading, patient_of, prior_ids
+from triage_agent.hl7in.patients import Reading, merges_of, patient_of
 
 log = structlog.get_logger(__name__)
 
@@ -129,7 +130,10 @@ class Hl7Desk:
     def _take(self, message: Hl7Message) -> Answer:
         """Do what it says. ADT events that concern nobody here are taken too: whole feeds are sent to us."""
         source = Message(
-            control_id=_shown(message.control_id), sender=_shown(message.sender), received_at=self._clock()
+            control_id=_shown(message.control_id),
+            sender=_shown(message.sender),
+            received_at=self._clock(),
+            written_at=moment_of(message.header.text(7)),
         )
         kind, event = message.kind
         changed = 0
@@ -150,17 +154,10 @@ class Hl7Desk:
 
     def _merge(self, message: Hl7Message, source: Message) -> int:
         """Every pair of PID and MRG; the patients are renamed one after the other."""
-        studies: list[str] = []
-        pid = None
-        for segment in message.segments:
-            if segment.name == "PID":
-                pid = segment
-            elif segment.name == "MRG" and pid is not None:
-                into = patient_of(pid, self._terms.reading)
-                prior = [number for number in prior_ids(segment, self._terms.reading) if number != into.patient_id]
-                if into.patient_id and prior:
-                    studies += self._orders.merge_patient(prior, into, source, reissue=self._terms.reissue)
-        return len(studies)
+        return sum(
+            len(self._orders.merge_patient(prior, into, source, reissue=self._terms.reissue))
+            for prior, into in merges_of(message, self._terms.reading)
+        )
 
 
 def _shown(text: str) -> str:

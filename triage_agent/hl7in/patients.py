@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 from triage_agent.domain.orders import PatientUpdate
 from triage_agent.domain.priorities import STANDARD, PriorityWords
-from triage_agent.hl7in.message import Field, Segment
+from triage_agent.hl7in.message import Field, Hl7Message, InvalidMessageError, Segment
 
 _IDENTIFIER_TYPES = ("MR", "PI")  # table 0203: medical record number, patient internal identifier
 _DIGITS = re.compile(r"[0-9]+")
 _SEXES = frozenset({"M", "F", "O"})  # PS3.3 section C.7.1.1
 _GROUPS = {"A": 0, "I": 1, "P": 2}  # table 0465 to PS3.5 section 6.2.1: alphabetic, ideographic, phonetic
 _DATE_LENGTH, _TIME_LENGTH = 8, 6
+_MOST_GIVEN_UP = 200  # Patient IDs of one message
+_WRONG_DATA = 102  # table 0357
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,28 @@ def patient_of(pid: Segment, reading: Reading) -> PatientUpdate:
         patient_birth_date=date_and_time(pid.text(7))[0],
         patient_sex=sex if not sex or sex.upper() not in _SEXES else sex.upper(),
     )
+
+
+def merges_of(message: Hl7Message, reading: Reading) -> list[tuple[list[str], PatientUpdate]]:
+    """The Patient IDs that are given up, and who their patient is, of every pair of MRG and PID that says both.
+
+    Raises:
+        InvalidMessageError: it gives up more than any hospital does at once.
+    """
+    found: list[tuple[list[str], PatientUpdate]] = []
+    pid, given_up = None, 0
+    for segment in message.segments:
+        if segment.name == "PID":
+            pid = segment
+        elif segment.name == "MRG" and pid is not None:
+            into = patient_of(pid, reading)
+            prior = [number for number in prior_ids(segment, reading) if number != into.patient_id]
+            if into.patient_id and prior:
+                found.append((prior, into))
+                given_up += len(prior)
+        if given_up > _MOST_GIVEN_UP:
+            raise InvalidMessageError(f"the message merges more than {_MOST_GIVEN_UP} patients", _WRONG_DATA)
+    return found
 
 
 def prior_ids(mrg: Segment, reading: Reading) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, model_validator
 
 FILE_SUFFIX = "_file"  # any secret `x` can be given as `x_file`, a path whose content it is
+_PEM_FILES = ("certificate", "key", "ca")
 YEAR = 365 * 86400.0  # seconds; no wait is longer, and dates can be reckoned with it
 
 
@@ -36,6 +37,19 @@ class Section(BaseModel):
             if key not in cls.model_fields and name in cls.model_fields and name != key:
                 read[name] = _file_content(read.pop(key))
         return read
+
+
+class CertificateFiles(Section):
+    """A table of a peer that may have certificates: `certificate`, `key` and `ca` are names of files already."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _files_already(cls, values: Any) -> Any:
+        """What `x_file` does with other values would put a private key into a message."""
+        for name in _PEM_FILES:
+            if isinstance(values, dict) and name + FILE_SUFFIX in values:
+                raise ValueError(f"{name}{FILE_SUFFIX}: write {name}, which is the name of a file")
+        return values
 
 
 def _may_be_flag(annotation: Any) -> bool:

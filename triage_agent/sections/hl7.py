@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -11,13 +11,13 @@ from triage_agent.domain.hl7_form import Hl7Acknowledgement, Hl7Charset, Hl7Form
 from triage_agent.domain.vocabulary import ArtifactKind, Family
 from triage_agent.results.hl7_fields import require_usable
 from triage_agent.results.hl7_versions import VERSIONS
-from triage_agent.sections.base import FILE_SUFFIX, YEAR, Section
+from triage_agent.sections.base import YEAR, CertificateFiles, Section
 from triage_agent.sections.hl7_listen import Hl7ListenSettings
 
 _Name = Annotated[str, StringConstraints(max_length=227)]  # HD, chapter 2A
 
 
-class Hl7PeerSettings(Section):
+class Hl7PeerSettings(CertificateFiles):
     """An HL7 v2 application that takes our messages over MLLP."""
 
     name: str = Field(min_length=1)
@@ -39,15 +39,6 @@ class Hl7PeerSettings(Section):
     key: Path | None = None
     key_password: str | None = None
     certificate_name: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _files_already(cls, values: Any) -> Any:
-        """These are files: what `x_file` does with other values would put a private key into a message."""
-        for name in ("certificate", "key", "ca"):
-            if isinstance(values, dict) and name + FILE_SUFFIX in values:
-                raise ValueError(f"{name}{FILE_SUFFIX}: write {name}, which is the name of a file")
-        return values
 
     @model_validator(mode="after")
     def _form_is_usable(self) -> Self:

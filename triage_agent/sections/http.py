@@ -3,19 +3,19 @@
 import base64
 import re
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, model_validator
 
 from triage_agent.delivery.endpoint import Endpoint, FhirDialect, HttpAccess
-from triage_agent.sections.base import FILE_SUFFIX, YEAR, Section
+from triage_agent.sections.base import YEAR, CertificateFiles
 
 BEARER = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1
 _PORTS = {"http": 80, "https": 443}
 
 
-class HttpPeerSettings(Section):
+class HttpPeerSettings(CertificateFiles):
     """A service that takes our results over HTTP."""
 
     name: str = Field(min_length=1)
@@ -27,15 +27,6 @@ class HttpPeerSettings(Section):
     certificate: Path | None = None
     key: Path | None = None
     timeout_seconds: float = Field(default=30, gt=0, le=YEAR)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _files_already(cls, values: Any) -> Any:
-        """These are files: what `x_file` does with other values would put a private key into a message."""
-        for name in ("certificate", "key", "ca"):
-            if isinstance(values, dict) and name + FILE_SUFFIX in values:
-                raise ValueError(f"{name}{FILE_SUFFIX}: write {name}, which is the name of a file")
-        return values
 
     @model_validator(mode="after")
     def _can_be_called(self) -> Self:

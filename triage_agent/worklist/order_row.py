@@ -51,6 +51,8 @@ class OrderRow(Base):
     sender: Mapped[str] = mapped_column(FittedText(200))
     received_at: Mapped[datetime]
     changed_at: Mapped[datetime]
+    written_at: Mapped[datetime | None]
+    priority_written_at: Mapped[datetime | None]
 
     def record(self) -> OrderRecord:
         """As the domain sees it."""
@@ -64,13 +66,16 @@ class OrderRow(Base):
             sender=self.sender,
             received_at=self.received_at,
             changed_at=self.changed_at,
+            written_at=self.written_at,
+            priority_written_at=self.priority_written_at,
         )
 
 
 def columns_of(record: OrderRecord) -> Mapping[str, object]:
     """A record as its row's values, without its number."""
     texts = {name: getattr(record, name) or None for name in (*TEXTS, "study_here")}
-    others = ("priority", "status", "control_id", "sender", "received_at", "changed_at")
+    times = ("received_at", "changed_at", "written_at", "priority_written_at")
+    others = ("priority", "status", "control_id", "sender", *times)
     return {**texts, **{name: getattr(record, name) for name in others}}
 
 

@@ -1,11 +1,10 @@
 """Which order a message means, which study an order is of, and what follows: for both worklists. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
 from datetime import datetime
-from typing import Any
 
-from triage_agent.domain.orders import MergedPatient, Narrowing, Order, OrderRecord, OrderStatus, PatientUpdate
+from triage_agent.domain.orders import Message, Narrowing, Order, OrderRecord, OrderStatus, PatientUpdate
 from triage_agent.domain.study import ReceivedInstance, WorklistItem
 from triage_agent.domain.vocabulary import Priority
 
@@ -38,15 +37,31 @@ def _contradict(known: OrderRecord, new: Order, by: str) -> bool:
     return any(getattr(known, one) and getattr(new, one) and getattr(known, one) != getattr(new, one) for one in others)
 
 
-def first_record(new: Order, order_id: int, at: datetime) -> OrderRecord:
+def first_record(new: Order, order_id: int, message: Message) -> OrderRecord:
     """An order that was not known."""
-    return with_changes(OrderRecord(order_id=order_id, received_at=at, changed_at=at), new)
+    at = message.received_at
+    return with_changes(OrderRecord(order_id=order_id, received_at=at, changed_at=at), new, message)
 
 
-def with_changes(known: OrderRecord, new: Order) -> OrderRecord:
+def with_changes(known: OrderRecord, new: Order, message: Message) -> OrderRecord:
     """The order after a message: what it does not say stays."""
     said = {name: value for name in TEXTS if (value := getattr(new, name)) is not None}
-    return replace(known, **said, priority=new.priority or known.priority, status=new.status or known.status)
+    if _is_older(message, known.written_at, known):
+        said = {name: value for name, value in said.items() if not getattr(known, name)}
+        changes = replace(known, **said)
+    else:
+        written_at = message.written_at or (known.written_at if message.sender == known.sender else None)
+        changes = replace(known, **said, status=new.status or known.status, written_at=written_at)
+    if new.priority is None or _is_older(message, known.priority_written_at, known):
+        return changes
+    return replace(changes, priority=new.priority, priority_written_at=message.written_at)
+
+
+def _is_older(message: Message, than: datetime | None, known: OrderRecord) -> bool:
+    """Whether one sender made a message before another that came already; two senders' clocks are not compared."""
+    if message.written_at is None or than is None or message.sender != known.sender:
+        return False
+    return message.written_at < than
 
 
 def with_patient(known: OrderRecord, update: PatientUpdate) -> OrderRecord:
@@ -55,28 +70,6 @@ def with_patient(known: OrderRecord, update: PatientUpdate) -> OrderRecord:
     if known.status is not OrderStatus.SCHEDULED:
         said = {name: value for name, value in said.items() if name not in {"patient_class", "patient_location"}}
     return replace(known, **said)
-
-
-REISSUED = "its patient was merged with another: its results are made again"
-"""What a study says meanwhile."""
-
-
-def merged_again(known: MergedPatient | None, prior_ids: Sequence[str], into: PatientUpdate) -> MergedPatient:
-    """Who a study's patient is after one more merge."""
-    before = (*known.prior_ids, known.into.patient_id) if known else ()
-    return MergedPatient(prior_ids=tuple(dict.fromkeys((*before, *prior_ids))), into=into)
-
-
-def merge_as_json(merged: MergedPatient) -> dict[str, object]:
-    """As it lies in the database."""
-    return asdict(merged)
-
-
-def merge_of_json(value: Mapping[str, Any] | None) -> MergedPatient | None:
-    """As it was before."""
-    if value is None:
-        return None
-    return MergedPatient(prior_ids=tuple(value["prior_ids"]), into=PatientUpdate(**value["into"]))
 
 
 def is_of(order: OrderRecord, study_instance_uid: str, accession_number: str, patient_id: str) -> bool:

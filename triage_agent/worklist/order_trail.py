@@ -54,3 +54,14 @@ def patient_changed(action: AuditAction, study_instance_uid: str, message: Messa
         study_instance_uid=study_instance_uid,
         detail={"message": message.control_id},
     )
+
+
+def patient_found_merged(received: ReceivedInstance, message: Message) -> AuditEvent:
+    """A study came with a Patient ID that a message had given up before."""
+    return AuditEvent(
+        at=received.received_at,
+        action=AuditAction.PATIENT_MERGED,
+        actor=message.sender,
+        study_instance_uid=received.header.study_instance_uid,
+        detail={"message": message.control_id},
+    )

@@ -3,34 +3,32 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from hashlib import sha256
 
-from sqlalchemy import ColumnElement, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from triage_agent.domain.orders import Message, Narrowing, Order, OrderRecord, PatientUpdate
-from triage_agent.domain.states import sources_of
+from triage_agent.domain.orders import MergedPatient, Message, Narrowing, Order, OrderRecord, PatientUpdate
+from triage_agent.domain.states import CONCLUDED
 from triage_agent.domain.study import InstanceHeader, ReceivedInstance
 from triage_agent.domain.vocabulary import AuditAction, Event, Priority, Status
 from triage_agent.worklist import order_trail
 from triage_agent.worklist.limits import with_keys
 from triage_agent.worklist.listing import scheduled
+from triage_agent.worklist.merge_rules import REISSUED, merge_as_json, merge_of_json, merged_again, order_now
+from triage_agent.worklist.merges import merged_of, note_merge, survivor
 from triage_agent.worklist.order_row import OrderRow, columns_of
 from triage_agent.worklist.order_rules import (
-    REISSUED,
     asked_by,
     first_record,
     is_of,
     known_order,
-    merge_as_json,
-    merge_of_json,
-    merged_again,
     with_changes,
     with_patient,
 )
 from triage_agent.worklist.rows import advance, append_audit, locked_study
-from triage_agent.worklist.tables import InstanceRow, StudyRow
+from triage_agent.worklist.tables import InstanceRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import Database
+from triage_agent.worklist.turns import take_turns
 
 
 class SqlOrders:
@@ -44,17 +42,17 @@ class SqlOrders:
 
     def update_patient(self, update: PatientUpdate, message: Message) -> int:
         """See `Orders.update_patient`."""
-        return self._database.write(
-            lambda session: len(
-                _write_patient(session, [update.patient_id], update, message, AuditAction.PATIENT_UPDATED)
-            )
-        )
+        return self._database.write(lambda session: _update(session, update, message))
 
     def merge_patient(
         self, prior_patient_ids: Sequence[str], into: PatientUpdate, message: Message, *, reissue: bool = False
     ) -> Sequence[str]:
         """See `Orders.merge_patient`."""
         return self._database.write(lambda session: _merge(session, prior_patient_ids, into, message, reissue=reissue))
+
+    def merged_of(self, study_instance_uid: str) -> MergedPatient | None:
+        """See `Orders.merged_of`."""
+        return self._database.read(lambda session: merged_of(session, study_instance_uid))
 
     def orders(self, *, limit: int = 100) -> Sequence[OrderRecord]:
         """See `Orders.orders`."""
@@ -69,11 +67,15 @@ class SqlOrders:
 
 
 def meet_orders(session: Session, study: StudyRow | None, header: InstanceHeader) -> Sequence[OrderRecord]:
-    """The orders of a study that has just come, or whose accession number has; none for one that was here."""
+    """The orders of a study that has just come, or whose accession number has; none for one that was here.
+
+    They are held: a message may mean one of them by a number that the study does not have, and would see no study yet.
+    """
     if study is not None and (study.accession_number or not header.accession_number):
         return ()
-    _hold(session, (header.study_instance_uid, header.accession_number))
-    return _orders_about(session, header.study_instance_uid, header.accession_number, header.patient_id)
+    uid, accession_number = header.study_instance_uid, header.accession_number
+    take_turns(session, (uid, accession_number))
+    return _orders_about(session, uid, accession_number, header.patient_id, hold=True)
 
 
 def link_orders(session: Session, orders: Sequence[OrderRecord], received: ReceivedInstance) -> None:
@@ -90,22 +92,34 @@ def orders_of(session: Session, study: StudyRow) -> Sequence[OrderRecord]:
     return _orders_about(session, study.study_instance_uid, study.accession_number or "", study.patient_id or "")
 
 
-def _orders_about(session: Session, uid: str, accession_number: str, patient_id: str) -> Sequence[OrderRecord]:
+def _orders_about(
+    session: Session, uid: str, accession_number: str, patient_id: str, *, hold: bool = False
+) -> Sequence[OrderRecord]:
     by = [OrderRow.study_instance_uid == uid, OrderRow.study_here == uid]
     if accession_number:
         by.append(OrderRow.accession_number == accession_number)
-    known = [row.record() for row in session.scalars(select(OrderRow).where(or_(*by)).order_by(OrderRow.id))]
+    statement = select(OrderRow).where(or_(*by)).order_by(OrderRow.id)
+    if hold:
+        statement = statement.with_for_update().execution_options(populate_existing=True)
+    known = [row.record() for row in session.scalars(statement)]
     return [order for order in known if is_of(order, uid, accession_number, patient_id)]
 
 
 def _keep_all(session: Session, orders: Sequence[Order], message: Message) -> Sequence[OrderRecord]:
-    _hold(session, [name for order in orders for name in order.names])
+    patients = [order.patient_id for order in orders if order.patient_id]
+    take_turns(session, [*patients, *(name for order in orders for name in order.names)])
     return [_keep(session, order, message) for order in orders]
 
 
 def _keep(session: Session, order: Order, message: Message) -> OrderRecord:
     known = known_order(_sharing_a_number(session, order), order)
-    record = first_record(order, 0, message.received_at) if known is None else with_changes(known, order)
+    record = first_record(order, 0, message) if known is None else with_changes(known, order, message)
+    record = order_now(record, survivor(session, record.patient_id))
+    return _join(session, known, record, message)
+
+
+def _join(session: Session, known: OrderRecord | None, record: OrderRecord, message: Message) -> OrderRecord:
+    """Write what is new of an order, its study with it, and raise that."""
     study = _study_of(session, record)
     record = replace(record, study_here=study.study_instance_uid if study else record.study_here)
     if record != known:
@@ -166,10 +180,7 @@ def _raise(session: Session, study: StudyRow, wanted: Priority, message: Message
 def _write_patient(
     session: Session, ids: Sequence[str], patient: PatientUpdate, message: Message, action: AuditAction
 ) -> Sequence[str]:
-    _hold(session, ids)
-    theirs = select(OrderRow).where(OrderRow.patient_id.in_(ids)).order_by(OrderRow.id).with_for_update()
-    for row in session.scalars(theirs).all():
-        known = row.record()
+    for known in _orders_for(session, ids):
         if (record := with_patient(known, patient)) != known:
             _write(session, record, message, new=False)
     shown = {"patient_id": patient.patient_id}
@@ -179,9 +190,22 @@ def _write_patient(
     return [uid for uid in sorted(uids) if _rename(session, uid, shown, message, action)]
 
 
+def _orders_for(session: Session, ids: Sequence[str]) -> Sequence[OrderRecord]:
+    """Orders for patients, held until the transaction ends."""
+    theirs = select(OrderRow).where(OrderRow.patient_id.in_(ids)).order_by(OrderRow.id).with_for_update()
+    return [row.record() for row in session.scalars(theirs.execution_options(populate_existing=True))]
+
+
+def _update(session: Session, patient: PatientUpdate, message: Message) -> int:
+    take_turns(session, (patient.patient_id,))
+    return len(_write_patient(session, [patient.patient_id], patient, message, AuditAction.PATIENT_UPDATED))
+
+
 def _merge(
     session: Session, ids: Sequence[str], into: PatientUpdate, message: Message, *, reissue: bool
 ) -> Sequence[str]:
+    take_turns(session, (*ids, into.patient_id))
+    note_merge(session, ids, into, message)
     uids = _write_patient(session, ids, into, message, AuditAction.PATIENT_MERGED)
     for uid in uids:
         study = locked_study(session, uid)
@@ -191,17 +215,24 @@ def _merge(
             if study.status is Status.SCORING or (reissue and _can_be_told_again(session, study)):
                 columns = {"status_reason": REISSUED, "next_check_at": message.received_at, "asked": 0}
                 advance(session, study, Event.REISSUED, actor=message.sender, at=message.received_at, columns=columns)
+    for order in _orders_for(session, [into.patient_id]):
+        if not order.study_here:  # it may have stood beside its study as another patient's
+            _join(session, order, order, message)
     return uids
 
 
 def _can_be_told_again(session: Session, study: StudyRow) -> bool:
-    """Whether it was told, and all that it was told of is there still."""
-    if study.status not in sources_of(Event.REISSUED):
+    """Whether it was told, and all that it was told of is there still; that it needs a human may be by the merge."""
+    uid = study.study_instance_uid
+    if study.status not in CONCLUDED:
         return False
-    gone = select(func.count()).where(
-        InstanceRow.study_instance_uid == study.study_instance_uid, InstanceRow.original_deleted_at.is_not(None)
-    )
-    return session.scalar(gone) == 0
+    if study.status is Status.OUT_OF_SCOPE and not session.scalar(
+        select(exists().where(OutboxRow.study_instance_uid == uid))
+    ):
+        return False
+    counted = select(func.count(), func.count(InstanceRow.original_deleted_at))
+    all_of_it, gone = session.execute(counted.where(InstanceRow.study_instance_uid == uid)).one()
+    return bool(all_of_it) and not gone
 
 
 def _rename(session: Session, uid: str, shown: dict[str, str], message: Message, action: AuditAction) -> bool:
@@ -212,19 +243,3 @@ def _rename(session: Session, uid: str, shown: dict[str, str], message: Message,
     session.execute(update(StudyRow).where(StudyRow.study_instance_uid == uid).values(values))
     append_audit(session, order_trail.patient_changed(action, uid, message))
     return True
-
-
-def _hold(session: Session, names: Iterable[str]) -> None:
-    """Let whoever brings an order and whoever brings its study take turns: neither sees what is not committed.
-
-    SQLite has one writer anyway.
-    """
-    if session.get_bind().dialect.name != "postgresql":
-        return
-    for name in sorted({_number(name) for name in names if name}):
-        session.execute(select(func.pg_advisory_xact_lock(name)))
-
-
-def _number(name: str) -> int:
-    """A name as Postgres locks have it, 64 bits with a sign; two that share a number only wait for each other."""
-    return int.from_bytes(sha256(name.encode("utf-8", "replace")).digest()[:8], signed=True)

@@ -2,20 +2,22 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, ScalarSelect, and_, exists, func, insert, or_, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from triage_agent.domain.decision import Artifact, Delivery, Shipment
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Family, Priority, Status
 from triage_agent.worklist import trail
+from triage_agent.worklist.chains import has_to_wait
 from triage_agent.worklist.limits import delivery_failure, is_outdone
 from triage_agent.worklist.rows import advance, append_audit, locked_study, word_is
 from triage_agent.worklist.supersession import ARRIVED, Place, superseded
 from triage_agent.worklist.tables import ArtifactRow, DecisionRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import changed
 
-OPEN = (DeliveryState.PENDING, DeliveryState.SENDING)
+_Value = TypeVar("_Value")
 
 
 def enqueue(
@@ -47,8 +49,15 @@ def enqueue(
             "attempts": 0,
             "next_attempt_at": now,
             "raises_to": shipment.raises_to,
+            "kind": shipment.artifact.kind,
+            "priority": _of_study(study_instance_uid, StudyRow.priority),
+            "study_received_at": _of_study(study_instance_uid, StudyRow.received_at),
         }
         session.execute(insert(OutboxRow).values(values))
+
+
+def _of_study(study_instance_uid: str, column: InstrumentedAttribute[_Value]) -> ScalarSelect[_Value]:
+    return select(column).where(StudyRow.study_instance_uid == study_instance_uid).scalar_subquery()
 
 
 def _keep_artifact(session: Session, study_instance_uid: str, revision: int, artifact: Artifact, now: datetime) -> int:
@@ -141,19 +150,9 @@ def claim_deliveries(
 ) -> Sequence[Delivery]:
     """See `Worklist.claim_deliveries`.
 
-    A row waits for every earlier open row of its study and destination, so that a report never overtakes its flag.
+    A row waits for the earlier open rows of its chain (`chains`), so that a report never overtakes its flag.
     """
-    due = (
-        select(OutboxRow.id)  # without the bytes: after an outage thousands of rows are put in order here
-        .join(StudyRow, StudyRow.study_instance_uid == OutboxRow.study_instance_uid)
-        .where(_is_due(now), ~_has_earlier_open_row())
-        .order_by(StudyRow.priority.desc(), StudyRow.received_at, OutboxRow.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True, of=OutboxRow)
-    )
-    if destinations is not None:
-        due = due.where(OutboxRow.destination.in_(destinations))
-    numbers = session.scalars(due).all()
+    numbers = _due(session, now, limit, destinations)
     if not numbers:
         return []
     session.execute(
@@ -178,6 +177,31 @@ def claim_deliveries(
     return [found[number] for number in numbers]
 
 
+def _due(session: Session, now: datetime, limit: int, destinations: Sequence[str] | None) -> Sequence[int]:
+    """The rows to send next, held, most urgent first.
+
+    What waits is read off its index in that order, if anything of it is due; what a lost sender held are a few.
+    """
+    waiting = and_(word_is(OutboxRow.state, DeliveryState.PENDING), OutboxRow.next_attempt_at <= now)
+    left = and_(word_is(OutboxRow.state, DeliveryState.SENDING), OutboxRow.lease_until <= now)
+    best_first = (OutboxRow.priority.desc(), OutboxRow.study_received_at, OutboxRow.id)
+    found: list[tuple[Priority, datetime, int]] = []
+    # Spelled so that no index of times serves: the planner would take that one and sort all that is due.
+    in_order = and_(
+        word_is(OutboxRow.state, DeliveryState.PENDING), func.coalesce(OutboxRow.next_attempt_at, now) <= now
+    )
+    there = [] if destinations is None else [OutboxRow.destination.in_(destinations)]
+    for which, read_off in ((waiting, in_order), (left, left)):
+        if session.scalar(select(OutboxRow.id).where(which, *there).limit(1)) is None:
+            continue
+        rows = select(OutboxRow.priority, OutboxRow.study_received_at, OutboxRow.id)
+        rows = rows.where(read_off, *there, ~has_to_wait())
+        held = rows.order_by(*best_first).limit(limit).with_for_update(skip_locked=True)
+        for priority, received_at, number in session.execute(held):
+            found.append((priority or Priority.ROUTINE, received_at or now, number))
+    return [number for *_, number in sorted(found, key=lambda row: (-row[0].rank, *row[1:]))[:limit]]
+
+
 def _delivery(row: OutboxRow, artifact: ArtifactRow, priority: Priority) -> Delivery:
     return Delivery(
         delivery_id=row.id,
@@ -187,23 +211,6 @@ def _delivery(row: OutboxRow, artifact: ArtifactRow, priority: Priority) -> Deli
         attempt=row.attempts,
         artifact=artifact_of(artifact),
         is_outdone=is_outdone(row.raises_to, priority),
-    )
-
-
-def _is_due(now: datetime) -> ColumnElement[bool]:
-    return or_(
-        and_(word_is(OutboxRow.state, DeliveryState.PENDING), OutboxRow.next_attempt_at <= now),
-        and_(word_is(OutboxRow.state, DeliveryState.SENDING), OutboxRow.lease_until <= now),
-    )
-
-
-def _has_earlier_open_row() -> ColumnElement[bool]:
-    earlier = aliased(OutboxRow)
-    return exists().where(
-        earlier.study_instance_uid == OutboxRow.study_instance_uid,
-        earlier.destination == OutboxRow.destination,
-        earlier.id < OutboxRow.id,
-        earlier.state.in_(OPEN),
     )
 
 
@@ -292,8 +299,9 @@ def make_due(session: Session, destination: str, now: datetime) -> int:
 def settle(session: Session, study_instance_uid: str, now: datetime) -> None:
     """Bring a decided study in line with its outbox: delivered, or the reason why it is not.
 
-    DELIVERED when the revision has a shipment of the decision and every row of the revision, the flag's too, is sent
-    or superseded. A study that is delivered stays so, and says why when something that was sent is dead after all.
+    DELIVERED when the decision was told, which a rejection note does not do, or no route had anything to say of it, and
+    every row of the revision, the flag's too, is sent or superseded. A study that is delivered stays so, and says why
+    when something that was sent is dead after all.
     """
     study = locked_study(session, study_instance_uid)
     if study is None or study.status not in {Status.DECIDED, Status.DELIVERED}:
@@ -301,8 +309,8 @@ def settle(session: Session, study_instance_uid: str, now: datetime) -> None:
     places = _places(session, study_instance_uid)
     past = superseded(places)
     rows = [place for place in places if place.revision == study.revision and place.number not in past]
-    arrived = any(row.of_decision for row in rows) and all(row.state in ARRIVED for row in rows)
-    if arrived and study.status is Status.DECIDED:
+    arrived = all(row.state in ARRIVED for row in rows)
+    if study.status is Status.DECIDED and arrived and (any(row.tells for row in rows) or _is_routed(session, study)):
         reason = _reason_of_decision(session, study)
         advance(
             session,
@@ -363,8 +371,13 @@ def place_of(row: OutboxRow, kind: ArtifactKind, priority: Priority) -> Place:
     )
 
 
+def _is_routed(session: Session, study: StudyRow) -> bool:
+    return bool(session.scalar(select(DecisionRow.routed).where(*_of_decision(study))))
+
+
+def _of_decision(study: StudyRow) -> tuple[ColumnElement[bool], ...]:
+    return (DecisionRow.study_instance_uid == study.study_instance_uid, DecisionRow.revision == study.revision)
+
+
 def _reason_of_decision(session: Session, study: StudyRow) -> str | None:
-    statement = select(DecisionRow.status_reason).where(
-        DecisionRow.study_instance_uid == study.study_instance_uid, DecisionRow.revision == study.revision
-    )
-    return session.scalar(statement) or None
+    return session.scalar(select(DecisionRow.status_reason).where(*_of_decision(study))) or None

@@ -12,10 +12,11 @@ from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.ports import StudyDetail
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.vocabulary import DeliveryState, Priority, Status
+from triage_agent.worklist.chains import OPEN
 from triage_agent.worklist.limits import conflicts_told
 from triage_agent.worklist.order_rules import reasons_of
 from triage_agent.worklist.ordering import orders_of
-from triage_agent.worklist.outbox import OPEN, place_of
+from triage_agent.worklist.outbox import place_of
 from triage_agent.worklist.retrievals import record_of
 from triage_agent.worklist.rows import instances_of, item_of, status_is
 from triage_agent.worklist.shadow import last_shadow

@@ -13,7 +13,10 @@ from triage_agent.domain.study import AssemblyView, CompletenessRule, InstanceHe
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import assessment_on_arrival, conflict_with, patient_with, with_keys
+from triage_agent.worklist.merge_rules import Survivor, merge_as_json, merge_of_json, merged_again, now_named
+from triage_agent.worklist.merges import survivor_for
 from triage_agent.worklist.order_rules import with_orders
+from triage_agent.worklist.order_trail import patient_found_merged
 from triage_agent.worklist.ordering import link_orders, meet_orders
 from triage_agent.worklist.retention import look_again
 from triage_agent.worklist.retrieval_row import RetrievalRow
@@ -39,7 +42,9 @@ def register(session: Session, received: ReceivedInstance, rule: CompletenessRul
             _raise_as_asked(session, received)
         return found
     study = locked_study(session, header.study_instance_uid)
-    orders = meet_orders(session, study, header)
+    survivor = survivor_for(session, study, header)
+    received = now_named(received, survivor)
+    orders = meet_orders(session, study, received.header)
     received = with_orders(received, orders)
     if study is None:
         _insert_study(session, received, header.event, {"instances": 1, "next_check_at": rule.next_check(at, at)})
@@ -50,6 +55,7 @@ def register(session: Session, received: ReceivedInstance, rule: CompletenessRul
     append_audit(session, trail.instance_received(received, Registered.NEW, header.study_instance_uid))
     if study is not None:
         _add_to_study(session, study, received, rule)
+    _note_survivor(session, received, survivor)
     link_orders(session, orders, received)
     return Registered.NEW
 
@@ -74,14 +80,28 @@ def _note_conflict(session: Session, received: ReceivedInstance, kept_in: str) -
     conflict = conflict_with(study.conflict if study else None, header.sop_instance_uid, kept_in)
     append_audit(session, trail.instance_conflicts(received, kept_in))
     if study is None:
-        orders = meet_orders(session, study, header)
+        survivor = survivor_for(session, study, header)
+        received = now_named(received, survivor)
+        orders = meet_orders(session, study, received.header)
         received = with_orders(received, orders)
         _insert_study(session, received, Event.CONFLICTED, {"instances": 0, "conflict": conflict})
+        _note_survivor(session, received, survivor)
         link_orders(session, orders, received)
     else:
         columns = {"conflict": conflict, **_raised(study, received)}
         advance(session, study, Event.CONFLICTED, actor=received.source, at=received.received_at, columns=columns)
         _audit_raise(session, study, received)
+
+
+def _note_survivor(session: Session, received: ReceivedInstance, survivor: Survivor | None) -> None:
+    """An image came with a Patient ID that had been given up: results name who its patient is by now."""
+    uid = received.header.study_instance_uid
+    if survivor is None or (study := locked_study(session, uid)) is None:
+        return
+    merged = merged_again(merge_of_json(study.merged), survivor.merged.prior_ids, survivor.merged.into)
+    statement = update(StudyRow).where(StudyRow.study_instance_uid == uid).values(merged=merge_as_json(merged))
+    session.execute(statement.execution_options(synchronize_session=False))
+    append_audit(session, patient_found_merged(received, survivor.message))
 
 
 def _raise_as_asked(session: Session, received: ReceivedInstance) -> None:

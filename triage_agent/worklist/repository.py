@@ -132,10 +132,18 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
         )
 
     def decide(
-        self, decision: Decision, assessments: Sequence[Assessment], shipments: Sequence[Shipment], owner: str
+        self,
+        decision: Decision,
+        assessments: Sequence[Assessment],
+        shipments: Sequence[Shipment],
+        owner: str,
+        *,
+        routed: bool = False,
     ) -> bool:
         """See `Worklist.decide`."""
-        return self._database.write(lambda session: scoring.decide(session, decision, assessments, shipments, owner))
+        return self._database.write(
+            lambda session: scoring.decide(session, decision, assessments, shipments, owner, routed=routed)
+        )
 
     def record_shadow(
         self,

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, aliased
 
 from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Family, Status
 from triage_agent.worklist import trail
-from triage_agent.worklist.outbox import OPEN
+from triage_agent.worklist.chains import OPEN
 from triage_agent.worklist.rows import append_audit, locked_study, status_is
 from triage_agent.worklist.supersession import ARRIVED
 from triage_agent.worklist.tables import ArtifactRow, InstanceRow, OutboxRow, StudyRow

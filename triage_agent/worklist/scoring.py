@@ -14,7 +14,7 @@ from triage_agent.domain.vocabulary import Event, Priority, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.circumstances import circumstances_of, told_of
 from triage_agent.worklist.limits import MAX_ATTEMPTS, not_lowering, require_conclusion
-from triage_agent.worklist.order_rules import merge_of_json
+from triage_agent.worklist.merge_rules import merge_of_json
 from triage_agent.worklist.outbox import enqueue, settle
 from triage_agent.worklist.retrievals import record_of
 from triage_agent.worklist.rows import (
@@ -140,7 +140,13 @@ def claim_study(session: Session, owner: str, now: datetime, lease: timedelta) -
 
 
 def decide(
-    session: Session, decision: Decision, assessments: Sequence[Assessment], shipments: Sequence[Shipment], owner: str
+    session: Session,
+    decision: Decision,
+    assessments: Sequence[Assessment],
+    shipments: Sequence[Shipment],
+    owner: str,
+    *,
+    routed: bool,
 ) -> bool:
     """See `Worklist.decide`."""
     require_conclusion(decision.event)
@@ -159,7 +165,7 @@ def decide(
         append_audit(session, trail.priority_decided(decision, study.priority, priority, owner))
     for assessment in sorted(assessments, key=lambda each: each.sop_instance_uid):  # one order of locks for all
         _write_assessment(session, uid, assessment, decision.decided_at, first_stays=False)
-    _insert_decision(session, decision, owner)
+    _insert_decision(session, decision, owner, routed=routed)
     enqueue(session, uid, decision.revision, not_lowering(shipments, priority), decision.decided_at, of_decision=True)
     settle(session, uid, decision.decided_at)
     return True
@@ -184,7 +190,7 @@ def _on_the_list(study: StudyRow, decision: Decision, priority: Priority) -> dic
     }
 
 
-def _insert_decision(session: Session, decision: Decision, owner: str) -> None:
+def _insert_decision(session: Session, decision: Decision, owner: str, *, routed: bool) -> None:
     values = {
         "study_instance_uid": decision.study_instance_uid,
         "revision": decision.revision,
@@ -201,6 +207,7 @@ def _insert_decision(session: Session, decision: Decision, owner: str) -> None:
         "decided_by": owner,
         "decided_at": decision.decided_at,
         "known": decision.known.as_json(),
+        "routed": routed,
     }
     session.execute(insert(DecisionRow).values(values))
 

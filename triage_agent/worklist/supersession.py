@@ -37,6 +37,11 @@ class Place:
         return (self.destination, self.kind)
 
     @property
+    def tells(self) -> bool:
+        """Whether it tells of the decision: a rejection note is queued like one and only takes something back."""
+        return self.of_decision and self.kind is not ArtifactKind.REJECTION
+
+    @property
     def age(self) -> tuple[int, bool, int]:
         """Sorts the older result first: a decision is newer than its revision's flags, whenever they were queued."""
         return (self.revision, self.of_decision, self.number)

@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -174,6 +175,8 @@ class DecisionRow(Base):
     decided_at: Mapped[datetime]
     shadow: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     known: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # see `Circumstances`
+    # There were routes: what is not in the outbox had nothing to say. False also in older rows.
+    routed: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class ArtifactRow(Base):
@@ -221,6 +224,10 @@ class OutboxRow(Base):
     commit_resends: Mapped[int] = mapped_column(server_default="0")
     committed_at: Mapped[datetime | None]
     raises_to: Mapped[Priority | None]  # of what only asks for a raise; null also in older rows
+    kind: Mapped[ArtifactKind | None]  # the artifact's; what waits for what is found without reading that (`chains`)
+    # The study's, so that an index has what is sent next; a trigger raises the first with the study's.
+    priority: Mapped[Priority | None]
+    study_received_at: Mapped[datetime | None]
 
 
 class CommitmentRequestRow(Base):
@@ -327,6 +334,16 @@ Index("ix_instances_study", InstanceRow.study_instance_uid, InstanceRow.received
 Index(
     "ix_outbox_due", OutboxRow.state, OutboxRow.destination, OutboxRow.next_attempt_at
 )  # claim_deliveries(), counts()
+_partial(
+    "ix_outbox_queue",  # claim_deliveries(), best first
+    OutboxRow.state,
+    OutboxRow.destination,
+    OutboxRow.priority.desc(),
+    OutboxRow.study_received_at,
+    OutboxRow.id,
+    OutboxRow.next_attempt_at,
+    where="state = 'pending'",
+)
 Index("ix_outbox_study", OutboxRow.study_instance_uid, OutboxRow.id)  # order a destination, study(), delivered?
 _partial("ix_outbox_commit", OutboxRow.destination, OutboxRow.commit_at, where="commit_at IS NOT NULL")  # claim_...
 _partial("ix_outbox_commit_at", OutboxRow.commit_at, where="commit_at IS NOT NULL")  # bring_deadlines_near()

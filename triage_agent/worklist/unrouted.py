@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from triage_agent.domain.vocabulary import DeliveryState
 from triage_agent.worklist import trail
+from triage_agent.worklist.chains import OPEN
 from triage_agent.worklist.limits import no_route
-from triage_agent.worklist.outbox import OPEN, settle
+from triage_agent.worklist.outbox import settle
 from triage_agent.worklist.rows import append_audit, locked_study
 from triage_agent.worklist.tables import ArtifactRow, OutboxRow
 

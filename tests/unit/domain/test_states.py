@@ -20,8 +20,8 @@ LEGAL = {
     },
     "decided": {"image_received": "receiving", "delivered": "delivered", "reissued": "receiving"},
     "delivered": {"image_received": "receiving", "reissued": "receiving"},
-    "out_of_scope": {"image_received": "receiving", "retried": "ready"},
-    "needs_human": {"image_received": "receiving", "retried": "ready"},
+    "out_of_scope": {"image_received": "receiving", "retried": "ready", "reissued": "receiving"},
+    "needs_human": {"image_received": "receiving", "retried": "ready", "reissued": "receiving"},
 }
 for status, moves in LEGAL.items():
     moves["object_received"] = moves["conflicted"] = status

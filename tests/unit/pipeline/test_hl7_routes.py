@@ -6,7 +6,7 @@ import pytest
 
 from triage_agent.domain.decision import Route
 from triage_agent.domain.hl7_form import Hl7Form
-from triage_agent.domain.vocabulary import ArtifactKind, Priority
+from triage_agent.domain.vocabulary import ArtifactKind, Priority, Status
 
 ORU, OMI, ORM = ArtifactKind.HL7_ORU, ArtifactKind.HL7_OMI, ArtifactKind.HL7_ORM
 
@@ -36,6 +36,22 @@ def test_a_decision_that_leaves_the_priority_leaves_the_order(ordering):
     ordering.receive(columns=64)
     ordering.decide()
     assert (ordering.item().priority, ordering.outbox()) == (Priority.ROUTINE, [])
+    assert ordering.item().status is Status.DELIVERED  # there is nothing to wait for
+
+
+@pytest.mark.parametrize("kind", [OMI, ORM, ArtifactKind.KOS])
+def test_a_normal_study_of_which_a_route_has_nothing_to_say_is_not_left_decided(ward, kind):
+    ward.routes = [Route(to="there", send=(kind,))]
+    ward.receive(columns=64)
+    ward.decide()
+    assert (ward.item().status, ward.outbox()) == (Status.DELIVERED, [])
+
+
+def test_without_routes_a_study_stays_decided(ward):
+    ward.routes = []
+    ward.receive(columns=64)
+    ward.decide()
+    assert ward.item().status is Status.DECIDED
 
 
 def test_an_order_that_came_as_stat_is_not_changed(ordering):

@@ -12,6 +12,7 @@ from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.memory.retrieval_entry import RetrievalEntry
 from triage_agent.worklist.memory.rows import Image, Lease, OutboxEntry, StudyEntry
+from triage_agent.worklist.merge_rules import Merge
 
 
 class Rows:
@@ -24,6 +25,7 @@ class Rows:
         self._outbox: dict[int, OutboxEntry] = {}
         self._retrievals: dict[str, RetrievalEntry] = {}
         self._orders: dict[int, OrderRecord] = {}
+        self._merges: dict[str, Merge] = {}  # by the Patient ID that was given up
         self._audit: list[AuditEvent] = []
         self._ids = itertools.count(1)
         self._order_ids = itertools.count(1)

@@ -14,6 +14,7 @@ from triage_agent.worklist.limits import assessment_on_arrival, conflict_with
 from triage_agent.worklist.memory.ordering import Ordering
 from triage_agent.worklist.memory.retrievals import Fetching
 from triage_agent.worklist.memory.rows import Image, StudyEntry
+from triage_agent.worklist.merge_rules import now_named
 from triage_agent.worklist.order_rules import with_orders
 
 
@@ -37,7 +38,9 @@ class Intake(Fetching, Ordering):
                 return found
             study = self._studies.get(header.study_instance_uid)
             status = study.item.status if study else Status.RECEIVING
-            orders = self._meet_orders(study, header)
+            survivor = self._survivor_for(study, header)
+            received = now_named(received, survivor)
+            orders = self._meet_orders(study, received.header)
             received = with_orders(received, orders)
             self._images[header.sop_instance_uid] = Image(received, assessment_on_arrival(header, status))
             self._audit.append(trail.instance_received(received, Registered.NEW, header.study_instance_uid))
@@ -45,6 +48,7 @@ class Intake(Fetching, Ordering):
                 self._studies[header.study_instance_uid] = StudyEntry.of(received, rule)
             else:
                 self._add_to_study(study, received, rule)
+            self._note_survivor(received, survivor)
             self._link_orders(orders, received)
             return Registered.NEW
 
@@ -54,9 +58,12 @@ class Intake(Fetching, Ordering):
         conflict = conflict_with(study.conflict if study else None, received.header.sop_instance_uid, kept_in)
         self._audit.append(trail.instance_conflicts(received, kept_in))
         if study is None:
+            survivor = self._survivor_for(study, received.header)
+            received = now_named(received, survivor)
             orders = self._meet_orders(study, received.header)
             received = with_orders(received, orders)
             self._studies[uid] = StudyEntry.of(received, rule, conflict)
+            self._note_survivor(received, survivor)
             self._link_orders(orders, received)
             return
         study.conflict = conflict

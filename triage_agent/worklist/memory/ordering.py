@@ -5,16 +5,16 @@ from dataclasses import replace
 from datetime import datetime
 
 from triage_agent.domain.circumstances import Circumstances
-from triage_agent.domain.orders import Message, Narrowing, Order, OrderRecord, PatientUpdate
-from triage_agent.domain.states import sources_of
+from triage_agent.domain.orders import MergedPatient, Message, Narrowing, Order, OrderRecord, PatientUpdate
+from triage_agent.domain.states import CONCLUDED
 from triage_agent.domain.study import InstanceHeader, ReceivedInstance
 from triage_agent.domain.vocabulary import AuditAction, Event, Status
 from triage_agent.worklist import order_trail
 from triage_agent.worklist.circumstances import circumstances
 from triage_agent.worklist.memory.base import Rows
 from triage_agent.worklist.memory.rows import StudyEntry
+from triage_agent.worklist.merge_rules import REISSUED, Merge, Survivor, merged_again, order_now, survivor_of
 from triage_agent.worklist.order_rules import (
-    REISSUED,
     as_shown,
     asked_by,
     best_first,
@@ -23,7 +23,6 @@ from triage_agent.worklist.order_rules import (
     is_of,
     is_within,
     known_order,
-    merged_again,
     with_changes,
     with_patient,
     without_order,
@@ -47,6 +46,8 @@ class Ordering(Rows):
     ) -> Sequence[str]:
         """See `Orders.merge_patient`."""
         with self._lock:
+            for number in {*prior_patient_ids, into.patient_id} & {*prior_patient_ids, *self._merges}:
+                self._merges[number] = Merge(into=into, message=message)
             uids = self._write_patient(prior_patient_ids, into, message, AuditAction.PATIENT_MERGED)
             for study in (self._studies[uid] for uid in uids):
                 study.merged = merged_again(study.merged, prior_patient_ids, into)
@@ -54,11 +55,35 @@ class Ordering(Rows):
                     self._advance(study, Event.REISSUED, message.sender, message.received_at)
                     study.next_check_at, study.asked = message.received_at, 0
                     study.item = replace(study.item, status_reason=REISSUED)
+            for order in [each for each in self._orders.values() if each.patient_id == into.patient_id]:
+                if not order.study_here:
+                    self._join(order, order, message)
             return uids
 
+    def merged_of(self, study_instance_uid: str) -> MergedPatient | None:
+        """See `Orders.merged_of`."""
+        with self._lock:
+            study = self._studies.get(study_instance_uid)
+            return study.merged if study else None
+
+    def _survivor_for(self, study: StudyEntry | None, header: InstanceHeader) -> Survivor | None:
+        known = study.merged if study else None
+        told = header.patient_id in known.prior_ids if known else False
+        if told or (study is not None and header.patient_id == (study.item.patient_id or "")):
+            return None
+        return survivor_of(header.patient_id, self._merges.get)
+
+    def _note_survivor(self, received: ReceivedInstance, survivor: Survivor | None) -> None:
+        if survivor is not None:
+            study = self._studies[received.header.study_instance_uid]
+            study.merged = merged_again(study.merged, survivor.merged.prior_ids, survivor.merged.into)
+            self._audit.append(order_trail.patient_found_merged(received, survivor.message))
+
     def _can_be_told_again(self, study: StudyEntry) -> bool:
-        gone = any(image.original_deleted_at is not None for image in self._images_of(study.uid))
-        return study.item.status in sources_of(Event.REISSUED) and not gone
+        images, status = self._images_of(study.uid), study.item.status
+        told = any(entry.study_instance_uid == study.uid for entry in self._outbox.values())
+        there = bool(images) and all(image.original_deleted_at is None for image in images)
+        return status in CONCLUDED and there and (told or status is not Status.OUT_OF_SCOPE)
 
     def orders(self, *, limit: int = 100) -> Sequence[OrderRecord]:
         """See `Orders.orders`."""
@@ -114,7 +139,11 @@ class Ordering(Rows):
 
     def _keep_order(self, order: Order, message: Message) -> OrderRecord:
         known = known_order(self._sharing_a_number(order), order)
-        record = first_record(order, 0, message.received_at) if known is None else with_changes(known, order)
+        record = first_record(order, 0, message) if known is None else with_changes(known, order, message)
+        record = order_now(record, survivor_of(record.patient_id, self._merges.get))
+        return self._join(known, record, message)
+
+    def _join(self, known: OrderRecord | None, record: OrderRecord, message: Message) -> OrderRecord:
         study = self._study_of(record)
         record = replace(record, study_here=study.uid if study else record.study_here)
         if record != known:

@@ -7,12 +7,11 @@ from datetime import datetime, timedelta
 from triage_agent.domain.decision import Artifact, Delivery, Shipment
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Family, Status
 from triage_agent.worklist import trail
+from triage_agent.worklist.chains import OPEN, keep_order
 from triage_agent.worklist.limits import delivery_failure, no_route
 from triage_agent.worklist.memory.base import Rows
 from triage_agent.worklist.memory.rows import Lease, OutboxEntry, StudyEntry
 from triage_agent.worklist.supersession import ARRIVED, superseded
-
-_OPEN = frozenset({DeliveryState.PENDING, DeliveryState.SENDING})
 
 
 class Outbox(Rows):
@@ -84,18 +83,24 @@ class Outbox(Rows):
     ) -> Sequence[Delivery]:
         """See `Worklist.claim_deliveries`."""
         with self._lock:
-            first_open: dict[tuple[str, str], OutboxEntry] = {}
-            for entry in self._outbox.values():  # in the order of their numbers
-                if entry.state in _OPEN:
-                    first_open.setdefault((entry.study_instance_uid, entry.shipment.destination), entry)
             due = [
                 entry
-                for entry in first_open.values()
+                for entry in self._outbox.values()
                 if entry.is_due(now) and (destinations is None or entry.shipment.destination in destinations)
+                if not self._has_to_wait(entry)
             ]
             due.sort(key=lambda entry: (*self._studies[entry.study_instance_uid].urgency[:2], entry.number))
             lent = Lease(owner, now + lease)
             return [entry.send(lent, self._studies[entry.study_instance_uid].item.priority) for entry in due[:limit]]
+
+    def _has_to_wait(self, entry: OutboxEntry) -> bool:
+        study, destination = entry.study_instance_uid, entry.shipment.destination
+        return any(
+            (earlier.study_instance_uid, earlier.shipment.destination) == (study, destination)
+            and keep_order(earlier.shipment.artifact.kind, entry.shipment.artifact.kind)
+            for earlier in self._outbox.values()
+            if earlier.number < entry.number and earlier.state in OPEN
+        )
 
     def delivery_sent(self, delivery: Delivery, now: datetime, *, commit: bool = False) -> None:
         """See `Worklist.delivery_sent`."""
@@ -143,7 +148,7 @@ class Outbox(Rows):
                 (entry.next_attempt_at, entry.number, entry.last_error)
                 for entry in self._outbox.values()
                 if entry.shipment.destination == destination
-                and entry.state in _OPEN
+                and entry.state in OPEN
                 and entry.last_error is not None
                 and entry.next_attempt_at is not None
             ]
@@ -155,7 +160,7 @@ class Outbox(Rows):
             waiting = [
                 entry
                 for entry in self._outbox.values()
-                if entry.state in _OPEN and entry.shipment.destination not in destinations
+                if entry.state in OPEN and entry.shipment.destination not in destinations
             ]
             for entry in sorted(waiting, key=lambda entry: (entry.study_instance_uid, entry.number)):
                 entry.failed(no_route(entry.shipment.destination), None)
@@ -201,7 +206,7 @@ class Outbox(Rows):
         if dead is not None:
             reason = delivery_failure(dead.shipment.artifact.kind, dead.shipment.destination, dead.last_error or "")
         study.item = replace(study.item, status_reason=reason)
-        arrived = any(entry.of_decision for entry in entries) and all(entry.state in ARRIVED for entry in entries)
-        if arrived and study.item.status is Status.DECIDED:
+        told = study.routed or any(entry.place(study.item.priority).tells for entry in entries)
+        if told and all(entry.state in ARRIVED for entry in entries) and study.item.status is Status.DECIDED:
             self._advance(study, Event.DELIVERED, trail.AGENT, now)
             study.item = replace(study.item, delivered_at=now)

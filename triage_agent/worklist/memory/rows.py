@@ -103,6 +103,7 @@ class StudyEntry:
     merged: MergedPatient | None = None
     patient_birth_date: str = ""
     patient_age: int | None = None
+    routed: bool = False  # the last decision
 
     @classmethod
     def of(cls, received: ReceivedInstance, rule: CompletenessRule, conflict: str | None = None) -> "StudyEntry":

@@ -103,7 +103,13 @@ class Scoring(Outbox, Ordering):
             )
 
     def decide(
-        self, decision: Decision, assessments: Sequence[Assessment], shipments: Sequence[Shipment], owner: str
+        self,
+        decision: Decision,
+        assessments: Sequence[Assessment],
+        shipments: Sequence[Shipment],
+        owner: str,
+        *,
+        routed: bool = False,
     ) -> bool:
         """See `Worklist.decide`."""
         require_conclusion(decision.event)
@@ -116,6 +122,7 @@ class Scoring(Outbox, Ordering):
             before = study.item.priority
             self._advance(study, decision.event, owner, decision.decided_at)
             study.decide(decision)
+            study.routed = routed
             self._audit.append(trail.decision_made(decision, owner))
             if study.item.priority is not before:
                 self._audit.append(trail.priority_decided(decision, before, study.item.priority, owner))
