@@ -1,9 +1,20 @@
 """The queue of studies and the outbox of results: the only SQL in the house."""
 
+from triage_agent.worklist.audit_log import SqlAuditLog, audit_log_of
 from triage_agent.worklist.engine import open_engine
 from triage_agent.worklist.limits import MAX_ATTEMPTS
 from triage_agent.worklist.memory import MemoryWorklist
 from triage_agent.worklist.migrate import current, is_current, upgrade
 from triage_agent.worklist.repository import SqlWorklist
 
-__all__ = ["MAX_ATTEMPTS", "MemoryWorklist", "SqlWorklist", "current", "is_current", "open_engine", "upgrade"]
+__all__ = [
+    "MAX_ATTEMPTS",
+    "MemoryWorklist",
+    "SqlAuditLog",
+    "SqlWorklist",
+    "audit_log_of",
+    "current",
+    "is_current",
+    "open_engine",
+    "upgrade",
+]
