@@ -2,9 +2,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql gcc libc6-dev
+DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql rsyslog rsyslog-gnutls gcc libc6-dev
 
-.PHONY: demo test unit lint bench faults soak fuzz tools clean
+.PHONY: demo test unit lint bench faults soak fuzz tampering tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/triage-agent demo
@@ -55,6 +55,11 @@ fuzz: $(VENV)/.dev
 	for target in pdu intake decode hl7 stow answers orders; do \
 		$(BIN)/python tests/fuzz/run.py $$target --seconds $(or $(FUZZ_SECONDS),600) --seed 1 || exit 1; \
 	done
+
+# A sealed audit log tampered with TIMES (10000) times at random, by SEED: every time it must be found.
+tampering: $(VENV)/.dev
+	TRIAGE_TAMPERINGS=$(or $(TIMES),10000) TRIAGE_TAMPERING_SEED=$(or $(SEED),7) \
+		$(BIN)/python -m pytest -n 0 -s -o timeout=7200 tests/contract/test_audit_tampering.py -k every_tampering_is_found
 
 # Real peers of the tests. Where they may not be installed, pytest names each test that it leaves out.
 tools:

@@ -7,6 +7,7 @@ import typer
 
 from triage_agent import __version__
 from triage_agent.cli import (
+    auditing,
     database,
     demo,
     explaining,
@@ -72,6 +73,7 @@ app.command()(learning.evaluate)
 learning.bundle_app.command()(zero_shot.zero_shot)
 app.add_typer(learning.bundle_app, name="bundle")
 app.add_typer(database.app, name="db")
+app.add_typer(auditing.app, name="audit")
 
 
 def main() -> None:

@@ -1,0 +1,103 @@
+"""Wires the audit log from the settings: what seals it, anchors it and sends it, beside whatever a process does."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from triage_agent.audit.anchors import open_signer
+from triage_agent.audit.keeping import Anchorer, Sealer
+from triage_agent.domain.errors import TriageError, WorklistUnavailableError
+from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.ops.audit_gauges import AuditGauges
+from triage_agent.ops.metrics import Metrics
+from triage_agent.settings import Settings
+from triage_agent.worker import Loop, in_time
+from triage_agent.worklist.audit_log import SqlAuditLog, audit_log_of
+
+SYSLOG = "syslog"
+"""The name of the cursor of what is sent."""
+
+_SEAL_SECONDS = 1.0  # between two looks: the lag of the chain behind who acts
+_ANCHOR_SECONDS = 5.0  # between two looks whether it is time
+_STOP_SECONDS = 3.0
+
+
+def anchors_file(settings: Settings) -> Path:
+    """Where anchors are appended."""
+    return settings.audit.anchors or settings.data_dir / "audit-anchors.jsonl"
+
+
+def anchor_key(settings: Settings) -> Path:
+    """The file of the key that signs them."""
+    return settings.audit.anchor_key or settings.data_dir / "keys" / "audit-anchor.key"
+
+
+def audit_log(worklist: Worklist) -> SqlAuditLog:
+    """The audit log of a worklist in a database.
+
+    Raises:
+        WorklistUnavailableError: it is in none.
+    """
+    if (found := audit_log_of(worklist)) is None:
+        raise WorklistUnavailableError("this worklist has no audit log that can be verified")
+    return found
+
+
+@contextmanager
+def keep_audit(settings: Settings, worklist: Worklist, metrics: Metrics, clock: Clock) -> Iterator[None]:
+    """Seal, anchor and send until the end of the block; what is recorded last is sealed at the end.
+
+    Raises:
+        ConfigurationError: the key of the anchors, or a certificate, cannot be used.
+    """
+    audit_log = audit_log_of(worklist)
+    if audit_log is None:
+        yield
+        return
+    metrics.add(AuditGauges(audit_log, SYSLOG if settings.audit.syslog else None, clock))
+    sealer = Sealer(audit_log, clock, lambda _number: None)
+    loops = [Loop("audit-seal", sealer.step, idle_seconds=_SEAL_SECONDS)]
+    anchorer = build_anchorer(settings, worklist, audit_log, clock)
+    if anchorer is not None:
+        loops.append(Loop("audit-anchor", anchorer.step, idle_seconds=_ANCHOR_SECONDS))
+    for loop in loops:
+        loop.start()
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.stop()
+        for loop in loops:
+            loop.join(_STOP_SECONDS)
+        in_time(lambda: _seal_the_rest(sealer))
+
+
+def build_anchorer(
+    settings: Settings, worklist: Worklist, audit_log: SqlAuditLog, clock: Clock
+) -> Anchorer | None:
+    """What signs the chain's head from time to time; None where the site wants none.
+
+    Raises:
+        ConfigurationError: the key cannot be used.
+    """
+    if not settings.audit.anchor_minutes:
+        return None
+    return Anchorer(
+        audit_log,
+        signer=open_signer(anchor_key(settings), make=settings.audit.anchor_key is None),
+        anchors=anchors_file(settings),
+        every=timedelta(minutes=settings.audit.anchor_minutes),
+        record=worklist.record_audit,
+        actor=socket.gethostname(),
+        clock=clock,
+    )
+
+
+def _seal_the_rest(sealer: Sealer) -> None:
+    try:
+        while sealer.step():
+            pass
+    except TriageError:
+        return  # the next start seals it
