@@ -1,13 +1,21 @@
 """Wires the audit log from the settings: what seals it, anchors it and sends it, beside whatever a process does."""
 
+import os
 import socket
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from triage_agent.audit.anchors import open_signer
+from triage_agent.audit.forwarding import Forwarder
 from triage_agent.audit.keeping import Anchorer, Sealer
+from triage_agent.audit.messages import Patient, Source, message
+from triage_agent.audit.recipes import MESSAGES
+from triage_agent.audit.syslog import Receiver, frame, send
+from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.errors import TriageError, WorklistUnavailableError
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.ops.audit_gauges import AuditGauges
@@ -62,6 +70,9 @@ def keep_audit(settings: Settings, worklist: Worklist, metrics: Metrics, clock: 
     anchorer = build_anchorer(settings, worklist, audit_log, clock)
     if anchorer is not None:
         loops.append(Loop("audit-anchor", anchorer.step, idle_seconds=_ANCHOR_SECONDS))
+    forwarder = build_forwarder(settings, audit_log, clock)
+    if forwarder is not None:
+        loops.append(Loop("audit-syslog", forwarder.step, idle_seconds=_SEAL_SECONDS))
     for loop in loops:
         loop.start()
     try:
@@ -91,6 +102,63 @@ def build_anchorer(
         every=timedelta(minutes=settings.audit.anchor_minutes),
         record=worklist.record_audit,
         actor=socket.gethostname(),
+        clock=clock,
+    )
+
+
+def message_source(settings: Settings) -> Source:
+    """How audit messages name us."""
+    ae_title = settings.dicom.ae_title
+    return Source(
+        source_id=settings.audit.source_id or ae_title,
+        site=settings.institution,
+        ae_title=ae_title,
+        host=socket.gethostname(),
+        patients=settings.audit.patients,
+    )
+
+
+def build_forwarder(settings: Settings, audit_log: SqlAuditLog, clock: Clock) -> Forwarder | None:
+    """What sends audit messages by syslog; None where the site wants none.
+
+    Raises:
+        ConfigurationError: a certificate cannot be used.
+    """
+    if (address := settings.audit.syslog_address) is None:
+        return None
+    given, source = settings.audit, message_source(settings)
+    receiver = Receiver(
+        scheme=address[0],
+        host=address[1],
+        port=address[2],
+        ca=given.syslog_ca,
+        certificate=given.syslog_certificate,
+        key=given.syslog_key,
+        seconds=given.syslog_seconds,
+    )
+    if receiver.scheme == "tls":
+        receiver.context()  # so that a wrong file is told of at the start
+
+    def framed(position: int, event: AuditEvent, patient: tuple[str, str] | None) -> bytes | None:
+        made = message(event, source, Patient(*patient) if patient else None)
+        if made is None:
+            return None
+        return frame(
+            made,
+            position=position,
+            at=event.at,
+            host=source.host,
+            process=os.getpid(),
+            facility=given.syslog_facility,
+            failed=bool(MESSAGES[event.action.value].outcome),
+        )
+
+    return Forwarder(
+        audit_log,
+        name=SYSLOG,
+        owner=f"{source.host}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+        frame=framed,
+        send=partial(send, receiver),
         clock=clock,
     )
 

@@ -125,7 +125,7 @@ def record_use(settings: Settings, what: str, detail: dict[str, object], *, requ
     """
     event = AuditEvent(
         at=datetime.now(UTC),
-        action=AuditAction.AUDIT_USED,
+        action=AuditAction.AUDIT_READ,
         actor=f"{getpass.getuser()} (command line)",
         detail={"command": what, **detail},
     )

@@ -1,7 +1,7 @@
 """The audit log as a chain: what a record is when it is hashed, what seals it, and the port to where both are kept."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -141,6 +141,10 @@ class AuditLog(Protocol):
 
     def latest(self, limit: int) -> Sequence[AuditRecord]:
         """The last records, oldest first."""
+        ...
+
+    def patients(self, studies: Collection[str]) -> Mapping[str, tuple[str, str]]:
+        """The Patient ID and name of those of the studies that are here and have an ID."""
         ...
 
     def claim_cursor(self, name: str, owner: str, now: datetime, lease: timedelta) -> int | None:

@@ -156,5 +156,5 @@ class AuditAction(StrEnum):
     PATIENT_MERGED = "patient_merged"
     HL7_REJECTED = "hl7_rejected"  # a connection of nobody we know
     WORKITEM_CHANGED = "workitem_changed"
-    AUDIT_USED = "audit_used"  # somebody read the log, or had it verified
+    AUDIT_READ = "audit_read"  # somebody read the log, or had it verified
     AUDIT_ANCHORED = "audit_anchored"

@@ -1,6 +1,6 @@
 """The audit log in a database: sealing it (`sealing`), reading it, and how far its readers are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Update, bindparam, func, insert, select, text, update
@@ -12,7 +12,7 @@ from triage_agent.worklist import sealing
 from triage_agent.worklist.audit_tables import CursorRow, HeadRow, SealRow
 from triage_agent.worklist.repository import SqlWorklist
 from triage_agent.worklist.rows import lease_is_free
-from triage_agent.worklist.tables import AuditRow
+from triage_agent.worklist.tables import AuditRow, StudyRow
 from triage_agent.worklist.transactions import Database, changed
 
 _SEALED_AT = {"sqlite": "s.sealed_at", "postgresql": "to_char(s.sealed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"}
@@ -93,6 +93,14 @@ class SqlAuditLog:
             return [sealing.record_of(row) for row in session.execute(statement, {"limit": limit})][::-1]
 
         return self._database.read(work)
+
+    def patients(self, studies: Collection[str]) -> Mapping[str, tuple[str, str]]:
+        """See `AuditLog.patients`."""
+        statement = select(StudyRow.study_instance_uid, StudyRow.patient_id, StudyRow.patient_name)
+        found = statement.where(StudyRow.study_instance_uid.in_(studies), StudyRow.patient_id.is_not(None))
+        return self._database.read(
+            lambda session: {row.study_instance_uid: (row.patient_id, row.patient_name or "") for row in session.execute(found)}
+        )
 
     def claim_cursor(self, name: str, owner: str, now: datetime, lease: timedelta) -> int | None:
         """See `AuditLog.claim_cursor`."""
