@@ -85,9 +85,7 @@ def keep_audit(settings: Settings, worklist: Worklist, metrics: Metrics, clock: 
         in_time(lambda: _seal_the_rest(sealer))
 
 
-def build_anchorer(
-    settings: Settings, worklist: Worklist, audit_log: SqlAuditLog, clock: Clock
-) -> Anchorer | None:
+def build_anchorer(settings: Settings, worklist: Worklist, audit_log: SqlAuditLog, clock: Clock) -> Anchorer | None:
     """What signs the chain's head from time to time; None where the site wants none.
 
     Raises:

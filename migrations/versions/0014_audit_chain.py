@@ -44,7 +44,7 @@ def upgrade() -> None:
     )
     op.execute(
         "INSERT INTO audit_head (id, head, position, floor, seen_id, mark_id, mark_xid) "
-        f"VALUES (1, '{'0' * 64}', 0, 0, 0, 0, 0)"
+        f"VALUES (1, '{'0' * 64}', 0, 0, 0, 0, 0)"  # noqa: S608, literal
     )
     _refusals()
     if op.get_bind().dialect.name == "postgresql":

@@ -13,8 +13,8 @@ from support.certificates import Authority
 from support.ports import free_port
 from support.rsyslog import Rsyslog
 
-from triage_agent.auditing import SYSLOG, build_forwarder
 from triage_agent.audit.recipes import MESSAGES
+from triage_agent.auditing import SYSLOG, build_forwarder
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.settings import build_settings
 from triage_agent.worklist import SqlAuditLog, SqlWorklist, open_engine, upgrade
@@ -57,9 +57,7 @@ def send_all(sender):
 
 def expected(log):
     """The positions of the records that make a message."""
-    return [
-        seal.position for seal, record in log.links(0, 10_000) if record.event().action.value in MESSAGES
-    ]
+    return [seal.position for seal, record in log.links(0, 10_000) if record.event().action.value in MESSAGES]
 
 
 @pytest.mark.external
@@ -243,4 +241,8 @@ def test_patients_do_not_go_over_a_network_in_the_clear():
     with pytest.raises(ConfigurationError, match="in the clear"):
         build_settings({"audit": {"syslog": "udp://loghost:514"}}, "test")
     build_settings({"audit": {"syslog": "udp://loghost:514", "patients": "none"}}, "test")
-    assert build_settings({"audit": {"syslog": "loghost:6514"}}, "test").audit.syslog_address == ("tls", "loghost", 6514)
+    assert build_settings({"audit": {"syslog": "loghost:6514"}}, "test").audit.syslog_address == (
+        "tls",
+        "loghost",
+        6514,
+    )

@@ -25,7 +25,8 @@ class Rsyslog:
             else ""
         )
         (self.folder / "rsyslog.conf").write_text(
-            f'{files}\nglobal(workDirectory="{self.folder}" maxMessageSize="32k" parser.escapeControlCharactersOnReceive="off")\n'
+            f'{files}\nglobal(workDirectory="{self.folder}" maxMessageSize="32k")\n'
+            'global(parser.escapeControlCharactersOnReceive="off")\n'
             f'module(load="imtcp" {driver})\ninput(type="imtcp" port="{port}" address="127.0.0.1")\n'
             'template(name="whole" type="list") { property(name="pri") constant(value=" ")'
             ' property(name="structured-data") constant(value=" ") property(name="app-name") constant(value=" ")'
@@ -72,5 +73,3 @@ class Rsyslog:
         while len(self.lines()) < number and time.monotonic() < deadline:
             time.sleep(0.05)
         return self.lines()
-
-

@@ -1,5 +1,7 @@
 """Ways to tamper with an audit log, each by somebody who can write anything into the database."""
 
+# ruff: noqa: S608 - the statements are the test's own
+
 from sqlalchemy import text
 
 from triage_agent.audit.chain import link

@@ -1,7 +1,7 @@
 """Anchors: the head of the chain, signed and kept elsewhere, so that a chain made anew as a whole is found.
 
-An anchors file has a JSON object a line: position, head, at, key (SHA-256 of the public key), signature (Ed25519 over the
-others, as `_signed` frames them).
+An anchors file has a JSON object a line: position, head, at, key (SHA-256 of the public key), signature (Ed25519 over
+the others, as `_signed` frames them).
 """
 
 import base64
@@ -67,9 +67,7 @@ class Signer:
 
     def sign(self, head: Head, at: datetime) -> Anchor:
         """An anchor of `head`."""
-        bare = Anchor(
-            position=head.position, head=head.head, at=at.astimezone(UTC).isoformat(), key=self.fingerprint
-        )
+        bare = Anchor(position=head.position, head=head.head, at=at.astimezone(UTC).isoformat(), key=self.fingerprint)
         signature = base64.b64encode(self._key.sign(_signed(bare))).decode()
         return Anchor(position=bare.position, head=bare.head, at=bare.at, key=bare.key, signature=signature)
 

@@ -74,7 +74,8 @@ def message(event: AuditEvent, source: Source, patient: Patient | None = None) -
     identified = _element(root, "AuditSourceIdentification", {**site, "AuditSourceID": source.source_id})
     _element(identified, "AuditSourceTypeCode", _SERVER)
     _add_objects(root, recipe, event, source, patient)
-    return b'<?xml version="1.0" encoding="UTF-8"?>' + ET.tostring(root, encoding="utf-8")
+    made: bytes = ET.tostring(root, encoding="utf-8")
+    return b'<?xml version="1.0" encoding="UTF-8"?>' + made
 
 
 def _recipe(event: AuditEvent) -> Recipe | None:

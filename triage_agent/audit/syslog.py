@@ -65,7 +65,9 @@ class Receiver:
         return context
 
 
-def frame(message: bytes, *, position: int, at: datetime, host: str, process: int, facility: int, failed: bool) -> bytes:
+def frame(
+    message: bytes, *, position: int, at: datetime, host: str, process: int, facility: int, failed: bool
+) -> bytes:
     """A syslog message (RFC 5424) around an audit message.
 
     The position of the record in the chain is the `sequenceId`: a receiver tells by it what came twice, or is missing.

@@ -113,7 +113,7 @@ def _look_at_links(
 def _look_at(report: Report, walk: _Walk, seal: Seal, record: AuditRecord | None) -> None:
     number = seal.position
     if number != walk.position + 1:
-        gone = f"{walk.position + 1}" if number == walk.position + 2 else f"{walk.position + 1} to {number - 1}"  # noqa: PLR2004
+        gone = f"{walk.position + 1}" if number == walk.position + 2 else f"{walk.position + 1} to {number - 1}"
         report.add("seal_missing", f"seal {gone} is gone, and what it sealed", position=walk.position + 1)
         walk.head = None  # what the next one follows is not known
     if seal.record_id <= walk.floor:

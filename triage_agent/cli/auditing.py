@@ -1,18 +1,23 @@
 """`audit`: whether the log is what the agent wrote, and what stands in it."""
 
 import getpass
+import os
+import sys
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from triage_agent.auditing import SYSLOG, audit_log
+from triage_agent.audit.export import as_csv, as_xml, row_of
+from triage_agent.auditing import SYSLOG, audit_log, message_source
 from triage_agent.builders import open_worklist, read_worklist
 from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stdout, tell
 from triage_agent.cli.ports import Noteworthy
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.errors import ConfigurationError, WorklistUnavailableError
+from triage_agent.domain.uids import is_uid
 from triage_agent.domain.visible import visible
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.settings import Settings, load_settings
@@ -22,6 +27,14 @@ if TYPE_CHECKING:
     from triage_agent.audit.verification import Report
 
 app = typer.Typer(help="The audit log.", no_args_is_help=True)
+
+
+class Form(StrEnum):
+    """How records are exported."""
+
+    CSV = "csv"
+    XML = "xml"
+
 
 _From = Annotated[str, typer.Option("--from", help="From this time on (RFC 3339, or a date: midnight UTC).")]
 _To = Annotated[str, typer.Option("--to", help="Up to this time, which is not included.")]
@@ -64,6 +77,53 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command()
+def export(
+    config: ConfigOption = None,
+    form: Annotated[Form, typer.Option("--format", help="Rows, or DICOM audit messages in one document.")] = Form.CSV,
+    since: _From = "",
+    until: _To = "",
+    study: Annotated[str, typer.Option(help="Only what is of this study.")] = "",
+) -> None:
+    """Print records, by their own time, to stdout; that they were exported is recorded first."""
+    settings = load_settings(config)
+    if study and not is_uid(study):
+        raise ConfigurationError("--study is no Study Instance UID", remedy="`triage-agent worklist --json` has them")
+    period = period_of(since, until)
+    asked = {"from": since, "to": until, "study": study, "format": form.value}
+    record_use(settings, "export", {key: value for key, value in asked.items() if value}, required=True)
+    log = audit_log(read_worklist(settings))
+    records = log.records(since=period[0], until=period[1], study_instance_uid=study or None)
+    lines = as_csv(records) if form is Form.CSV else as_xml(records, log, message_source(settings))
+    try:
+        for line in lines:
+            sys.stdout.write(line)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@app.command()
+def tail(
+    config: ConfigOption = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="So many.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the last records, oldest first."""
+    settings = load_settings(config)
+    record_use(settings, "tail", {"limit": limit}, required=True)
+    records = audit_log(read_worklist(settings)).latest(limit)
+    if as_json:
+        print_json([row_of(record) for record in records])
+        return
+    for record in records:
+        row = row_of(record)
+        said = " ".join(
+            str(row[name]) for name in ("at", "id", "action", "actor", "study_instance_uid", "detail") if row[name]
+        )
+        _print(visible(said))
+
+
 def as_table(report: "Report") -> dict[str, object]:
     """A report as `--json` prints it."""
     return {
@@ -81,21 +141,19 @@ def as_table(report: "Report") -> dict[str, object]:
 
 def _print_report(report: "Report") -> None:
     for finding in report.findings:
-        stdout.print(visible(f"{finding.what}: {finding.says}"), style="red", **_PLAIN)
+        _print(visible(f"{finding.what}: {finding.says}"), "red")
     if report.wrong > len(report.findings):
-        stdout.print(f"... and {report.wrong - len(report.findings)} more", style="red", **_PLAIN)
+        _print(f"... and {report.wrong - len(report.findings)} more", "red")
     compared = f", {report.anchors} anchors compared" if report.anchors else ""
     waiting = f"{report.unsealed} not sealed yet" if report.unsealed else "all are sealed"
     if report.unsealed:
         waiting += f" (the oldest for {report.lag_seconds:.0f} s)"
     verdict = "intact" if report.intact else f"NOT INTACT: {report.wrong} findings"
-    stdout.print(
-        f"audit log {verdict}; {report.records} records, seals {report.first} to {report.last}{compared}; {waiting}",
-        **_PLAIN,
-    )
+    _print(f"audit log {verdict}; {report.records} records, seals {report.first} to {report.last}{compared}; {waiting}")
 
 
-_PLAIN = {"markup": False, "highlight": False, "soft_wrap": True}
+def _print(line: str, style: str | None = None) -> None:
+    stdout.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def period_of(since: str, until: str) -> tuple[datetime | None, datetime | None]:
@@ -156,5 +214,7 @@ def look_at_audit(settings: Settings) -> str:
         if behind.last_error:
             raise Noteworthy(f"{says}: {behind.last_error}", remedy="see that the receiver runs; nothing is lost")
     if waiting.lag(now).total_seconds() > _LATE_SECONDS:
-        raise Noteworthy(f"{says}, the oldest since {waiting.oldest}", remedy="a running `triage-agent serve` seals them")
+        raise Noteworthy(
+            f"{says}, the oldest since {waiting.oldest}", remedy="a running `triage-agent serve` seals them"
+        )
     return says

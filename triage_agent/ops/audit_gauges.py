@@ -41,6 +41,8 @@ class AuditGauges(Collector):
             return
         oldest = 0.0 if behind.oldest is None else max(0.0, (now - behind.oldest).total_seconds())
         yield GaugeMetricFamily(
-            "triage_audit_unsent_records", "Audit records in the chain that were not sent by syslog", value=behind.number
+            "triage_audit_unsent_records",
+            "Audit records in the chain that were not sent by syslog",
+            value=behind.number,
         )
         yield GaugeMetricFamily("triage_audit_unsent_seconds", "How old the oldest of them is", value=oldest)

@@ -43,7 +43,8 @@ class AuditSettings(Section):
             raise ValueError(f"syslog = {self.syslog!r} is not TLS and needs no certificates; write tls://")
         if scheme != "tls" and self.patients != "none" and not _is_loopback(host):
             raise ValueError(
-                f'syslog = {self.syslog!r} would send patients over the network in the clear; write tls://, or patients = "none"'
+                f"syslog = {self.syslog!r} would send patients over the network in the clear; "
+                'write tls://, or patients = "none"'
             )
         return self
 
@@ -51,7 +52,9 @@ class AuditSettings(Section):
 def _address(syslog: str) -> tuple[str, str, int]:
     found = re.fullmatch(r"(?:([a-z]+)://)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", syslog)
     if found is None or (found[1] or "tls") not in SCHEMES or not 0 < int(found[3]) < 1 << 16:
-        raise ValueError(f"syslog = {syslog!r} is no address; write tls://host:6514, tcp://host:port or udp://host:port")
+        raise ValueError(
+            f"syslog = {syslog!r} is no address; write tls://host:6514, tcp://host:port or udp://host:port"
+        )
     return found[1] or "tls", found[2].strip("[]"), int(found[3])
 
 

@@ -15,7 +15,10 @@ from triage_agent.worklist.rows import lease_is_free
 from triage_agent.worklist.tables import AuditRow, StudyRow
 from triage_agent.worklist.transactions import Database, changed
 
-_SEALED_AT = {"sqlite": "s.sealed_at", "postgresql": "to_char(s.sealed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"}
+_SEALED_AT = {
+    "sqlite": "s.sealed_at",
+    "postgresql": "to_char(s.sealed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')",
+}
 _PIECE = 1000
 
 
@@ -71,7 +74,12 @@ class SqlAuditLog:
             statement = statement.where(SealRow.sealed_at >= since)
         if until is not None:
             statement = statement.where(SealRow.sealed_at < until)
-        first, last = self._database.read(lambda session: session.execute(statement).one())
+
+        def work(session: Session) -> tuple[int | None, int | None]:
+            first, last = session.execute(statement).one()
+            return first, last
+
+        first, last = self._database.read(work)
         return (1, 0) if first is None or last is None else (first, last)
 
     def records(
@@ -99,7 +107,9 @@ class SqlAuditLog:
         statement = select(StudyRow.study_instance_uid, StudyRow.patient_id, StudyRow.patient_name)
         found = statement.where(StudyRow.study_instance_uid.in_(studies), StudyRow.patient_id.is_not(None))
         return self._database.read(
-            lambda session: {row.study_instance_uid: (row.patient_id, row.patient_name or "") for row in session.execute(found)}
+            lambda session: {
+                row.study_instance_uid: (row.patient_id, row.patient_name or "") for row in session.execute(found)
+            }
         )
 
     def claim_cursor(self, name: str, owner: str, now: datetime, lease: timedelta) -> int | None:
@@ -153,10 +163,9 @@ def _links(session: Session, after: int, limit: int) -> list[tuple[Seal, AuditRe
     )
     found: list[tuple[Seal, AuditRecord | None]] = []
     for row in session.execute(statement, {"after": after, "limit": limit}):
-        seal = Seal(
-            position=row.position, record_id=row.record_id, floor=row.floor, sealed_at=row.sealed_at, head=row.head
-        )
-        found.append((seal, None if row.id is None else sealing.record_of(row)))
+        position, record_id, floor, sealed, head = row[:5]
+        seal = Seal(position=position, record_id=record_id, floor=floor, sealed_at=sealed, head=head)
+        found.append((seal, None if row[5] is None else sealing.record_of(row[5:])))
     return found
 
 

@@ -1,8 +1,8 @@
 """Sealing: committed audit records become links of the chain, in an order that no late commit disturbs.
 
-Whoever acts only adds a record, in the transaction of the act; nobody waits for the chain. On SQLite transactions commit
-in the order of their records' ids. On Postgres an id can become visible after a higher one, so records are sealed as
-they are found, and `floor` is the id up to which none can come any more:
+Whoever acts only adds a record, in the transaction of the act; nobody waits for the chain. On SQLite transactions
+commit in the order of their records' ids. On Postgres an id can become visible after a higher one, so records are
+sealed as they are found, and `floor` is the id up to which none can come any more:
 
 1. an id is taken after its transaction has its number (migration 0014);
 2. `seen_id`, the highest id found by an earlier step, was therefore taken, and with it every lower one, by transactions
@@ -16,8 +16,9 @@ What shows up with an id at or below a seal's floor was not written by the agent
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, select, text, update
+from sqlalchemy import bindparam, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.audit_log import GENESIS, TIME_FORMAT, AuditRecord, Link, Seal
@@ -46,15 +47,11 @@ def columns(session: Session) -> str:
     return _COLUMNS[session.get_bind().dialect.name]
 
 
-def record_of(row: Row[tuple[object, ...]]) -> AuditRecord:
+def record_of(row: Sequence[Any]) -> AuditRecord:
     """A row of `columns`."""
+    number, at, action, actor, study_instance_uid, detail = row
     return AuditRecord(
-        id=row.id,
-        at=row.at,
-        action=row.action,
-        actor=row.actor,
-        study_instance_uid=row.study_instance_uid,
-        detail=row.detail,
+        id=number, at=at, action=action, actor=actor, study_instance_uid=study_instance_uid, detail=detail
     )
 
 
@@ -171,9 +168,7 @@ def _move_end(session: Session, end: _End, last: Seal, seen_id: int, own: int, *
     statement = (
         update(HeadRow)
         .where(HeadRow.id == bindparam("one"))
-        .values(
-            position=last.position, head=last.head, floor=last.floor, seen_id=max(end.seen_id, seen_id), **marks
-        )
+        .values(position=last.position, head=last.head, floor=last.floor, seen_id=max(end.seen_id, seen_id), **marks)
         .execution_options(synchronize_session=False)
     )
     session.execute(statement, {"one": 1})

@@ -67,7 +67,9 @@ def test_random_text_in_every_place_stays_valid():
     rng = random.Random(3)
 
     def text():
-        return "".join(chr(rng.choice([rng.randrange(0x20), rng.randrange(0x110000)])) for _ in range(rng.randrange(90)))
+        return "".join(
+            chr(rng.choice([rng.randrange(0x20), rng.randrange(0x110000)])) for _ in range(rng.randrange(90))
+        )
 
     for _ in range(150):
         action = AuditAction(rng.choice([one.value for one in AuditAction if one.value in MESSAGES]))
