@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("head", sa.String(64), nullable=False),
     )
     numbers = ("position", "floor", "seen_id", "mark_id", "mark_xid")
-    op.create_table(
+    head = op.create_table(
         "audit_head",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("head", sa.String(64), nullable=False),
@@ -42,10 +42,8 @@ def upgrade() -> None:
         sa.Column("lease_until", _TIME, nullable=True),
         sa.Column("last_error", sa.String(1000), nullable=True),
     )
-    op.execute(
-        "INSERT INTO audit_head (id, head, position, floor, seen_id, mark_id, mark_xid) "
-        f"VALUES (1, '{'0' * 64}', 0, 0, 0, 0, 0)"  # noqa: S608, literal
-    )
+    begins = dict.fromkeys(numbers, 0) | {"id": 1, "head": "0" * 64}
+    op.bulk_insert(head, [begins])
     _refusals()
     if op.get_bind().dialect.name == "postgresql":
         op.execute(f"ALTER TABLE audit_events ALTER COLUMN id SET DEFAULT {_NUMBERED_FIRST}")
