@@ -99,7 +99,7 @@ def build_anchorer(settings: Settings, worklist: Worklist, audit_log: SqlAuditLo
         anchors=anchors_file(settings),
         every=timedelta(minutes=settings.audit.anchor_minutes),
         record=worklist.record_audit,
-        actor=socket.gethostname(),
+        actor=_process_name(),
         clock=clock,
     )
 
@@ -116,16 +116,12 @@ def message_source(settings: Settings) -> Source:
     )
 
 
-def build_forwarder(settings: Settings, audit_log: SqlAuditLog, clock: Clock) -> Forwarder | None:
-    """What sends audit messages by syslog; None where the site wants none.
-
-    Raises:
-        ConfigurationError: a certificate cannot be used.
-    """
-    if (address := settings.audit.syslog_address) is None:
+def build_receiver(settings: Settings) -> Receiver | None:
+    """Where audit messages go; None where they go nowhere."""
+    given = settings.audit
+    if (address := given.syslog_address) is None:
         return None
-    given, source = settings.audit, message_source(settings)
-    receiver = Receiver(
+    return Receiver(
         scheme=address[0],
         host=address[1],
         port=address[2],
@@ -134,6 +130,17 @@ def build_forwarder(settings: Settings, audit_log: SqlAuditLog, clock: Clock) ->
         key=given.syslog_key,
         seconds=given.syslog_seconds,
     )
+
+
+def build_forwarder(settings: Settings, audit_log: SqlAuditLog, clock: Clock) -> Forwarder | None:
+    """What sends audit messages by syslog; None where the site wants none.
+
+    Raises:
+        ConfigurationError: a certificate cannot be used.
+    """
+    given, source, receiver = settings.audit, message_source(settings), build_receiver(settings)
+    if receiver is None:
+        return None
     if receiver.scheme == "tls":
         receiver.context()  # so that a wrong file is told of at the start
 
@@ -154,11 +161,15 @@ def build_forwarder(settings: Settings, audit_log: SqlAuditLog, clock: Clock) ->
     return Forwarder(
         audit_log,
         name=SYSLOG,
-        owner=f"{source.host}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+        owner=_process_name(),
         frame=framed,
         send=partial(send, receiver),
         clock=clock,
     )
+
+
+def _process_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 def _seal_the_rest(sealer: Sealer) -> None:

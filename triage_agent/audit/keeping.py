@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from triage_agent.audit.anchors import Signer, append
+from triage_agent.audit.anchors import Anchor, Signer, append
 from triage_agent.audit.chain import link
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.audit_log import AuditLog
@@ -14,6 +14,10 @@ from triage_agent.domain.vocabulary import AuditAction
 
 log = structlog.get_logger(__name__)
 
+ANCHORS = "anchors"
+"""The name of the cursor of what is anchored."""
+
+_LEASE = timedelta(minutes=1)
 _MOST = 500  # records in one transaction: some milliseconds
 
 
@@ -37,7 +41,7 @@ class Anchorer:
     """Signs the chain's head every so often, where it has moved, and keeps it in a file and in the log itself.
 
     In the log, so that it goes wherever audit messages go. That record moves the head, too: a chain that only its own
-    anchor made longer is not anchored again.
+    anchor made longer is not anchored again. One process at a time does it.
     """
 
     def __init__(
@@ -59,7 +63,6 @@ class Anchorer:
         self._actor = actor
         self._clock = clock
         self._next: datetime | None = None
-        self._anchored = 0
 
     def step(self) -> bool:
         """Anchor if it is time; there is never more to do at once."""
@@ -71,22 +74,32 @@ class Anchorer:
         return False
 
     def anchor(self, now: datetime) -> bool:
-        """Anchor the chain as it is; False where nothing but the last anchor came since."""
-        head = self._log.head()
-        if head is None or head.position <= self._anchored + 1:
+        """Anchor the chain as it is; False where nothing but the last anchor came since, or another process does it."""
+        anchored = self._log.claim_cursor(ANCHORS, self._actor, now, _LEASE)
+        if anchored is None:
             return False
-        anchor = self._signer.sign(head, now)
+        head, error = self._log.head(), None
+        done = head is not None and head.position > anchored + 1
+        if head is not None and done:
+            anchor = self._signer.sign(head, now)
+            error = self._append(anchor)
+            self._record(
+                AuditEvent(at=now, action=AuditAction.AUDIT_ANCHORED, actor=self._actor, detail=_detail(anchor))
+            )
+            self._log.move_cursor(ANCHORS, self._actor, head.position, now, _LEASE)
+        self._log.release_cursor(ANCHORS, self._actor, error)
+        return done
+
+    def _append(self, anchor: Anchor) -> str | None:
+        """Keep it in the file; what was wrong if that failed: the record, which has it, too, is made all the same."""
         try:
             append(self._anchors, anchor)
         except OSError as error:
             log.error("anchor_not_written", error=error.strerror)  # noqa: TRY400 - the frames say nothing more
-        self._record(
-            AuditEvent(
-                at=now,
-                action=AuditAction.AUDIT_ANCHORED,
-                actor=self._actor,
-                detail={"position": head.position, "head": head.head, "key": anchor.key, "signature": anchor.signature},
-            )
-        )
-        self._anchored = head.position
-        return True
+            return f"{self._anchors}: {error.strerror}"
+        return None
+
+
+def _detail(anchor: Anchor) -> dict[str, object]:
+    values = {"position": anchor.position, "head": anchor.head, "at": anchor.at}
+    return {**values, "key": anchor.key, "signature": anchor.signature}

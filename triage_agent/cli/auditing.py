@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from triage_agent.audit.export import as_csv, as_xml, row_of
-from triage_agent.auditing import SYSLOG, audit_log, message_source
+from triage_agent.audit.keeping import ANCHORS
+from triage_agent.audit.syslog import send
+from triage_agent.auditing import SYSLOG, audit_log, build_receiver, message_source
 from triage_agent.builders import open_worklist, read_worklist
 from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stdout, tell
 from triage_agent.cli.ports import Noteworthy
 from triage_agent.domain.audit import AuditEvent
-from triage_agent.domain.errors import ConfigurationError, WorklistUnavailableError
+from triage_agent.domain.errors import ConfigurationError, DeliveryError, WorklistUnavailableError
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.visible import visible
 from triage_agent.domain.vocabulary import AuditAction
@@ -199,7 +201,8 @@ def look_at_audit(settings: Settings) -> str:
     """What `check` says of the chain and of what is sent.
 
     Raises:
-        Noteworthy: nobody seals, or messages are not taken.
+        Noteworthy: nobody seals, or messages or anchors are not taken.
+        ConfigurationError: a certificate cannot be used.
         WorklistUnavailableError: the database is away.
     """
     if migrate.current(settings.database_url) is None:
@@ -208,11 +211,14 @@ def look_at_audit(settings: Settings) -> str:
     head = log.head()
     waiting = log.unsealed(head.floor if head else 0)
     says = f"{head.position if head else 0} records sealed, {waiting.number} not yet"
-    if settings.audit.syslog:
-        behind = log.behind(SYSLOG)
-        says += f", {behind.number} to be sent to {settings.audit.syslog}"
-        if behind.last_error:
-            raise Noteworthy(f"{says}: {behind.last_error}", remedy="see that the receiver runs; nothing is lost")
+    if (receiver := build_receiver(settings)) is not None:
+        says += f", {log.behind(SYSLOG).number} to be sent to {settings.audit.syslog}"
+        try:
+            send(receiver, [])
+        except DeliveryError as error:
+            raise Noteworthy(f"{says}: {error.message}", remedy="see that the receiver runs; nothing is lost") from None
+    if settings.audit.anchor_minutes and (error := log.behind(ANCHORS).last_error):
+        raise Noteworthy(f"{says}; not anchored: {error}", remedy="see that [audit] anchors can be written")
     if waiting.lag(now).total_seconds() > _LATE_SECONDS:
         raise Noteworthy(
             f"{says}, the oldest since {waiting.oldest}", remedy="a running `triage-agent serve` seals them"

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from support.auditing import T0, fill, seal_all, unguarded
 
 from triage_agent.audit.anchors import append, open_signer
+from triage_agent.auditing import build_anchorer
 from triage_agent.cli.auditing import look_at_audit
 from triage_agent.cli.ports import Noteworthy
 from triage_agent.settings import Settings
@@ -98,6 +99,17 @@ def test_records_are_exported_and_that_they_were_is_recorded(run, log):
     (last,) = json.loads(run("audit", "tail", "--limit", "1", "--json").out)
     assert (last["action"], json.loads(last["detail"])["command"]) == ("audit_read", "tail")
     assert run("audit", "export", "--study", "x").code == 2
+
+
+def test_check_says_that_the_receiver_is_away_and_that_anchors_cannot_be_written(log, tmp_path):
+    with pytest.raises(Noteworthy, match=r"20 to be sent to tcp://127\.0\.0\.1:1: syslog: Connection refused"):
+        look_at_audit(Settings(audit={"syslog": "tcp://127.0.0.1:1"}))
+    (tmp_path / "file").write_text("")
+    settings = Settings(audit={"anchors": str(tmp_path / "file" / "anchors")})
+    anchorer = build_anchorer(settings, SqlWorklist(log._database.engine), log, lambda: NOW)
+    assert anchorer.anchor(NOW)
+    with pytest.raises(Noteworthy, match=r"not anchored: .*file/anchors: Not a directory|not anchored: .*File exists"):
+        look_at_audit(settings)
 
 
 def test_check_says_how_far_the_chain_is(log, worklist):
