@@ -2,12 +2,15 @@
 
 import os
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+
+import structlog
 
 from triage_agent.audit.anchors import open_signer
 from triage_agent.audit.forwarding import Forwarder
@@ -16,7 +19,7 @@ from triage_agent.audit.messages import Patient, Source, message
 from triage_agent.audit.recipes import MESSAGES
 from triage_agent.audit.syslog import Receiver, frame, send
 from triage_agent.domain.audit import AuditEvent
-from triage_agent.domain.errors import TriageError, WorklistUnavailableError
+from triage_agent.domain.errors import ConfigurationError, TriageError, WorklistUnavailableError
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.ops.audit_gauges import AuditGauges
 from triage_agent.ops.metrics import Metrics
@@ -24,12 +27,14 @@ from triage_agent.settings import Settings
 from triage_agent.worker import Loop, in_time
 from triage_agent.worklist.audit_log import SqlAuditLog, audit_log_of
 
+log = structlog.get_logger(__name__)
+
 SYSLOG = "syslog"
 """The name of the cursor of what is sent."""
 
 _SEAL_SECONDS = 1.0  # between two looks: the lag of the chain behind who acts
 _ANCHOR_SECONDS = 5.0  # between two looks whether it is time
-_STOP_SECONDS = 3.0
+_STOP_SECONDS = 2.0  # for what is in hand: a receiver may be slow, and nothing is lost
 
 
 def anchors_file(settings: Settings) -> Path:
@@ -80,8 +85,9 @@ def keep_audit(settings: Settings, worklist: Worklist, metrics: Metrics, clock: 
     finally:
         for loop in loops:
             loop.stop()
+        stop_by = time.monotonic() + _STOP_SECONDS
         for loop in loops:
-            loop.join(_STOP_SECONDS)
+            loop.join(max(0.0, stop_by - time.monotonic()))
         in_time(lambda: _seal_the_rest(sealer))
 
 
@@ -89,13 +95,21 @@ def build_anchorer(settings: Settings, worklist: Worklist, audit_log: SqlAuditLo
     """What signs the chain's head from time to time; None where the site wants none.
 
     Raises:
-        ConfigurationError: the key cannot be used.
+        ConfigurationError: the key that the site names cannot be used.
     """
     if not settings.audit.anchor_minutes:
         return None
+    own = settings.audit.anchor_key is None
+    try:
+        signer = open_signer(anchor_key(settings), make=own)
+    except ConfigurationError as error:
+        if not own:
+            raise
+        log.error("not_anchored", error=error.message)  # noqa: TRY400 - a full disk is no reason to receive nothing
+        return None
     return Anchorer(
         audit_log,
-        signer=open_signer(anchor_key(settings), make=settings.audit.anchor_key is None),
+        signer=signer,
         anchors=anchors_file(settings),
         every=timedelta(minutes=settings.audit.anchor_minutes),
         record=worklist.record_audit,

@@ -11,6 +11,7 @@ from support.rsyslog import Rsyslog
 from triage_agent import bootstrap
 from triage_agent.audit.anchors import load_public_key, read_anchors
 from triage_agent.audit.verification import verify
+from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.settings import build_settings
 from triage_agent.worklist import audit_log_of
@@ -68,3 +69,17 @@ def test_a_running_agent_sends_what_it_records(tmp_path):
             assert receiver.await_lines(1)[0][1] == "1"
             assert b"triage_audit_unsent_records" in agent.metrics.exposition()
     assert "Application Start" in receiver.lines()[0][4]
+
+
+def test_a_key_that_cannot_be_made_costs_the_anchors_and_nothing_else(tmp_path):
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "keys").write_text("no folder")
+    with bootstrap.build_agent(settings_of(tmp_path), "web") as agent:
+        log = audit_log_of(agent.worklist)
+        eventually(lambda: log.head().position >= 1)
+
+
+def test_a_key_that_the_site_names_and_is_not_there_is_a_wrong_configuration(tmp_path):
+    settings = settings_of(tmp_path, anchor_key=str(tmp_path / "missing.key"))
+    with pytest.raises(ConfigurationError, match="anchor_key"), bootstrap.build_agent(settings, "web"):
+        pass

@@ -217,8 +217,8 @@ def look_at_audit(settings: Settings) -> str:
             send(receiver, [])
         except DeliveryError as error:
             raise Noteworthy(f"{says}: {error.message}", remedy="see that the receiver runs; nothing is lost") from None
-    if settings.audit.anchor_minutes and (error := log.behind(ANCHORS).last_error):
-        raise Noteworthy(f"{says}; not anchored: {error}", remedy="see that [audit] anchors can be written")
+    if settings.audit.anchor_minutes and (failed := log.behind(ANCHORS).last_error):
+        raise Noteworthy(f"{says}; not anchored: {failed}", remedy="see that [audit] anchors can be written")
     if waiting.lag(now).total_seconds() > _LATE_SECONDS:
         raise Noteworthy(
             f"{says}, the oldest since {waiting.oldest}", remedy="a running `triage-agent serve` seals them"
