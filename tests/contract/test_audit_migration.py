@@ -8,9 +8,7 @@ from triage_agent.audit.verification import verify
 from triage_agent.worklist import SqlAuditLog, SqlWorklist, migrate, open_engine, upgrade
 
 
-@pytest.mark.parametrize(
-    "empty_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.external)], indirect=True
-)
+@pytest.mark.parametrize("empty_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.external)], indirect=True)
 def test_records_of_before_are_sealed_and_stay_when_the_chain_goes(empty_url):
     upgrade(empty_url)
     engine = open_engine(empty_url)
