@@ -7,9 +7,9 @@ MODELS := tests/unit/models tests/unit/learning tests/unit/cli/test_explain_comm
 	tests/unit/cli/test_learning_commands.py tests/unit/simulation/test_phantom_files.py
 UNIT := tests/unit $(addprefix --ignore=,$(MODELS))
 REST := $(filter-out tests/unit/ tests/benchmarks/ tests/support/ tests/__pycache__/,$(wildcard tests/*/)) $(MODELS)
-DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql gcc libc6-dev
+DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql rsyslog rsyslog-gnutls gcc libc6-dev
 
-.PHONY: demo test unit models lint bench faults soak fuzz tools clean
+.PHONY: demo test unit models lint bench faults soak fuzz tampering tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/triage-agent demo
@@ -65,6 +65,11 @@ fuzz: $(VENV)/.dev
 	for target in pdu intake decode hl7 stow answers orders workitems; do \
 		$(BIN)/python tests/fuzz/run.py $$target --seconds $(or $(FUZZ_SECONDS),600) --seed 1 || exit 1; \
 	done
+
+# A sealed audit log tampered with TIMES (10000) times at random, by SEED: every time it must be found.
+tampering: $(VENV)/.dev
+	TRIAGE_TAMPERINGS=$(or $(TIMES),10000) TRIAGE_TAMPERING_SEED=$(or $(SEED),7) \
+		$(BIN)/python -m pytest -n 0 -s -o timeout=7200 tests/contract/test_audit_tampering.py -k every_tampering_is_found
 
 # Real peers of the tests. Where they may not be installed, pytest names each test that it leaves out.
 tools:

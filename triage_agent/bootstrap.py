@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from triage_agent import __version__
+from triage_agent.auditing import keep_audit
 from triage_agent.builders import (
     build_belonging,
     build_certificate_watch,
@@ -161,6 +162,7 @@ class _Start:
         if self._signals is not None:
             self._signals.start()
             self._stack.callback(self._signals.stop)
+        self._stack.enter_context(keep_audit(self._settings, self.worklist, self.metrics, self._clock))
         self._stack.enter_context(self._work)
 
     def certificates(self) -> None:

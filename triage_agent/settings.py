@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.study import CompletenessRule
 from triage_agent.domain.vocabulary import Family
+from triage_agent.sections.audit import AuditSettings
 from triage_agent.sections.base import YEAR, Section
 from triage_agent.sections.dicom import DicomSettings, PeerSettings
 from triage_agent.sections.dicomweb import DicomwebSettings
@@ -96,12 +97,6 @@ class ModelSettings(Section):
     error_rate: float | None = Field(default=None, ge=0, le=0.3)
     outlier_limit: float = Field(default=1.0, ge=0, le=100)
     compile: bool = False
-
-
-class AuditSettings(Section):
-    """Where audit messages go besides the database."""
-
-    syslog: Literal[""] = ""  # the sender is not built yet, so only "none" is accepted
 
 
 class StorageSettings(Section):

@@ -25,10 +25,11 @@ GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO triage_agent;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO triage_agent;
 
 -- Run the file again after the first `db upgrade`: these tables are there then. (Triggers refuse a change of an audit
--- event whoever asks for it; the agent need not even be allowed to ask.)
+-- event or of its seal whoever asks for it; the agent need not even be allowed to ask.)
 DO $$
 BEGIN
     IF to_regclass('public.audit_events') IS NOT NULL THEN REVOKE UPDATE ON audit_events FROM triage_agent; END IF;
+    IF to_regclass('public.audit_seals') IS NOT NULL THEN REVOKE UPDATE ON audit_seals FROM triage_agent; END IF;
     IF to_regclass('public.alembic_version') IS NOT NULL THEN
         REVOKE INSERT, UPDATE ON alembic_version FROM triage_agent;
     END IF;

@@ -4,14 +4,16 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
+from support.auditing import fill, seal_all
 from support.postgres import postgres_database
 from support.story import DX, LEASE, REPORT, STUDY, Story, flag, in_shadow, scored, shadow_result, shipment
 
+from triage_agent.audit.verification import verify
 from triage_agent.domain.commitment import CommitmentReport, CommitmentRequest, Reference
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.vocabulary import Status
 from triage_agent.domain.waits import LongestWaits
-from triage_agent.worklist import SqlWorklist, open_engine, upgrade
+from triage_agent.worklist import SqlWorklist, audit_log_of, open_engine, upgrade
 from triage_agent.worklist.privileges import missing_grants
 from triage_agent.worklist.signals import Signals
 
@@ -100,6 +102,16 @@ def test_commitment_fetching_and_retention_are_granted_too(engine):
     worklist.originals_gone("1.2.3", story.tick())
 
 
+def test_the_audit_log_is_sealed_and_read(engine):
+    worklist = SqlWorklist(engine)
+    log = audit_log_of(worklist)
+    fill(worklist, 5)
+    seal_all(log)
+    assert verify(log, Story(worklist).now).unsealed == 0
+    assert log.claim_cursor("syslog", "me", Story(worklist).now, LEASE) is not None
+    assert log.move_cursor("syslog", "me", 1, Story(worklist).now, LEASE)
+
+
 def test_check_says_that_nothing_is_missing(engine):
     assert missing_grants(engine) == []
 
@@ -109,6 +121,9 @@ def test_check_says_that_nothing_is_missing(engine):
     [
         "DELETE FROM studies",
         "DELETE FROM audit_events",
+        "UPDATE audit_seals SET head = 'x'",
+        "DELETE FROM audit_seals",
+        "SET session_replication_role = replica",
         "UPDATE audit_events SET actor = 'nobody'",
         "UPDATE alembic_version SET version_num = '0001'",
         "DROP TABLE outbox",

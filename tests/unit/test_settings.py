@@ -165,7 +165,7 @@ def test_any_value_can_be_given_as_a_file(config, tmp_path):
         ),
         ('[results]\ntime_zone = "Europe/Stokholm"', "no time zone is called so; give one such as Europe/Stockholm"),
         ('[results]\ntime_zone = "../etc/passwd"', "no time zone is called so"),
-        ('[audit]\nsyslog = "host:6514"', "audit.syslog: must stay \"\" in this version (it is 'host:6514')"),
+        ('[audit]\nsyslog = "loghost"', "audit: syslog = 'loghost' is no address; write tls://host:6514"),
         ("[study]\nquiet_seconds = 0", "study.quiet_seconds: must be above 0 (it is 0)"),
         ("[storage]\nlow_water_percent = 100", "storage.low_water_percent: must be below 100 (it is 100)"),
         ('[dicom]\nport = "x"', "dicom.port: must be a whole number (it is 'x')"),

@@ -7,6 +7,7 @@ import typer
 
 from triage_agent import __version__
 from triage_agent.cli import (
+    auditing,
     conformance,
     database,
     demo,
@@ -80,6 +81,7 @@ app.add_typer(policies.app, name="policy")
 app.add_typer(database.app, name="db")
 app.add_typer(user.app, name="user")
 app.add_typer(notices.app, name="notify")
+app.add_typer(auditing.app, name="audit")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from triage_agent.bootstrap import (
     build_transports,
     open_worklist,
 )
-from triage_agent.cli import callers, messages, notices, ports, site, waiting
+from triage_agent.cli import auditing, callers, messages, notices, ports, site, waiting
 from triage_agent.commitment import build_client, committing_destinations
 from triage_agent.dimse.client import DicomClient
 from triage_agent.domain.errors import DeliveryError, TriageError
@@ -60,6 +60,7 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     if not settings.database_url.startswith("sqlite"):
         yield "database role", lambda: site.look_at_role(settings)
     yield "spool", lambda: _spool(settings)
+    yield "audit", lambda: auditing.look_at_audit(settings)
     yield "backlog", lambda: waiting.look_at_backlog(settings)
     yield "disk", lambda: _disk(settings)
     yield "folder", lambda: site.look_at_folder(settings)

@@ -170,7 +170,8 @@ class AuditAction(StrEnum):
     ACCESS_REFUSED = "access_refused"  # a page that the account's roles do not open
     STUDIES_LISTED = "studies_listed"  # patient data was shown, of many studies
     STUDY_VIEWED = "study_viewed"
-    AUDIT_READ = "audit_read"
     READING_CHANGED = "reading_changed"  # claimed, released, read, or put back on the list
     NOTICE_SENT = "notice_sent"  # people were told, by e-mail or webhook
     NOTICE_DEAD = "notice_dead"
+    AUDIT_READ = "audit_read"  # somebody read the log, or had it verified
+    AUDIT_ANCHORED = "audit_anchored"

@@ -1,6 +1,7 @@
 """The queue of studies and the outbox of results: the only SQL in the house."""
 
 from triage_agent.worklist.accounts import SqlAccounts
+from triage_agent.worklist.audit_log import SqlAuditLog, audit_log_of
 from triage_agent.worklist.audit_reading import SqlAuditTrail
 from triage_agent.worklist.engine import open_engine
 from triage_agent.worklist.limits import MAX_ATTEMPTS
@@ -13,9 +14,11 @@ __all__ = [
     "MAX_ATTEMPTS",
     "MemoryWorklist",
     "SqlAccounts",
+    "SqlAuditLog",
     "SqlAuditTrail",
     "SqlReadingList",
     "SqlWorklist",
+    "audit_log_of",
     "current",
     "database_of",
     "is_current",

@@ -67,6 +67,7 @@ def test_a_machine_that_is_well_passes(check):
                 "policy",
                 "database",
                 "spool",
+                "audit",
                 "backlog",
                 "disk",
                 "folder",
@@ -88,7 +89,7 @@ def test_a_line_a_part_for_people(check, peer):
     done = check()
     assert done.code == 1
     lines = done.out.splitlines()
-    assert len(lines) == 14
+    assert len(lines) == 15
     assert lines[-1] == "FAIL  peer pacs: PACS@127.0.0.1:1: no connection; check that it is running"
     assert all(line.startswith("ok    ") for line in lines[:-1])
 
@@ -113,7 +114,7 @@ def test_a_bundle_that_cannot_be_loaded_hides_no_other_part(check, monkeypatch):
         "no bundle there",
         "name another",
     )
-    assert sum(finding["ok"] for finding in found.values()) == 13
+    assert sum(finding["ok"] for finding in found.values()) == 14
 
 
 SHADOW = '[model]\nshadow = "embedded"\n'
