@@ -6,10 +6,12 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from pydicom import Dataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation
 
 from triage_agent.domain.decision import Artifact, Decision, Shipment
+from triage_agent.domain.evidence import EvidenceMap
 from triage_agent.domain.study import Assessment
 from triage_agent.domain.uids import derive_uid
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome
@@ -80,9 +82,19 @@ def example_artifact(kind: ArtifactKind, decision: Decision | None = None, *, ot
     )
     assessed = decision.finding is not Finding.NOT_ASSESSED
     one = scored if assessed else replace(scored, outcome=Outcome.FAILED, reason="it cannot be decoded")
-    context = ResultContext(result=decision, headers=(example_header(other=other),), assessments=(one,))
+    maps = {_IMAGE: _example_map()} if kind.is_evidence and assessed else {}
+    header = example_header(other=other)
+    context = ResultContext(result=decision, headers=(header,), assessments=(one,), maps=maps)
     builder = REGISTRY[kind]
     return builder.build(context) if builder.has_something_to_say(context) else None
+
+
+def _example_map() -> EvidenceMap:
+    """A spot in the middle."""
+    heat = np.zeros((32, 24), np.float32)
+    heat[12:20, 8:16] = 1
+    picture = np.repeat(np.round(heat * 255).astype(np.uint8)[..., None], 3, axis=2)
+    return EvidenceMap(sop_instance_uid=_IMAGE, frame=None, heat=heat, picture=picture, method="example")
 
 
 def varieties(kind: ArtifactKind) -> Iterator[Artifact]:

@@ -33,7 +33,7 @@ def queue_notices(session: Session, event: AuditEvent) -> None:
     if event.action in _FAILURES and "reason" not in event.detail:
         first = (
             update(RouteRow)
-            .where(RouteRow.destination == str(event.detail["destination"]), RouteRow.failing_since.is_(None))
+            .where(RouteRow.destination == str(event.detail.get("destination", "")), RouteRow.failing_since.is_(None))
             .values(failing_since=event.at)
             .execution_options(synchronize_session=False)
         )

@@ -30,6 +30,7 @@ COMMANDS = [
     ["fetch", "1.2.3", "--from", "pacs"],
     ["withdraw", "1.2.3", "--reason", "quality"],
     *(["policy", "check"], ["policy", "test"]),
+    *(["audit", "verify"], ["audit", "export"], ["audit", "tail"]),
     *(["user", "add", "ada", "--role", "admin"], ["user", "roles", "ada", "--role", "admin"], ["user", "list"]),
     *(["user", "link", "ada"], ["user", "disable", "ada"], ["user", "enable", "ada"]),
     *(["notify", "test", "mail"], ["notify", "list"]),
@@ -101,7 +102,7 @@ def test_wrong_usage_ends_with_two_and_one_line_that_says_where_help_is(run, arg
     assert "--help`)" in done.err
 
 
-@pytest.mark.parametrize("group", [[], ["bundle"], ["db"], ["notify"], ["policy"], ["user"]])
+@pytest.mark.parametrize("group", [[], ["audit"], ["bundle"], ["db"], ["notify"], ["policy"], ["user"]])
 def test_no_command_at_all_shows_the_help(run, group):
     done = run(*group)
     assert (done.code, done.err) == (2, "")
@@ -161,7 +162,7 @@ def test_every_command_is_tried_above():
         for name, command in group.commands.items():
             yield from names(command, *before, name) if hasattr(command, "commands") else [(*before, name)]
 
-    groups = {"bundle", "db", "notify", "policy", "user"}
+    groups = {"audit", "bundle", "db", "notify", "policy", "user"}
     tried = {tuple(command[: 2 if command[0] in groups else 1]) for command in COMMANDS}
     assert set(names(get_command(app))) == tried
 
