@@ -150,7 +150,8 @@ def test_a_workitem_lists_what_was_sent_and_not_what_was_withdrawn(story):
 
     assert outputs() == [("pacs", b"one"), ("archive", b"one")]
     note = shipment("2.25.9", "pacs", ArtifactKind.REJECTION)
-    story.worklist.withdraw(STUDY, [note], RejectionReason.QUALITY, "admin", story.tick())
+    stands = [one for one in story.worklist.objects_of(STUDY) if one.destination == "pacs"]
+    story.worklist.withdraw(STUDY, [note], stands, reason=RejectionReason.QUALITY, actor="admin", now=story.tick())
     assert outputs() == [("archive", b"one")]
 
 

@@ -81,7 +81,11 @@ def test_a_rejection_note_alone_delivers_no_decision(story):
     story.claim()
     decide(story, routed=False)
     note = shipment("2.25.9", kind=ArtifactKind.REJECTION)
-    assert story.worklist.withdraw(STUDY, [note], RejectionReason.QUALITY, "admin", story.tick()) == 1
+    stands = story.worklist.objects_of(STUDY)
+    queued = story.worklist.withdraw(
+        STUDY, [note], stands, reason=RejectionReason.QUALITY, actor="admin", now=story.tick()
+    )
+    assert queued == 1
     assert story.send() == ["2.25.9"]
     assert story.status() is Status.DECIDED
     assert story.worklist.study(STUDY).deliveries[-1].state is DeliveryState.SENT
