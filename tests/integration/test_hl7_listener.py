@@ -67,7 +67,7 @@ def test_an_address_that_is_not_known_is_hung_up_on_and_told_of(listen):
     listening = listen(admits=lambda _address: False)
     with Ris(listening.port) as ris:
         assert ris.send(omi()) is None
-    assert listening.rejected == ["127.0.0.1"]
+    assert eventually(lambda: listening.rejected == ["127.0.0.1"])
     assert listening.worklist.orders() == []
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 
 from triage_agent.domain.errors import ConfigurationError
 
@@ -27,6 +29,17 @@ class ServerTls:
     ca: Path | None = None
 
 
+class _Channel(WebSocketsSansIOProtocol):
+    """A WebSocket whose peer may be hanging up in the moment in which we stop: uvicorn's stop would fail of it."""
+
+    def shutdown(self) -> None:
+        """Say goodbye, where there is still somebody to say it to."""
+        try:
+            super().shutdown()
+        except InvalidState:
+            self.transport.close()
+
+
 class WebServer:
     """Serves an application on host:port from `start` to `stop`."""
 
@@ -39,7 +52,7 @@ class WebServer:
             log_config=None,
             access_log=False,
             server_header=False,
-            ws="websockets-sansio",
+            ws=_Channel,
             ws_max_size=_LONGEST_MESSAGE,
             ws_ping_interval=_PING_SECONDS,
             ws_ping_timeout=_PING_SECONDS,
