@@ -12,8 +12,12 @@ from triage_agent import __version__
 from triage_agent.builders import build_loader
 from triage_agent.domain.accounts import Accounts
 from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.domain.second_factor import SecondFactors
 from triage_agent.settings import Settings
+from triage_agent.web.site.entrance import Entrance
 from triage_agent.web.site.people import make_first_admin
+from triage_agent.web.site.sealing import Seal, own_key
+from triage_agent.web.site.second import SecondFactor, SecondSettings
 from triage_agent.web.site.site import Site, SiteSettings
 
 log = structlog.get_logger(__name__)
@@ -26,6 +30,13 @@ def build_accounts(worklist: Worklist) -> Accounts:
     from triage_agent.worklist import SqlAccounts, database_of
 
     return SqlAccounts(database_of(worklist))
+
+
+def build_second_factors(worklist: Worklist) -> SecondFactors:
+    """What proves a second time who somebody is, in the worklist's database."""
+    from triage_agent.worklist import SqlSecondFactors, database_of
+
+    return SqlSecondFactors(database_of(worklist))
 
 
 def build_site(
@@ -59,8 +70,17 @@ def build_site(
         Radiographs(decoders, settings.data_dir / "spool"),
         clock,
         __version__,
+        entrance=_entrance(settings, worklist, clock),
     )
     return site, decoders.close
+
+
+def _entrance(settings: Settings, worklist: Worklist, clock: Clock) -> Entrance:
+    web = settings.web
+    seal = Seal(web.secrets_key or own_key(settings.data_dir))
+    issuer = f"Triage {settings.institution}".replace(":", " ").strip()
+    asked = SecondSettings(required=frozenset(web.second_factor), issuer=issuer)
+    return Entrance(second=SecondFactor(build_second_factors(worklist), seal, clock, asked))
 
 
 def _shown(settings: Settings) -> SiteSettings:

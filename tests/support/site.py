@@ -11,10 +11,21 @@ from triage_agent.domain.accounts import Account, Role
 from triage_agent.domain.audit import AuditQuestion
 from triage_agent.imaging.loader import DirectLoader
 from triage_agent.web.app import build_app
+from triage_agent.web.site.entrance import Entrance
 from triage_agent.web.site.images import Radiographs
 from triage_agent.web.site.passwords import Passwords
+from triage_agent.web.site.sealing import Seal
+from triage_agent.web.site.second import SecondFactor, SecondSettings
 from triage_agent.web.site.site import Site, SiteSettings
-from triage_agent.worklist import SqlAccounts, SqlAuditTrail, SqlReadingList, SqlWorklist, open_engine, upgrade
+from triage_agent.worklist import (
+    SqlAccounts,
+    SqlAuditTrail,
+    SqlReadingList,
+    SqlSecondFactors,
+    SqlWorklist,
+    open_engine,
+    upgrade,
+)
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of nobody
 QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -23,7 +34,7 @@ QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 class Hospital:
     """An application with accounts of every role, on a database of its own."""
 
-    def __init__(self, folder, **settings):
+    def __init__(self, folder, *, second_factor=(), **settings):
         url = f"sqlite:///{folder / 'triage.db'}"
         upgrade(url)
         self.engine = open_engine(url)
@@ -36,6 +47,13 @@ class Hospital:
         for role in (Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR):
             self.person(role.value, role)
         self.story.receive(patient_name="Åkesson^Görel", accession_number="A1")
+        self.seal = Seal("of this hospital alone, hard to guess")
+        second = SecondFactor(
+            SqlSecondFactors(self.worklist.database),
+            self.seal,
+            lambda: self.now,
+            SecondSettings(required=frozenset(second_factor)),
+        )
         site = Site(
             SiteSettings(**settings),
             self.worklist,
@@ -46,6 +64,7 @@ class Hospital:
             lambda: self.now,
             "9.9",
             QUICK,
+            Entrance(second=second),
         )
         self.app = build_app({}, lambda: b"", "9.9", (), site)
 

@@ -6,9 +6,13 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from triage_agent.domain.accounts import Role
 from triage_agent.sections.base import FILE_SUFFIX, Section
 
 _SHORTEST_TOKEN = 20  # characters; `openssl rand -hex 32` gives 64
+_SHORTEST_KEY = 32
+
+Person = Literal[Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR]  # whoever has an account
 
 
 class WebTokenSettings(Section):
@@ -57,6 +61,8 @@ class WebSettings(Section):
     pacs_link: str = Field(default="", pattern=r"^(https?://\S+)?$")
     idle_minutes: float = Field(default=60, ge=1, le=24 * 60)
     session_hours: float = Field(default=12, ge=0.1, le=24 * 7)
+    second_factor: tuple[Person, ...] = (Role.ADMIN, Role.AUDITOR)
+    secrets_key: str = ""
     stow: bool = False
     results: bool = False
     tokens: tuple[WebTokenSettings, ...] = ()
@@ -65,6 +71,15 @@ class WebSettings(Section):
     def is_secure(self) -> bool:
         """Whether browsers reach us by https: here, or at a proxy before us."""
         return self.public_url.startswith("https://") or (self.tls is not None and not self.public_url)
+
+    @model_validator(mode="after")
+    def _key_is_hard_to_guess(self) -> Self:
+        """Of the table as a whole, so that no message repeats the key."""
+        if self.secrets_key and len(self.secrets_key) < _SHORTEST_KEY:
+            raise ValueError(
+                f"secrets_key is too short: give {_SHORTEST_KEY} or more characters (`openssl rand -hex 32`)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _somebody_may(self) -> Self:

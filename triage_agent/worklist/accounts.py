@@ -203,7 +203,11 @@ def _refused(session: Session, name: str, address: str, why: str, now: datetime,
 
 def _begin(session: Session, name: str, new: NewSession, address: str, now: datetime) -> bool:
     usable = update(AccountRow).where(AccountRow.name == name, AccountRow.disabled_at.is_(None))
-    if not changed(session, usable.values(failures=0, locked_until=None, signed_in_at=now)):
+    # Who has a password alone must not begin anew to guess codes: wrong ones are counted until a right one.
+    values: dict[str, Any] = {"failures": 0, "locked_until": None, "signed_in_at": now}
+    if new.waits:
+        values = {"name": name}
+    if not changed(session, usable.values(**values)):
         return False
     session.execute(
         insert(SessionRow).values(
@@ -216,7 +220,10 @@ def _begin(session: Session, name: str, new: NewSession, address: str, now: date
             ends_at=new.ends_at,
         )
     )
-    append_audit(session, _event(AuditAction.SIGNED_IN, name, now, address=address, strong=new.strong))
+    if new.replaces:
+        session.execute(update(SessionRow).where(SessionRow.digest == new.replaces).values(ended_at=now))
+    if not new.waits:
+        append_audit(session, _event(AuditAction.SIGNED_IN, name, now, address=address, strong=new.strong))
     return True
 
 

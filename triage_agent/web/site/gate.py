@@ -102,6 +102,8 @@ class Gate:
         if rule.door is not Door.OPEN:
             if session is None:
                 raise _unknown(request)
+            if rule.door is not Door.HALF and self._people.waits(session):
+                raise _half(request)
             await run_in_threadpool(self._require_role, request, rule, session, address)
         form = {} if request.method in _SAFE else await _form(request)
         if request.method not in _SAFE:
@@ -159,12 +161,26 @@ def is_local(path: str) -> bool:
     return path.startswith("/") and not path.startswith(("//", "/\\")) and not (parts.scheme or parts.netloc)
 
 
+def local_next(request: Request) -> str:
+    """Where the browser wanted to go, if that is a page of ours."""
+    wanted = request.query_params.get("next", "/")
+    return wanted if is_local(wanted) else "/"
+
+
 def _unknown(request: Request) -> Exception:
+    return _elsewhere(request, "/login", "sign in first")
+
+
+def _half(request: Request) -> Exception:
+    return _elsewhere(request, "/second", "give the second factor first")
+
+
+def _elsewhere(request: Request, page: str, said: str) -> Exception:
     path = request.url.path
     if path.startswith("/api/") or path == LIVE or request.method not in _SAFE:
-        return HTTPException(401, "sign in first")
+        return HTTPException(401, said)
     then = path if not request.url.query else f"{path}?{request.url.query}"
-    return SignInNeededError("/login" if then == "/" else f"/login?next={quote(then, safe='')}")
+    return SignInNeededError(page if then == "/" else f"{page}?next={quote(then, safe='')}")
 
 
 async def _form(request: Request) -> Mapping[str, str]:

@@ -14,6 +14,7 @@ class Door(StrEnum):
 
     OPEN = "open"  # anybody
     OWN = "own"  # the service admits its callers itself (bearer tokens, certificates)
+    HALF = "half"  # whoever has given a password, also where the second factor is still to come
     SIGNED_IN = "signed_in"  # whoever has an account, whatever it may do
 
 
@@ -32,7 +33,7 @@ class Rule:
 _READERS = Rule(roles=frozenset({Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR}))
 _RADIOLOGISTS = Rule(roles=frozenset({Role.RADIOLOGIST}))
 _AUDITORS = Rule(roles=frozenset({Role.ADMIN, Role.AUDITOR}))
-_ANYBODY, _OWN, _SIGNED_IN = Rule(Door.OPEN), Rule(Door.OWN), Rule(Door.SIGNED_IN)
+_ANYBODY, _OWN, _HALF, _SIGNED_IN = Rule(Door.OPEN), Rule(Door.OWN), Rule(Door.HALF), Rule(Door.SIGNED_IN)
 
 RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/healthz"): _ANYBODY,
@@ -43,7 +44,11 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/login"): _ANYBODY,
     ("GET", "/first/{secret}"): _ANYBODY,
     ("POST", "/first/{secret}"): _ANYBODY,
-    ("POST", "/logout"): _SIGNED_IN,
+    ("POST", "/logout"): _HALF,
+    ("GET", "/second"): _HALF,
+    ("POST", "/second"): _HALF,
+    ("POST", "/second/setup"): _HALF,
+    ("GET", "/second/qr"): _HALF,
     ("GET", "/password"): _SIGNED_IN,
     ("POST", "/password"): _SIGNED_IN,
     ("GET", "/"): _READERS,

@@ -3,7 +3,7 @@
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
-from triage_agent.web.site.gate import Gate, Visitor, available, is_local, visitor_of
+from triage_agent.web.site.gate import Gate, Visitor, available, local_next, visitor_of
 from triage_agent.web.site.pages import Pages
 from triage_agent.web.site.passwords import LONGEST
 from triage_agent.web.site.people import Begun, People
@@ -34,7 +34,7 @@ class Signing:
     def ask(self, request: Request) -> Response:
         """The form; whoever is signed in goes on."""
         if visitor_of(request).session is not None:
-            return RedirectResponse(_next(request), _SEE_OTHER)
+            return RedirectResponse(local_next(request), _SEE_OTHER)
         return self._ask(request)
 
     def sign_in(self, request: Request) -> Response:
@@ -45,7 +45,7 @@ class Signing:
             begun = self._people.sign_in(name, password, visitor.address)
         if begun is None:
             return self._ask(request, wrong=_WRONG, status=403)
-        return self._begun(begun, _next(request))
+        return self.hand_out(RedirectResponse(local_next(request), _SEE_OTHER), begun)
 
     def sign_out(self, request: Request) -> Response:
         """End the session, and forget the cookie."""
@@ -86,10 +86,10 @@ class Signing:
         return RedirectResponse("/login", _SEE_OTHER)
 
     def _ask(self, request: Request, wrong: str = "", status: int = 200) -> Response:
-        return self._pages.show("login.html", visitor_of(request), status, wrong=wrong, then=_next(request))
+        return self._pages.show("login.html", visitor_of(request), status, wrong=wrong, then=local_next(request))
 
-    def _begun(self, begun: Begun, then: str) -> Response:
-        answer = RedirectResponse(then, _SEE_OTHER)
+    def hand_out(self, answer: Response, begun: Begun) -> Response:
+        """Give the browser the cookie of a session."""
         answer.set_cookie(
             self._gate.cookie,
             begun.token,
@@ -106,9 +106,3 @@ class Signing:
             owner = self._people.owner_of_link(secret)
         status = 404 if owner is None else (400 if wrong else 200)
         return self._pages.show("first.html", visitor, status, owner=owner, wrong=wrong)
-
-
-def _next(request: Request) -> str:
-    """Where the browser wanted to go, if that is a page of ours."""
-    wanted = request.query_params.get("next", "/")
-    return wanted if is_local(wanted) else "/"

@@ -13,11 +13,13 @@ from triage_agent.domain.audit import AuditTrail
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.reading import ReadingList
 from triage_agent.web.site.auditing import Auditing
+from triage_agent.web.site.entrance import Entrance
 from triage_agent.web.site.gate import Gate, SafeHeaders, SignInNeededError
 from triage_agent.web.site.images import Radiographs
 from triage_agent.web.site.pages import Pages, static_router
 from triage_agent.web.site.passwords import Passwords
 from triage_agent.web.site.people import People, SessionRule
+from triage_agent.web.site.second_pages import SecondPages
 from triage_agent.web.site.signing import Signing
 from triage_agent.web.site.studies import Studies
 from triage_agent.web.site.viewing import Viewing
@@ -56,13 +58,17 @@ class Site:
         clock: Clock,
         version: str,
         passwords: Passwords | None = None,
+        entrance: Entrance = Entrance(),  # noqa: B008 - a frozen value
     ) -> None:
         self._pages = Pages(settings.institution, version)
-        people = People(accounts, clock, SessionRule(idle=settings.idle, longest=settings.longest), passwords)
+        rule, second = SessionRule(idle=settings.idle, longest=settings.longest), entrance.second
+        people = People(accounts, clock, rule, passwords, second)
         gate = Gate(people, worklist, clock, "__Host-triage" if settings.secure else "triage")
+        signing = Signing(gate, people, self._pages, secure=settings.secure)
         self.routers: tuple[APIRouter, ...] = (
             static_router(),
-            Signing(gate, people, self._pages, secure=settings.secure).router,
+            signing.router,
+            *((SecondPages(gate, people, second, self._pages, signing.hand_out).router,) if second else ()),
             Studies(gate, worklist, readers, self._pages, clock).router,
             Viewing(gate, worklist, readers, self._pages, clock, radiographs, settings.pacs_link).router,
             Auditing(gate, worklist, trail, self._pages, clock).router,
