@@ -16,6 +16,7 @@ from triage_agent.domain.second_factor import SecondFactors
 from triage_agent.settings import Settings
 from triage_agent.web.site.entrance import Entrance
 from triage_agent.web.site.people import make_first_admin
+from triage_agent.web.site.provider import Provider, ProviderSettings
 from triage_agent.web.site.sealing import Seal, own_key
 from triage_agent.web.site.second import SecondFactor, SecondSettings
 from triage_agent.web.site.site import Site, SiteSettings
@@ -80,7 +81,33 @@ def _entrance(settings: Settings, worklist: Worklist, clock: Clock) -> Entrance:
     seal = Seal(web.secrets_key or own_key(settings.data_dir))
     issuer = f"Triage {settings.institution}".replace(":", " ").strip()
     asked = SecondSettings(required=frozenset(web.second_factor), issuer=issuer)
-    return Entrance(second=SecondFactor(build_second_factors(worklist), seal, clock, asked))
+    provider = _provider(settings, clock)
+    return Entrance(
+        seal=seal,
+        second=SecondFactor(build_second_factors(worklist), seal, clock, asked),
+        provider=provider,
+        label=web.oidc.label if web.oidc else "",
+    )
+
+
+def _provider(settings: Settings, clock: Clock) -> Provider | None:
+    oidc = settings.web.oidc
+    if oidc is None:
+        return None
+    known = ProviderSettings(
+        issuer=oidc.issuer,
+        client_id=oidc.client_id,
+        client_secret=oidc.client_secret,
+        redirect=f"{settings.web.public_url.rstrip('/')}/oidc/back",
+        roles_claim=oidc.roles_claim,
+        name_claim=oidc.name_claim,
+        roles=oidc.groups(),
+        scopes=oidc.scopes,
+        amr=frozenset(oidc.amr),
+        ca=oidc.ca,
+        timeout_seconds=oidc.timeout_seconds,
+    )
+    return Provider(known, clock)
 
 
 def _shown(settings: Settings) -> SiteSettings:

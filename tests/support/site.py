@@ -14,6 +14,7 @@ from triage_agent.web.app import build_app
 from triage_agent.web.site.entrance import Entrance
 from triage_agent.web.site.images import Radiographs
 from triage_agent.web.site.passwords import Passwords
+from triage_agent.web.site.provider import Provider
 from triage_agent.web.site.sealing import Seal
 from triage_agent.web.site.second import SecondFactor, SecondSettings
 from triage_agent.web.site.site import Site, SiteSettings
@@ -34,7 +35,7 @@ QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 class Hospital:
     """An application with accounts of every role, on a database of its own."""
 
-    def __init__(self, folder, *, second_factor=(), **settings):
+    def __init__(self, folder, *, second_factor=(), provider=None, **settings):
         url = f"sqlite:///{folder / 'triage.db'}"
         upgrade(url)
         self.engine = open_engine(url)
@@ -64,7 +65,12 @@ class Hospital:
             lambda: self.now,
             "9.9",
             QUICK,
-            Entrance(second=second),
+            Entrance(
+                seal=self.seal,
+                second=second,
+                provider=provider and Provider(provider, lambda: self.now),
+                label="Sign in with the house",
+            ),
         )
         self.app = build_app({}, lambda: b"", "9.9", (), site)
 

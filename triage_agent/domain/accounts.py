@@ -87,6 +87,13 @@ class Accounts(Protocol):
     def accounts(self) -> Sequence[Account]:
         """All, by name."""
 
+    def vouch(self, name: str, subject: str, roles: Collection[Role], now: datetime) -> str | None:
+        """Make or update the account of somebody whom the identity provider vouches for, and say what it is called.
+
+        `subject` is a digest of what the provider knows them by; a name that changed there keeps its account here. None
+        where they have no role, which ends the sessions that they have, or where the name is somebody else's.
+        """
+
     def account(self, name: str) -> Account | None:
         """The one of that name."""
 

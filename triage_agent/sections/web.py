@@ -8,11 +8,11 @@ from pydantic import Field, model_validator
 
 from triage_agent.domain.accounts import Role
 from triage_agent.sections.base import FILE_SUFFIX, Section
+from triage_agent.sections.oidc import OidcSettings
+from triage_agent.sections.roles import Person
 
 _SHORTEST_TOKEN = 20  # characters; `openssl rand -hex 32` gives 64
 _SHORTEST_KEY = 32
-
-Person = Literal[Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR]  # whoever has an account
 
 
 class WebTokenSettings(Section):
@@ -63,6 +63,7 @@ class WebSettings(Section):
     session_hours: float = Field(default=12, ge=0.1, le=24 * 7)
     second_factor: tuple[Person, ...] = (Role.ADMIN, Role.AUDITOR)
     secrets_key: str = ""
+    oidc: OidcSettings | None = None
     stow: bool = False
     results: bool = False
     tokens: tuple[WebTokenSettings, ...] = ()
@@ -79,6 +80,13 @@ class WebSettings(Section):
             raise ValueError(
                 f"secrets_key is too short: give {_SHORTEST_KEY} or more characters (`openssl rand -hex 32`)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _is_reached(self) -> Self:
+        """A provider sends browsers back to an address that we must know."""
+        if self.oidc is not None and not self.public_url:
+            raise ValueError("[web.oidc] without public_url: give the address that browsers come back to")
         return self
 
     @model_validator(mode="after")

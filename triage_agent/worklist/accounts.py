@@ -13,6 +13,7 @@ from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.worklist.account_rows import AccountRow, LinkRow, SessionRow
 from triage_agent.worklist.rows import append_audit
 from triage_agent.worklist.transactions import Database, changed
+from triage_agent.worklist.vouching import vouch
 
 _SEEN_EVERY = timedelta(minutes=1)  # a page that looks every second writes no row every second
 
@@ -31,6 +32,10 @@ class SqlAccounts:
     def account(self, name: str) -> Account | None:
         """See `Accounts.account`."""
         return self._database.read(lambda session: _found(session, name))
+
+    def vouch(self, name: str, subject: str, roles: Collection[Role], now: datetime) -> str | None:
+        """See `Accounts.vouch`."""
+        return self._database.write(lambda session: vouch(session, name, subject, roles, now))
 
     def make_account(self, account: Account, actor: str, now: datetime) -> bool:
         """See `Accounts.make_account`."""

@@ -2,11 +2,20 @@
 
 from dataclasses import dataclass
 
+from triage_agent.web.site.provider import Provider
+from triage_agent.web.site.sealing import Seal
 from triage_agent.web.site.second import SecondFactor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entrance:
-    """The parts; each may be missing."""
+    """The parts.
 
-    second: SecondFactor | None = None
+    Attributes:
+        label: what the button of the identity provider says.
+    """
+
+    seal: Seal
+    second: SecondFactor
+    provider: Provider | None = None
+    label: str = ""

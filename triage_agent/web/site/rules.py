@@ -44,6 +44,8 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/login"): _ANYBODY,
     ("GET", "/first/{secret}"): _ANYBODY,
     ("POST", "/first/{secret}"): _ANYBODY,
+    ("GET", "/oidc/start"): _ANYBODY,
+    ("GET", "/oidc/back"): _ANYBODY,
     ("POST", "/logout"): _HALF,
     ("GET", "/second"): _HALF,
     ("POST", "/second"): _HALF,

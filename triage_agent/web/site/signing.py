@@ -16,12 +16,14 @@ _SEE_OTHER = 303
 class Signing:
     """The routes."""
 
-    def __init__(self, gate: Gate, people: People, pages: Pages, *, secure: bool) -> None:
+    def __init__(self, gate: Gate, people: People, pages: Pages, *, secure: bool, provider: str = "") -> None:
+        """`provider` is what the button of an identity provider says; empty where there is none."""
         self.router = gate.router()
         self._gate = gate
         self._people = people
         self._pages = pages
         self._secure = secure
+        self._provider = provider
         get, post = self.router.get, self.router.post
         get("/login")(self.ask)
         post("/login")(self.sign_in)
@@ -86,7 +88,10 @@ class Signing:
         return RedirectResponse("/login", _SEE_OTHER)
 
     def _ask(self, request: Request, wrong: str = "", status: int = 200) -> Response:
-        return self._pages.show("login.html", visitor_of(request), status, wrong=wrong, then=local_next(request))
+        then = local_next(request)
+        return self._pages.show(
+            "login.html", visitor_of(request), status, wrong=wrong, then=then, provider=self._provider
+        )
 
     def hand_out(self, answer: Response, begun: Begun) -> Response:
         """Give the browser the cookie of a session."""
