@@ -14,6 +14,7 @@ from triage_agent.domain.accounts import Accounts
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.second_factor import SecondFactors
 from triage_agent.settings import Settings
+from triage_agent.web.access import Access, Caller
 from triage_agent.web.site.entrance import Entrance
 from triage_agent.web.site.people import make_first_admin
 from triage_agent.web.site.provider import Provider, ProviderSettings
@@ -23,6 +24,7 @@ from triage_agent.web.site.site import Site, SiteSettings
 
 log = structlog.get_logger(__name__)
 
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _FIRST_LINK = "first-sign-in"
 
 
@@ -50,8 +52,13 @@ def build_site(
     Raises:
         WorklistUnavailableError: the database is away.
     """
-    if not settings.web.pages:
+    web = settings.web
+    if not web.pages:
         return None
+    if is_plain(settings):
+        log.warning(
+            "web_unencrypted", host=web.host, remedy="add [web.tls], or public_url = https of a proxy before it"
+        )
     from triage_agent.web.site.images import Radiographs
     from triage_agent.worklist import SqlAuditTrail, SqlReadingList, database_of
 
@@ -76,6 +83,16 @@ def build_site(
     return site, decoders.close
 
 
+def callers_of(settings: Settings) -> list[Caller]:
+    """The programs that have tokens."""
+    return [Caller(name=one.name, token=one.token, may=frozenset(one.may)) for one in settings.web.tokens]
+
+
+def is_plain(settings: Settings) -> bool:
+    """Whether passwords and cookies would cross a network unencrypted."""
+    return not settings.web.is_secure and settings.web.host not in _LOOPBACK
+
+
 def _entrance(settings: Settings, worklist: Worklist, clock: Clock) -> Entrance:
     web = settings.web
     seal = Seal(web.secrets_key or own_key(settings.data_dir))
@@ -87,6 +104,10 @@ def _entrance(settings: Settings, worklist: Worklist, clock: Clock) -> Entrance:
         second=SecondFactor(build_second_factors(worklist), seal, clock, asked),
         provider=provider,
         label=web.oidc.label if web.oidc else "",
+        access=Access(callers_of(settings)),
+        masked=frozenset(web.mask_names_for),
+        tries=web.sign_ins_per_minute,
+        requests=web.requests_per_minute,
     )
 
 

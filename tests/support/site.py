@@ -35,7 +35,7 @@ QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 class Hospital:
     """An application with accounts of every role, on a database of its own."""
 
-    def __init__(self, folder, *, second_factor=(), provider=None, **settings):
+    def __init__(self, folder, *, second_factor=(), provider=None, entrance=None, **settings):
         url = f"sqlite:///{folder / 'triage.db'}"
         upgrade(url)
         self.engine = open_engine(url)
@@ -55,7 +55,7 @@ class Hospital:
             lambda: self.now,
             SecondSettings(required=frozenset(second_factor)),
         )
-        site = Site(
+        self.site = site = Site(
             SiteSettings(**settings),
             self.worklist,
             self.accounts,
@@ -70,6 +70,7 @@ class Hospital:
                 second=second,
                 provider=provider and Provider(provider, lambda: self.now),
                 label="Sign in with the house",
+                **(entrance or {}),
             ),
         )
         self.app = build_app({}, lambda: b"", "9.9", (), site)

@@ -83,8 +83,16 @@ def reset_second_factor(name: NameArgument, config: ConfigOption = None) -> None
 @app.command("list")
 def listed(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Every account, and what it may do."""
-    _, accounts = _open(config)
-    everybody = [_shown(account) for account in accounts.accounts()]
+    from triage_agent.domain.audit import AuditEvent
+    from triage_agent.domain.vocabulary import AuditAction
+    from triage_agent.signing_in import build_accounts
+
+    worklist = open_worklist(load_settings(config))
+    everybody = [_shown(account) for account in build_accounts(worklist).accounts()]
+    event = AuditEvent(
+        at=utc_now(), action=AuditAction.ACCOUNTS_LISTED, actor=_actor(), detail={"accounts": len(everybody)}
+    )
+    worklist.record_audit(event)
     if as_json:
         print_json(everybody)
         return

@@ -16,11 +16,11 @@ _SHORTEST_KEY = 32
 
 
 class WebTokenSettings(Section):
-    """Somebody who may use our DICOMweb services, known by a bearer token."""
+    """A program that may use our services and interfaces, known by a bearer token."""
 
     name: str = Field(pattern=r"^[ -\[\]-~]{1,16}$")
     token: str = ""
-    may: tuple[Literal["store", "read"], ...] = Field(min_length=1)
+    may: tuple[Literal["store", "read", "worklist", "audit"], ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _is_hard_to_guess(self) -> Self:
@@ -64,6 +64,9 @@ class WebSettings(Section):
     second_factor: tuple[Person, ...] = (Role.ADMIN, Role.AUDITOR)
     secrets_key: str = ""
     oidc: OidcSettings | None = None
+    mask_names_for: tuple[Role, ...] = ()
+    sign_ins_per_minute: int = Field(default=60, ge=5, le=10_000)
+    requests_per_minute: int = Field(default=1200, ge=60, le=100_000)
     stow: bool = False
     results: bool = False
     tokens: tuple[WebTokenSettings, ...] = ()

@@ -38,8 +38,14 @@ class Access:
         Raises:
             HTTPException: 401 without a token that is known, 403 where its owner may not do this.
         """
-        if not self._callers:
-            return ANYBODY
+        return self.known(request, right) if self._callers else ANYBODY
+
+    def known(self, request: Request, right: str) -> str:
+        """The name of a caller who has a token; nobody is admitted without one.
+
+        Raises:
+            HTTPException: 401 without a token that is known, 403 where its owner may not do this.
+        """
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         said = _digest(token.strip()) if scheme.lower() == "bearer" else b""
         found = [caller for digest, caller in self._callers if hmac.compare_digest(digest, said)]

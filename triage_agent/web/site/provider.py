@@ -184,7 +184,7 @@ class Provider:
 
     def _discovered(self) -> Mapping[str, Any]:
         """The provider's own description (OpenID Connect Discovery 1.0)."""
-        return self._kept("description", _KEPT, self._discover)
+        return self._kept("description", _KEPT, self._discover)  # type: ignore[no-any-return]
 
     def _discover(self) -> Mapping[str, Any]:
         issuer = self._settings.issuer
@@ -219,11 +219,12 @@ class Provider:
             self._lock.release()
 
     def _endpoint(self, name: str) -> str:
-        url = self._discovered().get(name)
-        safe = isinstance(url, str) and url.isascii() and url.isprintable() and " " not in url
+        said = self._discovered().get(name)
+        url = said if isinstance(said, str) else ""
+        safe = url.isascii() and url.isprintable() and " " not in url
         if not safe or urlsplit(url).scheme != urlsplit(self._settings.issuer).scheme:
             raise NotVouchedError(f"the provider's description has no {name} that can be used")
-        return str(url)
+        return url
 
     def _ask(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, content: list[bytes] | None = None

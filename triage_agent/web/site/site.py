@@ -64,7 +64,7 @@ class Site:
         self._pages = Pages(settings.institution, version)
         rule = SessionRule(idle=settings.idle, longest=settings.longest)
         people = People(accounts, clock, rule, passwords, entrance.second if entrance else None)
-        gate = Gate(people, worklist, clock, "__Host-triage" if settings.secure else "triage")
+        gate = Gate(people, worklist, clock, "__Host-triage" if settings.secure else "triage", entrance)
         signing = Signing(gate, people, self._pages, secure=settings.secure, provider=_label(entrance))
         self.routers: tuple[APIRouter, ...] = (
             static_router(),
