@@ -33,6 +33,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy triage_agent
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive triage_agent
 
 # Writes build/bench/*.json. What needs a GPU is left out, and named, where there is none.
 bench: $(VENV)/.dev
