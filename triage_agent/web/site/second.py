@@ -121,8 +121,8 @@ def _same(one: bytes, other: bytes) -> bool:
 
 
 def _new_code() -> str:
-    """80 bits, so that a plain hash is enough."""
-    return "".join(secrets.choice(_SIGNS) for _ in range(16))
+    """120 bits, so that a plain hash is enough (OWASP ASVS 5.0, 6.5.2)."""
+    return "".join(secrets.choice(_SIGNS) for _ in range(24))
 
 
 def _digest(name: str, code: str) -> str:

@@ -42,7 +42,7 @@ class Signing:
     def sign_in(self, request: Request) -> Response:
         """Name and password."""
         visitor = visitor_of(request)
-        name, password = visitor.form.get("name", "")[:200], visitor.form.get("password", "")[:LONGEST]
+        name, password = visitor.form.get("name", "")[:200], visitor.form.get("password", "")[: LONGEST + 1]
         with available():
             begun = self._people.sign_in(name, password, visitor.address)
         if begun is None:
@@ -53,7 +53,7 @@ class Signing:
         """End the session, and forget the cookie."""
         with available():
             self._people.sign_out(request.cookies.get(self._gate.cookie, ""))
-        answer = RedirectResponse("/login", _SEE_OTHER)
+        answer = RedirectResponse("/login", _SEE_OTHER, {"Clear-Site-Data": '"storage"'})
         answer.delete_cookie(self._gate.cookie, path="/", secure=self._secure, httponly=True, samesite="lax")
         return answer
 
@@ -81,7 +81,7 @@ class Signing:
         new, wrong = visitor.form.get("password", ""), _DIFFER
         if new == visitor.form.get("again", ""):
             with available():
-                old = visitor.form.get("old", "")[:LONGEST]
+                old = visitor.form.get("old", "")[: LONGEST + 1]
                 wrong = self._people.change_password(visitor.signed_in.account, old, new) or ""
         if wrong:
             return self._pages.show("password.html", visitor, 400, wrong=wrong)
