@@ -11,13 +11,14 @@ import structlog
 from triage_agent import __version__
 from triage_agent.builders import build_loader
 from triage_agent.domain.accounts import Accounts
+from triage_agent.domain.errors import TriageError
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.second_factor import SecondFactors
 from triage_agent.settings import Settings
 from triage_agent.web.access import Access, Caller
 from triage_agent.web.site.entrance import Entrance
 from triage_agent.web.site.people import make_first_admin
-from triage_agent.web.site.provider import Provider, ProviderSettings
+from triage_agent.web.site.provider import NotVouchedError, Provider, ProviderSettings
 from triage_agent.web.site.sealing import Seal, own_key
 from triage_agent.web.site.second import SecondFactor, SecondSettings
 from triage_agent.web.site.site import Site, SiteSettings
@@ -109,6 +110,19 @@ def _entrance(settings: Settings, worklist: Worklist, clock: Clock) -> Entrance:
         tries=web.sign_ins_per_minute,
         requests=web.requests_per_minute,
     )
+
+
+def look_at_provider(settings: Settings, clock: Clock) -> str:
+    """Whether the identity provider answers as it should.
+
+    Raises:
+        TriageError: it does not.
+    """
+    provider = _provider(settings, clock)
+    try:
+        return "none" if provider is None else provider.check()
+    except NotVouchedError as error:
+        raise TriageError(str(error), remedy="check [web.oidc] issuer and ca, and that the provider runs") from None
 
 
 def _provider(settings: Settings, clock: Clock) -> Provider | None:

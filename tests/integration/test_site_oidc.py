@@ -7,8 +7,10 @@ import pytest
 from support.oidc import CLIENT, SECRET, provider
 from support.site import Hospital, csrf_of
 
+from triage_agent.cli import doctor
 from triage_agent.domain.accounts import Role, Source
 from triage_agent.domain.vocabulary import AuditAction
+from triage_agent.settings import load_settings
 from triage_agent.web.site.provider import ProviderSettings
 
 ROLES = {Role.RADIOLOGIST: frozenset({"rad"}), Role.ADMIN: frozenset({"it", "chief"})}
@@ -235,3 +237,25 @@ def test_without_a_provider_there_is_no_such_page(tmp_path):
     assert site.browser().get("/oidc/start").status_code == 404
     assert "/oidc" not in site.browser().get("/login").text
     site.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("description", "says"),
+    [
+        ({}, "answers, with 1 key"),
+        ({"issuer": "http://127.0.0.1/other"}, "another issuer"),
+        ({"token_endpoint": "ftp://x"}, "no token_endpoint that can be used"),
+        ({"jwks_uri": "http://127.0.0.1:9/keys"}, "does not answer"),
+    ],
+)
+def test_check_says_whether_the_provider_can_be_used(tmp_path, theirs, description, says):
+    theirs.description = description
+    file = tmp_path / "agent.toml"
+    file.write_text(
+        f'data_dir = "{tmp_path}/var"\n[web]\npublic_url = "{BASE}"\n'
+        f'[web.oidc]\nissuer = "{theirs.issuer}"\nclient_id = "c"\nroles = {{ admin = ["it"] }}\n'
+    )
+    parts = dict(doctor._parts(load_settings(file)))
+    finding = doctor._examine("identity provider", parts["identity provider"])
+    assert finding.ok is (description == {})
+    assert says in finding.says

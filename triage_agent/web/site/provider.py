@@ -91,6 +91,17 @@ class Provider:
         self._places = threading.BoundedSemaphore(_AT_ONCE)
         self._known: dict[str, tuple[datetime, Any]] = {}
 
+    def check(self) -> str:
+        """What it says of itself, for `check`.
+
+        Raises:
+            NotVouchedError: it cannot be used, and why.
+        """
+        self._endpoint("authorization_endpoint")
+        self._endpoint("token_endpoint")
+        number = len(self._keys().keys)
+        return f"{self._settings.issuer} answers, with {number} key{'' if number == 1 else 's'}"
+
     def address(self, errand: Errand) -> str:
         """Where the browser goes.
 
