@@ -42,6 +42,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy triage_agent
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive triage_agent
 
 # Writes build/bench/*.json. What needs a GPU is left out, and named, where there is none. Routes (routes.json) take half an
 # hour: BENCH_SECONDS (300) at BENCH_RATE (10) studies a second for each of five groups.

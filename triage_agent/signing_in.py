@@ -11,13 +11,21 @@ import structlog
 from triage_agent import __version__
 from triage_agent.builders import build_loader
 from triage_agent.domain.accounts import Accounts
+from triage_agent.domain.errors import TriageError
 from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.domain.second_factor import SecondFactors
 from triage_agent.settings import Settings
+from triage_agent.web.access import Access, Caller
+from triage_agent.web.site.entrance import Entrance
 from triage_agent.web.site.people import make_first_admin
+from triage_agent.web.site.provider import NotVouchedError, Provider, ProviderSettings
+from triage_agent.web.site.sealing import Seal, own_key
+from triage_agent.web.site.second import SecondFactor, SecondSettings
 from triage_agent.web.site.site import Site, SiteSettings
 
 log = structlog.get_logger(__name__)
 
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _FIRST_LINK = "first-sign-in"
 
 
@@ -26,6 +34,13 @@ def build_accounts(worklist: Worklist) -> Accounts:
     from triage_agent.worklist import SqlAccounts, database_of
 
     return SqlAccounts(database_of(worklist))
+
+
+def build_second_factors(worklist: Worklist) -> SecondFactors:
+    """What proves a second time who somebody is, in the worklist's database."""
+    from triage_agent.worklist import SqlSecondFactors, database_of
+
+    return SqlSecondFactors(database_of(worklist))
 
 
 def build_site(
@@ -38,8 +53,13 @@ def build_site(
     Raises:
         WorklistUnavailableError: the database is away.
     """
-    if not settings.web.pages:
+    web = settings.web
+    if not web.pages:
         return None
+    if is_plain(settings):
+        log.warning(
+            "web_unencrypted", host=web.host, remedy="add [web.tls], or public_url = https of a proxy before it"
+        )
     from triage_agent.web.site.images import Radiographs
     from triage_agent.worklist import SqlAuditTrail, SqlReadingList, database_of
 
@@ -59,8 +79,70 @@ def build_site(
         Radiographs(decoders, settings.data_dir / "spool"),
         clock,
         __version__,
+        entrance=_entrance(settings, worklist, clock),
     )
     return site, decoders.close
+
+
+def callers_of(settings: Settings) -> list[Caller]:
+    """The programs that have tokens."""
+    return [Caller(name=one.name, token=one.token, may=frozenset(one.may)) for one in settings.web.tokens]
+
+
+def is_plain(settings: Settings) -> bool:
+    """Whether passwords and cookies would cross a network unencrypted."""
+    return not settings.web.is_secure and settings.web.host not in _LOOPBACK
+
+
+def _entrance(settings: Settings, worklist: Worklist, clock: Clock) -> Entrance:
+    web = settings.web
+    seal = Seal(web.secrets_key or own_key(settings.data_dir))
+    issuer = f"Triage {settings.institution}".replace(":", " ").strip()
+    asked = SecondSettings(required=frozenset(web.second_factor), issuer=issuer)
+    provider = _provider(settings, clock)
+    return Entrance(
+        seal=seal,
+        second=SecondFactor(build_second_factors(worklist), seal, clock, asked),
+        provider=provider,
+        label=web.oidc.label if web.oidc else "",
+        access=Access(callers_of(settings)),
+        masked=frozenset(web.mask_names_for),
+        tries=web.sign_ins_per_minute,
+        requests=web.requests_per_minute,
+    )
+
+
+def look_at_provider(settings: Settings, clock: Clock) -> str:
+    """Whether the identity provider answers as it should.
+
+    Raises:
+        TriageError: it does not.
+    """
+    provider = _provider(settings, clock)
+    try:
+        return "none" if provider is None else provider.check()
+    except NotVouchedError as error:
+        raise TriageError(str(error), remedy="check [web.oidc] issuer and ca, and that the provider runs") from None
+
+
+def _provider(settings: Settings, clock: Clock) -> Provider | None:
+    oidc = settings.web.oidc
+    if oidc is None:
+        return None
+    known = ProviderSettings(
+        issuer=oidc.issuer,
+        client_id=oidc.client_id,
+        client_secret=oidc.client_secret,
+        redirect=f"{settings.web.public_url.rstrip('/')}/oidc/back",
+        roles_claim=oidc.roles_claim,
+        name_claim=oidc.name_claim,
+        roles=oidc.groups(),
+        scopes=oidc.scopes,
+        amr=frozenset(oidc.amr),
+        ca=oidc.ca,
+        timeout_seconds=oidc.timeout_seconds,
+    )
+    return Provider(known, clock)
 
 
 def _shown(settings: Settings) -> SiteSettings:

@@ -1,5 +1,6 @@
 """Accounts on both databases: sessions and links end when they should, and every change is in the audit trail."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from support.story import Story
 from triage_agent.domain.accounts import Account, NewSession, Role
 from triage_agent.domain.audit import AuditQuestion
 from triage_agent.domain.vocabulary import AuditAction
+from triage_agent.web.site.people import digest_of, make_first_admin
 from triage_agent.worklist import SqlAccounts, SqlAuditTrail, SqlWorklist
 
 HOUR, IDLE = timedelta(hours=1), timedelta(minutes=30)
@@ -150,3 +152,13 @@ def test_records_are_found_by_who_what_and_when_newest_first(site):
         == site.story.now
     )
     assert site.trail.records(AuditQuestion(study_instance_uid="1.2.3")) == []
+
+
+def test_of_many_first_starts_at_once_one_makes_the_admin_and_its_link(engine):
+    accounts = SqlAccounts(SqlWorklist(engine).database)
+    now = Story(SqlWorklist(engine)).tick()
+    with ThreadPoolExecutor(6) as pool:
+        links = [one for one in pool.map(lambda _: make_first_admin(accounts, "test", now), range(6)) if one]
+    assert len(links) == 1
+    assert accounts.owner_of_link(digest_of(links[0]), now).name == "admin"
+    assert len(accounts.accounts()) == 1

@@ -21,8 +21,8 @@ def hospital(tmp_path):
     made.engine.dispose()
 
 
-STREAMS = {"/live", "/studies/{uid}/images/{image}"}  # they have tests of their own
-PAGES = sorted((method, path) for (method, path), rule in RULES.items() if rule.door is Door.SIGNED_IN)
+STREAMS = {"/live", "/studies/{uid}/images/{image}", "/second/qr"}  # they have tests of their own
+PAGES = sorted((method, path) for (method, path), rule in RULES.items() if rule.door in {Door.HALF, Door.SIGNED_IN})
 BY_ROLE = [
     (method, path, role)
     for method, path in PAGES
@@ -311,3 +311,21 @@ def test_the_next_page_begins_where_the_last_one_ends(hospital):
         found = re.search(r'rel="next" href="([^"]+)"', page)
         path = found and found.group(1).replace("&amp;", "&")
     assert len(seen) == len(set(seen)) == 71
+
+
+def test_a_password_is_taken_as_it_is_and_not_cut(hospital):
+    long = "".join(chr(97 + number % 26) for number in range(200))
+    link = make_link(hospital.accounts, "radiologist", "t", hospital.now)
+    assert hospital.browser().post(f"/first/{link}", data={"password": long, "again": long}).status_code == 303
+    for password, status in ((long + "x", 403), (long.upper(), 403), (long, 303)):
+        assert (
+            hospital.browser().post("/login", data={"name": "radiologist", "password": password}).status_code == status
+        )
+
+
+def test_browsers_that_come_by_https_come_by_nothing_else(tmp_path):
+    hospital = Hospital(tmp_path, secure=True)
+    said = hospital.browser(base="https://testserver").get("/login").headers["strict-transport-security"]
+    assert said == "max-age=31536000; includeSubDomains"
+    assert "strict-transport-security" not in hospital.browser().get("/login").headers
+    hospital.engine.dispose()

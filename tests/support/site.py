@@ -11,10 +11,22 @@ from triage_agent.domain.accounts import Account, Role
 from triage_agent.domain.audit import AuditQuestion
 from triage_agent.imaging.loader import DirectLoader
 from triage_agent.web.app import build_app
+from triage_agent.web.site.entrance import Entrance
 from triage_agent.web.site.images import Radiographs
 from triage_agent.web.site.passwords import Passwords
+from triage_agent.web.site.provider import Provider
+from triage_agent.web.site.sealing import Seal
+from triage_agent.web.site.second import SecondFactor, SecondSettings
 from triage_agent.web.site.site import Site, SiteSettings
-from triage_agent.worklist import SqlAccounts, SqlAuditTrail, SqlReadingList, SqlWorklist, open_engine, upgrade
+from triage_agent.worklist import (
+    SqlAccounts,
+    SqlAuditTrail,
+    SqlReadingList,
+    SqlSecondFactors,
+    SqlWorklist,
+    open_engine,
+    upgrade,
+)
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of nobody
 QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -23,7 +35,7 @@ QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 class Hospital:
     """An application with accounts of every role, on a database of its own."""
 
-    def __init__(self, folder, **settings):
+    def __init__(self, folder, *, second_factor=(), provider=None, entrance=None, **settings):
         url = f"sqlite:///{folder / 'triage.db'}"
         upgrade(url)
         self.engine = open_engine(url)
@@ -36,7 +48,14 @@ class Hospital:
         for role in (Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR):
             self.person(role.value, role)
         self.story.receive(patient_name="Åkesson^Görel", accession_number="A1")
-        site = Site(
+        self.seal = Seal("of this hospital alone, hard to guess")
+        second = SecondFactor(
+            SqlSecondFactors(self.worklist.database),
+            self.seal,
+            lambda: self.now,
+            SecondSettings(required=frozenset(second_factor)),
+        )
+        self.site = site = Site(
             SiteSettings(**settings),
             self.worklist,
             self.accounts,
@@ -46,6 +65,13 @@ class Hospital:
             lambda: self.now,
             "9.9",
             QUICK,
+            Entrance(
+                seal=self.seal,
+                second=second,
+                provider=provider and Provider(provider, lambda: self.now),
+                label="Sign in with the house",
+                **(entrance or {}),
+            ),
         )
         self.app = build_app({}, lambda: b"", "9.9", (), site)
 

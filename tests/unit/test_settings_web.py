@@ -58,3 +58,35 @@ def test_what_cannot_work_is_one_line_without_any_secret(values, says):
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+OIDC = {"issuer": "https://sso.example/r", "client_id": "c", "roles": {"admin": ["it"]}}
+PUBLIC = {"public_url": "https://triage.example"}
+
+
+def test_a_provider_has_groups_for_roles_and_a_secret_in_a_file(tmp_path):
+    (tmp_path / "secret").write_text("s3cret\n")
+    oidc = web(**PUBLIC, oidc={**OIDC, "client_secret_file": str(tmp_path / "secret")}).oidc
+    assert oidc.client_secret == "s3cret"  # noqa: S105 - of nobody
+    assert oidc.groups() == {"admin": frozenset({"it"})}
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"oidc": OIDC}, "[web.oidc] without public_url"),
+        ({**PUBLIC, "oidc": {**OIDC, "issuer": "http://sso.example"}}, "give an https url"),
+        ({**PUBLIC, "oidc": {**OIDC, "roles": {}}}, "web.oidc.roles"),
+        ({**PUBLIC, "oidc": {**OIDC, "roles": {"service": ["it"]}}}, "web.oidc.roles"),
+        ({**PUBLIC, "oidc": {**OIDC, "scopes": ["profile"]}}, "openid"),
+        ({"secrets_key": "s3cret"}, "secrets_key is too short"),
+        ({"second_factor": ["service"]}, "web.second_factor"),
+        ({"second_factor": ["surgeon"]}, "web.second_factor"),
+    ],
+)
+def test_a_sign_in_that_cannot_be_trusted_is_one_line(values, says):
+    with pytest.raises(ConfigurationError) as caught:
+        web(**values)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)

@@ -135,6 +135,7 @@ MESSAGES: Mapping[str, Recipe] = {
     "account_changed": _alert(Code("110137", "User Security Attributes Changed"), outcome=0),
     "access_refused": _alert(Code("110132", "Use of Restricted Function")),
     "studies_listed": Recipe(event=Event.QUERY, action="E", who=Who.USER, what=What.QUERY),
+    "accounts_listed": Recipe(event=Event.QUERY, action="E", who=Who.USER, what=What.QUERY),
     "study_viewed": Recipe(event=Event.INSTANCES_ACCESSED, action="R", who=Who.USER),
 }
 

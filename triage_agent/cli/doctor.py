@@ -78,6 +78,8 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     if settings.hl7.listen is not None:
         yield "HL7 port", lambda: ports.look_at_orders(settings)
     yield "web port", lambda: ports.look_at_web(settings)
+    if settings.web.oidc is not None:
+        yield "identity provider", lambda: _provider(settings)
     yield from _peers(settings)
     yield from notices.looks(settings)
 
@@ -199,6 +201,12 @@ def _model(scorer: ImageScorer, bundle: str) -> str:
     return "; ".join(
         (f"{model.label}: {scored}{use}", *(f"WARNING: {one}" for one in doubts(load_bundle(bundle).spec)))
     )
+
+
+def _provider(settings: Settings) -> str:
+    from triage_agent.signing_in import look_at_provider
+
+    return look_at_provider(settings, lambda: datetime.now(UTC))
 
 
 def _clock() -> str:

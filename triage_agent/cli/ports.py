@@ -116,10 +116,10 @@ def look_at_web(settings: Settings) -> str:
     web = settings.web
     problem = _problem(web.host, web.port)
     if problem is None:
-        if web.tokens and web.tls is None and web.host not in _LOOPBACK:
+        if (web.tokens or web.pages) and not web.is_secure and web.host not in _LOOPBACK:
             raise Noteworthy(
-                f"{web.host}:{web.port} is free; its tokens and what they protect go unencrypted",
-                remedy="add [web.tls], or see that a proxy ends TLS before the agent",
+                f"{web.host}:{web.port} is free; passwords, tokens and what they protect go unencrypted",
+                remedy="add [web.tls], or see that a proxy ends TLS before the agent and say so by public_url",
             )
         return f"{web.host}:{web.port} is free"
     if not _answers_as_agent(web.host, web.port, web.tls):

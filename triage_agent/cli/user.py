@@ -70,16 +70,34 @@ def enable(name: NameArgument, config: ConfigOption = None) -> None:
         raise _unknown(name)
 
 
+@app.command("reset-second-factor")
+def reset_second_factor(name: NameArgument, config: ConfigOption = None) -> None:
+    """Forget an account's authenticator and recovery codes; the owner sets up another at the next sign-in."""
+    from triage_agent.signing_in import build_second_factors
+
+    settings = load_settings(config)
+    if not build_second_factors(open_worklist(settings)).reset(name, _actor(), utc_now()):
+        raise TriageError(f"no account {name} with a second factor", remedy="`triage-agent user list` shows them")
+
+
 @app.command("list")
 def listed(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Every account, and what it may do."""
-    _, accounts = _open(config)
-    everybody = [_shown(account) for account in accounts.accounts()]
+    from triage_agent.domain.audit import AuditEvent
+    from triage_agent.domain.vocabulary import AuditAction
+    from triage_agent.signing_in import build_accounts
+
+    worklist = open_worklist(load_settings(config))
+    everybody = [_shown(account) for account in build_accounts(worklist).accounts()]
+    event = AuditEvent(
+        at=utc_now(), action=AuditAction.ACCOUNTS_LISTED, actor=_actor(), detail={"accounts": len(everybody)}
+    )
+    worklist.record_audit(event)
     if as_json:
         print_json(everybody)
         return
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1), show_edge=False)
-    for heading in ("Name", "Roles", "By", "State", "Signed in"):
+    for heading in ("Name", "Roles", "By", "State", "Second factor", "Signed in"):
         table.add_column(heading)
     for one in everybody:
         table.add_row(*(shown(str(value or "")) for value in one.values()))
@@ -96,6 +114,7 @@ def _shown(account: Account) -> dict[str, object]:
         "roles": " ".join(sorted(role.value for role in account.roles)),
         "source": account.source.value,
         "state": state,
+        "second_factor": "yes" if account.totp_secret else "no",
         "signed_in_at": account.signed_in_at.isoformat() if account.signed_in_at else None,
     }
 

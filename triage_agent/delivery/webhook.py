@@ -25,7 +25,7 @@ _REMEDIES = MappingProxyType(
 class Webhook:
     """Puts documents to one url; used by one thread."""
 
-    def __init__(self, endpoint: Endpoint, target: str, secret: str = "") -> None:
+    def __init__(self, endpoint: Endpoint, target: str, secret: str = "") -> None:  # none # nosec B107
         """`target` is the url's path with its query. With a `secret` each document is signed (HMAC-SHA256)."""
         self._endpoint = endpoint
         self._client = HttpClient(endpoint)

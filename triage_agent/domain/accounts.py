@@ -30,7 +30,7 @@ class Account:
     Attributes:
         name: lower case; what the audit trail calls them.
         password_hash: argon2id, encoded; None until the first password is chosen, and of those whom OIDC vouches for.
-        totp_secret: base32; None where no second factor is asked for.
+        totp_secret: sealed; None until a second factor is set up.
         locked_until: nobody can sign in before, after too many wrong passwords.
     """
 
@@ -55,12 +55,16 @@ class NewSession:
         digest: SHA-256 of the cookie's value, hexadecimal; the value itself is kept nowhere.
         csrf: what every form of the session must say.
         strong: a second factor was given.
+        waits: for the second factor: nobody has signed in yet.
+        replaces: the digest of the session that waited, which ends with this one's beginning.
     """
 
     digest: str = field(repr=False)
     csrf: str = field(repr=False)
     ends_at: datetime
     strong: bool = False
+    waits: bool = False
+    replaces: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +86,13 @@ class Accounts(Protocol):
 
     def accounts(self) -> Sequence[Account]:
         """All, by name."""
+
+    def vouch(self, name: str, subject: str, roles: Collection[Role], now: datetime) -> str | None:
+        """Make or update the account of somebody whom the identity provider vouches for, and say what it is called.
+
+        `subject` is a digest of what the provider knows them by; a name that changed there keeps its account here. None
+        where they have no role, which ends the sessions that they have, or where the name is somebody else's.
+        """
 
     def account(self, name: str) -> Account | None:
         """The one of that name."""

@@ -36,6 +36,7 @@ class ListQuestion:
 
     Attributes:
         text: the beginning of an accession number, a patient's identifier or a family name.
+        by_patient: whether the text may be a name or an identifier; else it is an accession number alone.
         since: only studies that came then or later.
         read: also those that have been read.
         after: the end of the page before.
@@ -45,6 +46,7 @@ class ListQuestion:
     priority: Priority | None = None
     region: str = ""
     text: str = ""
+    by_patient: bool = True
     since: datetime | None = None
     read: bool = False
     order: Order = Order.BEST_FIRST

@@ -167,6 +167,7 @@ class AuditAction(StrEnum):
     SIGNED_OUT = "signed_out"
     SIGN_IN_REFUSED = "sign_in_refused"
     ACCOUNT_CHANGED = "account_changed"
+    ACCOUNTS_LISTED = "accounts_listed"
     ACCESS_REFUSED = "access_refused"  # a page that the account's roles do not open
     STUDIES_LISTED = "studies_listed"  # patient data was shown, of many studies
     STUDY_VIEWED = "study_viewed"

@@ -103,7 +103,7 @@ class TextTower:
 
 
 def _tower(config: dict[str, Any], tensors: dict[str, Tensor], where: Path) -> Any:
-    unused: dict[str, Any] = {"bos_token_id": None, "eos_token_id": None}  # defaults of another model, never used here
+    unused: dict[str, Any] = {"bos_token_id": None, "eos_token_id": None}  # defaults of another model, never used # nosec B105
     described = SiglipTextConfig.from_dict({**config, **unused, "attn_implementation": "sdpa"})
     with torch.device("meta"):  # half a billion numbers need not be drawn at random first
         model = SiglipTextModel(described)

@@ -38,7 +38,7 @@ def load_tokenizer(folder: Path) -> Any:
             f"{folder} has neither {TOKENIZER} nor {SENTENCEPIECE}", remedy="copy or download the whole checkpoint"
         )
     try:
-        return Tokenizer.from_pretrained(folder, local_files_only=True)
+        return Tokenizer.from_pretrained(folder, local_files_only=True)  # a local folder # nosec B615
     except Exception as error:  # the tokenizers library raises bare exceptions for files that it cannot read
         reason = " ".join(str(error).split())[:200]
         raise BundleError(f"the tokenizer in {folder} cannot be read: {reason}", remedy="download it again") from error

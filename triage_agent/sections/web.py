@@ -6,18 +6,22 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from triage_agent.domain.accounts import Role
 from triage_agent.sections.base import FILE_SUFFIX, Section
+from triage_agent.sections.oidc import OidcSettings
+from triage_agent.sections.roles import Person
 
 _LESS = {"ups": "query"}  # who only looks
 _SHORTEST_TOKEN = 20  # characters; `openssl rand -hex 32` gives 64
+_SHORTEST_KEY = 32
 
 
 class WebTokenSettings(Section):
-    """Somebody who may use our DICOMweb services, known by a bearer token."""
+    """A program that may use our services and interfaces, known by a bearer token."""
 
     name: str = Field(pattern=r"^[ -\[\]-~]{1,16}$")
     token: str = ""
-    may: tuple[Literal["store", "read", "query", "ups"], ...] = Field(min_length=1)
+    may: tuple[Literal["store", "read", "query", "ups", "worklist", "audit"], ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _is_hard_to_guess(self) -> Self:
@@ -58,6 +62,12 @@ class WebSettings(Section):
     pacs_link: str = Field(default="", pattern=r"^(https?://\S+)?$")
     idle_minutes: float = Field(default=60, ge=1, le=24 * 60)
     session_hours: float = Field(default=12, ge=0.1, le=24 * 7)
+    second_factor: tuple[Person, ...] = (Role.ADMIN, Role.AUDITOR)
+    secrets_key: str = ""
+    oidc: OidcSettings | None = None
+    mask_names_for: tuple[Role, ...] = ()
+    sign_ins_per_minute: int = Field(default=60, ge=5, le=10_000)
+    requests_per_minute: int = Field(default=1200, ge=60, le=100_000)
     stow: bool = False
     results: bool = False
     ups: bool = False
@@ -67,6 +77,22 @@ class WebSettings(Section):
     def is_secure(self) -> bool:
         """Whether browsers reach us by https: here, or at a proxy before us."""
         return self.public_url.startswith("https://") or (self.tls is not None and not self.public_url)
+
+    @model_validator(mode="after")
+    def _key_is_hard_to_guess(self) -> Self:
+        """Of the table as a whole, so that no message repeats the key."""
+        if self.secrets_key and len(self.secrets_key) < _SHORTEST_KEY:
+            raise ValueError(
+                f"secrets_key is too short: give {_SHORTEST_KEY} or more characters (`openssl rand -hex 32`)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _is_reached(self) -> Self:
+        """A provider sends browsers back to an address that we must know."""
+        if self.oidc is not None and not self.public_url:
+            raise ValueError("[web.oidc] without public_url: give the address that browsers come back to")
+        return self
 
     @model_validator(mode="after")
     def _somebody_may(self) -> Self:

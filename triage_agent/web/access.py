@@ -45,6 +45,10 @@ class Access:
         """The caller, who has one of the rights; raises as `admit` does."""
         if not self._callers:
             return Caller(name=ANYBODY, token="", may=frozenset(rights))
+        return self.bearer(request, *rights)
+
+    def bearer(self, request: HTTPConnection, *rights: str) -> Caller:
+        """A caller who has a token with one of the rights; nobody is admitted without one. Raises as `admit` does."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         said = _digest(token.strip()) if scheme.lower() == "bearer" else b""
         found = [caller for digest, caller in self._callers if hmac.compare_digest(digest, said)]

@@ -9,6 +9,7 @@ from triage_agent.worklist.memory import MemoryWorklist
 from triage_agent.worklist.migrate import current, is_current, upgrade
 from triage_agent.worklist.reading import SqlReadingList
 from triage_agent.worklist.repository import SqlWorklist, database_of
+from triage_agent.worklist.second_factors import SqlSecondFactors
 
 __all__ = [
     "MAX_ATTEMPTS",
@@ -17,6 +18,7 @@ __all__ = [
     "SqlAuditLog",
     "SqlAuditTrail",
     "SqlReadingList",
+    "SqlSecondFactors",
     "SqlWorklist",
     "audit_log_of",
     "current",

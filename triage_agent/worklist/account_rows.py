@@ -30,6 +30,7 @@ class AccountRow(Base):
     disabled_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     signed_in_at: Mapped[datetime | None]
+    subject: Mapped[str | None] = mapped_column(String(_DIGEST))  # of an identity provider's issuer and sub
 
 
 class SessionRow(Base):
@@ -59,5 +60,18 @@ class LinkRow(Base):
     used_at: Mapped[datetime | None]
 
 
+class RecoveryRow(Base):
+    """A recovery code, known by its digest; good once."""
+
+    __tablename__ = "recovery_codes"
+
+    digest: Mapped[str] = mapped_column(String(_DIGEST), primary_key=True)
+    account: Mapped[str] = mapped_column(ForeignKey("accounts.name"))
+    made_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
 Index("ix_web_sessions_account", SessionRow.account)  # ending all of an account
 Index("ix_account_links_account", LinkRow.account)
+Index("ix_recovery_codes_account", RecoveryRow.account)
+Index("ix_accounts_subject", AccountRow.subject, unique=True)

@@ -13,6 +13,7 @@ from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.worklist.account_rows import AccountRow, LinkRow, SessionRow
 from triage_agent.worklist.rows import append_audit
 from triage_agent.worklist.transactions import Database, changed
+from triage_agent.worklist.vouching import vouch
 
 _SEEN_EVERY = timedelta(minutes=1)  # a page that looks every second writes no row every second
 
@@ -31,6 +32,10 @@ class SqlAccounts:
     def account(self, name: str) -> Account | None:
         """See `Accounts.account`."""
         return self._database.read(lambda session: _found(session, name))
+
+    def vouch(self, name: str, subject: str, roles: Collection[Role], now: datetime) -> str | None:
+        """See `Accounts.vouch`."""
+        return self._database.write(lambda session: vouch(session, name, subject, roles, now))
 
     def make_account(self, account: Account, actor: str, now: datetime) -> bool:
         """See `Accounts.make_account`."""
@@ -203,7 +208,11 @@ def _refused(session: Session, name: str, address: str, why: str, now: datetime,
 
 def _begin(session: Session, name: str, new: NewSession, address: str, now: datetime) -> bool:
     usable = update(AccountRow).where(AccountRow.name == name, AccountRow.disabled_at.is_(None))
-    if not changed(session, usable.values(failures=0, locked_until=None, signed_in_at=now)):
+    # Who has a password alone must not begin anew to guess codes: wrong ones are counted until a right one.
+    values: dict[str, Any] = {"failures": 0, "locked_until": None, "signed_in_at": now}
+    if new.waits:
+        values = {"name": name}
+    if not changed(session, usable.values(**values)):
         return False
     session.execute(
         insert(SessionRow).values(
@@ -216,7 +225,10 @@ def _begin(session: Session, name: str, new: NewSession, address: str, now: date
             ends_at=new.ends_at,
         )
     )
-    append_audit(session, _event(AuditAction.SIGNED_IN, name, now, address=address, strong=new.strong))
+    if new.replaces:
+        session.execute(update(SessionRow).where(SessionRow.digest == new.replaces).values(ended_at=now))
+    if not new.waits:
+        append_audit(session, _event(AuditAction.SIGNED_IN, name, now, address=address, strong=new.strong))
     return True
 
 

@@ -95,12 +95,12 @@ def _filters(session: Session, question: ListQuestion) -> Iterator[_Filter]:
     if question.since is not None:
         yield StudyRow.received_at >= question.since
     if key := search_key(question.text):
-        yield StudyRow.study_instance_uid.in_(_named(session, key))
+        yield StudyRow.study_instance_uid.in_(_named(session, key, by_patient=question.by_patient))
 
 
-def _named(session: Session, key: str) -> Select[tuple[str]]:
+def _named(session: Session, key: str, *, by_patient: bool) -> Select[tuple[str]]:
     """Studies with a key that begins so."""
-    columns = (StudyRow.accession_key, StudyRow.patient_key, StudyRow.name_key)
+    columns = (StudyRow.accession_key, *((StudyRow.patient_key, StudyRow.name_key) if by_patient else ()))
     found = [
         select(StudyRow.study_instance_uid).where(_begins(session, column, key)).limit(_MOST_NAMED).subquery()
         for column in columns

@@ -33,6 +33,7 @@ COMMANDS = [
     *(["audit", "verify"], ["audit", "export"], ["audit", "tail"]),
     *(["user", "add", "ada", "--role", "admin"], ["user", "roles", "ada", "--role", "admin"], ["user", "list"]),
     *(["user", "link", "ada"], ["user", "disable", "ada"], ["user", "enable", "ada"]),
+    ["user", "reset-second-factor", "ada"],
     *(["notify", "test", "mail"], ["notify", "list"]),
     *(["bundle", "show", "embedded"], ["bundle", "verify", "embedded"], ["bundle", "zero-shot", "out"]),
 ]

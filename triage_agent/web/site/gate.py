@@ -10,12 +10,15 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 
-from triage_agent.domain.accounts import SignedIn
+from triage_agent.domain.accounts import Role, SignedIn
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.vocabulary import AuditAction
-from triage_agent.web.site.people import People
+from triage_agent.web.access import Access
+from triage_agent.web.site.entrance import Entrance
+from triage_agent.web.site.limits import Pace, place_of
+from triage_agent.web.site.people import People, digest_of
 from triage_agent.web.site.rules import Door, Rule, rule_of
 
 LIVE = "/live"
@@ -25,8 +28,8 @@ _LONGEST_BODY = 64 * 1024
 _SAFE = frozenset({"GET", "HEAD"})
 # No script, style or image of anybody else's, nothing inline, in nobody's frame (CSP level 3).
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    "default-src 'none'; object-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
@@ -57,6 +60,8 @@ class Visitor:
     session: SignedIn | None
     address: str
     form: Mapping[str, str]
+    program: str = ""  # whose token it is, where it is a program
+    masked: bool = False  # patients' names and identifiers are hidden
 
     @property
     def signed_in(self) -> SignedIn:
@@ -72,14 +77,22 @@ class Visitor:
     @property
     def name(self) -> str:
         """What the audit trail calls them."""
+        if self.program:
+            return f"token:{self.program}"
         return self.session.account.name if self.session else "nobody"
 
 
 class Gate:
     """Admits visitors, by the rows of `rules`."""
 
-    def __init__(self, people: People, worklist: Worklist, clock: Clock, cookie: str) -> None:
+    def __init__(
+        self, people: People, worklist: Worklist, clock: Clock, cookie: str, entrance: Entrance | None = None
+    ) -> None:
         self.cookie = cookie
+        self._access = entrance.access if entrance else Access(())
+        self._masked = entrance.masked if entrance else frozenset()
+        self._tries = Pace(entrance.tries, clock) if entrance else None
+        self._requests = Pace(entrance.requests, clock) if entrance else None
         self._people = people
         self._worklist = worklist
         self._clock = clock
@@ -97,16 +110,48 @@ class Gate:
         """
         rule = rule_of(request.method, request.scope["route"].path)
         address = request.client.host if request.client else ""
+        if rule.tries:
+            await run_in_threadpool(self._pace, self._tries, place_of(address), address, "nobody", "sign-ins")
+        if rule.right and "authorization" in request.headers:
+            request.state.visitor = await run_in_threadpool(self._program, request, rule, address)
+            return
         token = request.cookies.get(self.cookie, "")
         session = await run_in_threadpool(self._session, token, request.url.path != LIVE) if token else None
         if rule.door is not Door.OPEN:
             if session is None:
                 raise _unknown(request)
+            who = session.account.name
+            await run_in_threadpool(self._pace, self._requests, digest_of(token), address, who, "requests")
+            if rule.door is not Door.HALF and self._people.waits(session):
+                raise _half(request)
             await run_in_threadpool(self._require_role, request, rule, session, address)
+            _require_not_foreign(request)
         form = {} if request.method in _SAFE else await _form(request)
         if request.method not in _SAFE:
             _require_own(request, form, session)
-        request.state.visitor = Visitor(session, address, form)
+        roles = session.account.roles if session else frozenset[Role]()
+        request.state.visitor = Visitor(session, address, form, masked=self._masks(roles))
+
+    def _program(self, request: Request, rule: Rule, address: str) -> Visitor:
+        """Whoever shows a token is known by it alone, whatever cookie comes with it."""
+        name = self._access.bearer(request, rule.right).name
+        self._pace(self._requests, f"token {name}", address, f"token:{name}", "requests")
+        return Visitor(None, address, {}, program=name, masked=self._masks(frozenset({Role.SERVICE})))
+
+    def _masks(self, roles: frozenset[Role]) -> bool:
+        return bool(roles) and roles <= self._masked
+
+    def _pace(self, pace: Pace | None, key: str, address: str, who: str, what: str) -> None:
+        """Raises 429 where somebody asks too often; the first of a burst is audited."""
+        refused = pace.admit(key) if pace is not None else None
+        if refused is None:
+            return
+        if refused.first:
+            detail = {"address": address, "reason": f"too many {what}"}
+            action = AuditAction.SIGN_IN_REFUSED if what == "sign-ins" else AuditAction.ACCESS_REFUSED
+            with available():
+                self._worklist.record_audit(AuditEvent(at=self._clock(), action=action, actor=who, detail=detail))
+        raise HTTPException(429, "Too many requests. Wait a moment.", {"Retry-After": str(refused.seconds)})
 
     def _session(self, token: str, used: bool) -> SignedIn | None:
         with available():
@@ -141,7 +186,7 @@ class SafeHeaders:
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
                 if scope.get("scheme") == "https":
-                    headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+                    headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
@@ -159,12 +204,26 @@ def is_local(path: str) -> bool:
     return path.startswith("/") and not path.startswith(("//", "/\\")) and not (parts.scheme or parts.netloc)
 
 
+def local_next(request: Request) -> str:
+    """Where the browser wanted to go, if that is a page of ours."""
+    wanted = request.query_params.get("next", "/")
+    return wanted if is_local(wanted) else "/"
+
+
 def _unknown(request: Request) -> Exception:
+    return _elsewhere(request, "/login", "sign in first")
+
+
+def _half(request: Request) -> Exception:
+    return _elsewhere(request, "/second", "give the second factor first")
+
+
+def _elsewhere(request: Request, page: str, said: str) -> Exception:
     path = request.url.path
     if path.startswith("/api/") or path == LIVE or request.method not in _SAFE:
-        return HTTPException(401, "sign in first")
+        return HTTPException(401, said)
     then = path if not request.url.query else f"{path}?{request.url.query}"
-    return SignInNeededError("/login" if then == "/" else f"/login?next={quote(then, safe='')}")
+    return SignInNeededError(page if then == "/" else f"{page}?next={quote(then, safe='')}")
 
 
 async def _form(request: Request) -> Mapping[str, str]:
@@ -176,6 +235,13 @@ async def _form(request: Request) -> Mapping[str, str]:
         raise HTTPException(413, "the request is too long")
     async with request.form(max_files=0, max_fields=100) as fields:
         return {name: value for name, value in fields.items() if isinstance(value, str)}
+
+
+def _require_not_foreign(request: Request) -> None:
+    """What an interface answers is for our own pages, or for whoever shows a token."""
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    if request.url.path.startswith("/api/") and site not in {"same-origin", "none"}:
+        raise HTTPException(403, "The request came from another site.")
 
 
 def _require_own(request: Request, form: Mapping[str, str], session: SignedIn | None) -> None:

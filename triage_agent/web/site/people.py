@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from triage_agent.domain.accounts import Account, Accounts, NewSession, Role, SignedIn, Source
 from triage_agent.domain.ports import Clock
 from triage_agent.web.site.passwords import Passwords, weakness
+from triage_agent.web.site.second import SecondFactor
 
 FIRST_ADMIN = "admin"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
@@ -16,6 +17,7 @@ _TRIES = 5  # wrong passwords until the first pause
 _FIRST_PAUSE = timedelta(minutes=1)  # doubled with each further one
 _LONGEST_PAUSE = timedelta(minutes=15)
 _LINK_LASTS = timedelta(hours=24)
+_HALF_LASTS = timedelta(minutes=10)  # between the password and the second factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +39,24 @@ class Begun:
 class People:
     """Who is who."""
 
-    def __init__(self, accounts: Accounts, clock: Clock, rule: SessionRule, passwords: Passwords | None = None) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        clock: Clock,
+        rule: SessionRule,
+        passwords: Passwords | None = None,
+        second: SecondFactor | None = None,
+    ) -> None:
         self._accounts = accounts
         self._clock = clock
         self._rule = rule
         self._passwords = passwords or Passwords()
+        self._second = second
 
     def sign_in(self, name: str, password: str, address: str) -> Begun | None:
-        """Begin a session; None whatever is wrong, since a stranger must not learn which.
+        """Begin a session, if need be one that waits for the second factor; None whatever is wrong.
+
+        A stranger must not learn which.
 
         Raises:
             WorklistUnavailableError: the database is away.
@@ -57,19 +69,50 @@ class People:
         if account is None or not right or locked:
             self._refuse(account, name, address, "locked" if locked else "wrong name or password", now)
             return None
-        return self.begin(account.name, address)
+        return self.begin(account.name, address, waits=self._second is not None and self._second.is_asked_of(account))
 
-    def begin(self, name: str, address: str, *, strong: bool = False) -> Begun | None:
-        """Begin a session of somebody who has proved who it is; None where the account has been disabled."""
+    def begin(
+        self, name: str, address: str, *, strong: bool = False, waits: bool = False, replaces: str = ""
+    ) -> Begun | None:
+        """Begin a session of somebody who has proved who it is; None where the account has been disabled.
+
+        `replaces` is the cookie of a session that ends with it.
+        """
         now, token = self._clock(), secrets.token_urlsafe(32)
+        lasts = _HALF_LASTS if waits else self._rule.longest
         new = NewSession(
-            digest=digest_of(token), csrf=secrets.token_urlsafe(32), ends_at=now + self._rule.longest, strong=strong
+            digest=digest_of(token),
+            csrf=secrets.token_urlsafe(32),
+            ends_at=now + lasts,
+            strong=strong,
+            waits=waits,
+            replaces=digest_of(replaces) if replaces else "",
         )
-        return (
-            Begun(token=token, lasts=self._rule.longest)
-            if self._accounts.begin_session(name, new, address, now)
-            else None
-        )
+        return Begun(token=token, lasts=lasts) if self._accounts.begin_session(name, new, address, now) else None
+
+    def waits(self, session: SignedIn) -> bool:
+        """Whether a session lacks the second factor that its account must give."""
+        return self._second is not None and self._second.waits(session)
+
+    def prove(self, session: SignedIn, code: str, token: str, address: str) -> Begun | None:
+        """Go on with the second factor in a new session; None where the code is wrong, or there were too many."""
+        account, now = session.account, self._clock()
+        locked = account.locked_until is not None and account.locked_until > now
+        if locked or self._second is None or not self._second.fits(account, code):
+            self._refuse(account, account.name, address, "locked" if locked else "wrong second factor", now)
+            return None
+        return self.begin(account.name, address, strong=True, replaces=token)
+
+    def set_up(
+        self, session: SignedIn, sealed: str, code: str, token: str, address: str
+    ) -> tuple[tuple[str, ...], Begun | None] | None:
+        """Take the second factor that was offered: recovery codes and a new session; None where the code is wrong."""
+        account = session.account
+        codes = None if self._second is None else self._second.accept(account, sealed, code)
+        if codes is None:
+            self._refuse(account, account.name, address, "wrong second factor", self._clock())
+            return None
+        return codes, self.begin(account.name, address, strong=True, replaces=token)
 
     def of(self, token: str, *, used: bool = True) -> SignedIn | None:
         """The session of a cookie's value, while it goes on; `used` by a person, not by a page that asks by itself."""

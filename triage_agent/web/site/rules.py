@@ -1,7 +1,7 @@
 """Who may ask for what: one row for every route and method of the web server. A route without a row is not served."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from fastapi import FastAPI
@@ -14,15 +14,23 @@ class Door(StrEnum):
 
     OPEN = "open"  # anybody
     OWN = "own"  # the service admits its callers itself (bearer tokens, certificates)
+    HALF = "half"  # whoever has given a password, also where the second factor is still to come
     SIGNED_IN = "signed_in"  # whoever has an account, whatever it may do
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who may use a route."""
+    """Who may use a route.
+
+    Attributes:
+        right: what a program's token must say to be let in instead; empty where no program is.
+        tries: somebody tries to prove who it is: one address may so often.
+    """
 
     door: Door = Door.SIGNED_IN
     roles: frozenset[Role] = frozenset()
+    right: str = ""
+    tries: bool = False
 
     def admits(self, roles: frozenset[Role]) -> bool:
         """Whether somebody who is signed in may."""
@@ -32,7 +40,8 @@ class Rule:
 _READERS = Rule(roles=frozenset({Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR}))
 _RADIOLOGISTS = Rule(roles=frozenset({Role.RADIOLOGIST}))
 _AUDITORS = Rule(roles=frozenset({Role.ADMIN, Role.AUDITOR}))
-_ANYBODY, _OWN, _SIGNED_IN = Rule(Door.OPEN), Rule(Door.OWN), Rule(Door.SIGNED_IN)
+_TRIES = Rule(Door.OPEN, tries=True)
+_ANYBODY, _OWN, _HALF, _SIGNED_IN = Rule(Door.OPEN), Rule(Door.OWN), Rule(Door.HALF), Rule(Door.SIGNED_IN)
 
 RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/healthz"): _ANYBODY,
@@ -40,15 +49,21 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/metrics"): _ANYBODY,
     ("GET", "/static/{version}/{name}"): _ANYBODY,
     ("GET", "/login"): _ANYBODY,
-    ("POST", "/login"): _ANYBODY,
-    ("GET", "/first/{secret}"): _ANYBODY,
-    ("POST", "/first/{secret}"): _ANYBODY,
-    ("POST", "/logout"): _SIGNED_IN,
+    ("POST", "/login"): _TRIES,
+    ("GET", "/first/{secret}"): _TRIES,
+    ("POST", "/first/{secret}"): _TRIES,
+    ("GET", "/oidc/start"): _TRIES,
+    ("GET", "/oidc/back"): _TRIES,
+    ("POST", "/logout"): _HALF,
+    ("GET", "/second"): _HALF,
+    ("POST", "/second"): Rule(Door.HALF, tries=True),
+    ("POST", "/second/setup"): Rule(Door.HALF, tries=True),
+    ("GET", "/second/qr"): _HALF,
     ("GET", "/password"): _SIGNED_IN,
     ("POST", "/password"): _SIGNED_IN,
     ("GET", "/"): _READERS,
     ("GET", "/live"): _READERS,
-    ("GET", "/api/worklist"): _READERS,
+    ("GET", "/api/worklist"): replace(_READERS, right="worklist"),
     ("GET", "/studies/{uid}"): _READERS,
     ("GET", "/studies/{uid}/images/{image}"): _READERS,
     ("POST", "/studies/{uid}/retry"): Rule(roles=frozenset({Role.RADIOLOGIST, Role.ADMIN})),
@@ -57,7 +72,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/studies/{uid}/read"): _RADIOLOGISTS,
     ("POST", "/studies/{uid}/unread"): _RADIOLOGISTS,
     ("GET", "/audit"): _AUDITORS,
-    ("GET", "/api/audit"): _AUDITORS,
+    ("GET", "/api/audit"): replace(_AUDITORS, right="audit"),
 }
 _SERVICES = ("/dicom-web/", "/dicom-web")  # each of their routes asks `Access`
 

@@ -3,7 +3,7 @@
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
-from triage_agent.web.site.gate import Gate, Visitor, available, is_local, visitor_of
+from triage_agent.web.site.gate import Gate, Visitor, available, local_next, visitor_of
 from triage_agent.web.site.pages import Pages
 from triage_agent.web.site.passwords import LONGEST
 from triage_agent.web.site.people import Begun, People
@@ -16,12 +16,14 @@ _SEE_OTHER = 303
 class Signing:
     """The routes."""
 
-    def __init__(self, gate: Gate, people: People, pages: Pages, *, secure: bool) -> None:
+    def __init__(self, gate: Gate, people: People, pages: Pages, *, secure: bool, provider: str = "") -> None:
+        """`provider` is what the button of an identity provider says; empty where there is none."""
         self.router = gate.router()
         self._gate = gate
         self._people = people
         self._pages = pages
         self._secure = secure
+        self._provider = provider
         get, post = self.router.get, self.router.post
         get("/login")(self.ask)
         post("/login")(self.sign_in)
@@ -34,24 +36,24 @@ class Signing:
     def ask(self, request: Request) -> Response:
         """The form; whoever is signed in goes on."""
         if visitor_of(request).session is not None:
-            return RedirectResponse(_next(request), _SEE_OTHER)
+            return RedirectResponse(local_next(request), _SEE_OTHER)
         return self._ask(request)
 
     def sign_in(self, request: Request) -> Response:
         """Name and password."""
         visitor = visitor_of(request)
-        name, password = visitor.form.get("name", "")[:200], visitor.form.get("password", "")[:LONGEST]
+        name, password = visitor.form.get("name", "")[:200], visitor.form.get("password", "")[: LONGEST + 1]
         with available():
             begun = self._people.sign_in(name, password, visitor.address)
         if begun is None:
             return self._ask(request, wrong=_WRONG, status=403)
-        return self._begun(begun, _next(request))
+        return self.hand_out(RedirectResponse(local_next(request), _SEE_OTHER), begun)
 
     def sign_out(self, request: Request) -> Response:
         """End the session, and forget the cookie."""
         with available():
             self._people.sign_out(request.cookies.get(self._gate.cookie, ""))
-        answer = RedirectResponse("/login", _SEE_OTHER)
+        answer = RedirectResponse("/login", _SEE_OTHER, {"Clear-Site-Data": '"storage"'})
         answer.delete_cookie(self._gate.cookie, path="/", secure=self._secure, httponly=True, samesite="lax")
         return answer
 
@@ -79,17 +81,20 @@ class Signing:
         new, wrong = visitor.form.get("password", ""), _DIFFER
         if new == visitor.form.get("again", ""):
             with available():
-                old = visitor.form.get("old", "")[:LONGEST]
+                old = visitor.form.get("old", "")[: LONGEST + 1]
                 wrong = self._people.change_password(visitor.signed_in.account, old, new) or ""
         if wrong:
             return self._pages.show("password.html", visitor, 400, wrong=wrong)
         return RedirectResponse("/login", _SEE_OTHER)
 
     def _ask(self, request: Request, wrong: str = "", status: int = 200) -> Response:
-        return self._pages.show("login.html", visitor_of(request), status, wrong=wrong, then=_next(request))
+        then = local_next(request)
+        return self._pages.show(
+            "login.html", visitor_of(request), status, wrong=wrong, then=then, provider=self._provider
+        )
 
-    def _begun(self, begun: Begun, then: str) -> Response:
-        answer = RedirectResponse(then, _SEE_OTHER)
+    def hand_out(self, answer: Response, begun: Begun) -> Response:
+        """Give the browser the cookie of a session."""
         answer.set_cookie(
             self._gate.cookie,
             begun.token,
@@ -106,9 +111,3 @@ class Signing:
             owner = self._people.owner_of_link(secret)
         status = 404 if owner is None else (400 if wrong else 200)
         return self._pages.show("first.html", visitor, status, owner=owner, wrong=wrong)
-
-
-def _next(request: Request) -> str:
-    """Where the browser wanted to go, if that is a page of ours."""
-    wanted = request.query_params.get("next", "/")
-    return wanted if is_local(wanted) else "/"

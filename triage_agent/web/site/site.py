@@ -13,11 +13,14 @@ from triage_agent.domain.audit import AuditTrail
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.reading import ReadingList
 from triage_agent.web.site.auditing import Auditing
+from triage_agent.web.site.entrance import Entrance
 from triage_agent.web.site.gate import Gate, SafeHeaders, SignInNeededError
 from triage_agent.web.site.images import Radiographs
 from triage_agent.web.site.pages import Pages, static_router
 from triage_agent.web.site.passwords import Passwords
 from triage_agent.web.site.people import People, SessionRule
+from triage_agent.web.site.provider_pages import ProviderPages
+from triage_agent.web.site.second_pages import SecondPages
 from triage_agent.web.site.signing import Signing
 from triage_agent.web.site.studies import Studies
 from triage_agent.web.site.viewing import Viewing
@@ -56,13 +59,17 @@ class Site:
         clock: Clock,
         version: str,
         passwords: Passwords | None = None,
+        entrance: Entrance | None = None,
     ) -> None:
         self._pages = Pages(settings.institution, version)
-        people = People(accounts, clock, SessionRule(idle=settings.idle, longest=settings.longest), passwords)
-        gate = Gate(people, worklist, clock, "__Host-triage" if settings.secure else "triage")
+        rule = SessionRule(idle=settings.idle, longest=settings.longest)
+        people = People(accounts, clock, rule, passwords, entrance.second if entrance else None)
+        gate = Gate(people, worklist, clock, "__Host-triage" if settings.secure else "triage", entrance)
+        signing = Signing(gate, people, self._pages, secure=settings.secure, provider=_label(entrance))
         self.routers: tuple[APIRouter, ...] = (
             static_router(),
-            Signing(gate, people, self._pages, secure=settings.secure).router,
+            signing.router,
+            *(() if entrance is None else _entrance(entrance, gate, people, accounts, self._pages, clock, signing)),
             Studies(gate, worklist, readers, self._pages, clock).router,
             Viewing(gate, worklist, readers, self._pages, clock, radiographs, settings.pacs_link).router,
             Auditing(gate, worklist, trail, self._pages, clock).router,
@@ -89,6 +96,18 @@ class Site:
     def _not_understood(self, request: Request, _error: Exception) -> Response:
         """What was wrong is not repeated: it is the visitor's own text."""
         return self._refused(request, HTTPException(400, "The address has a value that cannot be understood."))
+
+
+def _label(entrance: Entrance | None) -> str:
+    return entrance.label if entrance is not None and entrance.provider is not None else ""
+
+
+def _entrance(
+    entrance: Entrance, gate: Gate, people: People, accounts: Accounts, pages: Pages, clock: Clock, signing: Signing
+) -> tuple[APIRouter, ...]:
+    give = signing.hand_out
+    provided = ProviderPages(gate, people, accounts, pages, entrance.provider, entrance.seal, clock, give)
+    return SecondPages(gate, people, entrance.second, pages, give).router, provided.router
 
 
 def _to_sign_in(_request: Request, error: Exception) -> Response:

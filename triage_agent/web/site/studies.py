@@ -1,7 +1,7 @@
 """The worklist and the page of a study."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from triage_agent.domain.vocabulary import AuditAction, Priority, Status
 from triage_agent.web.site.asking import DAYS, View, view_of
 from triage_agent.web.site.gate import Gate, Visitor, available, visitor_of
 from triage_agent.web.site.live import Live, State
+from triage_agent.web.site.masking import masked_item, masked_page
 from triage_agent.web.site.pages import Pages
 
 _IN_VIEW = 5  # studies that need a human, above every list
@@ -50,7 +51,8 @@ class Studies:
         """The worklist."""
         visitor, view = visitor_of(request), view_of(request.query_params)
         with available():
-            page, human, regions = self._page(view), self._human(), self._readers.regions()
+            page, human = self._page(view, visitor.masked), self._human(visitor.masked)
+            regions = self._readers.regions()
         self._audit(AuditAction.STUDIES_LISTED, visitor, None, studies=len(page.studies))
         return self._pages.show(
             "worklist.html",
@@ -69,10 +71,11 @@ class Studies:
     async def live(self, request: Request) -> Response:
         """What changes on that list, as server-sent events, while the page is open."""
         visitor, view = visitor_of(request), view_of(request.query_params)
-        self._live.require_room(view)
+        seen = (view, visitor.masked)  # who sees names and who does not have no view in common
+        self._live.require_room(seen)
         await run_in_threadpool(self._audit, AuditAction.STUDIES_LISTED, visitor, None, live=True)
         return StreamingResponse(
-            self._live.events(view, lambda: self._state(view)),
+            self._live.events(seen, lambda: self._state(view, visitor.masked)),
             media_type="text/event-stream",
             headers={"X-Accel-Buffering": "no"},
         )
@@ -87,8 +90,9 @@ class Studies:
         """The worklist for programs, as `worklist --json` prints it."""
         with available():
             found = self._worklist.items(status=status, priority=priority, limit=limit)
-        self._audit(AuditAction.STUDIES_LISTED, visitor_of(request), None, studies=len(found))
-        return JSONResponse([_as_json(item) for item in found])
+        visitor = visitor_of(request)
+        self._audit(AuditAction.STUDIES_LISTED, visitor, None, studies=len(found))
+        return JSONResponse([_as_json(masked_item(item) if visitor.masked else item) for item in found])
 
     def claim(self, request: Request, uid: str) -> Response:
         """Read a study, so that nobody else opens it; 409 with the name of who reads it already."""
@@ -129,15 +133,21 @@ class Studies:
             return JSONResponse({"done": True})
         return RedirectResponse(f"/studies/{uid}", _SEE_OTHER)
 
-    def _page(self, view: View) -> ListPage:
-        return self._readers.page(view.question(self._clock()))
+    def _page(self, view: View, masked: bool) -> ListPage:
+        return self._asked(view.question(self._clock()), masked)
 
-    def _human(self) -> ListPage:
-        return self._readers.page(ListQuestion(status=Status.NEEDS_HUMAN, limit=_IN_VIEW))
+    def _human(self, masked: bool) -> ListPage:
+        return self._asked(ListQuestion(status=Status.NEEDS_HUMAN, limit=_IN_VIEW), masked)
 
-    def _state(self, view: View) -> State:
+    def _asked(self, question: ListQuestion, masked: bool) -> ListPage:
+        """Who sees no names finds none either: else the search would tell them, letter by letter."""
+        if not masked:
+            return self._readers.page(question)
+        return masked_page(self._readers.page(replace(question, by_patient=False)))
+
+    def _state(self, view: View, masked: bool) -> State:
         """A view as browsers show it; ages are not in it, since browsers count them."""
-        page = self._page(view)
+        page = self._page(view, masked)
         rows = {
             one.item.study_instance_uid: self._pages.text("row.html", None, one=one, now=None) for one in page.studies
         }
@@ -145,7 +155,7 @@ class Studies:
             "order": list(rows),
             "rows": rows,
             "ranks": {one.item.study_instance_uid: one.item.priority.rank for one in page.studies},
-            "human": self._pages.text("human.html", None, human=self._human()),
+            "human": self._pages.text("human.html", None, human=self._human(masked)),
         }
 
     def _audit(self, action: AuditAction, visitor: Visitor, uid: str | None, **detail: object) -> None:

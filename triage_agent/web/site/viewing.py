@@ -22,6 +22,7 @@ from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction
 from triage_agent.web.site.gate import Gate, Visitor, available, visitor_of
 from triage_agent.web.site.images import SIZES, Radiographs, Window
+from triage_agent.web.site.masking import masked_all, masked_item
 from triage_agent.web.site.pages import Pages
 
 _EARLIER = 20  # studies of the patient
@@ -35,11 +36,12 @@ _REPORTS = frozenset(kind for kind in ArtifactKind if kind.value.startswith("sr"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a report: how deep it stands, its concept, its value."""
+    """A line of a report: how deep it stands, its concept, its value, and whether that is somebody's name."""
 
     level: int
     concept: str
     value: str
+    person: bool = False
 
 
 class Viewing:
@@ -79,10 +81,10 @@ class Viewing:
             "study.html",
             visitor,
             detail=detail,
-            item=detail.item,
+            item=masked_item(detail.item) if visitor.masked else detail.item,
             listed=listed,
-            earlier=earlier,
-            report=_report(results),
+            earlier=masked_all(earlier) if visitor.masked else earlier,
+            report=_report(results, masked=visitor.masked),
             pacs_link=_filled(self._pacs_link, detail.item),
             now=self._clock(),
         )
@@ -154,18 +156,19 @@ def _filled(template: str, item: WorklistItem) -> str:
     )
 
 
-def _report(results: Sequence[Artifact]) -> list[Line]:
+def _report(results: Sequence[Artifact], *, masked: bool = False) -> list[Line]:
     """The last report that we made, a line a content item; empty where there is none."""
     last = next((one for one in results if one.kind in _REPORTS), None)
     if last is None:
         return []
     with quiet():
         root = dcmread(BytesIO(last.body))
-        return list(_lines(root, 0))
+        return [line for line in _lines(root, 0) if not (masked and line.person)]
 
 
 def _lines(item: Dataset, level: int) -> list[Line]:
-    found = [Line(level, _meaning(item.get("ConceptNameCodeSequence")), _value(item))]
+    person = item.get("ValueType", "") == "PNAME"
+    found = [Line(level, _meaning(item.get("ConceptNameCodeSequence")), _value(item), person)]
     if level < _DEEPEST:
         for child in item.get("ContentSequence", []):
             found += _lines(child, level + 1)
