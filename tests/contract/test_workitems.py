@@ -165,3 +165,18 @@ def test_only_those_asked_for_are_told_and_others_wait(story):
     assert [report.subscriber for report in story.workitems.claim_reports(story.tick(), story.now + LONG, (), 10)] == [
         "HERE"
     ]
+
+
+def test_a_workitem_that_a_peer_posted_under_a_studys_uid_stays_and_the_study_has_the_next(story):
+    posted = {"00741200": {"vr": "CS", "Value": ["LOW"]}}
+    assert story.workitems.create(UID, posted, "OTHER", story.tick()) is Verdict.DONE
+    story.receive()
+    theirs, ours = story.workitems.workitems([UID, workitem_uid(STUDY, 2)])
+    assert (theirs.posted_by, theirs.study, theirs.attributes) == ("OTHER", None, posted)
+    assert ours.study.study_instance_uid == STUDY
+    story.workitems.create(workitem_uid(STUDY, 3), posted, "OTHER", story.tick())
+    story.decided()
+    story.workitems.request_cancel(workitem_uid(STUDY, 2), {}, "OTHER", story.tick())
+    story.receive()  # a new revision
+    story.workitems.tell_changes(story.tick(), 100)
+    assert [one.state for one in story.workitems.workitems([workitem_uid(STUDY, 4)])] == [StepState.SCHEDULED]
