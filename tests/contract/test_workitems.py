@@ -115,6 +115,21 @@ def test_a_clock_that_is_set_back_holds_no_report_up(story):
     assert len(story.workitems.claim_reports(story.tick(), story.now + LONG, (), 10)) == 1
 
 
+def test_reports_that_are_being_told_are_nobody_elses_though_no_clock_was_set_back(story):
+    story.receive()
+    story.receive("1.2.2")
+    story.workitems.subscribe("WATCHER", GLOBAL, {}, story.now, lock=True)
+    first, second = story.workitems.claim_reports(story.tick(), story.now + LongestWaits().telling, (), 10)
+    assert story.worklist.bring_deadlines_near(story.tick(), LongestWaits()) == 0
+    story.workitems.report_sent(first, story.tick())
+    assert story.workitems.claim_reports(story.tick(), story.now + LONG, (), 10) == []
+    story.now -= timedelta(hours=1)
+    assert story.worklist.bring_deadlines_near(story.now, LongestWaits()) >= 1
+    assert [one.report_id for one in story.workitems.claim_reports(story.tick(), story.now + LONG, (), 10)] == [
+        second.report_id
+    ]
+
+
 def test_one_that_is_away_holds_up_nobody_else(story):
     story.receive()
     for title in ("AWAY", "HERE"):
