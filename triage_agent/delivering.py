@@ -48,6 +48,7 @@ def build_senders(
             lease=timedelta(seconds=settings.worker.lease_seconds),
             retry=build_retry(settings),
             commits=committing_destinations(settings),
+            shows_regions=settings.results.evidence,
             observed=lambda destination, outcome: metrics.deliveries.labels(destination, outcome.value).inc(),
         )
         yield name, owner, sender

@@ -73,7 +73,7 @@ class Mapper:
         """Let a study have its maps later, where it shows something; returns at once."""
         above = decision.probability is not None and decision.probability >= decision.model.threshold
         explained = decision.model.digest == self._explainer.digest
-        if decision.event is not Event.DECIDED or not (above and explained and self._wanted):
+        if decision.event is not Event.DECIDED or not (above and explained and self._wanted_of(decision)):
             return
         if len(self._waiting) >= _LONGEST_QUEUE:
             log.warning("evidence_left_out", study_instance_uid=claimed.study_instance_uid, waiting=len(self._waiting))
@@ -119,7 +119,7 @@ class Mapper:
             timezone=self._timezone,
         )
         context = replace(context, maps=self._maps(claimed, _most_abnormal(key_images(context))))
-        shipments = self._shipments(context)
+        shipments = self._shipments(context, self._wanted_of(decision))
         if not shipments or self._stopping.is_set():
             return False
         return self._worklist.add_results(decision.study_instance_uid, decision.revision, shipments, self._clock())
@@ -152,16 +152,20 @@ class Mapper:
             method=self._explainer.method,
         )
 
-    def _shipments(self, context: ResultContext) -> list[Shipment]:
+    def _wanted_of(self, decision: Decision) -> list[tuple[ArtifactKind, Route]]:
+        """What goes where: only to the destinations that the rule which fired names, where it names any."""
+        return [(kind, route) for kind, route in self._wanted if not decision.routes or route.to in decision.routes]
+
+    def _shipments(self, context: ResultContext, wanted: Sequence[tuple[ArtifactKind, Route]]) -> list[Shipment]:
         kinds: set[ArtifactKind] = {
             kind
-            for kind, _ in self._wanted
+            for kind, _ in wanted
             if EVIDENCE in REGISTRY[kind].occasions and REGISTRY[kind].has_something_to_say(context)
         }
         built, _ = build_each({(kind, context.form): context for kind in kinds})  # it logs what fails
         return [
             Shipment(artifact=built[kind, context.form], destination=route.to)
-            for kind, route in self._wanted
+            for kind, route in wanted
             if (kind, context.form) in built
         ]
 

@@ -115,6 +115,21 @@ def test_a_clock_that_is_set_back_holds_no_report_up(story):
     assert len(story.workitems.claim_reports(story.tick(), story.now + LONG, (), 10)) == 1
 
 
+def test_reports_that_are_being_told_are_nobody_elses_though_no_clock_was_set_back(story):
+    story.receive()
+    story.receive("1.2.2")
+    story.workitems.subscribe("WATCHER", GLOBAL, {}, story.now, lock=True)
+    first, second = story.workitems.claim_reports(story.tick(), story.now + LongestWaits().telling, (), 10)
+    assert story.worklist.bring_deadlines_near(story.tick(), LongestWaits()) == 0
+    story.workitems.report_sent(first, story.tick())
+    assert story.workitems.claim_reports(story.tick(), story.now + LONG, (), 10) == []
+    story.now -= timedelta(hours=1)
+    assert story.worklist.bring_deadlines_near(story.now, LongestWaits()) >= 1
+    assert [one.report_id for one in story.workitems.claim_reports(story.tick(), story.now + LONG, (), 10)] == [
+        second.report_id
+    ]
+
+
 def test_one_that_is_away_holds_up_nobody_else(story):
     story.receive()
     for title in ("AWAY", "HERE"):
@@ -166,3 +181,18 @@ def test_only_those_asked_for_are_told_and_others_wait(story):
     assert [report.subscriber for report in story.workitems.claim_reports(story.tick(), story.now + LONG, (), 10)] == [
         "HERE"
     ]
+
+
+def test_a_workitem_that_a_peer_posted_under_a_studys_uid_stays_and_the_study_has_the_next(story):
+    posted = {"00741200": {"vr": "CS", "Value": ["LOW"]}}
+    assert story.workitems.create(UID, posted, "OTHER", story.tick()) is Verdict.DONE
+    story.receive()
+    theirs, ours = story.workitems.workitems([UID, workitem_uid(STUDY, 2)])
+    assert (theirs.posted_by, theirs.study, theirs.attributes) == ("OTHER", None, posted)
+    assert ours.study.study_instance_uid == STUDY
+    story.workitems.create(workitem_uid(STUDY, 3), posted, "OTHER", story.tick())
+    story.decided()
+    story.workitems.request_cancel(workitem_uid(STUDY, 2), {}, "OTHER", story.tick())
+    story.receive()  # a new revision
+    story.workitems.tell_changes(story.tick(), 100)
+    assert [one.state for one in story.workitems.workitems([workitem_uid(STUDY, 4)])] == [StepState.SCHEDULED]

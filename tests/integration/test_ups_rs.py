@@ -62,6 +62,12 @@ def test_one_that_is_there_is_a_conflict(site):
     assert (again.status, again.warning) == (409, "The Target Workitem already exists.")
 
 
+@pytest.mark.parametrize("everything", ["1.2.840.10008.5.1.4.34.5", "1.2.840.10008.5.1.4.34.5.1"])
+def test_the_instances_that_stand_for_all_workitems_are_none(site, everything):
+    assert site.ask("POST", f"?{everything}", posted()).status == 400
+    assert site.ask("GET", f"/{everything}").status == 404
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

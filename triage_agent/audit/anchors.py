@@ -123,14 +123,28 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
 def append(path: Path, anchor: Anchor) -> None:
     """Add a line; on the disk when this returns.
 
+    What a power loss or a full disk left of a line at the end is cut off first: with this it would make one line that
+    is no anchor.
+
     Raises:
         OSError: it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="ascii") as file:
-        file.write(anchor.line() + "\n")
+    with path.open("ab") as file:
+        behind = _behind_the_last_line(path, file.tell())
+        if behind and not _is_anchor(behind.decode("ascii", "replace")):
+            file.truncate(file.tell() - len(behind))
+            behind = b""
+        file.write((b"\n" if behind else b"") + anchor.line().encode("ascii") + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _behind_the_last_line(path: Path, size: int) -> bytes:
+    """What stands behind the last line that has an end; at most as much as a line may have."""
+    with path.open("rb") as file:
+        file.seek(max(0, size - _LONGEST_LINE))
+        return file.read().rpartition(b"\n")[2]
 
 
 def load_public_key(path: Path) -> Ed25519PublicKey:
@@ -151,7 +165,7 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
 
 
 def read_anchors(path: Path, public: Ed25519PublicKey) -> list[Anchor]:
-    """The anchors of a file, all of which `public` signed.
+    """The anchors of a file, all of which `public` signed; half a line at its end, which was never kept, is none.
 
     Raises:
         ConfigurationError: there is no such file.
@@ -163,6 +177,8 @@ def read_anchors(path: Path, public: Ed25519PublicKey) -> list[Anchor]:
             number = 0
             while line := file.readline(_LONGEST_LINE):
                 number += 1
+                if not line.endswith("\n") and not _is_anchor(line) and not file.readline(1):
+                    break
                 if line.strip():
                     anchors.append(_checked(line, public, f"{path}: line {number}"))
     except OSError as error:
@@ -177,6 +193,14 @@ def _checked(line: str, public: Ed25519PublicKey, where: str) -> Anchor:
     except (InvalidSignature, binascii.Error, ValueError):
         raise TriageError(f"{where}: this anchor is not signed by that key", remedy=_COMPARE) from None
     return anchor
+
+
+def _is_anchor(line: str) -> bool:
+    try:
+        _parsed(line, "")
+    except TriageError:
+        return False
+    return True
 
 
 _COMPARE = "compare the file with a copy that was kept elsewhere"

@@ -55,11 +55,13 @@ class Sender:
         lease: timedelta,
         retry: RetryPolicy | None = None,
         commits: Collection[str] = (),
+        shows_regions: bool = True,
         observed: Callable[[str, Sent], None] | None = None,
     ) -> None:
         """`transports` are by destination; `lease` must be longer than the slowest send takes.
 
-        `commits` are destinations that are asked to commit to what they take. `observed` is told the destination and
+        `commits` are destinations that are asked to commit to what they take. Without `shows_regions` evidence that was
+        queued while the site showed any is dead when its turn comes (promise 6). `observed` is told the destination and
         the outcome of each attempt; the metrics' side of it.
         """
         self._worklist = worklist
@@ -70,6 +72,7 @@ class Sender:
         self._lease = lease
         self._retry = retry or RetryPolicy()
         self._commits = frozenset(commits)
+        self._shows_regions = shows_regions
         self._observed = observed
         self._away: dict[str, _Away] = {}  # by destination; each is served by one thread
 
@@ -116,8 +119,9 @@ class Sender:
 
     def _deliver(self, delivery: Delivery) -> Sent:
         started = time.perf_counter()
-        failure = _outdone() if delivery.is_outdone else self._attempt(delivery)
-        if not delivery.is_outdone:
+        failure = self._withheld(delivery)
+        if failure is None:
+            failure = self._attempt(delivery)
             self._note_whether_away(delivery.destination, failure)
         if failure is None:
             # Storage commitment is about stored objects: a workitem's answer would name another UID.
@@ -155,6 +159,14 @@ class Sender:
     def _wished(self, failure: DeliveryError) -> timedelta:
         """How long the destination asked to be left alone, as far as that is ever done."""
         return min(failure.retry_after or timedelta(0), self._retry.longest)
+
+    def _withheld(self, delivery: Delivery) -> DeliveryError | None:
+        """Why it must not be sent, by promises 3 and 6; None where it may."""
+        if delivery.is_outdone:
+            return _outdone()
+        if delivery.artifact.kind.is_evidence and not self._shows_regions:
+            return DeliveryError("not sent: the site shows no regions", permanent=True, remedy="[results] evidence")
+        return None
 
     def _attempt(self, delivery: Delivery) -> DeliveryError | None:
         """The reason why it was not taken; None when it was."""

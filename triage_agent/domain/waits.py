@@ -12,6 +12,7 @@ class LongestWaits:
         lease: of whatever is held.
         sending: for the next attempt at a delivery.
         replying: for the next attempt to tell a peer what we keep, and while it is told.
+        telling: for a report of a workitem that is held while those before it are told.
         asking: for a destination's answer whether it keeps what it was sent, and while it is asked.
         fetching: for the next attempt to fetch a study.
     """
@@ -19,5 +20,6 @@ class LongestWaits:
     lease: timedelta = timedelta(minutes=1)
     sending: timedelta = timedelta(minutes=5)
     replying: timedelta = timedelta(minutes=5)
+    telling: timedelta = timedelta(minutes=1)
     asking: timedelta = timedelta(hours=1)
     fetching: timedelta = timedelta(minutes=5)

@@ -48,6 +48,7 @@ _MUST_HAVE = (  # PS3.4 table CC.2.5-3: types 1 of an N-CREATE that no one else 
 )
 _REASONS = ("00741238", "0074100E", "0074100A", "0074100C")  # of a wish to cancel: why, and whom to ask
 _FILTER_KEYS = frozenset({"00741200", "00741000", "00100020"})  # priority, state, patient
+_STANDS_FOR_ALL = "that instance stands for all workitems"
 _OF_A_SUBSCRIPTION = frozenset({"00741234", "00741230", "00080005"})  # receiving AE, deletion lock, character set
 
 
@@ -135,6 +136,8 @@ class Desk:
             return Reply(NOT_AUTHORIZED, "this peer may not post workitems")
         if not is_uid(uid):
             return Reply(INVALID_ARGUMENT, "the workitem's UID is none")
+        if uid in {GLOBAL, FILTERED}:
+            return Reply(INVALID_ARGUMENT, _STANDS_FOR_ALL)
         if (refusal := _refusal(given)) is not None:
             return refusal
         attributes, _ = settable(given, reading=False)
@@ -193,7 +196,7 @@ class Desk:
         if not caller.changes:
             return _MAY_NOT_CHANGE
         if uid in {GLOBAL, FILTERED}:
-            return Reply(NOT_APPROPRIATE, "that instance stands for all workitems")
+            return Reply(NOT_APPROPRIATE, _STANDS_FOR_ALL)
         return None
 
     def _cannot_subscribe(self, uid: str, receiver: str, caller: Caller) -> Reply | None:

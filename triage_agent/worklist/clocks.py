@@ -60,17 +60,20 @@ def _to_commit(now: datetime, longest: LongestWaits) -> tuple[Update, ...]:
 
 
 def _to_tell(now: datetime, longest: LongestWaits) -> tuple[Update, ...]:
-    """Subscribers to workitems, and who has notices; the first time there is nothing to wait for."""
+    """Subscribers to workitems, and who has notices; the first time there is nothing to wait for.
+
+    But a report that is told after others is held with them, before it is tried.
+    """
+    latest = now + longest.replying
     told = (
-        (ReportRow, word_is(ReportRow.state, AnswerState.WAITING)),
-        (NoticeRow, word_is(NoticeRow.state, NoticeState.WAITING)),
+        (ReportRow, word_is(ReportRow.state, AnswerState.WAITING), now + longest.telling),
+        (NoticeRow, word_is(NoticeRow.state, NoticeState.WAITING), now),
     )
     return tuple(
         update(row)
-        .where(waiting, or_(and_(row.attempts == 0, row.next_attempt_at > now), row.next_attempt_at > latest))
+        .where(waiting, or_(and_(row.attempts == 0, row.next_attempt_at > first), row.next_attempt_at > latest))
         .values(next_attempt_at=now)
-        for row, waiting in told
-        for latest in (now + longest.replying,)
+        for row, waiting, first in told
     )
 
 

@@ -23,8 +23,7 @@ from triage_agent.worklist.retrieval_row import RetrievalRow
 from triage_agent.worklist.rows import advance, append_audit, locked_study, status_is
 from triage_agent.worklist.tables import InstanceRow, StudyRow
 from triage_agent.worklist.transactions import changed
-from triage_agent.worklist.workitem_reports import new_workitem
-from triage_agent.worklist.workitem_rows import WorkitemRow
+from triage_agent.worklist.workitem_reports import insert_workitem
 
 
 def register(session: Session, received: ReceivedInstance, rule: CompletenessRule) -> Registered:
@@ -151,8 +150,7 @@ def _insert_study(session: Session, received: ReceivedInstance, event: Event, co
     }
     session.execute(insert(StudyRow).values(with_keys(values)))
     header = received.header
-    workitem = new_workitem(header.study_instance_uid, 1, 1, header.requested_priority, at)
-    session.execute(insert(WorkitemRow).values(workitem))
+    insert_workitem(session, header.study_instance_uid, 1, 1, header.requested_priority, at)
 
 
 def _described(header: InstanceHeader) -> dict[str, str | int | None]:

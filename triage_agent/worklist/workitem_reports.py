@@ -287,16 +287,20 @@ def _begin_anew(session: Session, item: WorkitemRow, study: StudyRow | None, now
         return
     item.latest = False
     session.flush()
-    generation = item.generation + 1
-    values = new_workitem(study.study_instance_uid, generation, study.revision, study.priority, now)
-    session.execute(insert(WorkitemRow).values(values))
+    insert_workitem(session, study.study_instance_uid, item.generation + 1, study.revision, study.priority, now)
 
 
-def new_workitem(
-    study_instance_uid: str, generation: int, revision: int, priority: Priority, now: datetime
-) -> dict[str, object]:
-    """The row of a study's workitem that nobody has been told of; a raise from `priority` on will be."""
-    return {
+def insert_workitem(
+    session: Session, study_instance_uid: str, generation: int, revision: int, priority: Priority, now: datetime
+) -> None:
+    """Make a study's workitem that nobody has been told of; a raise from `priority` on will be.
+
+    A peer may have posted one under its UID (another agent derives the same): then it is the next that is free, since
+    neither the peer's is ours to change nor may a study be refused for it.
+    """
+    while session.get(WorkitemRow, workitem_uid(study_instance_uid, generation)) is not None:
+        generation += 1
+    values = {
         "uid": workitem_uid(study_instance_uid, generation),
         "study_instance_uid": study_instance_uid,
         "generation": generation,
@@ -309,6 +313,7 @@ def new_workitem(
         "stale": True,
         "told_priority": priority,
     }
+    session.execute(insert(WorkitemRow).values(values))
 
 
 def first_due(

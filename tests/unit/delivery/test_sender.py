@@ -91,7 +91,7 @@ def lines(monkeypatch):
     return capture.entries
 
 
-def sender_of(outbox, observed=None, clock=lambda: NOW, commits=(), **transports):
+def sender_of(outbox, observed=None, clock=lambda: NOW, commits=(), shows_regions=True, **transports):
     return Sender(
         worklist=outbox,
         transports=transports,
@@ -102,6 +102,7 @@ def sender_of(outbox, observed=None, clock=lambda: NOW, commits=(), **transports
         retry=RetryPolicy(),
         observed=observed,
         commits=commits,
+        shows_regions=shows_regions,
     )
 
 
@@ -228,6 +229,17 @@ def test_a_kind_that_a_destination_cannot_take_is_dead_at_once():
         ("claimed", 1),
         ("failed", 1, "pacs cannot be sent hl7-oru; correct the route", None),
     ]
+
+
+@pytest.mark.parametrize("kind", [ArtifactKind.EVIDENCE_GSPS, ArtifactKind.EVIDENCE_SC])
+def test_evidence_that_waits_is_not_sent_once_the_site_shows_no_regions(kind):
+    outbox = Outbox(row(1, kind=kind), row(2))
+    wire = Wire(outbox)
+    wire.kinds = frozenset(ArtifactKind)
+    sender_of(outbox, shows_regions=False, pacs=wire).run_once()
+    unsent = "not sent: the site shows no regions; [results] evidence"
+    assert outbox.done[:2] == [("claimed", 1), ("failed", 1, unsent, None)]
+    assert outbox.done[2:] == [("claimed", 2), ("send", "2.25.2"), ("sent", 2)]
 
 
 def test_a_slow_destination_does_not_block_another():

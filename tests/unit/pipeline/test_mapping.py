@@ -187,6 +187,18 @@ def test_where_no_route_wants_any_none_are_made(site):
     assert not mapper.step()
 
 
+def test_maps_go_only_where_the_rule_that_fired_sends_results(site):
+    mapper = site.mapper([*ROUTES, Route(to="elsewhere", send=(ArtifactKind.EVIDENCE_SC,))])
+    claimed, result, scored = site.study(radiograph(marked()))
+    mapper.offer(claimed, replace(result, routes=("ris",)), scored)
+    assert not mapper.step()
+    mapper.offer(claimed, replace(result, routes=("elsewhere", "ris")), scored)
+    assert mapper.step()
+    assert site.kinds() == {ArtifactKind.EVIDENCE_SC}
+    deliveries = site.worklist.study(claimed.study_instance_uid).deliveries
+    assert {one.destination for one in deliveries if one.kind.is_evidence} == {"elsewhere"}
+
+
 def test_the_four_most_abnormal_images_have_maps(site):
     first = radiograph(marked(), **WINDOW)
     others = [radiograph(marked(), study=first.StudyInstanceUID, **WINDOW) for _ in range(5)]
