@@ -41,7 +41,7 @@ def build_site(
     if not settings.web.pages:
         return None
     from triage_agent.web.site.images import Radiographs
-    from triage_agent.worklist import SqlAuditTrail, SqlReadingList, database_of
+    from triage_agent.worklist import SqlAuditTrail, SqlFeedback, SqlReadingList, database_of
 
     database = database_of(worklist)
     accounts = build_accounts(worklist)
@@ -57,6 +57,7 @@ def build_site(
         SqlAuditTrail(database),
         SqlReadingList(database),
         Radiographs(decoders, settings.data_dir / "spool"),
+        SqlFeedback(database),
         clock,
         __version__,
     )

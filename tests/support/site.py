@@ -14,7 +14,15 @@ from triage_agent.web.app import build_app
 from triage_agent.web.site.images import Radiographs
 from triage_agent.web.site.passwords import Passwords
 from triage_agent.web.site.site import Site, SiteSettings
-from triage_agent.worklist import SqlAccounts, SqlAuditTrail, SqlReadingList, SqlWorklist, open_engine, upgrade
+from triage_agent.worklist import (
+    SqlAccounts,
+    SqlAuditTrail,
+    SqlFeedback,
+    SqlReadingList,
+    SqlWorklist,
+    open_engine,
+    upgrade,
+)
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of nobody
 QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -33,6 +41,7 @@ class Hospital:
         self.accounts = SqlAccounts(self.worklist.database)
         self.trail = SqlAuditTrail(self.worklist.database)
         self.readers = SqlReadingList(self.worklist.database)
+        self.feedback = SqlFeedback(self.worklist.database)
         for role in (Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR):
             self.person(role.value, role)
         self.story.receive(patient_name="Åkesson^Görel", accession_number="A1")
@@ -43,6 +52,7 @@ class Hospital:
             self.trail,
             self.readers,
             Radiographs(DirectLoader(), folder),
+            self.feedback,
             lambda: self.now,
             "9.9",
             QUICK,

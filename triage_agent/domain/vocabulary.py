@@ -165,5 +165,7 @@ class AuditAction(StrEnum):
     STUDY_VIEWED = "study_viewed"
     AUDIT_READ = "audit_read"
     READING_CHANGED = "reading_changed"  # claimed, released, read, or put back on the list
+    FEEDBACK_GIVEN = "feedback_given"  # a reader agreed, or did not
+    FEEDBACK_EXPORTED = "feedback_exported"
     NOTICE_SENT = "notice_sent"  # people were told, by e-mail or webhook
     NOTICE_DEAD = "notice_dead"

@@ -10,6 +10,7 @@ from triage_agent.worklist.tables import Base
 from triage_agent.worklist.transactions import telling_when_away
 
 _NEEDED = ("SELECT", "INSERT", "UPDATE")
+_ONLY_ADDED_TO = frozenset({"audit_events", "feedback"})
 _SEQUENCES_WITHOUT_USAGE = """
     SELECT relname FROM pg_class
     WHERE relkind = 'S' AND relnamespace = current_schema()::regnamespace
@@ -29,7 +30,7 @@ def missing_grants(engine: Engine) -> list[str]:
     wanted = [
         (what, table.name)
         for table in Base.metadata.sorted_tables
-        for what in (_NEEDED if table.name != "audit_events" else _NEEDED[:2])
+        for what in (_NEEDED[:2] if table.name in _ONLY_ADDED_TO else _NEEDED)
     ]
     wanted.append(("SELECT", "alembic_version"))  # readiness looks whether the tables are this version's
     asked = text("SELECT has_table_privilege(current_user, :name, :what)")

@@ -56,6 +56,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/studies/{uid}/release"): _RADIOLOGISTS,
     ("POST", "/studies/{uid}/read"): _RADIOLOGISTS,
     ("POST", "/studies/{uid}/unread"): _RADIOLOGISTS,
+    ("POST", "/studies/{uid}/feedback"): _RADIOLOGISTS,
     ("GET", "/audit"): _AUDITORS,
     ("GET", "/api/audit"): _AUDITORS,
 }

@@ -10,11 +10,13 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from triage_agent.domain.accounts import Accounts
 from triage_agent.domain.audit import AuditTrail
+from triage_agent.domain.feedback import FeedbackBook
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.reading import ReadingList
 from triage_agent.web.site.auditing import Auditing
 from triage_agent.web.site.gate import Gate, SafeHeaders, SignInNeededError
 from triage_agent.web.site.images import Radiographs
+from triage_agent.web.site.judging import Judging
 from triage_agent.web.site.pages import Pages, static_router
 from triage_agent.web.site.passwords import Passwords
 from triage_agent.web.site.people import People, SessionRule
@@ -53,6 +55,7 @@ class Site:
         trail: AuditTrail,
         readers: ReadingList,
         radiographs: Radiographs,
+        feedback: FeedbackBook,
         clock: Clock,
         version: str,
         passwords: Passwords | None = None,
@@ -64,7 +67,8 @@ class Site:
             static_router(),
             Signing(gate, people, self._pages, secure=settings.secure).router,
             Studies(gate, worklist, readers, self._pages, clock).router,
-            Viewing(gate, worklist, readers, self._pages, clock, radiographs, settings.pacs_link).router,
+            Viewing(gate, worklist, readers, self._pages, clock, radiographs, feedback, settings.pacs_link).router,
+            Judging(gate, feedback, clock).router,
             Auditing(gate, worklist, trail, self._pages, clock).router,
         )
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from triage_agent.domain.feedback import Verdict
 from triage_agent.domain.vocabulary import Finding, Priority, Status
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -23,6 +24,14 @@ STATUS = {
     Status.DELIVERED: "Delivered",
     Status.OUT_OF_SCOPE: "Out of scope",
     Status.NEEDS_HUMAN: "Needs a human",
+}
+
+VERDICT = {
+    Verdict.AGREE: "Agree",
+    Verdict.MISSED: "Disagree: missed",
+    Verdict.OVERCALLED: "Disagree: overcalled",
+    Verdict.WRONG_REGION: "Disagree: wrong region",
+    Verdict.POOR_IMAGE: "Disagree: poor image",
 }
 
 
@@ -76,5 +85,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "shape": PRIORITY_SHAPE.__getitem__,
     "finding": lambda found: "" if found is None else FINDING[found],
     "status": STATUS.__getitem__,
+    "verdict": VERDICT.__getitem__,
     "iso": lambda at: "" if at is None else at.isoformat(),
 }
