@@ -12,6 +12,7 @@ from triage_agent import __version__
 from triage_agent.builders import build_loader
 from triage_agent.domain.accounts import Accounts
 from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.ops.gauges import Disk
 from triage_agent.settings import Settings
 from triage_agent.web.site.people import make_first_admin
 from triage_agent.web.site.site import Site, SiteSettings
@@ -29,7 +30,7 @@ def build_accounts(worklist: Worklist) -> Accounts:
 
 
 def build_site(
-    settings: Settings, worklist: Worklist, clock: Clock, actor: str
+    settings: Settings, worklist: Worklist, clock: Clock, actor: str, disk: Callable[[], Disk]
 ) -> tuple[Site, Callable[[], None]] | None:
     """The pages, and what ends what they use; None where the site does not want them.
 
@@ -42,6 +43,7 @@ def build_site(
         return None
     from triage_agent.web.site.images import Radiographs
     from triage_agent.worklist import SqlAuditTrail, SqlFeedback, SqlReadingList, database_of
+    from triage_agent.worklist.figures import SqlFigures
 
     database = database_of(worklist)
     accounts = build_accounts(worklist)
@@ -58,6 +60,8 @@ def build_site(
         SqlReadingList(database),
         Radiographs(decoders, settings.data_dir / "spool"),
         SqlFeedback(database),
+        SqlFigures(database),
+        disk,
         clock,
         __version__,
     )

@@ -10,6 +10,7 @@ from support.story import Story
 from triage_agent.domain.accounts import Account, Role
 from triage_agent.domain.audit import AuditQuestion
 from triage_agent.imaging.loader import DirectLoader
+from triage_agent.ops.gauges import Disk
 from triage_agent.web.app import build_app
 from triage_agent.web.site.images import Radiographs
 from triage_agent.web.site.passwords import Passwords
@@ -23,6 +24,7 @@ from triage_agent.worklist import (
     open_engine,
     upgrade,
 )
+from triage_agent.worklist.figures import SqlFigures
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of nobody
 QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -53,6 +55,8 @@ class Hospital:
             self.readers,
             Radiographs(DirectLoader(), folder),
             self.feedback,
+            SqlFigures(self.worklist.database),
+            lambda: Disk(free_bytes=5 << 30, free_percent=41.0, quarantine_files=2, quarantine_bytes=9),
             lambda: self.now,
             "9.9",
             QUICK,

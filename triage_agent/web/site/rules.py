@@ -32,6 +32,7 @@ class Rule:
 _READERS = Rule(roles=frozenset({Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR}))
 _RADIOLOGISTS = Rule(roles=frozenset({Role.RADIOLOGIST}))
 _AUDITORS = Rule(roles=frozenset({Role.ADMIN, Role.AUDITOR}))
+_ADMINS = Rule(roles=frozenset({Role.ADMIN}))
 _ANYBODY, _OWN, _SIGNED_IN = Rule(Door.OPEN), Rule(Door.OWN), Rule(Door.SIGNED_IN)
 
 RULES: dict[tuple[str, str], Rule] = {
@@ -57,6 +58,8 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/studies/{uid}/read"): _RADIOLOGISTS,
     ("POST", "/studies/{uid}/unread"): _RADIOLOGISTS,
     ("POST", "/studies/{uid}/feedback"): _RADIOLOGISTS,
+    ("GET", "/dashboard"): _READERS,
+    ("POST", "/feedback/export"): _ADMINS,
     ("GET", "/audit"): _AUDITORS,
     ("GET", "/api/audit"): _AUDITORS,
 }

@@ -1,5 +1,6 @@
 """Puts the pages together: one gate, one set of templates, and what is shown instead of a page that cannot be."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,9 +12,12 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from triage_agent.domain.accounts import Accounts
 from triage_agent.domain.audit import AuditTrail
 from triage_agent.domain.feedback import FeedbackBook
+from triage_agent.domain.figures import Figures
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.reading import ReadingList
+from triage_agent.ops.gauges import Disk
 from triage_agent.web.site.auditing import Auditing
+from triage_agent.web.site.dashboard import Dashboard
 from triage_agent.web.site.gate import Gate, SafeHeaders, SignInNeededError
 from triage_agent.web.site.images import Radiographs
 from triage_agent.web.site.judging import Judging
@@ -56,6 +60,8 @@ class Site:
         readers: ReadingList,
         radiographs: Radiographs,
         feedback: FeedbackBook,
+        figures: Figures,
+        disk: Callable[[], Disk],
         clock: Clock,
         version: str,
         passwords: Passwords | None = None,
@@ -68,7 +74,8 @@ class Site:
             Signing(gate, people, self._pages, secure=settings.secure).router,
             Studies(gate, worklist, readers, self._pages, clock).router,
             Viewing(gate, worklist, readers, self._pages, clock, radiographs, feedback, settings.pacs_link).router,
-            Judging(gate, feedback, clock).router,
+            Judging(gate, worklist, feedback, clock).router,
+            Dashboard(gate, worklist, figures, feedback, disk, self._pages, clock).router,
             Auditing(gate, worklist, trail, self._pages, clock).router,
         )
 

@@ -47,6 +47,17 @@ def age(since: datetime, now: datetime) -> str:
     return f"{seconds // _DAY} d {seconds % _DAY // _HOUR} h"
 
 
+def seconds(span: float | None) -> str:
+    """How long something took: "8.2 s", "4 min 10 s", "2 h 5 min"; "—" where it never happened."""
+    if span is None:
+        return "—"
+    if span < _MINUTE:
+        return f"{span:.1f} s"
+    if span < _HOUR:
+        return f"{int(span) // _MINUTE} min {int(span) % _MINUTE} s"
+    return f"{int(span) // _HOUR} h {int(span) % _HOUR // _MINUTE} min"
+
+
 def percent(probability: float | None) -> str:
     """A probability as people read it; 100 % and 0 % are never claimed."""
     if probability is None:
