@@ -12,6 +12,7 @@ from triage_agent.domain.backlog import Backlog
 from triage_agent.domain.feedback import Feedback, FeedbackBook, standing
 from triage_agent.domain.figures import (
     BINS,
+    LEAST,
     Course,
     Drift,
     Figures,
@@ -141,7 +142,7 @@ def _arrivals(figures: Figures, since: datetime, now: datetime, days: int) -> Pl
     """By the hour, over longer times by the day (UTC)."""
     by_hour = days <= _HOURLY
     step = timedelta(hours=1) if by_hour else timedelta(days=1)
-    form, label = ("%Y-%m-%d %H:00", "%d.%m. %Hh") if by_hour else ("%Y-%m-%d", "%d.%m.")
+    form, label = ("%Y-%m-%d %H:00", "%d %b %Hh") if by_hour else ("%Y-%m-%d", "%d %b")
     counts: dict[str, int] = {}
     for hour, number in figures.arrivals(since).items():
         counts[hour.strftime(form)] = counts.get(hour.strftime(form), 0) + number
@@ -155,7 +156,7 @@ def _arrivals(figures: Figures, since: datetime, now: datetime, days: int) -> Pl
     title = f"Studies received by the {'hour' if by_hour else 'day'}"
     rows = [(key, str(counts[key])) for key, _ in places if key in counts]
     table = Table(("Hour (UTC)" if by_hour else "Day (UTC)", "Studies"), rows)
-    return Plot(title, bars("arrivals", title, f"{total} studies in all", drawn), table, f"{total} studies in all.")
+    return Plot(title, bars("arrivals", title, f"Studies in all: {total}", drawn), table, f"Studies in all: {total}.")
 
 
 def _positive(courses: Sequence[Course]) -> Plot:
@@ -172,12 +173,17 @@ def _agreement(said: Sequence[Feedback]) -> list[Plot]:
 
 def _share_plot(name: str, title: str, part: str, shares: Sequence[Share], *, by_region: bool) -> Plot:
     named = [(words.region(one.name) or "Unknown" if by_region else one.name, one) for one in shares]
-    drawn = [Bar(said, one.value * 100, f"{one.part} of {one.whole}") for said, one in named]
+    label = (lambda said: said) if by_region else _day
+    drawn = [Bar(label(said), one.value * 100, f"{one.part} of {one.whole}") for said, one in named]
     rows = [(said, str(one.part), str(one.whole), f"{one.value * 100:.1f} %") for said, one in named]
     whole = sum(one.whole for one in shares)
     about = f"{sum(one.part for one in shares)} of {whole}"
     heads = ("Region" if by_region else "Week from", part, "Of", "Share")
     return Plot(title, bars(name, title, about, drawn, top=100, unit=" %"), Table(heads, rows), f"{about} in all.")
+
+
+def _day(said: str) -> str:
+    return datetime.fromisoformat(said).strftime("%d %b")
 
 
 def _times(courses: Sequence[Course]) -> Table:
@@ -196,7 +202,7 @@ def _drift(number: int, one: Drift) -> Plot:
     shares = [(_share(one.reference, place), _share(one.current, place)) for place in range(BINS)]
     named = [f"{place / BINS:.1f}" for place in range(BINS)]
     drawn = [Bar(name, share, f"{share:.0f} %", mark) for name, (mark, share) in zip(named, shares, strict=True)]
-    said = "too few studies to tell" if one.index is None else f"stability index {one.index:.2f}"
+    said = f"too few to tell, {LEAST} are needed of each" if one.index is None else f"stability index {one.index:.2f}"
     about = f"{now} studies of the last week against {before} of the reference: {said}"
     rows = [
         (f"{name} to {(place + 1) / BINS:.1f}", f"{mark:.1f} %", f"{share:.1f} %")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT = 640, 200
+WIDTH, HEIGHT = 400, 170  # about as many pixels as it has on most screens, so that its words are as large as others
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 14, 24
 _GAP = 0.2  # of a bar's place
 _MOST_LABELS = 8
