@@ -2,21 +2,25 @@
 
 import hashlib
 import hmac
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from pydicom import DataElement, Dataset, FileDataset, dcmread
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import FileMetaDataset
+from pydicom.filereader import read_file_meta_info
 from pydicom.sequence import Sequence
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from triage_agent.domain.quiet import quiet
 from triage_agent.domain.sop_classes import RADIOGRAPHS
-from triage_agent.labelled.profile import ACTIONS, CODE, IN_ITEMS, METHOD, NUMBERS, SCHEMES, TERMS, WORD, Action
+from triage_agent.labelled.profile import ACTIONS, BINARY, CODE, IN_ITEMS, METHOD, SCHEMES, TERMS, WRITTEN, Action
 
-_SECONDARY_CAPTURES = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame kinds, .1 to .4 below it
+_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_SECONDARY_CAPTURES = frozenset({_CAPTURE, *(f"{_CAPTURE}.{kind}" for kind in range(1, 5))})
 _FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
-_LARGEST_FILE = 1 << 30
+_LARGEST_FILE = 512 << 20
 _OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 
 
@@ -51,6 +55,7 @@ def deidentified(file: Path, patient: str, secret: Secret) -> FileDataset:
     try:
         with quiet():
             _refuse_size(file)
+            _refuse_deflated(file)
             source = dcmread(file)
             _refuse(source)
             return _without_identity(source, patient, secret)
@@ -65,9 +70,15 @@ def _refuse_size(file: Path) -> None:
         raise RefusedError("it is too large")
 
 
+def _refuse_deflated(file: Path) -> None:
+    """What is inflated as a whole may be a thousand times larger than its file."""
+    if read_file_meta_info(file).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        raise RefusedError("it is deflated as a whole")
+
+
 def _refuse(source: FileDataset) -> None:
     kind = str(source.get("SOPClassUID", ""))
-    captured = kind == _SECONDARY_CAPTURES or kind.startswith(f"{_SECONDARY_CAPTURES}.")
+    captured = kind in _SECONDARY_CAPTURES
     if not captured and kind not in RADIOGRAPHS | {_FOR_PROCESSING}:
         raise RefusedError("it is no radiograph")
     burned = str(source.get("BurnedInAnnotation", "")).strip().upper()
@@ -116,13 +127,24 @@ def _put(made: Dataset, keyword: str, action: Action, element: DataElement, secr
 
 def _is_harmless(element: DataElement) -> bool:
     """Numbers are, coded words that look like such, and the SOP Class UID, which is one of those that are admitted."""
-    if element.VR in NUMBERS or element.keyword == "SOPClassUID":
+    if not _is_of_its_kind(element):
+        return False
+    if element.VR in BINARY or element.keyword == "SOPClassUID":
         return True
-    return element.VR == "CS" and all(WORD.fullmatch(str(word)) for word in _values(element.value))
+    form = WRITTEN.get(element.VR)  # pydicom passes on whatever stands there
+    return form is not None and all(form.fullmatch(str(one)) for one in _values(element.value))
+
+
+def _is_of_its_kind(element: DataElement) -> bool:
+    """Whether its VR is the dictionary's: a file can call a text a number."""
+    return element.VR in dictionary_VR(element.tag).split(" or ")
 
 
 def _values(value: Any) -> list[Any]:
-    return [value] if isinstance(value, str) else list(value or ())
+    """One by one; an element without a value has none."""
+    if value is None or isinstance(value, str | float | int | Decimal):
+        return [] if value is None else [value]
+    return list(value)
 
 
 def _codes(items: Sequence) -> list[Dataset]:
@@ -140,7 +162,7 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
 def _numbers(item: Dataset) -> Dataset:
     made = Dataset()
     for keyword in IN_ITEMS:
-        if keyword in item:
+        if keyword in item and _is_of_its_kind(item[keyword]):
             made.add(item[keyword])
     return made
 

@@ -57,6 +57,10 @@ TERMS = frozenset({"US", "OD", "HU"})  # PS3.3 section C.11.1.1.2
 IN_ITEMS = frozenset({"LUTDescriptor", "LUTData"})
 SCHEMES = frozenset({"SCT", "SRT", "SNM3", "DCM"})  # of which everybody knows what a code may be
 CODE = re.compile(r"[A-Za-z0-9.\-]{1,16}")
-WORD = re.compile(r"[A-Z0-9 _]{0,16}")  # CS (PS3.5 section 6.2)
-NUMBERS = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "OB", "OW", "US or SS", "OB or OW"})
+WRITTEN = {
+    "CS": re.compile(r"[A-Z0-9 _]{0,16}"),
+    "DS": re.compile(r"[-+.eE0-9 ]{0,16}"),
+    "IS": re.compile(r"[-+0-9 ]{0,12}"),
+}  # PS3.5 6.2
+BINARY = frozenset({"US", "SS", "UL", "SL", "FL", "FD", "OB", "OW"})
 METHOD = "Basic Profile of PS3.15 annex E; only what is listed is kept"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, String, func, select
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.figures import BINS, CURRENT_DAYS, REFERENCE_DAYS, Course, RouteLook, Scores, bin_of
@@ -17,9 +17,9 @@ from triage_agent.worklist.rows import word_is
 from triage_agent.worklist.tables import DecisionRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import Database
 
-_MOST_SCORES = 20_000  # of a bundle, on either side
+_MOST_SCORES = 10_000  # of a bundle, on either side
 _MOST_ROUTES = 100
-_HOUR = "%Y-%m-%dT%H"
+_HOUR = "%Y-%m-%d %H"
 
 
 class SqlFigures:
@@ -51,11 +51,10 @@ def figures_of(worklist: Worklist) -> SqlFigures | None:
 
 
 def _arrivals(session: Session, since: datetime) -> dict[datetime, int]:
-    hour: ColumnElement[str]
     if session.get_bind().dialect.name == "postgresql":
-        hour = func.to_char(func.timezone("UTC", StudyRow.received_at), 'YYYY-MM-DD"T"HH24')
-    else:
-        hour = func.strftime(_HOUR, StudyRow.received_at)
+        hour = func.to_char(func.timezone("UTC", StudyRow.received_at), "YYYY-MM-DD HH24", type_=String)
+    else:  # where it is text, and in UTC
+        hour = func.substr(StudyRow.received_at, 1, len("2026-03-01 09"), type_=String)
     shown = hour.label("hour")
     found = session.execute(select(shown, func.count()).where(StudyRow.received_at >= since).group_by(shown))
     return {datetime.strptime(at, _HOUR).replace(tzinfo=UTC): number for at, number in found}

@@ -5,7 +5,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.datadict import DicomDictionary, dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.sequence import Sequence
-from support.instances import dx, write_part10
+from support.instances import DEFLATED, dx, write_part10
 
 from triage_agent.domain.quiet import quiet
 from triage_agent.labelled.deidentify import RefusedError, Secret, deidentified
@@ -193,6 +193,38 @@ def test_what_may_show_who_it_is_of_is_refused(tmp_path, values, why):
 def test_a_capture_that_says_that_nothing_is_burned_in_leaves(tmp_path):
     made = after(tmp_path, image(SOPClassUID=CAPTURE, BurnedInAnnotation="NO", ConversionType="WSD"))
     assert made.ConversionType == "WSD"
+
+
+def test_a_text_that_calls_itself_a_number_is_left_out(tmp_path):
+    source = image()
+    source.add_new("KVP", "OB", b"Doe^Jane")
+    source.add_new("Exposure", "LO", "Doe^Jane")
+    made = after(tmp_path, source)
+    assert "KVP" not in made
+    assert "Exposure" not in made
+
+
+@pytest.mark.parametrize("kind", [b"DS", b"IS"])
+def test_a_text_in_place_of_a_number_is_left_out(tmp_path, kind):
+    keyword, at = {b"DS": ("KVP", b"\x18\0\x60\0"), b"IS": ("InstanceNumber", b"\x20\0\x13\0")}[kind]
+    source = image(ExposureTime=[12], PixelSpacing=[0.25, 1e-1])
+    with quiet():
+        source.add_new(keyword, "SH", "Doe^Jane")
+        written = write_part10(tmp_path / "in.dcm", source)
+    assert at + b"SH" in written.read_bytes()
+    written.write_bytes(written.read_bytes().replace(at + b"SH", at + kind))
+    try:
+        made = deidentified(written, "p", SECRET)
+    except RefusedError:
+        return
+    assert keyword not in made
+    assert (made.ExposureTime, made.PixelSpacing) == (12, [0.25, 0.1])
+
+
+def test_a_file_that_inflates_is_refused_before_it_does(tmp_path):
+    file = write_part10(tmp_path / "in.dcm", image(), DEFLATED)
+    with pytest.raises(RefusedError, match="deflated"):
+        deidentified(file, "p", SECRET)
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 128 + b"DICM" + b"\xff" * 40, b"hello"])

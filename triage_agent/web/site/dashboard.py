@@ -34,8 +34,8 @@ from triage_agent.web.site.plots import Bar, bars
 
 SPANS = {"1": "a day", "7": "a week", "30": "30 days"}
 _USUAL = "7"
-_MOST_STUDIES = 20_000  # of a time, looked at one by one
-_MOST_WORDS = 20_000
+_MOST_STUDIES = 5_000  # of a time, looked at one by one
+_MOST_WORDS = 5_000
 _AGREEMENT = timedelta(weeks=12)
 _KEPT = timedelta(seconds=30)  # whoever reloads, and several who look, cost the database one look
 _HOURLY = 7  # days of which every hour is shown
