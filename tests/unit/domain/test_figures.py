@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.labelled.test_export import word
+from support.labelled import word
 
 from triage_agent.domain.feedback import Verdict
 from triage_agent.domain.figures import (

@@ -1,11 +1,11 @@
 """What leaves the site says nothing of who it is of, whatever was in the file."""
 
-import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.datadict import DicomDictionary, dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.sequence import Sequence
-from support.instances import DEFLATED, dx, write_part10
+from support.instances import DEFLATED, write_part10
+from support.labelled import image
 
 from triage_agent.domain.quiet import quiet
 from triage_agent.labelled.deidentify import RefusedError, Secret, deidentified
@@ -45,24 +45,6 @@ RequestedProcedureID ScheduledProcedureStepID PerformedProcedureStepID FrameOfRe
 IrradiationEventUID ReferencedStudySequence SourceImageSequence OriginalAttributesSequence DigitalSignaturesSequence
 IconImageSequence ContributingEquipmentSequence DerivationDescription CurrentPatientLocation
 """
-
-
-def image(**values):
-    made = dx(
-        ImageType=["ORIGINAL", "PRIMARY"],
-        BodyPartExamined="KNEE",
-        Rows=2,
-        Columns=3,
-        BitsAllocated=16,
-        BitsStored=12,
-        HighBit=11,
-        PixelRepresentation=0,
-        SamplesPerPixel=1,
-        PhotometricInterpretation="MONOCHROME2",
-        **values,
-    )
-    made.add_new("PixelData", "OW", np.arange(6, dtype=np.uint16).tobytes())
-    return made
 
 
 def after(tmp_path, source, patient="patient-1"):

@@ -2,34 +2,19 @@
 
 import csv
 import json
-from datetime import UTC, datetime
 
 import pytest
 from pydicom import dcmread
 from support.instances import write_part10
-from unit.labelled.test_deidentify import image
+from support.labelled import image, word
 
 from triage_agent.domain.errors import ConfigurationError, WorklistUnavailableError
-from triage_agent.domain.feedback import Feedback, LabelledStudy, Said, Verdict, plain_note, standing
+from triage_agent.domain.feedback import LabelledStudy, Verdict, plain_note, standing
 from triage_agent.domain.vocabulary import Finding
 from triage_agent.labelled.deidentify import Secret
 from triage_agent.labelled.export import csv_of, rows_of, write_export
 
 SECRET = Secret(b"s" * 32)
-AT = datetime(2026, 3, 1, tzinfo=UTC)
-
-
-def word(number=1, verdict=Verdict.AGREE, finding=Finding.ABNORMAL, study="1.2.1", reader="ada", **said):
-    values = {"revision": 1, "probability": 0.8, "region": "XR_KNEE", "bundle": "b 1", "rule": "abnormal", **said}
-    return Feedback(
-        number=number,
-        study_instance_uid=study,
-        reader=reader,
-        verdict=verdict,
-        note="Jane Doe",
-        at=AT,
-        said=Said(finding=finding, **values),
-    )
 
 
 def labelled(*words, paths=(), patient="P1"):
