@@ -146,12 +146,14 @@ class _Start:
         from triage_agent.web.server import WebServer
         from triage_agent.webservices import build_services
 
-        watch_site(self._settings, self.worklist, self.metrics, self._clock)
+        disk = watch_site(self._settings, self.worklist, self.metrics, self._clock)
         self._checks |= {"start": _still_starting, "database": self.worklist.ping}
         web = self._settings.web
         self._services = build_services(self._settings, self.worklist, self.metrics, self._clock)
         site = None
-        if role in {"all", "web"} and (made := build_site(self._settings, self.worklist, self._clock, self._process)):
+        if role in {"all", "web"} and (
+            made := build_site(self._settings, self.worklist, self._clock, self._process, disk)
+        ):
             site, close = made
             self._stack.callback(close)
         app = build_app(self._checks, self.metrics.exposition, __version__, self._services.routers, site)

@@ -14,6 +14,7 @@ from triage_agent.domain.accounts import Accounts
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.second_factor import SecondFactors
+from triage_agent.ops.gauges import Disk
 from triage_agent.settings import Settings
 from triage_agent.web.access import Access, Caller
 from triage_agent.web.site.entrance import Entrance
@@ -44,7 +45,7 @@ def build_second_factors(worklist: Worklist) -> SecondFactors:
 
 
 def build_site(
-    settings: Settings, worklist: Worklist, clock: Clock, actor: str
+    settings: Settings, worklist: Worklist, clock: Clock, actor: str, disk: Callable[[], Disk]
 ) -> tuple[Site, Callable[[], None]] | None:
     """The pages, and what ends what they use; None where the site does not want them.
 
@@ -61,7 +62,8 @@ def build_site(
             "web_unencrypted", host=web.host, remedy="add [web.tls], or public_url = https of a proxy before it"
         )
     from triage_agent.web.site.images import Radiographs
-    from triage_agent.worklist import SqlAuditTrail, SqlReadingList, database_of
+    from triage_agent.worklist import SqlAuditTrail, SqlFeedback, SqlReadingList, database_of
+    from triage_agent.worklist.figures import SqlFigures
 
     database = database_of(worklist)
     accounts = build_accounts(worklist)
@@ -77,6 +79,9 @@ def build_site(
         SqlAuditTrail(database),
         SqlReadingList(database),
         Radiographs(decoders, settings.data_dir / "spool"),
+        SqlFeedback(database),
+        SqlFigures(database),
+        disk,
         clock,
         __version__,
         entrance=_entrance(settings, worklist, clock),

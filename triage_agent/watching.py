@@ -8,12 +8,14 @@ from pathlib import Path
 import structlog
 
 from triage_agent.domain.backlog import Backlogs
+from triage_agent.domain.figures import drifts
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.intake.spool import free_percent
-from triage_agent.ops.gauges import BacklogGauges, Disk, DiskGauges
+from triage_agent.ops.gauges import BacklogGauges, Disk, DiskGauges, DriftGauges
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
 from triage_agent.worker import Loop
+from triage_agent.worklist.figures import figures_of
 
 log = structlog.get_logger(__name__)
 
@@ -22,10 +24,14 @@ _LOOK_SECONDS = 60.0
 _QUARANTINE_SECONDS = 60.0  # it may have many files, and is scraped every few seconds
 
 
-def watch_site(settings: Settings, worklist: Worklist, metrics: Metrics, clock: Clock) -> None:
-    """Add to the metrics what the worklist holds, what waits, and the spool's disk."""
+def watch_site(settings: Settings, worklist: Worklist, metrics: Metrics, clock: Clock) -> "DiskLook":
+    """Add to the metrics what the worklist holds, what waits, how scores drift, and the disk; returns that look."""
+    disk = DiskLook(settings.data_dir / "spool")
     metrics.watch(worklist.counts, BacklogGauges(worklist.backlog, clock))
-    metrics.add(DiskGauges(DiskLook(settings.data_dir / "spool"), settings.storage.low_water_percent))
+    metrics.add(DiskGauges(disk, settings.storage.low_water_percent))
+    if (figures := figures_of(worklist)) is not None:
+        metrics.add(DriftGauges(lambda: drifts(figures.scores(clock()))))
+    return disk
 
 
 def watch_for_workers(worklist: Worklist, clock: Clock) -> Loop:

@@ -4,7 +4,7 @@
 --   triage-agent db upgrade                               with a url that names triage_owner, at every new version
 --   triage-agent serve ...                                with a url that names triage_agent
 --
--- The agent reads, inserts and updates. It makes no table, deletes nothing, and changes no audit event. Passwords or
+-- The agent reads, inserts and updates. It makes no table, deletes nothing, and changes no audit event and no feedback. Passwords or
 -- certificates are given to the roles as the site does it (ALTER ROLE ... PASSWORD, pg_hba.conf).
 
 DO $$
@@ -30,6 +30,7 @@ DO $$
 BEGIN
     IF to_regclass('public.audit_events') IS NOT NULL THEN REVOKE UPDATE ON audit_events FROM triage_agent; END IF;
     IF to_regclass('public.audit_seals') IS NOT NULL THEN REVOKE UPDATE ON audit_seals FROM triage_agent; END IF;
+    IF to_regclass('public.feedback') IS NOT NULL THEN REVOKE UPDATE ON feedback FROM triage_agent; END IF;
     IF to_regclass('public.alembic_version') IS NOT NULL THEN
         REVOKE INSERT, UPDATE ON alembic_version FROM triage_agent;
     END IF;

@@ -10,6 +10,7 @@ from support.story import Story
 from triage_agent.domain.accounts import Account, Role
 from triage_agent.domain.audit import AuditQuestion
 from triage_agent.imaging.loader import DirectLoader
+from triage_agent.ops.gauges import Disk
 from triage_agent.web.app import build_app
 from triage_agent.web.site.entrance import Entrance
 from triage_agent.web.site.images import Radiographs
@@ -21,12 +22,14 @@ from triage_agent.web.site.site import Site, SiteSettings
 from triage_agent.worklist import (
     SqlAccounts,
     SqlAuditTrail,
+    SqlFeedback,
     SqlReadingList,
     SqlSecondFactors,
     SqlWorklist,
     open_engine,
     upgrade,
 )
+from triage_agent.worklist.figures import SqlFigures
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of nobody
 QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -45,6 +48,7 @@ class Hospital:
         self.accounts = SqlAccounts(self.worklist.database)
         self.trail = SqlAuditTrail(self.worklist.database)
         self.readers = SqlReadingList(self.worklist.database)
+        self.feedback = SqlFeedback(self.worklist.database)
         for role in (Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR):
             self.person(role.value, role)
         self.story.receive(patient_name="Åkesson^Görel", accession_number="A1")
@@ -62,6 +66,9 @@ class Hospital:
             self.trail,
             self.readers,
             Radiographs(DirectLoader(), folder),
+            self.feedback,
+            SqlFigures(self.worklist.database),
+            lambda: Disk(free_bytes=5 << 30, free_percent=41.0, quarantine_files=2, quarantine_bytes=9),
             lambda: self.now,
             "9.9",
             QUICK,

@@ -7,7 +7,8 @@ from structlog.testing import capture_logs
 from support.story import T0, Story, shipment
 
 from triage_agent.domain.errors import WorklistUnavailableError
-from triage_agent.ops.gauges import BacklogGauges, Disk, DiskGauges, RefusedConnections
+from triage_agent.domain.figures import BINS, Drift
+from triage_agent.ops.gauges import BacklogGauges, Disk, DiskGauges, DriftGauges, RefusedConnections
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
 from triage_agent.watching import TOO_LONG, DiskLook, WorkerWatch, watch_site
@@ -158,3 +159,27 @@ def test_the_site_is_watched_whole(tmp_path, name):
     metrics = Metrics()
     watch_site(Settings(data_dir=tmp_path), MemoryWorklist(), metrics, lambda: T0)
     assert name in shown(metrics)
+
+
+def test_drift_is_told_of_regions_that_have_enough_and_looked_at_seldom():
+    looks, now = [], [0.0]
+
+    def look():
+        looks.append(now[0])
+        return [Drift("XR_KNEE", [1] * BINS, [1] * BINS, 0.25), Drift("XR_HAND", [1] * BINS, [1] * BINS, None)]
+
+    metrics = Metrics()
+    metrics.add(DriftGauges(look, lambda: now[0]))
+    assert looks == []  # a database that is away keeps nobody from starting
+    for now[0] in (1.0, 2.0, 300.0, 301.0):
+        text = metrics.exposition().decode()
+    assert 'triage_drift_psi{region="XR_KNEE"} 0.25' in text
+    assert "XR_HAND" not in text
+    assert looks == [1.0, 301.0]
+
+
+def test_while_the_database_is_away_there_is_no_drift_to_tell():
+    def away():
+        raise WorklistUnavailableError("away")
+
+    assert list(DriftGauges(away).collect()) == []

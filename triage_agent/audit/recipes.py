@@ -136,6 +136,8 @@ MESSAGES: Mapping[str, Recipe] = {
     "access_refused": _alert(Code("110132", "Use of Restricted Function")),
     "studies_listed": Recipe(event=Event.QUERY, action="E", who=Who.USER, what=What.QUERY),
     "accounts_listed": Recipe(event=Event.QUERY, action="E", who=Who.USER, what=What.QUERY),
+    "feedback_given": _record(Event.PROCEDURE_RECORD),
+    "feedback_exported": Recipe(event=Event.EXPORT, action="R", who=Who.USER, what=What.NOTHING),
     "study_viewed": Recipe(event=Event.INSTANCES_ACCESSED, action="R", who=Who.USER),
 }
 

@@ -12,6 +12,7 @@ from triage_agent.cli import (
     database,
     demo,
     explaining,
+    feedback,
     fetching,
     learning,
     notices,
@@ -82,6 +83,7 @@ app.add_typer(database.app, name="db")
 app.add_typer(user.app, name="user")
 app.add_typer(notices.app, name="notify")
 app.add_typer(auditing.app, name="audit")
+app.add_typer(feedback.app, name="feedback")
 
 
 def main() -> None:

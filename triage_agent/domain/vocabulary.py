@@ -172,6 +172,8 @@ class AuditAction(StrEnum):
     STUDIES_LISTED = "studies_listed"  # patient data was shown, of many studies
     STUDY_VIEWED = "study_viewed"
     READING_CHANGED = "reading_changed"  # claimed, released, read, or put back on the list
+    FEEDBACK_GIVEN = "feedback_given"  # a reader agreed, or did not
+    FEEDBACK_EXPORTED = "feedback_exported"
     NOTICE_SENT = "notice_sent"  # people were told, by e-mail or webhook
     NOTICE_DEAD = "notice_dead"
     AUDIT_READ = "audit_read"  # somebody read the log, or had it verified

@@ -1,6 +1,7 @@
 """What Prometheus is told of the site at each scrape: what waits, the disk, the quarantine, the door."""
 
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,8 +10,10 @@ from prometheus_client.registry import Collector
 
 from triage_agent.domain.backlog import Backlog
 from triage_agent.domain.errors import TriageError, WorklistUnavailableError
+from triage_agent.domain.figures import Drift
 
 Gauges = Iterator[GaugeMetricFamily]
+_DRIFT_SECONDS = 300.0
 
 
 class BacklogGauges(Collector):
@@ -101,3 +104,39 @@ class RefusedConnections(Collector):
         for reason, number in sorted(self._refused().items()):
             family.add_metric([reason], number)
         yield family
+
+
+class DriftGauges(Collector):
+    """How far each region's scores are from the reference; looked at seldom, since a week's scores are read for it."""
+
+    def __init__(self, look: Callable[[], Sequence[Drift]], monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._look = look
+        self._monotonic = monotonic
+        self._known: Sequence[Drift] = ()
+        self._again_at = float("-inf")
+
+    def describe(self) -> Gauges:
+        """See `Collector`: asked for at registration, when no database need be there."""
+        yield self._family()
+
+    def collect(self) -> Gauges:
+        """See `Collector`; regions with too few studies to tell are left out."""
+        if (now := self._monotonic()) >= self._again_at:
+            try:
+                self._known = self._look()
+            except WorklistUnavailableError:
+                return
+            self._again_at = now + _DRIFT_SECONDS
+        family = self._family()
+        for one in self._known:
+            if one.index is not None:
+                family.add_metric([one.region], one.index)
+        yield family
+
+    @staticmethod
+    def _family() -> GaugeMetricFamily:
+        return GaugeMetricFamily(
+            "triage_drift_psi",
+            "Population-stability index of the last week's scores against the reference; above 0.2 is an alarm",
+            labels=["region"],
+        )

@@ -4,6 +4,7 @@ from triage_agent.worklist.accounts import SqlAccounts
 from triage_agent.worklist.audit_log import SqlAuditLog, audit_log_of
 from triage_agent.worklist.audit_reading import SqlAuditTrail
 from triage_agent.worklist.engine import open_engine
+from triage_agent.worklist.feedback import SqlFeedback
 from triage_agent.worklist.limits import MAX_ATTEMPTS
 from triage_agent.worklist.memory import MemoryWorklist
 from triage_agent.worklist.migrate import current, is_current, upgrade
@@ -17,6 +18,7 @@ __all__ = [
     "SqlAccounts",
     "SqlAuditLog",
     "SqlAuditTrail",
+    "SqlFeedback",
     "SqlReadingList",
     "SqlSecondFactors",
     "SqlWorklist",

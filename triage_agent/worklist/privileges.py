@@ -10,7 +10,7 @@ from triage_agent.worklist.tables import Base
 from triage_agent.worklist.transactions import telling_when_away
 
 _NEEDED = ("SELECT", "INSERT", "UPDATE")
-_ONLY_ADDED_TO = {"audit_events", "audit_seals"}
+_ONLY_ADDED_TO = frozenset({"audit_events", "audit_seals", "feedback"})
 _SEQUENCES_WITHOUT_USAGE = """
     SELECT relname FROM pg_class
     WHERE relkind = 'S' AND relnamespace = current_schema()::regnamespace

@@ -31,6 +31,7 @@ COMMANDS = [
     ["withdraw", "1.2.3", "--reason", "quality"],
     *(["policy", "check"], ["policy", "test"]),
     *(["audit", "verify"], ["audit", "export"], ["audit", "tail"]),
+    ["feedback", "export", "out"],
     *(["user", "add", "ada", "--role", "admin"], ["user", "roles", "ada", "--role", "admin"], ["user", "list"]),
     *(["user", "link", "ada"], ["user", "disable", "ada"], ["user", "enable", "ada"]),
     ["user", "reset-second-factor", "ada"],
@@ -163,7 +164,7 @@ def test_every_command_is_tried_above():
         for name, command in group.commands.items():
             yield from names(command, *before, name) if hasattr(command, "commands") else [(*before, name)]
 
-    groups = {"audit", "bundle", "db", "notify", "policy", "user"}
+    groups = {"audit", "bundle", "db", "feedback", "notify", "policy", "user"}
     tried = {tuple(command[: 2 if command[0] in groups else 1]) for command in COMMANDS}
     assert set(names(get_command(app))) == tried
 

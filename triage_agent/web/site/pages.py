@@ -69,6 +69,7 @@ class Pages:
         return self._environment.get_template(template).render(
             session=session,
             may_audit=bool(roles & {Role.ADMIN, Role.AUDITOR}),
+            may_watch=bool(roles & {Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR}),
             may_manage=Role.ADMIN in roles,
             is_reader=Role.RADIOLOGIST in roles,
             **values,

@@ -40,6 +40,7 @@ class Rule:
 _READERS = Rule(roles=frozenset({Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR}))
 _RADIOLOGISTS = Rule(roles=frozenset({Role.RADIOLOGIST}))
 _AUDITORS = Rule(roles=frozenset({Role.ADMIN, Role.AUDITOR}))
+_ADMINS = Rule(roles=frozenset({Role.ADMIN}))
 _TRIES = Rule(Door.OPEN, tries=True)
 _ANYBODY, _OWN, _HALF, _SIGNED_IN = Rule(Door.OPEN), Rule(Door.OWN), Rule(Door.HALF), Rule(Door.SIGNED_IN)
 
@@ -71,6 +72,9 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/studies/{uid}/release"): _RADIOLOGISTS,
     ("POST", "/studies/{uid}/read"): _RADIOLOGISTS,
     ("POST", "/studies/{uid}/unread"): _RADIOLOGISTS,
+    ("POST", "/studies/{uid}/feedback"): _RADIOLOGISTS,
+    ("GET", "/dashboard"): _READERS,
+    ("POST", "/feedback/export"): _ADMINS,
     ("GET", "/audit"): _AUDITORS,
     ("GET", "/api/audit"): replace(_AUDITORS, right="audit"),
 }

@@ -1,5 +1,6 @@
 """Puts the pages together: one gate, one set of templates, and what is shown instead of a page that cannot be."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,12 +11,17 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from triage_agent.domain.accounts import Accounts
 from triage_agent.domain.audit import AuditTrail
+from triage_agent.domain.feedback import FeedbackBook
+from triage_agent.domain.figures import Figures
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.reading import ReadingList
+from triage_agent.ops.gauges import Disk
 from triage_agent.web.site.auditing import Auditing
+from triage_agent.web.site.dashboard import Dashboard
 from triage_agent.web.site.entrance import Entrance
 from triage_agent.web.site.gate import Gate, SafeHeaders, SignInNeededError
 from triage_agent.web.site.images import Radiographs
+from triage_agent.web.site.judging import Judging
 from triage_agent.web.site.pages import Pages, static_router
 from triage_agent.web.site.passwords import Passwords
 from triage_agent.web.site.people import People, SessionRule
@@ -56,6 +62,9 @@ class Site:
         trail: AuditTrail,
         readers: ReadingList,
         radiographs: Radiographs,
+        feedback: FeedbackBook,
+        figures: Figures,
+        disk: Callable[[], Disk],
         clock: Clock,
         version: str,
         passwords: Passwords | None = None,
@@ -71,7 +80,9 @@ class Site:
             signing.router,
             *(() if entrance is None else _entrance(entrance, gate, people, accounts, self._pages, clock, signing)),
             Studies(gate, worklist, readers, self._pages, clock).router,
-            Viewing(gate, worklist, readers, self._pages, clock, radiographs, settings.pacs_link).router,
+            Viewing(gate, worklist, readers, self._pages, clock, radiographs, feedback, settings.pacs_link).router,
+            Judging(gate, worklist, feedback, clock).router,
+            Dashboard(gate, worklist, figures, feedback, disk, self._pages, clock).router,
             Auditing(gate, worklist, trail, self._pages, clock).router,
         )
 

@@ -14,6 +14,7 @@ from pydicom import Dataset, dcmread
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.decision import Artifact
 from triage_agent.domain.errors import DecoderUnavailableError, UnreadableImageError
+from triage_agent.domain.feedback import LONGEST_NOTE, FeedbackBook, Verdict
 from triage_agent.domain.ports import Clock, StudyDetail, Worklist
 from triage_agent.domain.quiet import quiet
 from triage_agent.domain.reading import ReadingList
@@ -27,6 +28,7 @@ from triage_agent.web.site.pages import Pages
 
 _EARLIER = 20  # studies of the patient
 _MOST_RESULTS = 20
+_MOST_WORDS = 50  # of readers about the study
 _DEEPEST = 12  # levels of a report's tree
 _AUDITED_FOR = timedelta(minutes=10)  # whoever looks at one image after the other sees one study
 _MOST_SEEN = 10_000
@@ -55,6 +57,7 @@ class Viewing:
         pages: Pages,
         clock: Clock,
         radiographs: Radiographs,
+        feedback: FeedbackBook,
         pacs_link: str = "",
     ) -> None:
         self.router = gate.router()
@@ -63,6 +66,7 @@ class Viewing:
         self._pages = pages
         self._clock = clock
         self._radiographs = radiographs
+        self._feedback = feedback
         self._pacs_link = pacs_link
         self._seen: dict[tuple[str, str], Any] = {}
         self.router.get("/studies/{uid}")(self.study)
@@ -76,6 +80,7 @@ class Viewing:
             listed = self._readers.one(uid)
             earlier = self._readers.of_patient(detail.item.patient_id, uid, _EARLIER)
             results = self._worklist.results_of(uid, _MOST_RESULTS)
+            words = self._feedback.of_study(uid, _MOST_WORDS)
         self._audit(visitor, uid)
         return self._pages.show(
             "study.html",
@@ -85,6 +90,9 @@ class Viewing:
             listed=listed,
             earlier=masked_all(earlier) if visitor.masked else earlier,
             report=_report(results, masked=visitor.masked),
+            words=words,
+            verdicts=list(Verdict),
+            longest_note=LONGEST_NOTE,
             pacs_link=_filled(self._pacs_link, detail.item),
             now=self._clock(),
         )

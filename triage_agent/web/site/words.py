@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from triage_agent.domain.feedback import Verdict
 from triage_agent.domain.vocabulary import Finding, Priority, Status
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -25,6 +26,14 @@ STATUS = {
     Status.NEEDS_HUMAN: "Needs a human",
 }
 
+VERDICT = {
+    Verdict.AGREE: "Agree",
+    Verdict.MISSED: "Disagree: missed",
+    Verdict.OVERCALLED: "Disagree: overcalled",
+    Verdict.WRONG_REGION: "Disagree: wrong region",
+    Verdict.POOR_IMAGE: "Disagree: poor image",
+}
+
 
 def age(since: datetime, now: datetime) -> str:
     """How long ago, in the two largest units: "4 min", "2 h 5 min", "3 d 4 h"."""
@@ -36,6 +45,17 @@ def age(since: datetime, now: datetime) -> str:
     if seconds < _DAY:
         return f"{seconds // _HOUR} h {seconds % _HOUR // _MINUTE} min"
     return f"{seconds // _DAY} d {seconds % _DAY // _HOUR} h"
+
+
+def seconds(span: float | None) -> str:
+    """How long something took: "8.2 s", "4 min 10 s", "2 h 5 min"; "—" where it never happened."""
+    if span is None:
+        return "—"
+    if span < _MINUTE:
+        return f"{span:.1f} s"
+    if span < _HOUR:
+        return f"{int(span) // _MINUTE} min {int(span) % _MINUTE} s"
+    return f"{int(span) // _HOUR} h {int(span) % _HOUR // _MINUTE} min"
 
 
 def percent(probability: float | None) -> str:
@@ -76,5 +96,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "shape": PRIORITY_SHAPE.__getitem__,
     "finding": lambda found: "" if found is None else FINDING[found],
     "status": STATUS.__getitem__,
+    "verdict": VERDICT.__getitem__,
     "iso": lambda at: "" if at is None else at.isoformat(),
 }

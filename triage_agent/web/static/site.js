@@ -133,7 +133,7 @@ addEventListener("keydown", (event) => {
   const keys = document.getElementById("keys");
   if (event.key === "?") keys?.showModal();
   else if (event.key === "/") document.getElementById("q")?.focus();
-  else if (event.key === "f") document.getElementById("feedback")?.focus();
+  else if (event.key === "f") (document.querySelector("#feedback input[type=radio]") ?? document.getElementById("feedback"))?.focus();
   else if (!rows) return;
   else if (event.key === "j") select(selected ? selected.nextElementSibling : rows.firstElementChild);
   else if (event.key === "k") select(selected?.previousElementSibling);
