@@ -108,6 +108,13 @@ class Gate:
             _require_own(request, form, session)
         request.state.visitor = Visitor(session, address, form)
 
+    def goes_on(self, request: Request) -> bool:
+        """Whether the session of a page that stays open has not ended; also while nobody can say."""
+        try:
+            return self._people.of(request.cookies.get(self.cookie, ""), used=False) is not None
+        except WorklistUnavailableError:
+            return True
+
     def _session(self, token: str, used: bool) -> SignedIn | None:
         with available():
             return self._people.of(token, used=used)

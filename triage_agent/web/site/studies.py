@@ -32,6 +32,7 @@ class Studies:
         self, gate: Gate, worklist: Worklist, readers: ReadingList, pages: Pages, clock: Clock, live: Live | None = None
     ) -> None:
         self.router = gate.router()
+        self._gate = gate
         self._worklist = worklist
         self._readers = readers
         self._pages = pages
@@ -72,7 +73,7 @@ class Studies:
         self._live.require_room(view)
         await run_in_threadpool(self._audit, AuditAction.STUDIES_LISTED, visitor, None, live=True)
         return StreamingResponse(
-            self._live.events(view, lambda: self._state(view)),
+            self._live.events(view, lambda: self._state(view), lambda: self._gate.goes_on(request)),
             media_type="text/event-stream",
             headers={"X-Accel-Buffering": "no"},
         )

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from fastapi import HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.decision import Artifact
@@ -159,9 +160,11 @@ def _report(results: Sequence[Artifact]) -> list[Line]:
     last = next((one for one in results if one.kind in _REPORTS), None)
     if last is None:
         return []
-    with quiet():
-        root = dcmread(BytesIO(last.body))
-        return list(_lines(root, 0))
+    try:
+        with quiet():
+            return list(_lines(dcmread(BytesIO(last.body)), 0))
+    except InvalidDicomError:  # a page without its report is better than no page
+        return []
 
 
 def _lines(item: Dataset, level: int) -> list[Line]:

@@ -90,6 +90,7 @@ function watch() {
   const source = new EventSource(list.dataset.live);
   source.addEventListener("list", (event) => show(JSON.parse(event.data)));
   source.addEventListener("away", () => say("The worklist is away. What you see may be old."));
+  source.addEventListener("over", () => location.reload());  // the session: what is shown is nobody's any more
   source.addEventListener("error", () => {
     say("Not connected. What you see may be old.");
     if (source.readyState !== EventSource.CLOSED) return;
