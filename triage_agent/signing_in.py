@@ -15,10 +15,12 @@ from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.settings import Settings
 from triage_agent.web.site.people import make_first_admin
 from triage_agent.web.site.site import Site, SiteSettings
+from triage_agent.worker import Loop
 
 log = structlog.get_logger(__name__)
 
 _FIRST_LINK = "first-sign-in"
+_LOOK_SECONDS = 10.0  # between two looks at whether readers have to be told of something
 
 
 def build_accounts(worklist: Worklist) -> Accounts:
@@ -60,7 +62,14 @@ def build_site(
         clock,
         __version__,
     )
-    return site, decoders.close
+    watch = Loop("condition", site.condition.step, idle_seconds=_LOOK_SECONDS)
+    watch.start()
+
+    def close() -> None:
+        watch.stop()
+        decoders.close()
+
+    return site, close
 
 
 def _shown(settings: Settings) -> SiteSettings:
@@ -71,6 +80,7 @@ def _shown(settings: Settings) -> SiteSettings:
         idle=timedelta(minutes=web.idle_minutes),
         longest=timedelta(hours=web.session_hours),
         pacs_link=web.pacs_link,
+        destinations=tuple(dict.fromkeys(route.to for route in settings.routes)),
     )
 
 

@@ -1,5 +1,7 @@
 """The worklist in a browser: signing in, rows that move by themselves, filters, claims, keys; and without scripts."""
 
+from datetime import timedelta
+
 from playwright.sync_api import expect
 from support.site import PASSWORD
 
@@ -196,3 +198,24 @@ def test_studies_that_need_a_human_are_in_view_whatever_is_filtered(served):
     expect(rows(page)).to_have_count(0)
     expect(page.locator("#human")).to_contain_text("the image is blank")
     expect(page.locator("#human").get_by_role("link", name="Patient, 2")).to_be_visible()
+
+
+def test_an_agent_that_is_degraded_says_so_on_pages_that_are_open(serve):
+    served = serve(idle=timedelta(hours=5))
+    story = served.hospital.story
+    page = served.reader()
+    listed(page, "1.2.1")
+    banner = page.get_by_text("The agent is degraded")
+    expect(banner).to_have_count(0)
+    story.complete("1.2.1")
+    served.hospital.now = story.now + timedelta(minutes=30)
+    served.hospital.site.condition.step()
+    expect(banner).to_be_visible()
+    expect(page.locator("#trouble")).to_contain_text("1 study waits to be scored, and no worker takes them up.")
+    expect(page.locator("#trouble")).to_contain_text("Raises may be missing.")
+    page.goto("/studies/1.2.1")
+    expect(banner).to_be_visible()
+    story.claim()
+    served.hospital.site.condition.step()
+    page.go_back()
+    expect(banner).to_have_count(0)

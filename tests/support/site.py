@@ -47,6 +47,7 @@ class Hospital:
             "9.9",
             QUICK,
         )
+        self.site = site
         self.app = build_app({}, lambda: b"", "9.9", (), site)
 
     def person(self, name, *roles):

@@ -19,6 +19,7 @@ from triage_agent.web.site.people import People
 from triage_agent.web.site.rules import Door, Rule, rule_of
 
 LIVE = "/live"
+_ASKED_BY_PAGES = frozenset({LIVE, "/condition"})  # by themselves: that keeps no session alive
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 _LONGEST_BODY = 64 * 1024
@@ -98,7 +99,7 @@ class Gate:
         rule = rule_of(request.method, request.scope["route"].path)
         address = request.client.host if request.client else ""
         token = request.cookies.get(self.cookie, "")
-        session = await run_in_threadpool(self._session, token, request.url.path != LIVE) if token else None
+        session = await run_in_threadpool(self._session, token, request.url.path not in _ASKED_BY_PAGES) if token else None
         if rule.door is not Door.OPEN:
             if session is None:
                 raise _unknown(request)
@@ -168,7 +169,7 @@ def is_local(path: str) -> bool:
 
 def _unknown(request: Request) -> Exception:
     path = request.url.path
-    if path.startswith("/api/") or path == LIVE or request.method not in _SAFE:
+    if path.startswith("/api/") or path in _ASKED_BY_PAGES or request.method not in _SAFE:
         return HTTPException(401, "sign in first")
     then = path if not request.url.query else f"{path}?{request.url.query}"
     return SignInNeededError("/login" if then == "/" else f"/login?next={quote(then, safe='')}")

@@ -48,6 +48,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/password"): _SIGNED_IN,
     ("GET", "/"): _READERS,
     ("GET", "/live"): _READERS,
+    ("GET", "/condition"): _READERS,
     ("GET", "/api/worklist"): _READERS,
     ("GET", "/studies/{uid}"): _READERS,
     ("GET", "/studies/{uid}/images/{image}"): _READERS,

@@ -1,5 +1,6 @@
 """Puts the pages together: one gate, one set of templates, and what is shown instead of a page that cannot be."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from triage_agent.domain.audit import AuditTrail
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.reading import ReadingList
 from triage_agent.web.site.auditing import Auditing
+from triage_agent.web.site.condition import Condition
 from triage_agent.web.site.gate import Gate, SafeHeaders, SignInNeededError
 from triage_agent.web.site.images import Radiographs
 from triage_agent.web.site.pages import Pages, static_router
@@ -32,6 +34,7 @@ class SiteSettings:
 
     Attributes:
         secure: browsers reach us by https, here or at a proxy before us: the cookie is sent over nothing else.
+        destinations: where results go, by the routes' names: a banner tells when they do not get there.
         pacs_link: where a study is opened at the PACS, with {study_uid} and {accession_number}.
     """
 
@@ -40,6 +43,7 @@ class SiteSettings:
     idle: timedelta = timedelta(minutes=60)
     longest: timedelta = timedelta(hours=12)
     pacs_link: str = ""
+    destinations: tuple[str, ...] = ()
 
 
 class Site:
@@ -59,17 +63,19 @@ class Site:
     ) -> None:
         self._pages = Pages(settings.institution, version)
         people = People(accounts, clock, SessionRule(idle=settings.idle, longest=settings.longest), passwords)
+        self.condition = Condition(worklist, settings.destinations, clock)
         gate = Gate(people, worklist, clock, "__Host-triage" if settings.secure else "triage")
         self.routers: tuple[APIRouter, ...] = (
             static_router(),
             Signing(gate, people, self._pages, secure=settings.secure).router,
-            Studies(gate, worklist, readers, self._pages, clock).router,
-            Viewing(gate, worklist, readers, self._pages, clock, radiographs, settings.pacs_link).router,
+            Studies(gate, worklist, readers, self._pages, clock, self.condition).router,
+            Viewing(gate, worklist, readers, self._pages, clock, radiographs, self.condition, settings.pacs_link).router,
             Auditing(gate, worklist, trail, self._pages, clock).router,
         )
 
-    def join(self, app: FastAPI) -> None:
-        """Add the routes, the headers, and the pages for what goes wrong."""
+    def join(self, app: FastAPI, checks: Mapping[str, Callable[[], None]]) -> None:
+        """Add the routes, the headers, and the pages for what goes wrong; readers are told of what is not ready."""
+        self.condition.checks = checks
         for router in self.routers:
             app.include_router(router)
         app.add_middleware(SafeHeaders)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fastapi import HTTPException, Query, Request, Response
-from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from triage_agent.domain.audit import AuditEvent
@@ -16,6 +16,7 @@ from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import AuditAction, Priority, Status
 from triage_agent.web.site.asking import DAYS, View, view_of
+from triage_agent.web.site.condition import Condition
 from triage_agent.web.site.gate import Gate, Visitor, available, visitor_of
 from triage_agent.web.site.live import Live, State
 from triage_agent.web.site.pages import Pages
@@ -29,7 +30,14 @@ class Studies:
     """The routes."""
 
     def __init__(
-        self, gate: Gate, worklist: Worklist, readers: ReadingList, pages: Pages, clock: Clock, live: Live | None = None
+        self,
+        gate: Gate,
+        worklist: Worklist,
+        readers: ReadingList,
+        pages: Pages,
+        clock: Clock,
+        condition: Condition,
+        live: Live | None = None,
     ) -> None:
         self.router = gate.router()
         self._gate = gate
@@ -37,10 +45,12 @@ class Studies:
         self._readers = readers
         self._pages = pages
         self._clock = clock
+        self._condition = condition
         self._live = live or Live()
         get, post = self.router.get, self.router.post
         get("/")(self.listed)
         get("/live")(self.live)
+        get("/condition")(self.condition)
         get("/api/worklist")(self.as_json)
         post("/studies/{uid}/claim")(self.claim)
         post("/studies/{uid}/release")(self.release)
@@ -59,6 +69,7 @@ class Studies:
             view=view,
             page=page,
             human=human,
+            troubles=self._condition.troubles(),
             after=page.studies[-1].place if page.more else None,
             now=self._clock(),
             statuses=list(Status),
@@ -77,6 +88,10 @@ class Studies:
             media_type="text/event-stream",
             headers={"X-Accel-Buffering": "no"},
         )
+
+    def condition(self) -> Response:
+        """What is wrong with the agent, for pages that stay open: a part of a page, or nothing."""
+        return HTMLResponse(self._trouble())
 
     def as_json(
         self,
@@ -147,7 +162,11 @@ class Studies:
             "rows": rows,
             "ranks": {one.item.study_instance_uid: one.item.priority.rank for one in page.studies},
             "human": self._pages.text("human.html", None, human=self._human()),
+            "trouble": self._trouble(),
         }
+
+    def _trouble(self) -> str:
+        return self._pages.text("trouble.html", None, troubles=self._condition.troubles())
 
     def _audit(self, action: AuditAction, visitor: Visitor, uid: str | None, **detail: object) -> None:
         """Before anything is shown: what cannot be audited is not seen."""

@@ -21,6 +21,7 @@ from triage_agent.domain.reading import ReadingList
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction
+from triage_agent.web.site.condition import Condition
 from triage_agent.web.site.gate import Gate, Visitor, available, visitor_of
 from triage_agent.web.site.images import SIZES, Radiographs, Window
 from triage_agent.web.site.pages import Pages
@@ -54,6 +55,7 @@ class Viewing:
         pages: Pages,
         clock: Clock,
         radiographs: Radiographs,
+        condition: Condition,
         pacs_link: str = "",
     ) -> None:
         self.router = gate.router()
@@ -62,6 +64,7 @@ class Viewing:
         self._pages = pages
         self._clock = clock
         self._radiographs = radiographs
+        self._condition = condition
         self._pacs_link = pacs_link
         self._seen: dict[tuple[str, str], Any] = {}
         self.router.get("/studies/{uid}")(self.study)
@@ -80,6 +83,7 @@ class Viewing:
             "study.html",
             visitor,
             detail=detail,
+            troubles=self._condition.troubles(),
             item=detail.item,
             listed=listed,
             earlier=earlier,
