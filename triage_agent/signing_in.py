@@ -43,7 +43,7 @@ def build_site(
     if not settings.web.pages:
         return None
     from triage_agent.web.site.images import Radiographs
-    from triage_agent.worklist import SqlAuditTrail, SqlReadingList, database_of
+    from triage_agent.worklist import SqlAuditTrail, SqlReadingList, SqlSavedViews, database_of
 
     database = database_of(worklist)
     accounts = build_accounts(worklist)
@@ -61,6 +61,7 @@ def build_site(
         Radiographs(decoders, settings.data_dir / "spool"),
         clock,
         __version__,
+        views=SqlSavedViews(database),
     )
     watch = Loop("condition", site.condition.step, idle_seconds=_LOOK_SECONDS)
     watch.start()

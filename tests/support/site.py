@@ -14,7 +14,7 @@ from triage_agent.web.app import build_app
 from triage_agent.web.site.images import Radiographs
 from triage_agent.web.site.passwords import Passwords
 from triage_agent.web.site.site import Site, SiteSettings
-from triage_agent.worklist import SqlAccounts, SqlAuditTrail, SqlReadingList, SqlWorklist, open_engine, upgrade
+from triage_agent.worklist import SqlAccounts, SqlAuditTrail, SqlReadingList, SqlSavedViews, SqlWorklist, open_engine, upgrade
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of nobody
 QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -46,6 +46,7 @@ class Hospital:
             lambda: self.now,
             "9.9",
             QUICK,
+            views=SqlSavedViews(self.worklist.database),
         )
         self.site = site
         self.app = build_app({}, lambda: b"", "9.9", (), site)

@@ -8,6 +8,7 @@ from triage_agent.worklist.memory import MemoryWorklist
 from triage_agent.worklist.migrate import current, is_current, upgrade
 from triage_agent.worklist.reading import SqlReadingList
 from triage_agent.worklist.repository import SqlWorklist, database_of
+from triage_agent.worklist.saved_views import SqlSavedViews
 
 __all__ = [
     "MAX_ATTEMPTS",
@@ -15,6 +16,7 @@ __all__ = [
     "SqlAccounts",
     "SqlAuditTrail",
     "SqlReadingList",
+    "SqlSavedViews",
     "SqlWorklist",
     "current",
     "database_of",

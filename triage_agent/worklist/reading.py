@@ -9,9 +9,11 @@ from sqlalchemy import ColumnElement, Select, func, select, union, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.circumstances import Circumstances
 from triage_agent.domain.reading import Listed, ListPage, ListQuestion, Order, search_key
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.domain.workitem import StepState
+from triage_agent.worklist.listed_orders import ordered
 from triage_agent.worklist.rows import append_audit, item_of, locked_study, status_is
 from triage_agent.worklist.tables import StudyRow
 from triage_agent.worklist.transactions import Database
@@ -48,7 +50,7 @@ class SqlReadingList:
             .order_by(StudyRow.received_at.desc())
             .limit(limit)
         )
-        return self._database.read(lambda session: _with_performers(session, session.scalars(theirs).all()))
+        return self._database.read(lambda session: _with_others(session, session.scalars(theirs).all()))
 
     def regions(self) -> Sequence[str]:
         """See `ReadingList.regions`."""
@@ -80,7 +82,7 @@ def _page(session: Session, question: ListQuestion) -> ListPage:
         rows.extend(session.scalars(statement))
         if len(rows) > question.limit:
             break
-    return ListPage(_with_performers(session, rows[: question.limit]), len(rows) > question.limit)
+    return ListPage(_with_others(session, rows[: question.limit]), len(rows) > question.limit)
 
 
 def _filters(session: Session, question: ListQuestion) -> Iterator[_Filter]:
@@ -162,23 +164,27 @@ def _ranges(question: ListQuestion) -> Iterator[tuple[_Filter, ...]]:
 
 def _one(session: Session, study_instance_uid: str) -> Listed | None:
     row = session.get(StudyRow, study_instance_uid)
-    return None if row is None else _with_performers(session, [row])[0]
+    return None if row is None else _with_others(session, [row])[0]
 
 
-def _with_performers(session: Session, rows: Sequence[StudyRow]) -> tuple[Listed, ...]:
-    """Who reads each: whoever claimed it here, else whoever works on its workitem at a PACS."""
+def _with_others(session: Session, rows: Sequence[StudyRow]) -> tuple[Listed, ...]:
+    """What their orders say, and who reads each: whoever claimed it here, else whoever works on its workitem at a PACS."""
     claimed = select(WorkitemRow.study_instance_uid, WorkitemRow.performer, WorkitemRow.modified_at).where(
         WorkitemRow.study_instance_uid.in_([row.study_instance_uid for row in rows]),
         WorkitemRow.latest.is_(True),
         WorkitemRow.state == StepState.IN_PROGRESS,
     )
     elsewhere = {uid: (performer, at) for uid, performer, at in session.execute(claimed)}
-    return tuple(_listed(row, elsewhere.get(row.study_instance_uid)) for row in rows)
+    known = ordered(session, rows)
+    return tuple(
+        _listed(row, known[row.study_instance_uid], elsewhere.get(row.study_instance_uid)) for row in rows
+    )
 
 
-def _listed(row: StudyRow, elsewhere: tuple[str | None, datetime] | None) -> Listed:
+def _listed(row: StudyRow, known: Circumstances, elsewhere: tuple[str | None, datetime] | None) -> Listed:
     here = Listed(
         item=item_of(row),
+        known=known,
         claimed_by=row.claimed_by,
         claimed_at=row.claimed_at,
         read_by=row.read_by,
@@ -206,7 +212,7 @@ def _claim(session: Session, study_instance_uid: str, reader: str, now: datetime
     row = locked_study(session, study_instance_uid)
     if row is None:
         return None
-    (listed,) = _with_performers(session, [row])
+    (listed,) = _with_others(session, [row])
     other = listed.claimed_by not in {None, reader}
     fresh = listed.claimed_at is not None and listed.claimed_at > stale_before
     if other and (fresh or row.claimed_by is None):  # what a PACS works on is not taken from it

@@ -50,6 +50,8 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/live"): _READERS,
     ("GET", "/condition"): _READERS,
     ("GET", "/api/worklist"): _READERS,
+    ("POST", "/views"): _READERS,
+    ("POST", "/views/{number}/remove"): _READERS,
     ("GET", "/studies/{uid}"): _READERS,
     ("GET", "/studies/{uid}/images/{image}"): _READERS,
     ("POST", "/studies/{uid}/retry"): Rule(roles=frozenset({Role.RADIOLOGIST, Role.ADMIN})),

@@ -13,6 +13,7 @@ from triage_agent.domain.accounts import Accounts
 from triage_agent.domain.audit import AuditTrail
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.reading import ReadingList
+from triage_agent.domain.saved_views import SavedViews
 from triage_agent.web.site.auditing import Auditing
 from triage_agent.web.site.condition import Condition
 from triage_agent.web.site.gate import Gate, SafeHeaders, SignInNeededError
@@ -23,6 +24,7 @@ from triage_agent.web.site.people import People, SessionRule
 from triage_agent.web.site.signing import Signing
 from triage_agent.web.site.studies import Studies
 from triage_agent.web.site.viewing import Viewing
+from triage_agent.web.site.views import Views
 
 _SERVICES = ("/dicom-web", "/healthz", "/readyz", "/metrics")
 _SEE_OTHER = 303
@@ -60,6 +62,8 @@ class Site:
         clock: Clock,
         version: str,
         passwords: Passwords | None = None,
+        *,
+        views: SavedViews,
     ) -> None:
         self._pages = Pages(settings.institution, version)
         people = People(accounts, clock, SessionRule(idle=settings.idle, longest=settings.longest), passwords)
@@ -68,7 +72,8 @@ class Site:
         self.routers: tuple[APIRouter, ...] = (
             static_router(),
             Signing(gate, people, self._pages, secure=settings.secure).router,
-            Studies(gate, worklist, readers, self._pages, clock, self.condition).router,
+            Studies(gate, worklist, readers, self._pages, clock, self.condition, views).router,
+            Views(gate, views, clock).router,
             Viewing(gate, worklist, readers, self._pages, clock, radiographs, self.condition, settings.pacs_link).router,
             Auditing(gate, worklist, trail, self._pages, clock).router,
         )

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.reading import ListPage, ListQuestion, ReadingList
+from triage_agent.domain.saved_views import SavedViews
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import AuditAction, Priority, Status
@@ -37,6 +38,7 @@ class Studies:
         pages: Pages,
         clock: Clock,
         condition: Condition,
+        views: SavedViews,
         live: Live | None = None,
     ) -> None:
         self.router = gate.router()
@@ -46,6 +48,7 @@ class Studies:
         self._pages = pages
         self._clock = clock
         self._condition = condition
+        self._views = views
         self._live = live or Live()
         get, post = self.router.get, self.router.post
         get("/")(self.listed)
@@ -62,11 +65,14 @@ class Studies:
         visitor, view = visitor_of(request), view_of(request.query_params)
         with available():
             page, human, regions = self._page(view), self._human(), self._readers.regions()
+            saved = self._views.of(visitor.signed_in.account.name)
         self._audit(AuditAction.STUDIES_LISTED, visitor, None, studies=len(page.studies))
         return self._pages.show(
             "worklist.html",
             visitor,
             view=view,
+            saved=saved,
+            here_query=view.address(after=None),
             page=page,
             human=human,
             troubles=self._condition.troubles(),
