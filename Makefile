@@ -2,9 +2,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql gcc libc6-dev
+DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql chromium gcc libc6-dev
 
-.PHONY: demo test unit lint bench faults soak fuzz tools clean
+.PHONY: demo test unit lint bench faults soak fuzz screenshots tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/triage-agent demo
@@ -55,6 +55,10 @@ fuzz: $(VENV)/.dev
 	for target in pdu intake decode hl7 stow answers orders; do \
 		$(BIN)/python tests/fuzz/run.py $$target --seconds $(or $(FUZZ_SECONDS),600) --seed 1 || exit 1; \
 	done
+
+# docs/web/*.png, of patients that are made up.
+screenshots: $(VENV)/.dev tools
+	$(BIN)/python tests/browser/screenshots.py
 
 # Real peers of the tests. Where they may not be installed, pytest names each test that it leaves out.
 tools:

@@ -14,7 +14,15 @@ from triage_agent.web.app import build_app
 from triage_agent.web.site.images import Radiographs
 from triage_agent.web.site.passwords import Passwords
 from triage_agent.web.site.site import Site, SiteSettings
-from triage_agent.worklist import SqlAccounts, SqlAuditTrail, SqlReadingList, SqlSavedViews, SqlWorklist, open_engine, upgrade
+from triage_agent.worklist import (
+    SqlAccounts,
+    SqlAuditTrail,
+    SqlReadingList,
+    SqlSavedViews,
+    SqlWorklist,
+    open_engine,
+    upgrade,
+)
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of nobody
 QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -23,19 +31,22 @@ QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 class Hospital:
     """An application with accounts of every role, on a database of its own."""
 
-    def __init__(self, folder, **settings):
+    def __init__(self, folder, *, began=datetime(2026, 3, 1, 8, tzinfo=UTC), empty=False, **settings):
+        self.folder = folder
         url = f"sqlite:///{folder / 'triage.db'}"
         upgrade(url)
         self.engine = open_engine(url)
         self.worklist = SqlWorklist(self.engine)
         self.story = Story(self.worklist)
-        self.now = datetime(2026, 3, 1, 8, tzinfo=UTC)
+        self.now = began
         self.accounts = SqlAccounts(self.worklist.database)
         self.trail = SqlAuditTrail(self.worklist.database)
         self.readers = SqlReadingList(self.worklist.database)
         for role in (Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR):
             self.person(role.value, role)
-        self.story.receive(patient_name="Åkesson^Görel", accession_number="A1")
+        self.person("everybody", Role.RADIOLOGIST, Role.ADMIN)
+        if not empty:
+            self.story.receive(patient_name="Åkesson^Görel", accession_number="A1")
         site = Site(
             SiteSettings(**settings),
             self.worklist,

@@ -74,6 +74,8 @@ class SqlReadingList:
 
 
 def _page(session: Session, question: ListQuestion) -> ListPage:
+    if (page := _newest(session, question)) is not None:
+        return page
     filters = list(_filters(session, question))
     order = _order(question.order, indexed=not _is_few(session, question.since))
     rows: list[StudyRow] = []
@@ -85,7 +87,34 @@ def _page(session: Session, question: ListQuestion) -> ListPage:
     return ListPage(_with_others(session, rows[: question.limit]), len(rows) > question.limit)
 
 
-def _filters(session: Session, question: ListQuestion) -> Iterator[_Filter]:
+def _newest(session: Session, question: ListQuestion) -> ListPage | None:
+    """A page of the newest that some filter leaves, if the last so many studies hold it: else the filter's index does.
+
+    Left alone, a planner sorts every study of a region to show the newest fifty.
+    """
+    filtered = question.status is not None or question.priority is not None or bool(question.region)
+    if question.order is not Order.NEWEST_FIRST or not filtered or question.text:
+        return None
+    recent = select(StudyRow.received_at).order_by(StudyRow.received_at.desc())
+    if question.after is not None:
+        recent = recent.where(StudyRow.received_at <= question.after.received_at)
+    if (since := session.scalar(recent.offset(_FEW).limit(1))) is None:
+        return None
+    filters = [StudyRow.received_at >= since, *_filters(session, question, indexed=False)]
+    rows: list[StudyRow] = []
+    for bounds in _ranges(question):
+        statement = select(StudyRow).where(*filters, *bounds).order_by(*_order(question.order, indexed=True))
+        rows.extend(session.scalars(statement.limit(question.limit + 1 - len(rows))))
+        if len(rows) > question.limit:
+            return ListPage(_with_others(session, rows[: question.limit]), more=True)
+    return None
+
+
+def _filters(session: Session, question: ListQuestion, *, indexed: bool = True) -> Iterator[_Filter]:
+    """What a question asks for; without `indexed` the filters' own indexes are kept from the planner."""
+    if not indexed:
+        yield from _hidden(question)
+        question = replace(question, status=None, priority=None, region="")
     if not question.read:
         yield StudyRow.read_at.is_(None)
     if question.status is not None:
@@ -98,6 +127,16 @@ def _filters(session: Session, question: ListQuestion) -> Iterator[_Filter]:
         yield StudyRow.received_at >= question.since
     if key := search_key(question.text):
         yield StudyRow.study_instance_uid.in_(_named(session, key))
+
+
+def _hidden(question: ListQuestion) -> Iterator[_Filter]:
+    """Expressions of columns, which no index has."""
+    if question.status is not None:
+        yield func.coalesce(StudyRow.status, "") == question.status.value
+    if question.priority is not None:
+        yield func.coalesce(StudyRow.priority, -1) == question.priority
+    if question.region:
+        yield func.coalesce(StudyRow.anatomy, "") == question.region
 
 
 def _named(session: Session, key: str) -> Select[tuple[str]]:
@@ -168,7 +207,7 @@ def _one(session: Session, study_instance_uid: str) -> Listed | None:
 
 
 def _with_others(session: Session, rows: Sequence[StudyRow]) -> tuple[Listed, ...]:
-    """What their orders say, and who reads each: whoever claimed it here, else whoever works on its workitem at a PACS."""
+    """What orders say, and who reads each: whoever claimed it here, else whoever works on its workitem at a PACS."""
     claimed = select(WorkitemRow.study_instance_uid, WorkitemRow.performer, WorkitemRow.modified_at).where(
         WorkitemRow.study_instance_uid.in_([row.study_instance_uid for row in rows]),
         WorkitemRow.latest.is_(True),
@@ -176,9 +215,7 @@ def _with_others(session: Session, rows: Sequence[StudyRow]) -> tuple[Listed, ..
     )
     elsewhere = {uid: (performer, at) for uid, performer, at in session.execute(claimed)}
     known = ordered(session, rows)
-    return tuple(
-        _listed(row, known[row.study_instance_uid], elsewhere.get(row.study_instance_uid)) for row in rows
-    )
+    return tuple(_listed(row, known[row.study_instance_uid], elsewhere.get(row.study_instance_uid)) for row in rows)
 
 
 def _listed(row: StudyRow, known: Circumstances, elsewhere: tuple[str | None, datetime] | None) -> Listed:

@@ -1,7 +1,7 @@
 """What is wrong with the agent, as far as readers of the list have to know: what, since when, what it means for them.
 
-Nothing is told before it has lasted: a banner that cries wolf is read by nobody. What waits says since when by itself, so
-that a role that has nothing but the database tells the truth, also when it has just begun.
+Nothing is told before it has lasted: a banner that cries wolf is read by nobody. What waits says since when by itself,
+so that a role that has nothing but the database tells the truth, also when it has just begun.
 """
 
 import time

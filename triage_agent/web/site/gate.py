@@ -99,7 +99,9 @@ class Gate:
         rule = rule_of(request.method, request.scope["route"].path)
         address = request.client.host if request.client else ""
         token = request.cookies.get(self.cookie, "")
-        session = await run_in_threadpool(self._session, token, request.url.path not in _ASKED_BY_PAGES) if token else None
+        session = (
+            await run_in_threadpool(self._session, token, request.url.path not in _ASKED_BY_PAGES) if token else None
+        )
         if rule.door is not Door.OPEN:
             if session is None:
                 raise _unknown(request)

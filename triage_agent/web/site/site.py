@@ -74,7 +74,9 @@ class Site:
             Signing(gate, people, self._pages, secure=settings.secure).router,
             Studies(gate, worklist, readers, self._pages, clock, self.condition, views).router,
             Views(gate, views, clock).router,
-            Viewing(gate, worklist, readers, self._pages, clock, radiographs, self.condition, settings.pacs_link).router,
+            Viewing(
+                gate, worklist, readers, self._pages, clock, radiographs, self.condition, settings.pacs_link
+            ).router,
             Auditing(gate, worklist, trail, self._pages, clock).router,
         )
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from fastapi import HTTPException, Query, Request, Response
@@ -11,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.ports import Clock, Worklist
-from triage_agent.domain.reading import ListPage, ListQuestion, ReadingList
+from triage_agent.domain.reading import Listed, ListPage, ListQuestion, ReadingList
 from triage_agent.domain.saved_views import SavedViews
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.uids import is_uid
@@ -24,6 +25,7 @@ from triage_agent.web.site.pages import Pages
 
 _IN_VIEW = 5  # studies that need a human, above every list
 _CLAIM_LASTS = timedelta(hours=1)
+_ROWS_KEPT = 5000  # as they were written for pages that are open: most are the same at the next look
 _SEE_OTHER = 303
 
 
@@ -49,6 +51,9 @@ class Studies:
         self._clock = clock
         self._condition = condition
         self._views = views
+        self._row: Callable[[Listed], str] = lru_cache(_ROWS_KEPT)(
+            lambda one: pages.text("row.html", None, one=one, now=None)
+        )
         self._live = live or Live()
         get, post = self.router.get, self.router.post
         get("/")(self.listed)
@@ -160,13 +165,10 @@ class Studies:
     def _state(self, view: View) -> State:
         """A view as browsers show it; ages are not in it, since browsers count them."""
         page = self._page(view)
-        rows = {
-            one.item.study_instance_uid: self._pages.text("row.html", None, one=one, now=None) for one in page.studies
-        }
+        rows = {one.item.study_instance_uid: self._row(one) for one in page.studies}
         return {
             "order": list(rows),
             "rows": rows,
-            "ranks": {one.item.study_instance_uid: one.item.priority.rank for one in page.studies},
             "human": self._pages.text("human.html", None, human=self._human()),
             "trouble": self._trouble(),
         }
