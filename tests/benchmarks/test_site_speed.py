@@ -1,7 +1,7 @@
 """How quick every list is at a million studies, on SQLite and on Postgres; into site.json.
 
-`BENCH_STUDIES` is how many (1,000,000). Figures are written, with what is wanted beside them, and not asserted: a machine
-that does other things meanwhile would fail them.
+`BENCH_STUDIES` is how many (1,000,000). Figures are written, with what is wanted beside them, and not asserted: a
+machine that does other things meanwhile would fail them.
 """
 
 import json
@@ -81,7 +81,7 @@ def _middle(readers, database):
 
 
 def timed(ask):
-    """Seconds by the clock, and of this thread's CPU: on SQLite that is all of the work, whatever else a machine does."""
+    """Seconds by the clock, and of this thread's CPU: on SQLite all of the work, whatever else a machine does."""
     took, worked = [], []
     for _ in range(ROUNDS):
         began, at_work = time.perf_counter(), time.thread_time()
