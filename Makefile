@@ -7,9 +7,9 @@ MODELS := tests/unit/models tests/unit/learning tests/unit/cli/test_explain_comm
 	tests/unit/cli/test_learning_commands.py tests/unit/simulation/test_phantom_files.py
 UNIT := tests/unit $(addprefix --ignore=,$(MODELS))
 REST := $(filter-out tests/unit/ tests/benchmarks/ tests/support/ tests/__pycache__/,$(wildcard tests/*/)) $(MODELS)
-DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql rsyslog rsyslog-gnutls gcc libc6-dev
+DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql rsyslog rsyslog-gnutls chromium gcc libc6-dev
 
-.PHONY: demo test unit models lint bench faults soak fuzz tampering tools clean
+.PHONY: demo test unit models lint bench faults soak fuzz tampering screenshots tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/triage-agent demo
@@ -71,6 +71,10 @@ fuzz: $(VENV)/.dev
 tampering: $(VENV)/.dev
 	TRIAGE_TAMPERINGS=$(or $(TIMES),10000) TRIAGE_TAMPERING_SEED=$(or $(SEED),7) \
 		$(BIN)/python -m pytest -n 0 -s -o timeout=7200 tests/contract/test_audit_tampering.py -k every_tampering_is_found
+
+# docs/web/*.png, of patients that are made up.
+screenshots: $(VENV)/.dev tools
+	$(BIN)/python tests/browser/screenshots.py
 
 # Real peers of the tests. Where they may not be installed, pytest names each test that it leaves out.
 tools:

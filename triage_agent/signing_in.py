@@ -23,11 +23,13 @@ from triage_agent.web.site.provider import NotVouchedError, Provider, ProviderSe
 from triage_agent.web.site.sealing import Seal, own_key
 from triage_agent.web.site.second import SecondFactor, SecondSettings
 from triage_agent.web.site.site import Site, SiteSettings
+from triage_agent.worker import Loop
 
 log = structlog.get_logger(__name__)
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _FIRST_LINK = "first-sign-in"
+_LOOK_SECONDS = 10.0  # between two looks at whether readers have to be told of something
 
 
 def build_accounts(worklist: Worklist) -> Accounts:
@@ -62,7 +64,7 @@ def build_site(
             "web_unencrypted", host=web.host, remedy="add [web.tls], or public_url = https of a proxy before it"
         )
     from triage_agent.web.site.images import Radiographs
-    from triage_agent.worklist import SqlAuditTrail, SqlFeedback, SqlReadingList, database_of
+    from triage_agent.worklist import SqlAuditTrail, SqlFeedback, SqlReadingList, SqlSavedViews, database_of
     from triage_agent.worklist.figures import SqlFigures
 
     database = database_of(worklist)
@@ -85,8 +87,16 @@ def build_site(
         clock,
         __version__,
         entrance=_entrance(settings, worklist, clock),
+        views=SqlSavedViews(database),
     )
-    return site, decoders.close
+    watch = Loop("condition", site.condition.step, idle_seconds=_LOOK_SECONDS)
+    watch.start()
+
+    def close() -> None:
+        watch.stop()
+        decoders.close()
+
+    return site, close
 
 
 def callers_of(settings: Settings) -> list[Caller]:
@@ -158,6 +168,7 @@ def _shown(settings: Settings) -> SiteSettings:
         idle=timedelta(minutes=web.idle_minutes),
         longest=timedelta(hours=web.session_hours),
         pacs_link=web.pacs_link,
+        destinations=tuple(dict.fromkeys(route.to for route in settings.routes)),
     )
 
 

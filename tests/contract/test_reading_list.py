@@ -112,6 +112,19 @@ def test_pages_together_are_the_whole_list_in_order(desk, question, fits, order)
     assert [one.item.study_instance_uid for one in found] == [row["study_instance_uid"] for row in rows]
 
 
+@pytest.mark.parametrize("few", [60, 500])
+@pytest.mark.parametrize(("question", "fits"), QUESTIONS[1:5], ids=str)
+def test_the_newest_that_a_filter_leaves_are_the_same_whichever_way_they_are_found(
+    desk, question, fits, few, monkeypatch
+):
+    monkeypatch.setattr("triage_agent.worklist.reading._FEW", few)
+    rows = [row for row in desk.many(230) if fits(row) and (question.get("read") or row["read_at"] is None)]
+    found = desk.pages({**question, "order": Order.NEWEST_FIRST, "limit": 13})
+    assert [one.item.study_instance_uid for one in found] == [
+        row["study_instance_uid"] for row in sorted(rows, key=newest_first)
+    ]
+
+
 def test_what_came_lately_is_sorted_the_same(desk):
     rows = desk.many(120)
     since = desk.story.now - timedelta(minutes=30)

@@ -32,7 +32,7 @@ BY_ROLE = [
 
 
 def address(path):
-    return path.replace("{uid}", STUDY).replace("{image}", f"{STUDY}.1")
+    return path.replace("{uid}", STUDY).replace("{number}", "1").replace("{image}", f"{STUDY}.1")
 
 
 def test_every_route_has_a_row_and_every_row_a_route(hospital):

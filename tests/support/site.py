@@ -24,6 +24,7 @@ from triage_agent.worklist import (
     SqlAuditTrail,
     SqlFeedback,
     SqlReadingList,
+    SqlSavedViews,
     SqlSecondFactors,
     SqlWorklist,
     open_engine,
@@ -38,20 +39,33 @@ QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 class Hospital:
     """An application with accounts of every role, on a database of its own."""
 
-    def __init__(self, folder, *, second_factor=(), provider=None, entrance=None, **settings):
+    def __init__(
+        self,
+        folder,
+        *,
+        began=datetime(2026, 3, 1, 8, tzinfo=UTC),
+        empty=False,
+        second_factor=(),
+        provider=None,
+        entrance=None,
+        **settings,
+    ):
+        self.folder = folder
         url = f"sqlite:///{folder / 'triage.db'}"
         upgrade(url)
         self.engine = open_engine(url)
         self.worklist = SqlWorklist(self.engine)
         self.story = Story(self.worklist)
-        self.now = datetime(2026, 3, 1, 8, tzinfo=UTC)
+        self.now = began
         self.accounts = SqlAccounts(self.worklist.database)
         self.trail = SqlAuditTrail(self.worklist.database)
         self.readers = SqlReadingList(self.worklist.database)
         self.feedback = SqlFeedback(self.worklist.database)
         for role in (Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR):
             self.person(role.value, role)
-        self.story.receive(patient_name="Åkesson^Görel", accession_number="A1")
+        self.person("everybody", Role.RADIOLOGIST, Role.ADMIN)
+        if not empty:
+            self.story.receive(patient_name="Åkesson^Görel", accession_number="A1")
         self.seal = Seal("of this hospital alone, hard to guess")
         second = SecondFactor(
             SqlSecondFactors(self.worklist.database),
@@ -79,7 +93,9 @@ class Hospital:
                 label="Sign in with the house",
                 **(entrance or {}),
             ),
+            views=SqlSavedViews(self.worklist.database),
         )
+        self.site = site
         self.app = build_app({}, lambda: b"", "9.9", (), site)
 
     def person(self, name, *roles):

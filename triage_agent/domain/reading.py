@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from triage_agent.domain.circumstances import NOTHING_KNOWN, Circumstances
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.vocabulary import Priority, Status
 
@@ -59,10 +60,12 @@ class Listed:
     """A study on the list, and who reads it.
 
     Attributes:
+        known: what its orders, or its headers, say of its urgency, and of where the patient is.
         claimed_by: an account, or the performer of the workitem at a PACS; None where nobody reads it.
     """
 
     item: WorklistItem
+    known: Circumstances = NOTHING_KNOWN
     claimed_by: str | None = None
     claimed_at: datetime | None = None
     read_by: str | None = None

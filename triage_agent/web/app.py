@@ -45,7 +45,7 @@ def build_app(
     for router in routers:
         app.include_router(router)
     if site is not None:
-        site.join(app)
+        site.join(app, checks)
     require_rows(app)
     return app
 

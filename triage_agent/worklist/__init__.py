@@ -10,6 +10,7 @@ from triage_agent.worklist.memory import MemoryWorklist
 from triage_agent.worklist.migrate import current, is_current, upgrade
 from triage_agent.worklist.reading import SqlReadingList
 from triage_agent.worklist.repository import SqlWorklist, database_of
+from triage_agent.worklist.saved_views import SqlSavedViews
 from triage_agent.worklist.second_factors import SqlSecondFactors
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "SqlAuditTrail",
     "SqlFeedback",
     "SqlReadingList",
+    "SqlSavedViews",
     "SqlSecondFactors",
     "SqlWorklist",
     "audit_log_of",

@@ -9,9 +9,11 @@ from sqlalchemy import ColumnElement, Select, func, select, union, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.circumstances import Circumstances
 from triage_agent.domain.reading import Listed, ListPage, ListQuestion, Order, search_key
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.domain.workitem import StepState
+from triage_agent.worklist.listed_orders import ordered
 from triage_agent.worklist.rows import append_audit, item_of, locked_study, status_is
 from triage_agent.worklist.tables import StudyRow
 from triage_agent.worklist.transactions import Database
@@ -48,7 +50,7 @@ class SqlReadingList:
             .order_by(StudyRow.received_at.desc())
             .limit(limit)
         )
-        return self._database.read(lambda session: _with_performers(session, session.scalars(theirs).all()))
+        return self._database.read(lambda session: _with_others(session, session.scalars(theirs).all()))
 
     def regions(self) -> Sequence[str]:
         """See `ReadingList.regions`."""
@@ -72,6 +74,8 @@ class SqlReadingList:
 
 
 def _page(session: Session, question: ListQuestion) -> ListPage:
+    if (page := _newest(session, question)) is not None:
+        return page
     filters = list(_filters(session, question))
     order = _order(question.order, indexed=not _is_few(session, question.since))
     rows: list[StudyRow] = []
@@ -80,10 +84,37 @@ def _page(session: Session, question: ListQuestion) -> ListPage:
         rows.extend(session.scalars(statement))
         if len(rows) > question.limit:
             break
-    return ListPage(_with_performers(session, rows[: question.limit]), len(rows) > question.limit)
+    return ListPage(_with_others(session, rows[: question.limit]), len(rows) > question.limit)
 
 
-def _filters(session: Session, question: ListQuestion) -> Iterator[_Filter]:
+def _newest(session: Session, question: ListQuestion) -> ListPage | None:
+    """A page of the newest that some filter leaves, if the last so many studies hold it: else the filter's index does.
+
+    Left alone, a planner sorts every study of a region to show the newest fifty.
+    """
+    filtered = question.status is not None or question.priority is not None or bool(question.region)
+    if question.order is not Order.NEWEST_FIRST or not filtered or question.text:
+        return None
+    recent = select(StudyRow.received_at).order_by(StudyRow.received_at.desc())
+    if question.after is not None:
+        recent = recent.where(StudyRow.received_at <= question.after.received_at)
+    if (since := session.scalar(recent.offset(_FEW).limit(1))) is None:
+        return None
+    filters = [StudyRow.received_at >= since, *_filters(session, question, indexed=False)]
+    rows: list[StudyRow] = []
+    for bounds in _ranges(question):
+        statement = select(StudyRow).where(*filters, *bounds).order_by(*_order(question.order, indexed=True))
+        rows.extend(session.scalars(statement.limit(question.limit + 1 - len(rows))))
+        if len(rows) > question.limit:
+            return ListPage(_with_others(session, rows[: question.limit]), more=True)
+    return None
+
+
+def _filters(session: Session, question: ListQuestion, *, indexed: bool = True) -> Iterator[_Filter]:
+    """What a question asks for; without `indexed` the filters' own indexes are kept from the planner."""
+    if not indexed:
+        yield from _hidden(question)
+        question = replace(question, status=None, priority=None, region="")
     if not question.read:
         yield StudyRow.read_at.is_(None)
     if question.status is not None:
@@ -96,6 +127,16 @@ def _filters(session: Session, question: ListQuestion) -> Iterator[_Filter]:
         yield StudyRow.received_at >= question.since
     if key := search_key(question.text):
         yield StudyRow.study_instance_uid.in_(_named(session, key, by_patient=question.by_patient))
+
+
+def _hidden(question: ListQuestion) -> Iterator[_Filter]:
+    """Expressions of columns, which no index has."""
+    if question.status is not None:
+        yield func.coalesce(StudyRow.status, "") == question.status.value
+    if question.priority is not None:
+        yield func.coalesce(StudyRow.priority, -1) == question.priority
+    if question.region:
+        yield func.coalesce(StudyRow.anatomy, "") == question.region
 
 
 def _named(session: Session, key: str, *, by_patient: bool) -> Select[tuple[str]]:
@@ -162,23 +203,25 @@ def _ranges(question: ListQuestion) -> Iterator[tuple[_Filter, ...]]:
 
 def _one(session: Session, study_instance_uid: str) -> Listed | None:
     row = session.get(StudyRow, study_instance_uid)
-    return None if row is None else _with_performers(session, [row])[0]
+    return None if row is None else _with_others(session, [row])[0]
 
 
-def _with_performers(session: Session, rows: Sequence[StudyRow]) -> tuple[Listed, ...]:
-    """Who reads each: whoever claimed it here, else whoever works on its workitem at a PACS."""
+def _with_others(session: Session, rows: Sequence[StudyRow]) -> tuple[Listed, ...]:
+    """What orders say, and who reads each: whoever claimed it here, else whoever works on its workitem at a PACS."""
     claimed = select(WorkitemRow.study_instance_uid, WorkitemRow.performer, WorkitemRow.modified_at).where(
         WorkitemRow.study_instance_uid.in_([row.study_instance_uid for row in rows]),
         WorkitemRow.latest.is_(True),
         WorkitemRow.state == StepState.IN_PROGRESS,
     )
     elsewhere = {uid: (performer, at) for uid, performer, at in session.execute(claimed)}
-    return tuple(_listed(row, elsewhere.get(row.study_instance_uid)) for row in rows)
+    known = ordered(session, rows)
+    return tuple(_listed(row, known[row.study_instance_uid], elsewhere.get(row.study_instance_uid)) for row in rows)
 
 
-def _listed(row: StudyRow, elsewhere: tuple[str | None, datetime] | None) -> Listed:
+def _listed(row: StudyRow, known: Circumstances, elsewhere: tuple[str | None, datetime] | None) -> Listed:
     here = Listed(
         item=item_of(row),
+        known=known,
         claimed_by=row.claimed_by,
         claimed_at=row.claimed_at,
         read_by=row.read_by,
@@ -206,7 +249,7 @@ def _claim(session: Session, study_instance_uid: str, reader: str, now: datetime
     row = locked_study(session, study_instance_uid)
     if row is None:
         return None
-    (listed,) = _with_performers(session, [row])
+    (listed,) = _with_others(session, [row])
     other = listed.claimed_by not in {None, reader}
     fresh = listed.claimed_at is not None and listed.claimed_at > stale_before
     if other and (fresh or row.claimed_by is None):  # what a PACS works on is not taken from it

@@ -22,6 +22,7 @@ from triage_agent.web.site.people import People, digest_of
 from triage_agent.web.site.rules import Door, Rule, rule_of
 
 LIVE = "/live"
+_ASKED_BY_PAGES = frozenset({LIVE, "/condition"})  # by themselves: that keeps no session alive
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 _LONGEST_BODY = 64 * 1024
@@ -116,7 +117,9 @@ class Gate:
             request.state.visitor = await run_in_threadpool(self._program, request, rule, address)
             return
         token = request.cookies.get(self.cookie, "")
-        session = await run_in_threadpool(self._session, token, request.url.path != LIVE) if token else None
+        session = (
+            await run_in_threadpool(self._session, token, request.url.path not in _ASKED_BY_PAGES) if token else None
+        )
         if rule.door is not Door.OPEN:
             if session is None:
                 raise _unknown(request)
@@ -152,6 +155,13 @@ class Gate:
             with available():
                 self._worklist.record_audit(AuditEvent(at=self._clock(), action=action, actor=who, detail=detail))
         raise HTTPException(429, "Too many requests. Wait a moment.", {"Retry-After": str(refused.seconds)})
+
+    def goes_on(self, request: Request) -> bool:
+        """Whether the session of a page that stays open has not ended; also while nobody can say."""
+        try:
+            return self._people.of(request.cookies.get(self.cookie, ""), used=False) is not None
+        except WorklistUnavailableError:
+            return True
 
     def _session(self, token: str, used: bool) -> SignedIn | None:
         with available():
@@ -220,7 +230,7 @@ def _half(request: Request) -> Exception:
 
 def _elsewhere(request: Request, page: str, said: str) -> Exception:
     path = request.url.path
-    if path.startswith("/api/") or path == LIVE or request.method not in _SAFE:
+    if path.startswith("/api/") or path in _ASKED_BY_PAGES or request.method not in _SAFE:
         return HTTPException(401, said)
     then = path if not request.url.query else f"{path}?{request.url.query}"
     return SignInNeededError(page if then == "/" else f"{page}?next={quote(then, safe='')}")

@@ -54,8 +54,10 @@ class Live:
         if self.browsers >= _MOST_BROWSERS or (view not in self._watched and len(self._watched) >= _MOST_VIEWS):
             raise HTTPException(503, "Too many pages are open.", {"Retry-After": "60"})
 
-    async def events(self, view: Hashable, look: Callable[[], State]) -> AsyncIterator[str]:
-        """The view as it is, then what changes, until the browser goes."""
+    async def events(
+        self, view: Hashable, look: Callable[[], State], goes_on: Callable[[], bool] = lambda: True
+    ) -> AsyncIterator[str]:
+        """The view as it is, then what changes, until the browser goes, or its session, which is asked at each beat."""
         queue: asyncio.Queue[str] = asyncio.Queue(maxsize=10)
         watched = self._watched.setdefault(view, _Watched(look))
         watched.browsers.add(queue)
@@ -65,11 +67,16 @@ class Live:
             if watched.task is None:
                 watched.task = asyncio.create_task(self._watch(view, watched))
             yield "retry: 3000\n\n"
-            until = asyncio.get_running_loop().time() + _LASTS_SECONDS
-            while queue in watched.browsers and asyncio.get_running_loop().time() < until:
+            clock = asyncio.get_running_loop().time
+            until, beat = clock() + _LASTS_SECONDS, clock() + _BEAT_SECONDS
+            while queue in watched.browsers and clock() < until:
                 try:
-                    yield await asyncio.wait_for(queue.get(), _BEAT_SECONDS)
+                    yield await asyncio.wait_for(queue.get(), max(0, beat - clock()))
                 except TimeoutError:
+                    beat = clock() + _BEAT_SECONDS
+                    if not await run_in_threadpool(goes_on):
+                        yield "event: over\ndata: {}\n\n"
+                        return
                     yield ": beat\n\n"
         finally:
             watched.browsers.discard(queue)

@@ -1,6 +1,6 @@
 """Puts the pages together: one gate, one set of templates, and what is shown instead of a page that cannot be."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,8 +15,10 @@ from triage_agent.domain.feedback import FeedbackBook
 from triage_agent.domain.figures import Figures
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.reading import ReadingList
+from triage_agent.domain.saved_views import SavedViews
 from triage_agent.ops.gauges import Disk
 from triage_agent.web.site.auditing import Auditing
+from triage_agent.web.site.condition import Condition
 from triage_agent.web.site.dashboard import Dashboard
 from triage_agent.web.site.entrance import Entrance
 from triage_agent.web.site.gate import Gate, SafeHeaders, SignInNeededError
@@ -30,6 +32,7 @@ from triage_agent.web.site.second_pages import SecondPages
 from triage_agent.web.site.signing import Signing
 from triage_agent.web.site.studies import Studies
 from triage_agent.web.site.viewing import Viewing
+from triage_agent.web.site.views import Views
 
 _SERVICES = ("/dicom-web", "/healthz", "/readyz", "/metrics")
 _SEE_OTHER = 303
@@ -41,6 +44,7 @@ class SiteSettings:
 
     Attributes:
         secure: browsers reach us by https, here or at a proxy before us: the cookie is sent over nothing else.
+        destinations: where results go, by the routes' names: a banner tells when they do not get there.
         pacs_link: where a study is opened at the PACS, with {study_uid} and {accession_number}.
     """
 
@@ -49,6 +53,7 @@ class SiteSettings:
     idle: timedelta = timedelta(minutes=60)
     longest: timedelta = timedelta(hours=12)
     pacs_link: str = ""
+    destinations: tuple[str, ...] = ()
 
 
 class Site:
@@ -69,25 +74,30 @@ class Site:
         version: str,
         passwords: Passwords | None = None,
         entrance: Entrance | None = None,
+        *,
+        views: SavedViews,
     ) -> None:
-        self._pages = Pages(settings.institution, version)
+        self._pages = pages = Pages(settings.institution, version)
         rule = SessionRule(idle=settings.idle, longest=settings.longest)
         people = People(accounts, clock, rule, passwords, entrance.second if entrance else None)
+        self.condition = here = Condition(worklist, settings.destinations, clock)
         gate = Gate(people, worklist, clock, "__Host-triage" if settings.secure else "triage", entrance)
-        signing = Signing(gate, people, self._pages, secure=settings.secure, provider=_label(entrance))
+        signing = Signing(gate, people, pages, secure=settings.secure, provider=_label(entrance))
         self.routers: tuple[APIRouter, ...] = (
             static_router(),
             signing.router,
-            *(() if entrance is None else _entrance(entrance, gate, people, accounts, self._pages, clock, signing)),
-            Studies(gate, worklist, readers, self._pages, clock).router,
-            Viewing(gate, worklist, readers, self._pages, clock, radiographs, feedback, settings.pacs_link).router,
+            *(() if entrance is None else _entrance(entrance, gate, people, accounts, pages, clock, signing)),
+            Studies(gate, worklist, readers, pages, clock, here, views).router,
+            Views(gate, views, clock).router,
+            Viewing(gate, worklist, readers, pages, clock, radiographs, feedback, here, settings.pacs_link).router,
             Judging(gate, worklist, feedback, clock).router,
-            Dashboard(gate, worklist, figures, feedback, disk, self._pages, clock).router,
+            Dashboard(gate, worklist, figures, feedback, disk, pages, clock).router,
             Auditing(gate, worklist, trail, self._pages, clock).router,
         )
 
-    def join(self, app: FastAPI) -> None:
-        """Add the routes, the headers, and the pages for what goes wrong."""
+    def join(self, app: FastAPI, checks: Mapping[str, Callable[[], None]]) -> None:
+        """Add the routes, the headers, and the pages for what goes wrong; readers are told of what is not ready."""
+        self.condition.checks = checks
         for router in self.routers:
             app.include_router(router)
         app.add_middleware(SafeHeaders)

@@ -3,19 +3,22 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from fastapi import HTTPException, Query, Request, Response
-from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.ports import Clock, Worklist
-from triage_agent.domain.reading import ListPage, ListQuestion, ReadingList
+from triage_agent.domain.reading import Listed, ListPage, ListQuestion, ReadingList
+from triage_agent.domain.saved_views import SavedViews
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import AuditAction, Priority, Status
 from triage_agent.web.site.asking import DAYS, View, view_of
+from triage_agent.web.site.condition import Condition
 from triage_agent.web.site.gate import Gate, Visitor, available, visitor_of
 from triage_agent.web.site.live import Live, State
 from triage_agent.web.site.masking import masked_item, masked_page
@@ -23,6 +26,7 @@ from triage_agent.web.site.pages import Pages
 
 _IN_VIEW = 5  # studies that need a human, above every list
 _CLAIM_LASTS = timedelta(hours=1)
+_ROWS_KEPT = 5000  # as they were written for pages that are open: most are the same at the next look
 _SEE_OTHER = 303
 
 
@@ -30,17 +34,32 @@ class Studies:
     """The routes."""
 
     def __init__(
-        self, gate: Gate, worklist: Worklist, readers: ReadingList, pages: Pages, clock: Clock, live: Live | None = None
+        self,
+        gate: Gate,
+        worklist: Worklist,
+        readers: ReadingList,
+        pages: Pages,
+        clock: Clock,
+        condition: Condition,
+        views: SavedViews,
+        live: Live | None = None,
     ) -> None:
         self.router = gate.router()
+        self._gate = gate
         self._worklist = worklist
         self._readers = readers
         self._pages = pages
         self._clock = clock
+        self._condition = condition
+        self._views = views
+        self._row: Callable[[Listed], str] = lru_cache(_ROWS_KEPT)(
+            lambda one: pages.text("row.html", None, one=one, now=None)
+        )
         self._live = live or Live()
         get, post = self.router.get, self.router.post
         get("/")(self.listed)
         get("/live")(self.live)
+        get("/condition")(self.condition)
         get("/api/worklist")(self.as_json)
         post("/studies/{uid}/claim")(self.claim)
         post("/studies/{uid}/release")(self.release)
@@ -53,13 +72,17 @@ class Studies:
         with available():
             page, human = self._page(view, visitor.masked), self._human(visitor.masked)
             regions = self._readers.regions()
+            saved = self._views.of(visitor.signed_in.account.name)
         self._audit(AuditAction.STUDIES_LISTED, visitor, None, studies=len(page.studies))
         return self._pages.show(
             "worklist.html",
             visitor,
             view=view,
+            saved=saved,
+            here_query=view.address(after=None),
             page=page,
             human=human,
+            troubles=self._condition.troubles(),
             after=page.studies[-1].place if page.more else None,
             now=self._clock(),
             statuses=list(Status),
@@ -75,10 +98,14 @@ class Studies:
         self._live.require_room(seen)
         await run_in_threadpool(self._audit, AuditAction.STUDIES_LISTED, visitor, None, live=True)
         return StreamingResponse(
-            self._live.events(seen, lambda: self._state(view, visitor.masked)),
+            self._live.events(seen, lambda: self._state(view, visitor.masked), lambda: self._gate.goes_on(request)),
             media_type="text/event-stream",
             headers={"X-Accel-Buffering": "no"},
         )
+
+    def condition(self) -> Response:
+        """What is wrong with the agent, for pages that stay open: a part of a page, or nothing."""
+        return HTMLResponse(self._trouble())
 
     def as_json(
         self,
@@ -148,15 +175,16 @@ class Studies:
     def _state(self, view: View, masked: bool) -> State:
         """A view as browsers show it; ages are not in it, since browsers count them."""
         page = self._page(view, masked)
-        rows = {
-            one.item.study_instance_uid: self._pages.text("row.html", None, one=one, now=None) for one in page.studies
-        }
+        rows = {one.item.study_instance_uid: self._row(one) for one in page.studies}
         return {
             "order": list(rows),
             "rows": rows,
-            "ranks": {one.item.study_instance_uid: one.item.priority.rank for one in page.studies},
             "human": self._pages.text("human.html", None, human=self._human(masked)),
+            "trouble": self._trouble(),
         }
+
+    def _trouble(self) -> str:
+        return self._pages.text("trouble.html", None, troubles=self._condition.troubles())
 
     def _audit(self, action: AuditAction, visitor: Visitor, uid: str | None, **detail: object) -> None:
         """Before anything is shown: what cannot be audited is not seen."""

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from fastapi import HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.decision import Artifact
@@ -21,6 +22,7 @@ from triage_agent.domain.reading import ReadingList
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction
+from triage_agent.web.site.condition import Condition
 from triage_agent.web.site.gate import Gate, Visitor, available, visitor_of
 from triage_agent.web.site.images import SIZES, Radiographs, Window
 from triage_agent.web.site.masking import masked_all, masked_item
@@ -58,6 +60,7 @@ class Viewing:
         clock: Clock,
         radiographs: Radiographs,
         feedback: FeedbackBook,
+        condition: Condition,
         pacs_link: str = "",
     ) -> None:
         self.router = gate.router()
@@ -67,6 +70,7 @@ class Viewing:
         self._clock = clock
         self._radiographs = radiographs
         self._feedback = feedback
+        self._condition = condition
         self._pacs_link = pacs_link
         self._seen: dict[tuple[str, str], Any] = {}
         self.router.get("/studies/{uid}")(self.study)
@@ -86,6 +90,7 @@ class Viewing:
             "study.html",
             visitor,
             detail=detail,
+            troubles=self._condition.troubles(),
             item=masked_item(detail.item) if visitor.masked else detail.item,
             listed=listed,
             earlier=masked_all(earlier) if visitor.masked else earlier,
@@ -169,9 +174,12 @@ def _report(results: Sequence[Artifact], *, masked: bool = False) -> list[Line]:
     last = next((one for one in results if one.kind in _REPORTS), None)
     if last is None:
         return []
-    with quiet():
-        root = dcmread(BytesIO(last.body))
-        return [line for line in _lines(root, 0) if not (masked and line.person)]
+    try:
+        with quiet():
+            root = dcmread(BytesIO(last.body))
+            return [line for line in _lines(root, 0) if not (masked and line.person)]
+    except InvalidDicomError:  # a page without its report is better than no page
+        return []
 
 
 def _lines(item: Dataset, level: int) -> list[Line]:

@@ -35,6 +35,36 @@ function say(text) {
   if (state && state.textContent !== text) state.textContent = text;
 }
 
+// Parts of a page that are replaced as a whole, and only where they differ: a reader hears each change once.
+const shown = {};
+function showPart(name, html) {
+  if (shown[name] === html) return;
+  const part = document.getElementById(name);
+  if (shown[name] !== undefined || part.textContent.trim() || html.trim()) part.innerHTML = html;
+  shown[name] = html;
+  tellTimes();
+}
+
+// Times of day in the reader's own zone; with the date where it is another day.
+function tellTimes() {
+  for (const time of document.querySelectorAll("time[data-clock]")) {
+    const at = new Date(time.dateTime);
+    const today = at.toDateString() === new Date().toDateString();
+    const parts = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+    time.textContent = at.toLocaleString([], today ? parts : { ...parts, day: "numeric", month: "short" });
+    time.title = at.toISOString();
+  }
+}
+tellTimes();
+
+// A page that nobody tells of changes asks, and shows nothing any more once its session is over.
+const trouble = document.querySelector("#trouble[data-look]");
+if (trouble) setInterval(async () => {
+  const answer = await fetch(trouble.dataset.look).catch(() => null);
+  if (answer?.status === 401) location.reload();
+  else if (answer?.ok) showPart("trouble", await answer.text());
+}, 15000);
+
 // The list: rows are replaced and moved, never the whole table, so that focus and scrolling stay.
 const list = document.getElementById("list");
 const rows = document.getElementById("rows");
@@ -78,10 +108,7 @@ function show(told) {
   for (const row of [...rows.children]) if (!wanted.has(row.dataset.uid)) row.remove();
   for (const row of raised) row.classList.add("moved");
   document.getElementById("none").hidden = told.order.length > 0;
-  if (told.human !== undefined) {
-    const human = document.getElementById("human");
-    if (human.innerHTML.trim() !== told.human.trim()) human.innerHTML = told.human;
-  }
+  for (const part of ["human", "trouble"]) if (told[part] !== undefined) showPart(part, told[part]);
   countAges();
   say(raised.length ? `${raised.length} raised` : "");
 }
@@ -90,6 +117,7 @@ function watch() {
   const source = new EventSource(list.dataset.live);
   source.addEventListener("list", (event) => show(JSON.parse(event.data)));
   source.addEventListener("away", () => say("The worklist is away. What you see may be old."));
+  source.addEventListener("over", () => location.reload());  // the session: what is shown is nobody's any more
   source.addEventListener("error", () => {
     say("Not connected. What you see may be old.");
     if (source.readyState !== EventSource.CLOSED) return;
