@@ -9,6 +9,7 @@ from urllib.parse import urljoin
 import structlog
 
 from triage_agent import __version__
+from triage_agent.audit_parts import build_audit_parts
 from triage_agent.builders import build_loader
 from triage_agent.domain.accounts import Accounts
 from triage_agent.domain.ports import Clock, Worklist
@@ -41,7 +42,7 @@ def build_site(
     if not settings.web.pages:
         return None
     from triage_agent.web.site.images import Radiographs
-    from triage_agent.worklist import SqlAuditTrail, SqlReadingList, database_of
+    from triage_agent.worklist import SqlReadingList, database_of
 
     database = database_of(worklist)
     accounts = build_accounts(worklist)
@@ -54,13 +55,18 @@ def build_site(
         _shown(settings),
         worklist,
         accounts,
-        SqlAuditTrail(database),
+        build_audit_parts(settings, worklist),
         SqlReadingList(database),
         Radiographs(decoders, settings.data_dir / "spool"),
         clock,
         __version__,
     )
-    return site, decoders.close
+
+    def close() -> None:
+        site.verifier.close()
+        decoders.close()
+
+    return site, close
 
 
 def _shown(settings: Settings) -> SiteSettings:

@@ -16,7 +16,7 @@ def test_records_of_before_are_sealed_and_stay_when_the_chain_goes(empty_url):
     log = SqlAuditLog(worklist.database)
     fill(worklist, 10)
     seal_all(log)
-    for move, revision in ((command.downgrade, "0010"), (command.upgrade, "head")):
+    for move, revision in ((command.downgrade, "0013"), (command.upgrade, "head")):
         with engine.begin() as connection:
             config = migrate._config()
             config.attributes["connection"] = connection

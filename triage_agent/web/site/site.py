@@ -9,9 +9,10 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from triage_agent.domain.accounts import Accounts
-from triage_agent.domain.audit import AuditTrail
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.reading import ReadingList
+from triage_agent.web.site.audit_chain import AuditParts
+from triage_agent.web.site.audit_story import Telling
 from triage_agent.web.site.auditing import Auditing
 from triage_agent.web.site.gate import Gate, SafeHeaders, SignInNeededError
 from triage_agent.web.site.images import Radiographs
@@ -50,7 +51,7 @@ class Site:
         settings: SiteSettings,
         worklist: Worklist,
         accounts: Accounts,
-        trail: AuditTrail,
+        audit: AuditParts,
         readers: ReadingList,
         radiographs: Radiographs,
         clock: Clock,
@@ -60,12 +61,15 @@ class Site:
         self._pages = Pages(settings.institution, version)
         people = People(accounts, clock, SessionRule(idle=settings.idle, longest=settings.longest), passwords)
         gate = Gate(people, worklist, clock, "__Host-triage" if settings.secure else "triage")
+        auditing = Auditing(gate, worklist, audit, self._pages, clock)
+        self.verifier = auditing.verifier
         self.routers: tuple[APIRouter, ...] = (
             static_router(),
             Signing(gate, people, self._pages, secure=settings.secure).router,
             Studies(gate, worklist, readers, self._pages, clock).router,
             Viewing(gate, worklist, readers, self._pages, clock, radiographs, settings.pacs_link).router,
-            Auditing(gate, worklist, trail, self._pages, clock).router,
+            auditing.router,
+            Telling(gate, worklist, audit, self._pages, clock).router,
         )
 
     def join(self, app: FastAPI) -> None:
