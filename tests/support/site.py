@@ -40,7 +40,7 @@ class Hospital:
         for role in (Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR):
             self.person(role.value, role)
         self.story.receive(patient_name="Åkesson^Görel", accession_number="A1")
-        site = Site(
+        self.site = site = Site(
             SiteSettings(**settings),
             self.worklist,
             self.accounts,

@@ -116,7 +116,7 @@ class AuditTrail(Protocol):
         ...
 
     def studies_of_patient(self, text: str, most: int) -> Sequence[str]:
-        """Studies of patients with this identifier, or a name that begins so, as searches have them; newest first."""
+        """At most so many studies of patients with this identifier, or a name that begins so, as searches have them."""
         ...
 
     def patients(self, studies: Collection[str]) -> Mapping[str, tuple[str, str]]:

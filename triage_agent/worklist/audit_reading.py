@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, bindparam, func, literal, select, text, type_coerce, union_all
+from sqlalchemy import ColumnElement, Select, String, bindparam, func, select, text, type_coerce, union, union_all
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.audit import AuditQuestion, AuditRecord
@@ -63,12 +63,9 @@ class SqlAuditTrail:
             return ()
 
         def work(session: Session) -> list[str]:
-            found = select(StudyRow.study_instance_uid, StudyRow.received_at)
-            same = found.where(StudyRow.patient_key == key)
-            named = found.where(begins(session, StudyRow.name_key, key))
-            either = same.union(named).subquery()
-            newest = select(either.c.study_instance_uid).order_by(either.c.received_at.desc()).limit(most)
-            return list(session.scalars(newest))
+            filters = (StudyRow.patient_key == key, begins(session, StudyRow.name_key, key))
+            found = [select(StudyRow.study_instance_uid).where(one).limit(most).subquery() for one in filters]
+            return list(session.scalars(union(*(select(one.c.study_instance_uid) for one in found)).limit(most)))
 
         return self._database.read(work)
 
@@ -89,11 +86,13 @@ def _records(
     """The records of one page, or of one piece of a walk, that begins behind `after`."""
     if question.wanted_studies == ():
         return []
-    bounds = [*_period(question), *_behind(after if oldest_first else question.before, oldest_first)]
+    last = after if oldest_first else question.before
     parts: list[Select[int, datetime]] = []
     for part, indexed in _parts(session, question):
-        found = select(AuditRow.id, AuditRow.at).where(*part, *bounds)
-        parts.append(found.order_by(*_order(indexed, oldest_first)).limit(question.limit))
+        at: Any = AuditRow.at if indexed else _unindexed(AuditRow.at)
+        found = select(AuditRow.id, AuditRow.at).where(*part, *_period(question, at), *_behind(last, at, oldest_first))
+        order = [at.asc(), AuditRow.id.asc()] if oldest_first else [at.desc(), AuditRow.id.desc()]
+        parts.append(found.order_by(*order).limit(question.limit))
     if not parts:
         return []
     return _rows(session, [row[0] for row in session.execute(_merged(parts, question.limit, oldest_first))])
@@ -112,8 +111,9 @@ def _parts(session: Session, question: AuditQuestion) -> Iterator[tuple[list[_Fi
     actions: Collection[str] = sorted(one.value for one in question.wanted_actions)
     if (studies := question.wanted_studies) is not None:
         conditions: list[_Filter] = [AuditRow.study_instance_uid.in_(studies)]
-        conditions += [AuditRow.actor == question.actor] if question.actor else []
-        yield [*conditions, _action.in_(actions)] if actions else conditions, False
+        conditions += [_unindexed(AuditRow.actor) == question.actor] if question.actor else []
+        conditions += [_unindexed(_action).in_(actions)] if actions else []
+        yield conditions, False
     elif question.actor:
         for action in actions or _actions_of(session, question.actor):
             yield [AuditRow.actor == question.actor, _action == action], True
@@ -135,31 +135,30 @@ def _actions_of(session: Session, actor: str) -> Iterator[str]:
         yield last
 
 
-def _period(question: AuditQuestion) -> Iterator[_Filter]:
+def _period(question: AuditQuestion, at: Any) -> Iterator[_Filter]:
     if question.since is not None:
-        yield AuditRow.at >= question.since
+        yield at >= question.since
     if question.until is not None:
-        yield AuditRow.at < question.until
+        yield at < question.until
 
 
-def _behind(last: int | None, oldest_first: bool) -> Iterator[_Filter]:
+def _behind(last: int | None, at: Any, oldest_first: bool) -> Iterator[_Filter]:
     """What comes after the record that a page ended with, in its order."""
     if last is None:
         return
     # As it is stored, and compared by the database.
-    at = select(AuditRow.at).where(AuditRow.id == last).scalar_subquery()
+    its = select(AuditRow.at).where(AuditRow.id == last).scalar_subquery()
     if oldest_first:
-        yield AuditRow.at >= at
-        yield (AuditRow.at > at) | (AuditRow.id > literal(last))
+        yield at >= its
+        yield (at > its) | (AuditRow.id > last)
     else:
-        yield AuditRow.at <= at
-        yield (AuditRow.at < at) | (AuditRow.id < literal(last))
+        yield at <= its
+        yield (at < its) | (AuditRow.id < last)
 
 
-def _order(indexed: bool, oldest_first: bool) -> list[ColumnElement[Any]]:
-    # An expression of a column keeps the planner from the index of all records by their times.
-    at: Any = AuditRow.at if indexed else func.coalesce(AuditRow.at, AuditRow.at)
-    return [at.asc(), AuditRow.id.asc()] if oldest_first else [at.desc(), AuditRow.id.desc()]
+def _unindexed(column: Any) -> Any:
+    """An expression of a column keeps the planner from its indexes, where another one is by far the best."""
+    return func.coalesce(column, column, type_=column.type)
 
 
 def _rows(session: Session, ids: Sequence[int]) -> list[AuditRecord]:

@@ -69,8 +69,8 @@ class Telling:
     def story(self, request: Request, uid: str) -> Response:
         """One study, also one that is not on the worklist but has records; no patient is named."""
         visitor, asked = visitor_of(request), asked_of(request.query_params)
-        lines, here = self._lines(uid) if is_uid(uid) else ([], False)
-        if not (lines or here):
+        lines, listed = self._lines(uid) if is_uid(uid) else ([], False)
+        if not (lines or listed):
             raise HTTPException(404, "There is no such study in the audit log.")
         self._audit(visitor, uid)
         return self._pages.show(
@@ -78,7 +78,7 @@ class Telling:
             visitor,
             uid=uid,
             asked=asked,
-            here=here,
+            listed=listed,
             chapters=list(chapters_of(lines[:_MOST])),
             milestones=milestones_of(lines),
             records=min(len(lines), _MOST),
@@ -89,8 +89,8 @@ class Telling:
     def _lines(self, uid: str) -> tuple[Sequence[Line], bool]:
         question = AuditQuestion(limit=_MOST + 1, study_instance_uid=uid)
         with available():
-            here = self._worklist.study(uid) is not None
-            return [line_of(record) for record in self._parts.log.walk(question)], here
+            listed = self._worklist.study(uid) is not None
+            return [line_of(record) for record in self._parts.log.walk(question)], listed
 
     def _audit(self, visitor: Visitor, uid: str) -> None:
         event = AuditEvent(

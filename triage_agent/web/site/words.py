@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
+from triage_agent.domain.visible import visible
 from triage_agent.domain.vocabulary import Finding, Priority, Status
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -88,6 +89,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "percent": percent,
     "person": name,
     "moment": moment,
+    "visible": visible,
     "after": after,
     "local": local,
     "region": region,
