@@ -359,6 +359,7 @@ def test_a_log_that_was_tampered_with_is_said_to_be_with_the_records_named(hospi
     assert "Not intact: 1 finding" in page
     assert "record 2, or its seal" in page
     assert hospital.audited(AuditAction.AUDIT_READ)[0].detail["wrong"] == 1
+    assert "The last verification found that the log is not intact." in show(browser).text
 
 
 def test_a_chain_made_anew_is_found_by_the_anchors_that_are_kept_here(hospital, browser, tmp_path):

@@ -1,7 +1,7 @@
 """The audit console: the records in words, filtered; their export; the chain under them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from fastapi import HTTPException, Request, Response
@@ -11,7 +11,7 @@ from triage_agent.domain.audit import AuditEvent, AuditRecord
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.web.site.audit_asking import A_PAGE, Asked, asked_of
-from triage_agent.web.site.audit_chain import AuditParts, Job, Verifier, chain_status
+from triage_agent.web.site.audit_chain import AuditParts, ChainStatus, Job, Verifier, chain_status
 from triage_agent.web.site.audit_export import Exports, begun, lines_of
 from triage_agent.web.site.audit_words import GROUPS, SAYINGS, line_of
 from triage_agent.web.site.gate import Gate, Visitor, available, visitor_of
@@ -55,8 +55,7 @@ class Auditing:
         """The records, newest first."""
         visitor, asked = visitor_of(request), asked_of(request.query_params)
         records, patient = self._records(visitor, asked)
-        with available():
-            status = chain_status(self._parts, self._clock())
+        status = self._status()
         return self._pages.show(
             "audit.html",
             visitor,
@@ -96,8 +95,7 @@ class Auditing:
 
     def chain(self, request: Request) -> Response:
         """How far the chain is, and the last verification."""
-        with available():
-            status = chain_status(self._parts, self._clock())
+        status = self._status()
         return self._pages.show(
             "audit_chain.html", visitor_of(request), chain=status, job=self.verifier.job, days=_DAYS
         )
@@ -117,6 +115,15 @@ class Auditing:
         if not started:
             raise HTTPException(409, "A verification runs already. One at a time does.")
         return RedirectResponse("/audit/chain", _SEE_OTHER)
+
+    def _status(self) -> ChainStatus:
+        """How far the chain is; and what the last verification found, as long as this process runs."""
+        with available():
+            status = chain_status(self._parts, self._clock())
+        job = self.verifier.job
+        if job is None or job.report is None or job.report.intact:
+            return status
+        return replace(status, wrong=(*status.wrong, "The last verification found that the log is not intact."))
 
     def _records(self, visitor: Visitor, asked: Asked) -> tuple[Sequence[AuditRecord], _Patient]:
         """What was asked for; that it was read is audited first."""
