@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 
 import structlog
 
 from triage_agent.audit.anchors import open_signer
 from triage_agent.audit.forwarding import Forwarder
 from triage_agent.audit.keeping import Anchorer, Sealer
-from triage_agent.audit.messages import Patient, Source, message
+from triage_agent.audit.messages import Patient, message
 from triage_agent.audit.recipes import MESSAGES
 from triage_agent.audit.syslog import Receiver, frame, send
+from triage_agent.audit_parts import SYSLOG, anchor_key, anchors_file, message_source
 from triage_agent.domain.audit import AuditEvent
-from triage_agent.domain.errors import ConfigurationError, TriageError, WorklistUnavailableError
+from triage_agent.domain.errors import ConfigurationError, TriageError
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.ops.audit_gauges import AuditGauges
 from triage_agent.ops.metrics import Metrics
@@ -29,33 +29,9 @@ from triage_agent.worklist.audit_log import SqlAuditLog, audit_log_of
 
 log = structlog.get_logger(__name__)
 
-SYSLOG = "syslog"
-"""The name of the cursor of what is sent."""
-
 _SEAL_SECONDS = 1.0  # between two looks: the lag of the chain behind who acts
 _ANCHOR_SECONDS = 5.0  # between two looks whether it is time
 _STOP_SECONDS = 2.0  # for what is in hand: a receiver may be slow, and nothing is lost
-
-
-def anchors_file(settings: Settings) -> Path:
-    """Where anchors are appended."""
-    return settings.audit.anchors or settings.data_dir / "audit-anchors.jsonl"
-
-
-def anchor_key(settings: Settings) -> Path:
-    """The file of the key that signs them."""
-    return settings.audit.anchor_key or settings.data_dir / "keys" / "audit-anchor.key"
-
-
-def audit_log(worklist: Worklist) -> SqlAuditLog:
-    """The audit log of a worklist in a database.
-
-    Raises:
-        WorklistUnavailableError: it is in none.
-    """
-    if (found := audit_log_of(worklist)) is None:
-        raise WorklistUnavailableError("this worklist has no audit log that can be verified")
-    return found
 
 
 @contextmanager
@@ -115,18 +91,6 @@ def build_anchorer(settings: Settings, worklist: Worklist, audit_log: SqlAuditLo
         record=worklist.record_audit,
         actor=_process_name(),
         clock=clock,
-    )
-
-
-def message_source(settings: Settings) -> Source:
-    """How audit messages name us."""
-    ae_title = settings.dicom.ae_title
-    return Source(
-        source_id=settings.audit.source_id or ae_title,
-        site=settings.institution,
-        ae_title=ae_title,
-        host=socket.gethostname(),
-        patients=settings.audit.patients,
     )
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urljoin
 import structlog
 
 from triage_agent import __version__
+from triage_agent.audit_parts import build_audit_parts
 from triage_agent.builders import build_loader
 from triage_agent.domain.accounts import Accounts
 from triage_agent.domain.errors import TriageError
@@ -64,7 +65,7 @@ def build_site(
             "web_unencrypted", host=web.host, remedy="add [web.tls], or public_url = https of a proxy before it"
         )
     from triage_agent.web.site.images import Radiographs
-    from triage_agent.worklist import SqlAuditTrail, SqlFeedback, SqlReadingList, SqlSavedViews, database_of
+    from triage_agent.worklist import SqlFeedback, SqlReadingList, SqlSavedViews, database_of
     from triage_agent.worklist.figures import SqlFigures
 
     database = database_of(worklist)
@@ -78,7 +79,7 @@ def build_site(
         _shown(settings),
         worklist,
         accounts,
-        SqlAuditTrail(database),
+        build_audit_parts(settings, worklist),
         SqlReadingList(database),
         Radiographs(decoders, settings.data_dir / "spool"),
         SqlFeedback(database),
@@ -94,6 +95,7 @@ def build_site(
 
     def close() -> None:
         watch.stop()
+        site.verifier.close()
         decoders.close()
 
     return site, close

@@ -140,12 +140,12 @@ def test_records_are_found_by_who_what_and_when_newest_first(site):
     for digest in ("d1", "d2", "d3"):
         assert site.session(digest)
     everything = site.trail.records(AuditQuestion())
-    assert [record.number for record in everything] == sorted((one.number for one in everything), reverse=True)
+    assert [record.id for record in everything] == sorted((one.id for one in everything), reverse=True)
     assert [one.event.action for one in site.trail.records(AuditQuestion(actor="test"))] == [
         AuditAction.ACCOUNT_CHANGED
     ]
     second = site.trail.records(AuditQuestion(action=AuditAction.SIGNED_IN, limit=2))
-    third = site.trail.records(AuditQuestion(action=AuditAction.SIGNED_IN, before=second[-1].number))
+    third = site.trail.records(AuditQuestion(action=AuditAction.SIGNED_IN, before=second[-1].id))
     assert (len(second), len(third)) == (2, 1)
     assert (
         site.trail.records(AuditQuestion(since=site.story.now, until=site.story.now + HOUR))[0].event.at

@@ -41,7 +41,7 @@ def test_what_is_recorded_is_sealed_within_seconds_and_the_end_too(tmp_path):
         assert b"triage_audit_seal_lag_seconds 0.0" in agent.metrics.exposition()
     report = verify(log, bootstrap.utc_now())
     assert (report.intact, report.unsealed) == (True, 0)
-    last = [record.event().action for _, record in log.links(0, 1000)][-1]
+    last = [record.event.action for _, record in log.links(0, 1000)][-1]
     assert last is AuditAction.AGENT_STOPPED
 
 
@@ -58,7 +58,7 @@ def test_the_chain_is_anchored_with_a_key_that_only_its_owner_reads(tmp_path):
     report = verify(log, bootstrap.utc_now(), anchors=signed)
     assert report.intact
     assert report.anchors == len(signed) >= 1
-    assert AuditAction.AUDIT_ANCHORED in [record.event().action for _, record in log.links(0, 1000)]
+    assert AuditAction.AUDIT_ANCHORED in [record.event.action for _, record in log.links(0, 1000)]
 
 
 @pytest.mark.external

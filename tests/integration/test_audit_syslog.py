@@ -14,7 +14,8 @@ from support.ports import free_port
 from support.rsyslog import Rsyslog
 
 from triage_agent.audit.recipes import MESSAGES
-from triage_agent.auditing import SYSLOG, build_forwarder
+from triage_agent.audit_parts import SYSLOG
+from triage_agent.auditing import build_forwarder
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.settings import build_settings
 from triage_agent.worklist import SqlAuditLog, SqlWorklist, open_engine, upgrade
@@ -57,7 +58,7 @@ def send_all(sender):
 
 def expected(log):
     """The positions of the records that make a message."""
-    return [seal.position for seal, record in log.links(0, 10_000) if record.event().action.value in MESSAGES]
+    return [seal.position for seal, record in log.links(0, 10_000) if record.event.action.value in MESSAGES]
 
 
 @pytest.mark.external

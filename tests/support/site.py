@@ -7,11 +7,13 @@ from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 from support.story import Story
 
+from triage_agent.audit.messages import Source
 from triage_agent.domain.accounts import Account, Role
 from triage_agent.domain.audit import AuditQuestion
 from triage_agent.imaging.loader import DirectLoader
 from triage_agent.ops.gauges import Disk
 from triage_agent.web.app import build_app
+from triage_agent.web.site.audit_chain import AuditParts
 from triage_agent.web.site.entrance import Entrance
 from triage_agent.web.site.images import Radiographs
 from triage_agent.web.site.passwords import Passwords
@@ -21,7 +23,7 @@ from triage_agent.web.site.second import SecondFactor, SecondSettings
 from triage_agent.web.site.site import Site, SiteSettings
 from triage_agent.worklist import (
     SqlAccounts,
-    SqlAuditTrail,
+    SqlAuditLog,
     SqlFeedback,
     SqlReadingList,
     SqlSavedViews,
@@ -34,6 +36,7 @@ from triage_agent.worklist.figures import SqlFigures
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of nobody
 QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+SOURCE = Source(source_id="TRIAGE", site="Hospital", ae_title="TRIAGE", host="here", patients="id")
 
 
 class Hospital:
@@ -58,9 +61,10 @@ class Hospital:
         self.story = Story(self.worklist)
         self.now = began
         self.accounts = SqlAccounts(self.worklist.database)
-        self.trail = SqlAuditTrail(self.worklist.database)
+        self.trail = SqlAuditLog(self.worklist.database)
         self.readers = SqlReadingList(self.worklist.database)
         self.feedback = SqlFeedback(self.worklist.database)
+        self.anchors = ()
         for role in (Role.RADIOLOGIST, Role.ADMIN, Role.AUDITOR):
             self.person(role.value, role)
         self.person("everybody", Role.RADIOLOGIST, Role.ADMIN)
@@ -77,7 +81,7 @@ class Hospital:
             SiteSettings(**settings),
             self.worklist,
             self.accounts,
-            self.trail,
+            AuditParts(log=self.trail, source=SOURCE, anchors=lambda: self.anchors),
             self.readers,
             Radiographs(DirectLoader(), folder),
             self.feedback,

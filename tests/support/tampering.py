@@ -5,7 +5,8 @@
 from sqlalchemy import text
 
 from triage_agent.audit.chain import link
-from triage_agent.domain.audit_log import AuditRecord, Seal
+from triage_agent.domain.audit import AuditRecord
+from triage_agent.domain.audit_log import Seal
 
 COLUMNS = {"events": ("at", "action", "actor", "study_instance_uid", "detail"), "seals": ("floor", "sealed_at", "head")}
 

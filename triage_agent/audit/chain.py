@@ -7,7 +7,8 @@ removes, adds or moves a record has to make every later head anew; that is what 
 import hashlib
 import json
 
-from triage_agent.domain.audit_log import AuditRecord, Seal
+from triage_agent.domain.audit import AuditRecord
+from triage_agent.domain.audit_log import Seal
 
 _VERSION = "triage-agent audit 1"
 

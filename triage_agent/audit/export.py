@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from triage_agent.audit.messages import Patient, Source, message
-from triage_agent.domain.audit_log import AuditLog, AuditRecord
+from triage_agent.domain.audit import AuditRecord, AuditTrail
 from triage_agent.domain.visible import visible
 
 COLUMNS = ("id", "at", "action", "actor", "study_instance_uid", "detail")
 
 _PIECE = 200  # messages whose patients are looked up at once
 _DECLARATION = re.compile(rb"^<\?xml[^>]*\?>")
-_FORMULA = ("=", "+", "-", "@")
+_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # the wide ones, too, for a spreadsheet of another country
 
 
 def row_of(record: AuditRecord) -> dict[str, object]:
@@ -40,6 +40,11 @@ def as_csv(records: Iterable[AuditRecord]) -> Iterator[str]:
         yield _csv_line([_harmless(value) for value in row_of(record).values()])
 
 
+def csv_note(text: str) -> str:
+    """A row that is no record, with a word to whoever reads the rows."""
+    return _csv_line([*("" for _ in COLUMNS[1:]), text])
+
+
 def _csv_line(values: Iterable[object]) -> str:
     line = io.StringIO()
     csv.writer(line).writerow(values)
@@ -50,14 +55,14 @@ def _harmless(value: object) -> object:
     if not isinstance(value, str):
         return value
     shown = visible(value)
-    return f"'{shown}" if shown.startswith(_FORMULA) else shown
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
 
 
-def as_xml(records: Iterator[AuditRecord], log: AuditLog, source: Source) -> Iterator[str]:
+def as_xml(records: Iterator[AuditRecord], trail: AuditTrail, source: Source) -> Iterator[str]:
     """`AuditMessages` with the message of each record; what makes none, or is not the agent's, is a comment."""
     yield '<?xml version="1.0" encoding="UTF-8"?>\n<AuditMessages>\n'
     while piece := list(islice(records, _PIECE)):
-        patients = log.patients({str(one.study_instance_uid) for one in piece if one.study_instance_uid is not None})
+        patients = trail.patients({str(one.study_instance_uid) for one in piece if one.study_instance_uid is not None})
         for record in piece:
             yield _message(record, patients.get(str(record.study_instance_uid)), source)
     yield "</AuditMessages>\n"
@@ -65,7 +70,7 @@ def as_xml(records: Iterator[AuditRecord], log: AuditLog, source: Source) -> Ite
 
 def _message(record: AuditRecord, patient: tuple[str, str] | None, source: Source) -> str:
     try:
-        made = message(record.event(), source, Patient(*patient) if patient else None)
+        made = message(record.event, source, Patient(*patient) if patient else None)
     except ValueError:
         return f"<!-- record {int(record.id)} is not as the agent wrote it: see `audit verify` -->\n"
     if made is None:

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from triage_agent.domain.audit import AuditEvent
-from triage_agent.domain.audit_log import AuditLog, AuditRecord, Seal
+from triage_agent.domain.audit import AuditEvent, AuditRecord
+from triage_agent.domain.audit_log import AuditLog, Seal
 from triage_agent.domain.errors import ConfigurationError, DeliveryError
 
 log = structlog.get_logger(__name__)
@@ -99,7 +99,7 @@ class Forwarder:
             try:
                 if record is None:
                     raise ValueError("deleted")  # noqa: TRY301 - as what is changed so that nobody can read it
-                events.append((seal.position, record.event()))
+                events.append((seal.position, record.event))
             except ValueError:
                 log.error("audit_record_not_as_written", record_id=seal.record_id)  # noqa: TRY400 - `verify` says more
         studies = {event.study_instance_uid for _, event in events if event.study_instance_uid is not None}

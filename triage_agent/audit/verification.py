@@ -1,18 +1,21 @@
 """Verification: every record and every seal of the chain looked at, and what is wrong said of each. Reads in pieces."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
 from triage_agent.audit.anchors import Anchor
 from triage_agent.audit.chain import link
-from triage_agent.domain.audit_log import GENESIS, AuditLog, AuditRecord, Head, Seal
+from triage_agent.domain.audit import AuditRecord
+from triage_agent.domain.audit_log import GENESIS, AuditLog, Head, Seal
 
 MOST_TOLD = 200
 """So many findings are named; all are counted."""
 
 _PIECE = 2000
+
+Progress = Callable[[int], None]
 
 
 class Finding(NamedTuple):
@@ -57,6 +60,7 @@ def verify(
     since: datetime | None = None,
     until: datetime | None = None,
     anchors: Sequence[Anchor] = (),
+    progress: Progress = lambda _position: None,
 ) -> Report:
     """Look at the chain, the whole of it or what was sealed in a period, and at what nothing seals.
 
@@ -66,6 +70,7 @@ def verify(
         since: nothing sealed before; what comes before is then taken as it is.
         until: nothing sealed at that time or later.
         anchors: signed heads, whose signatures have been checked.
+        progress: told up to which position this has looked, from time to time; what it raises ends the look.
 
     Raises:
         WorklistUnavailableError: the database is away.
@@ -75,7 +80,9 @@ def verify(
     end = log.head()
     whole = since is None and until is None
     first, last = (1, end.position if end else 0) if whole else log.span(since, until)
-    floor = _look_at_links(log, report, first, last, {one.position: one for one in anchors}, whole=whole)
+    report.first = first
+    signed = {one.position: one for one in anchors}
+    floor = _look_at_links(log, report, last, signed, progress, whole=whole)
     if whole:
         _look_at_end(log, report, end, floor)
         _look_for_missing_anchors(report, anchors, end)
@@ -94,12 +101,12 @@ class _Walk:
 
 
 def _look_at_links(
-    log: AuditLog, report: Report, first: int, last: int, anchors: dict[int, Anchor], *, whole: bool
+    log: AuditLog, report: Report, last: int, anchors: dict[int, Anchor], progress: Progress, *, whole: bool
 ) -> int:
-    """Look at the seals from `first` on, to the end if `whole`; returns the floor behind the last."""
+    """Look at the seals from the report's first on, to the end if `whole`; returns the floor behind the last."""
+    first = report.first
     before = log.links(first - 2, 1) if first > 1 else []
     walk = _Walk(first - 1, before[0][0] if before and before[0][0].position == first - 1 else None)
-    report.first = first
     while piece := log.links(walk.position, _PIECE):
         for seal, record in piece:
             if seal.position > last and not whole:
@@ -107,6 +114,7 @@ def _look_at_links(
             _look_at(report, walk, seal, record)
             if seal.position in anchors:
                 _look_at_anchor(report, seal, anchors[seal.position])
+        progress(walk.position)
     return walk.floor
 
 

@@ -13,11 +13,12 @@ import typer
 from triage_agent.audit.export import as_csv, as_xml, row_of
 from triage_agent.audit.keeping import ANCHORS
 from triage_agent.audit.syslog import send
-from triage_agent.auditing import SYSLOG, audit_log, build_receiver, message_source
+from triage_agent.audit_parts import SYSLOG, audit_log, message_source
+from triage_agent.auditing import build_receiver
 from triage_agent.builders import open_worklist, read_worklist
 from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stdout, tell
 from triage_agent.cli.ports import Noteworthy
-from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.audit import AuditEvent, AuditQuestion
 from triage_agent.domain.errors import ConfigurationError, DeliveryError, WorklistUnavailableError
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.visible import visible
@@ -93,9 +94,10 @@ def export(
         raise ConfigurationError("--study is no Study Instance UID", remedy="`triage-agent worklist --json` has them")
     period = period_of(since, until)
     asked = {"from": since, "to": until, "study": study, "format": form.value}
-    record_use(settings, "export", {key: value for key, value in asked.items() if value}, required=True)
+    said: dict[str, object] = {key: value for key, value in asked.items() if value}
+    record_use(settings, "export", said, action=AuditAction.AUDIT_EXPORTED, required=True)
     log = audit_log(read_worklist(settings))
-    records = log.records(since=period[0], until=period[1], study_instance_uid=study or None)
+    records = log.walk(AuditQuestion(limit=None, since=period[0], until=period[1], study_instance_uid=study))
     lines = as_csv(records) if form is Form.CSV else as_xml(records, log, message_source(settings))
     try:
         for line in lines:
@@ -177,7 +179,14 @@ def _time(given: str, option: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def record_use(settings: Settings, what: str, detail: dict[str, object], *, required: bool = False) -> None:
+def record_use(
+    settings: Settings,
+    what: str,
+    detail: dict[str, object],
+    *,
+    action: AuditAction = AuditAction.AUDIT_READ,
+    required: bool = False,
+) -> None:
     """Using the log is an audit event, too (PS3.15 section A.5.3.2).
 
     Raises:
@@ -185,7 +194,7 @@ def record_use(settings: Settings, what: str, detail: dict[str, object], *, requ
     """
     event = AuditEvent(
         at=datetime.now(UTC),
-        action=AuditAction.AUDIT_READ,
+        action=action,
         actor=f"{getpass.getuser()} (command line)",
         detail={"command": what, **detail},
     )

@@ -1,53 +1,14 @@
-"""The audit log as a chain: what a record is when it is hashed, what seals it, and the port to where both are kept."""
+"""The audit log as a chain: what seals a record, and the port to where records and seals are kept."""
 
-import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from triage_agent.domain.audit import AuditEvent
-from triage_agent.domain.vocabulary import AuditAction
+from triage_agent.domain.audit import AuditRecord, AuditTrail
 
 GENESIS = "0" * 64
 """What the first seal follows."""
-
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
-"""How records and seals have their times: UTC, to the microsecond."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditRecord:
-    """One audit event with the values that its row has, as they are: whoever changed them may have put in anything.
-
-    Attributes:
-        at: `TIME_FORMAT`.
-        detail: the JSON text.
-    """
-
-    id: int
-    at: object
-    action: object
-    actor: object
-    study_instance_uid: object
-    detail: object
-
-    def event(self) -> AuditEvent:
-        """The same as the domain's value.
-
-        Raises:
-            ValueError: the agent did not write this.
-        """
-        detail = json.loads(str(self.detail))
-        if not isinstance(detail, dict):
-            raise ValueError("the detail of an audit record is no table")  # noqa: TRY004 - as for every wrong content
-        return AuditEvent(
-            at=datetime.strptime(str(self.at), TIME_FORMAT).replace(tzinfo=UTC),
-            action=AuditAction(str(self.action)),
-            actor=str(self.actor),
-            study_instance_uid=None if self.study_instance_uid is None else str(self.study_instance_uid),
-            detail=detail,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +64,7 @@ Link = Callable[[Seal, AuditRecord, str], str]
 """The head of a seal (whose own `head` is not looked at) over a record, after the head before it."""
 
 
-class AuditLog(Protocol):
+class AuditLog(AuditTrail, Protocol):
     """Where records and their seals are kept. Every method raises `WorklistUnavailableError` where that is away."""
 
     def seal(self, link: Link, now: datetime, limit: int = 500) -> int:
@@ -131,20 +92,6 @@ class AuditLog(Protocol):
 
     def span(self, since: datetime | None, until: datetime | None) -> tuple[int, int]:
         """The first and the last position sealed in a period; (1, 0) where none was."""
-        ...
-
-    def records(
-        self, *, since: datetime | None, until: datetime | None, study_instance_uid: str | None
-    ) -> Iterator[AuditRecord]:
-        """Records of a period, by their own time, and of a study, in the order of their ids."""
-        ...
-
-    def latest(self, limit: int) -> Sequence[AuditRecord]:
-        """The last records, oldest first."""
-        ...
-
-    def patients(self, studies: Collection[str]) -> Mapping[str, tuple[str, str]]:
-        """The Patient ID and name of those of the studies that are here and have an ID."""
         ...
 
     def claim_cursor(self, name: str, owner: str, now: datetime, lease: timedelta) -> int | None:

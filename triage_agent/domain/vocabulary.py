@@ -177,4 +177,5 @@ class AuditAction(StrEnum):
     NOTICE_SENT = "notice_sent"  # people were told, by e-mail or webhook
     NOTICE_DEAD = "notice_dead"
     AUDIT_READ = "audit_read"  # somebody read the log, or had it verified
+    AUDIT_EXPORTED = "audit_exported"
     AUDIT_ANCHORED = "audit_anchored"

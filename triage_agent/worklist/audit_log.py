@@ -1,32 +1,30 @@
-"""The audit log in a database: sealing it (`sealing`), reading it, and how far its readers are."""
+"""The audit log in a database: sealing it (`sealing`), its chain, and how far its readers are."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Update, bindparam, func, insert, select, text, update
+from sqlalchemy import Update, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from triage_agent.domain.audit_log import AuditRecord, Behind, Head, Link, Seal, Unsealed
+from triage_agent.domain.audit import AuditRecord
+from triage_agent.domain.audit_log import Behind, Head, Link, Seal, Unsealed
 from triage_agent.domain.ports import Worklist
 from triage_agent.worklist import sealing
+from triage_agent.worklist.audit_reading import SqlAuditTrail
 from triage_agent.worklist.audit_tables import CursorRow, HeadRow, SealRow
 from triage_agent.worklist.repository import SqlWorklist
 from triage_agent.worklist.rows import lease_is_free
-from triage_agent.worklist.tables import AuditRow, StudyRow
-from triage_agent.worklist.transactions import Database, changed
+from triage_agent.worklist.tables import AuditRow
+from triage_agent.worklist.transactions import changed
 
 _SEALED_AT = {
     "sqlite": "s.sealed_at",
     "postgresql": "to_char(s.sealed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')",
 }
-_PIECE = 1000
 
 
-class SqlAuditLog:
+class SqlAuditLog(SqlAuditTrail):
     """The `AuditLog` port on SQLite or Postgres."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def seal(self, link: Link, now: datetime, limit: int = 500) -> int:
         """See `AuditLog.seal`."""
@@ -81,36 +79,6 @@ class SqlAuditLog:
 
         first, last = self._database.read(work)
         return (1, 0) if first is None or last is None else (first, last)
-
-    def records(
-        self, *, since: datetime | None = None, until: datetime | None = None, study_instance_uid: str | None = None
-    ) -> Iterator[AuditRecord]:
-        """See `AuditLog.records`; in pieces, so that a long reader holds nothing."""
-        after = 0
-        while piece := self._database.read(lambda session: _piece(session, after, since, until, study_instance_uid)):  # noqa: B023, used at once
-            yield from piece
-            after = piece[-1].id
-
-    def latest(self, limit: int) -> Sequence[AuditRecord]:
-        """See `AuditLog.latest`."""
-
-        def work(session: Session) -> list[AuditRecord]:
-            statement = text(
-                f"SELECT {sealing.columns(session)} FROM audit_events e ORDER BY e.id DESC LIMIT :limit"  # noqa: S608
-            )
-            return [sealing.record_of(row) for row in session.execute(statement, {"limit": limit})][::-1]
-
-        return self._database.read(work)
-
-    def patients(self, studies: Collection[str]) -> Mapping[str, tuple[str, str]]:
-        """See `AuditLog.patients`."""
-        statement = select(StudyRow.study_instance_uid, StudyRow.patient_id, StudyRow.patient_name)
-        found = statement.where(StudyRow.study_instance_uid.in_(studies), StudyRow.patient_id.is_not(None))
-        return self._database.read(
-            lambda session: {
-                row.study_instance_uid: (row.patient_id, row.patient_name or "") for row in session.execute(found)
-            }
-        )
 
     def claim_cursor(self, name: str, owner: str, now: datetime, lease: timedelta) -> int | None:
         """See `AuditLog.claim_cursor`."""
@@ -167,24 +135,6 @@ def _links(session: Session, after: int, limit: int) -> list[tuple[Seal, AuditRe
         seal = Seal(position=position, record_id=record_id, floor=floor, sealed_at=sealed, head=head)
         found.append((seal, None if row[5] is None else sealing.record_of(row[5:])))
     return found
-
-
-def _piece(
-    session: Session, after: int, since: datetime | None, until: datetime | None, study_instance_uid: str | None
-) -> list[AuditRecord]:
-    ids = select(AuditRow.id).where(AuditRow.id > after).order_by(AuditRow.id).limit(_PIECE)
-    if since is not None:
-        ids = ids.where(AuditRow.at >= since)
-    if until is not None:
-        ids = ids.where(AuditRow.at < until)
-    if study_instance_uid is not None:
-        ids = ids.where(AuditRow.study_instance_uid == study_instance_uid)
-    wanted = list(session.scalars(ids))
-    if not wanted:
-        return []
-    statement = text(f"SELECT {sealing.columns(session)} FROM audit_events e WHERE e.id IN :wanted ORDER BY e.id")  # noqa: S608
-    listed = statement.bindparams(bindparam("wanted", expanding=True))
-    return [sealing.record_of(row) for row in session.execute(listed, {"wanted": wanted})]
 
 
 def _silently(statement: Update) -> Update:

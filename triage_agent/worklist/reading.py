@@ -143,14 +143,14 @@ def _named(session: Session, key: str, *, by_patient: bool) -> Select[tuple[str]
     """Studies with a key that begins so."""
     columns = (StudyRow.accession_key, *((StudyRow.patient_key, StudyRow.name_key) if by_patient else ()))
     found = [
-        select(StudyRow.study_instance_uid).where(_begins(session, column, key)).limit(_MOST_NAMED).subquery()
+        select(StudyRow.study_instance_uid).where(begins(session, column, key)).limit(_MOST_NAMED).subquery()
         for column in columns
     ]
     every = union(*(select(one.c.study_instance_uid) for one in found)).subquery()
     return select(every.c.study_instance_uid)
 
 
-def _begins(session: Session, column: InstrumentedAttribute[str | None], key: str) -> _Filter:
+def begins(session: Session, column: InstrumentedAttribute[str | None], key: str) -> _Filter:
     """As each database finds it by its index."""
     if session.get_bind().dialect.name == "postgresql":
         return column.startswith(key, autoescape=True)

@@ -21,7 +21,8 @@ from typing import Any
 from sqlalchemy import bindparam, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from triage_agent.domain.audit_log import GENESIS, TIME_FORMAT, AuditRecord, Link, Seal
+from triage_agent.domain.audit import TIME_FORMAT, AuditRecord
+from triage_agent.domain.audit_log import GENESIS, Link, Seal
 from triage_agent.worklist.audit_tables import HeadRow, SealRow
 
 _UNSEALED = "NOT EXISTS (SELECT 1 FROM audit_seals s WHERE s.record_id = e.id)"

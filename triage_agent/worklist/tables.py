@@ -353,4 +353,6 @@ Index("ix_artifacts_uid", ArtifactRow.uid)  # commitment_reported()
 _partial("ix_commitment_requests_due", CommitmentRequestRow.next_attempt_at, where="state = 'waiting'")  # claim_...
 _partial("ix_commitment_requests_ended", CommitmentRequestRow.requested_at, where="next_attempt_at IS NULL")  # keep...
 Index("ix_audit_events_study", AuditRow.study_instance_uid, AuditRow.id)  # study()
-Index("ix_audit_events_at", AuditRow.at)  # export of a period
+Index("ix_audit_events_at", AuditRow.at)  # AuditTrail: all, or of a period, by their times
+Index("ix_audit_events_action", AuditRow.action, AuditRow.at)  # of some actions
+Index("ix_audit_events_actor", AuditRow.actor, AuditRow.action, AuditRow.at)  # of somebody, action by action

@@ -8,7 +8,8 @@ import pytest
 
 from triage_agent.audit.chain import link
 from triage_agent.audit.syslog import frame
-from triage_agent.domain.audit_log import GENESIS, AuditRecord, Seal
+from triage_agent.domain.audit import AuditRecord
+from triage_agent.domain.audit_log import GENESIS, Seal
 
 RECORD = AuditRecord(
     id=7,

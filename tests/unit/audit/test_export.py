@@ -9,7 +9,7 @@ from lxml import etree
 
 from triage_agent.audit.export import as_csv, as_xml
 from triage_agent.audit.messages import Source
-from triage_agent.domain.audit_log import AuditRecord
+from triage_agent.domain.audit import AuditRecord
 
 SOURCE = Source(source_id="TRIAGE", site="", ae_title="TRIAGE", host="h", patients="id")
 

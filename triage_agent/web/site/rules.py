@@ -80,6 +80,11 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/feedback/export"): _ADMINS,
     ("GET", "/audit"): _AUDITORS,
     ("GET", "/api/audit"): replace(_AUDITORS, right="audit"),
+    ("GET", "/audit/export"): _AUDITORS,
+    ("GET", "/audit/chain"): _AUDITORS,
+    ("GET", "/api/audit/chain"): _AUDITORS,
+    ("POST", "/audit/verify"): _AUDITORS,
+    ("GET", "/studies/{uid}/story"): _AUDITORS,
 }
 _SERVICES = ("/dicom-web/", "/dicom-web")  # each of their routes asks `Access`
 

@@ -10,13 +10,14 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from triage_agent.domain.accounts import Accounts
-from triage_agent.domain.audit import AuditTrail
 from triage_agent.domain.feedback import FeedbackBook
 from triage_agent.domain.figures import Figures
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.reading import ReadingList
 from triage_agent.domain.saved_views import SavedViews
 from triage_agent.ops.gauges import Disk
+from triage_agent.web.site.audit_chain import AuditParts
+from triage_agent.web.site.audit_story import Telling
 from triage_agent.web.site.auditing import Auditing
 from triage_agent.web.site.condition import Condition
 from triage_agent.web.site.dashboard import Dashboard
@@ -64,7 +65,7 @@ class Site:
         settings: SiteSettings,
         worklist: Worklist,
         accounts: Accounts,
-        trail: AuditTrail,
+        audit: AuditParts,
         readers: ReadingList,
         radiographs: Radiographs,
         feedback: FeedbackBook,
@@ -83,6 +84,8 @@ class Site:
         self.condition = here = Condition(worklist, settings.destinations, clock)
         gate = Gate(people, worklist, clock, "__Host-triage" if settings.secure else "triage", entrance)
         signing = Signing(gate, people, pages, secure=settings.secure, provider=_label(entrance))
+        auditing = Auditing(gate, worklist, audit, pages, clock)
+        self.verifier = auditing.verifier
         self.routers: tuple[APIRouter, ...] = (
             static_router(),
             signing.router,
@@ -92,7 +95,8 @@ class Site:
             Viewing(gate, worklist, readers, pages, clock, radiographs, feedback, here, settings.pacs_link).router,
             Judging(gate, worklist, feedback, clock).router,
             Dashboard(gate, worklist, figures, feedback, disk, pages, clock).router,
-            Auditing(gate, worklist, trail, self._pages, clock).router,
+            auditing.router,
+            Telling(gate, worklist, audit, pages, clock).router,
         )
 
     def join(self, app: FastAPI, checks: Mapping[str, Callable[[], None]]) -> None:

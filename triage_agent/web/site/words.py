@@ -1,10 +1,11 @@
 """How values are said on pages: the same everywhere, never by colour alone."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from triage_agent.domain.feedback import Verdict
+from triage_agent.domain.visible import visible
 from triage_agent.domain.vocabulary import Finding, Priority, Status
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -58,6 +59,23 @@ def seconds(span: float | None) -> str:
     return f"{int(span) // _HOUR} h {int(span) % _HOUR // _MINUTE} min"
 
 
+def after(gap: timedelta) -> str:
+    """How much later, to the second: "3 s", "2 min 5 s", "4 h 10 min"."""
+    seconds = max(0, round(gap.total_seconds()))
+    if seconds < _MINUTE:
+        return f"{seconds} s"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE} min {seconds % _MINUTE} s"
+    if seconds < _DAY:
+        return f"{seconds // _HOUR} h {seconds % _HOUR // _MINUTE} min"
+    return f"{seconds // _DAY} d {seconds % _DAY // _HOUR} h"
+
+
+def local(at: datetime | None, zone: tzinfo) -> str:
+    """A time, to the second, in a reader's own zone, which the page names."""
+    return "" if at is None else at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def percent(probability: float | None) -> str:
     """A probability as people read it; 100 % and 0 % are never claimed."""
     if probability is None:
@@ -91,6 +109,9 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "percent": percent,
     "person": name,
     "moment": moment,
+    "visible": visible,
+    "after": after,
+    "local": local,
     "region": region,
     "priority": PRIORITY.__getitem__,
     "shape": PRIORITY_SHAPE.__getitem__,
