@@ -150,12 +150,11 @@ class _Start:
         self._checks |= {"start": _still_starting, "database": self.worklist.ping}
         web = self._settings.web
         self._services = build_services(self._settings, self.worklist, self.metrics, self._clock)
-        site = None
-        if role in {"all", "web"} and (
-            made := build_site(self._settings, self.worklist, self._clock, self._process, disk)
-        ):
-            site, close = made
-            self._stack.callback(close)
+        made = None
+        if role in {"all", "web"}:
+            made = build_site(self._settings, self.worklist, self._clock, self._process, disk)
+        site, close = made or (None, lambda: None)
+        self._stack.callback(close)
         app = build_app(self._checks, self.metrics.exposition, __version__, self._services.routers, site)
         server = WebServer(app, web.host, web.port, self._services.tls)
         server.start()

@@ -8,6 +8,7 @@ import pytest
 
 from triage_agent.domain.audit import AuditQuestion
 from triage_agent.domain.vocabulary import AuditAction
+from triage_agent.ops.gauges import Disk
 from triage_agent.settings import load_settings
 from triage_agent.signing_in import build_site
 from triage_agent.worklist import SqlAuditTrail, SqlSecondFactors, SqlWorklist, open_engine
@@ -60,7 +61,9 @@ def test_the_pages_of_a_configuration_have_what_it_asks_for(config, database, tm
             '[web.oidc]\nissuer = "https://sso.example"\nclient_id = "c"\nroles = { admin = ["it"] }\n'
         )
     worklist = SqlWorklist(database.engine)
-    site, close = build_site(load_settings(config), worklist, lambda: datetime(2026, 3, 1, tzinfo=UTC), "test")
+    disk = Disk(free_bytes=1, free_percent=1.0, quarantine_files=0, quarantine_bytes=0)
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    site, close = build_site(load_settings(config), worklist, lambda: at, "test", lambda: disk)
     close()
     paths = {route.path for router in site.routers for route in router.routes}
     assert {"/second", "/oidc/start", "/oidc/back"} <= paths

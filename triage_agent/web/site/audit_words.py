@@ -80,6 +80,7 @@ SAYINGS: Mapping[str, Saying] = {
     "feedback_given": Saying(Group.CHANGED, "{actor} gave feedback on the study"),
     "retry_requested": Saying(Group.CHANGED, "{actor} asked for another try"),
     "results_withdrawn": Saying(Group.CHANGED, "{actor} withdrew the study's results: {reason}"),
+    "accounts_listed": Saying(Group.SAW, "{actor} looked at the accounts"),
     "account_changed": Saying(Group.CHANGED, "{actor} changed the account {account}: {change}"),
     "patient_updated": Saying(Group.CHANGED, "{actor} changed who the patient is"),
     "patient_merged": Saying(Group.CHANGED, "{actor} merged the patient with another"),
