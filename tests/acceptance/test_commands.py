@@ -241,6 +241,7 @@ def test_check_looks_at_every_part_of_a_running_agent(hospital):
     findings = {finding["part"]: finding for finding in json.loads(done.stdout)}
     assert findings.keys() == {
         "configuration",
+        "audit",
         "database",
         "backlog",
         "disk",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Literal
-from xml.etree import ElementTree as ET  # builds only; nothing foreign is parsed
+from xml.etree import ElementTree as ET  # builds only; nothing foreign is parsed # nosec B405
 
 from triage_agent.audit.recipes import MESSAGES, NOT_DICOM, Code, Event, Recipe, What, Who
 from triage_agent.domain.audit import AuditEvent
