@@ -113,7 +113,9 @@ def test_pages_together_are_the_whole_list_in_order(desk, question, fits, order)
 
 
 @pytest.mark.parametrize("few", [60, 500])
-@pytest.mark.parametrize(("question", "fits"), QUESTIONS[1:5], ids=str)
+@pytest.mark.parametrize(
+    ("question", "fits"), QUESTIONS[1:5], ids=[" ".join(question) or "all" for question, _ in QUESTIONS[1:5]]
+)
 def test_the_newest_that_a_filter_leaves_are_the_same_whichever_way_they_are_found(
     desk, question, fits, few, monkeypatch
 ):
