@@ -31,13 +31,13 @@ class Kill:
 
 
 def kills(steps, trials, latest):
-    """The short form tries a third of the steps, another one each day; the long form all, and times between."""
+    """The short form tries a sixth of the steps, another one each day; the long form all, and times between."""
     chance = random.Random(SEED)
     if trials:
         points = [steps[n // 2 % len(steps)] if n % 2 == 0 else None for n in range(trials)]
     else:
-        third = int(os.environ.get("TRIAGE_FAULT_THIRD", datetime.now(UTC).toordinal())) % 3
-        points = [*steps[third::3], None, None]
+        sixth = int(os.environ.get("TRIAGE_FAULT_SIXTH", datetime.now(UTC).toordinal())) % 6
+        points = [*steps[sixth::6], None, None]
     return [Kill(number, point, chance.uniform(0.0, latest)) for number, point in enumerate(points)]
 
 
