@@ -78,8 +78,16 @@ def read_keys(parameters: Iterable[tuple[str, str]]) -> Dataset:
         elif vr == "SQ" or len(value) > _LONGEST_VALUE:
             raise InvalidDatasetError("a key is a sequence, or too long")
         else:
-            inner[last] = DataElement(last, vr, _value(vr, value), validation_mode=config.IGNORE)
+            inner[last] = _element(last, vr, value)
     return keys
+
+
+def _element(tag: BaseTag, vr: str, text: str) -> DataElement:
+    """A key; pydicom makes numbers of some texts at once, and says so when one is none."""
+    try:
+        return DataElement(tag, vr, _value(vr, text), validation_mode=config.IGNORE)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidDatasetError("a key's value is none of its kind") from error
 
 
 def _item(keys: Dataset, tag: BaseTag) -> Dataset:
