@@ -84,15 +84,6 @@ def test_the_notice_is_in_view_wherever_one_scrolls(served):
     expect(notice).to_be_in_viewport()
 
 
-def test_an_auditor_finds_who_saw_a_study(served):
-    reader = served.reader(then=STUDY)
-    reader.get_by_role("button", name="Claim").click()
-    expect(reader.get_by_role("button", name="Give it back")).to_be_visible()
-    auditor = served.reader("auditor", then=STUDY)
-    auditor.goto(f"/audit?study={STUDY}")
-    expect(auditor.get_by_role("main")).to_contain_text("radiologist")
-
-
 def test_a_reader_finds_no_way_into_the_audit_console(served):
     page = served.reader()
     expect(page.get_by_role("link", name="Audit")).to_have_count(0)
