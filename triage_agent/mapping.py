@@ -1,21 +1,17 @@
 """Evidence at work: maps of what raised a study, made when its decision has been committed, in a thread of its own.
 
-Neither a flag nor a decision waits for a map (promise 7), and whatever fails costs the map alone. What waits for one is
-kept in this process only: if it ends, those studies stay without.
+Neither a flag nor a decision waits for a map (promise 7), and whatever fails costs the map alone.
 """
 
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, tzinfo
 from pathlib import Path
 
-import structlog
-
+from triage_agent.afterwards import Afterwards, Decided
 from triage_agent.domain.decision import Decision, Route, Shipment
-from triage_agent.domain.errors import DecoderUnavailableError, TriageError, WorklistUnavailableError
+from triage_agent.domain.errors import TriageError
 from triage_agent.domain.evidence import EvidenceMap, ImageExplainer
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.study import Assessment, ClaimedStudy, with_originals
@@ -29,8 +25,6 @@ from triage_agent.results.evidence import Source
 from triage_agent.results.key_objects import key_images
 from triage_agent.results.merged import as_merged
 from triage_agent.results.registry import REGISTRY
-
-log = structlog.get_logger(__name__)
 
 QUEUED, NONE = "queued", "none"  # what became of a study's maps
 _LONGEST_QUEUE = 200  # studies: what is behind them has no map, instead of filling the memory
@@ -66,45 +60,25 @@ class Mapper:
         self._clock = clock
         self._mapped = mapped
         self._secondary_captures = secondary_captures
-        self._waiting: deque[tuple[ClaimedStudy, Decision, tuple[Assessment, ...]]] = deque()
-        self._stopping = threading.Event()
+        self._waiting = Afterwards("evidence", _LONGEST_QUEUE, lambda: mapped(NONE))
 
     def offer(self, claimed: ClaimedStudy, decision: Decision, assessments: Sequence[Assessment]) -> None:
         """Let a study have its maps later, where it shows something; returns at once."""
         above = decision.probability is not None and decision.probability >= decision.model.threshold
         explained = decision.model.digest == self._explainer.digest
-        if decision.event is not Event.DECIDED or not (above and explained and self._wanted_of(decision)):
-            return
-        if len(self._waiting) >= _LONGEST_QUEUE:
-            log.warning("evidence_left_out", study_instance_uid=claimed.study_instance_uid, waiting=len(self._waiting))
-            self._mapped(NONE)
-            return
-        self._waiting.append((claimed, decision, tuple(assessments)))
+        if decision.event is Event.DECIDED and above and explained and self._wanted_of(decision):
+            self._waiting.put(claimed, decision, assessments)
 
     def stop(self) -> None:
         """Begin no other image."""
-        self._stopping.set()
+        self._waiting.stop()
 
     def step(self) -> bool:
-        """Make the maps of the study that has waited longest; True if there was one.
+        """Make the maps of the study that has waited longest; see `Afterwards.step`."""
+        return self._waiting.step(self._map_one)
 
-        Raises:
-            WorklistUnavailableError: they could not be queued; the study stays the next one.
-            DecoderUnavailableError: the spool is away, or nothing can be decoded; it stays the next one, too.
-        """
-        if not self._waiting:
-            return False
-        claimed, decision, assessments = self._waiting[0]
-        with structlog.contextvars.bound_contextvars(study_instance_uid=claimed.study_instance_uid):
-            try:
-                self._mapped(QUEUED if self._map(claimed, decision, assessments) else NONE)
-            except (WorklistUnavailableError, DecoderUnavailableError):
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever a map does, it costs itself only
-                log.warning("evidence_failed", error=type(error).__name__)  # its words may quote a patient's
-                self._mapped(NONE)
-        self._waiting.popleft()
-        return True
+    def _map_one(self, one: Decided) -> None:
+        self._mapped(QUEUED if self._map(one.study, one.decision, one.assessments) else NONE)
 
     def _map(self, claimed: ClaimedStudy, decision: Decision, assessments: Sequence[Assessment]) -> bool:
         """Whether anything was queued."""
@@ -120,7 +94,7 @@ class Mapper:
         )
         context = replace(context, maps=self._maps(claimed, _most_abnormal(key_images(context))))
         shipments = self._shipments(context, self._wanted_of(decision))
-        if not shipments or self._stopping.is_set():
+        if not shipments or self._waiting.stopping.is_set():
             return False
         return self._worklist.add_results(decision.study_instance_uid, decision.revision, shipments, self._clock())
 
@@ -130,7 +104,7 @@ class Mapper:
         maps: dict[str, EvidenceMap] = {}
         until = time.monotonic() + _SECONDS
         for source in chosen:
-            if self._stopping.is_set() or time.monotonic() > until:
+            if self._waiting.stopping.is_set() or time.monotonic() > until:
                 break
             found = self._map_of(source.sop_instance_uid, paths[source.sop_instance_uid])
             if found is not None:

@@ -4,33 +4,22 @@ It looks at a study when its decision has been committed, in a thread of its own
 images as they arrive, where they are decoded already, would save that second decoding; but the next image's flag would
 wait for the shadow, and so would a decision's raise. Here neither does (promise 7), a study is compared whole, by one
 bundle, and no more than a batch of images is in memory.
-
-What waits to be compared is kept in this process only: if it ends, those studies stay without a comparison.
 """
 
-import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import structlog
-
+from triage_agent.afterwards import Afterwards, Decided, StoppedError
 from triage_agent.decision.shadow import shadow_result, to_compare
 from triage_agent.domain.decision import Decision
-from triage_agent.domain.errors import DecoderUnavailableError, TriageError, WorklistUnavailableError
+from triage_agent.domain.errors import TriageError
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.study import Assessment, ClaimedStudy, ImageScore
 from triage_agent.imaging.load import Displayable
 from triage_agent.imaging.loader import Loader, SpoolLoader
 
-log = structlog.get_logger(__name__)
-
 _LONGEST_QUEUE = 1000  # studies: a shadow that is slower than the stream leaves some out instead of filling the memory
-
-
-class _StoppedError(TriageError):
-    """The agent ends: what is in hand is not finished."""
 
 
 class Shadow:
@@ -57,48 +46,25 @@ class Shadow:
         self._compared = compared
         self._batch = batch
         self._secondary_captures = secondary_captures
-        self._waiting: deque[tuple[ClaimedStudy, Decision, tuple[Assessment, ...]]] = deque()
-        self._stopping = threading.Event()
+        self._waiting = Afterwards("shadow", _LONGEST_QUEUE, lambda: compared(None))
 
     def offer(self, claimed: ClaimedStudy, decision: Decision, assessments: Sequence[Assessment]) -> None:
         """Let a study be compared later; returns at once."""
-        if not to_compare(decision, assessments, self._scorer.identity):
-            return
-        if len(self._waiting) >= _LONGEST_QUEUE:
-            log.warning("shadow_left_out", study_instance_uid=claimed.study_instance_uid, waiting=len(self._waiting))
-            self._compared(None)
-            return
-        self._waiting.append((claimed, decision, tuple(assessments)))
+        if to_compare(decision, assessments, self._scorer.identity):
+            self._waiting.put(claimed, decision, assessments)
 
     def stop(self) -> None:
         """Do not finish what is in hand."""
-        self._stopping.set()
+        self._waiting.stop()
 
     def step(self) -> bool:
-        """Compare the study that has waited longest; True if there was one.
+        """Compare the study that has waited longest; see `Afterwards.step`."""
+        return self._waiting.step(self._compare_one)
 
-        Raises:
-            WorklistUnavailableError: what was found could not be kept; the study stays the next one.
-            DecoderUnavailableError: the spool is away, or nothing can be decoded; it stays the next one, too.
-        """
-        if not self._waiting:
-            return False
-        claimed, decision, assessments = self._waiting[0]
-        with structlog.contextvars.bound_contextvars(study_instance_uid=claimed.study_instance_uid):
-            try:
-                agrees = self._compare(claimed, decision, assessments)
-            except _StoppedError:
-                return False
-            except (WorklistUnavailableError, DecoderUnavailableError):
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever the shadow does, it costs its own opinion only
-                log.warning("shadow_failed", error=type(error).__name__)  # its words may quote a patient's
-                self._compared(None)
-            else:
-                if agrees is not None:
-                    self._compared(agrees)
-        self._waiting.popleft()
-        return True
+    def _compare_one(self, one: Decided) -> None:
+        agrees = self._compare(one.study, one.decision, one.assessments)
+        if agrees is not None:
+            self._compared(agrees)
 
     def _compare(self, claimed: ClaimedStudy, decision: Decision, assessments: Sequence[Assessment]) -> bool | None:
         """Whether the bundles agree; None where there is nothing to compare, or the study has been compared before."""
@@ -118,8 +84,8 @@ class Shadow:
         """One score a file; whatever goes wrong with one is an error of the whole comparison."""
         scores: list[ImageScore] = []
         for start in range(0, len(paths), self._batch):
-            if self._stopping.is_set():
-                raise _StoppedError("stopped")
+            if self._waiting.stopping.is_set():
+                raise StoppedError("stopped")
             batch = [self._load(path) for path in paths[start : start + self._batch]]
             said = self._scorer.score([one.image for one in batch], [one.region.code for one in batch])
             scores += [score for _, score in zip(batch, said, strict=True)]

@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, exists, func, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy.orm import Session
 
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.commitment import AnswerState
@@ -32,7 +32,7 @@ from triage_agent.domain.workitem import (
 )
 from triage_agent.worklist import workitem_reports as reports
 from triage_agent.worklist.repository import SqlWorklist
-from triage_agent.worklist.rows import append_audit
+from triage_agent.worklist.rows import append_audit, locked_study
 from triage_agent.worklist.tables import ArtifactRow, InstanceRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import Database
 from triage_agent.worklist.workitem_rows import WorkitemRow
@@ -147,13 +147,6 @@ def _inputs(session: Session, study_instance_uid: str) -> tuple[Instance, ...]:
 
 def _outputs(session: Session, study_instance_uid: str) -> tuple[tuple[str, bytes], ...]:
     """Our reports that somebody has; the bytes go with the originals, and with them what could be said of a report."""
-    note, note_of = aliased(OutboxRow), aliased(ArtifactRow)
-    withdrawn = (  # a rejection note names whatever stands before it on the way to its destination
-        exists()
-        .where(note.artifact_id == note_of.id, note_of.kind == ArtifactKind.REJECTION)
-        .where(note.study_instance_uid == study_instance_uid, note.destination == OutboxRow.destination)
-        .where(note.id > OutboxRow.id)
-    )
     statement = (
         select(OutboxRow.destination, ArtifactRow.body)
         .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
@@ -161,7 +154,7 @@ def _outputs(session: Session, study_instance_uid: str) -> tuple[tuple[str, byte
             OutboxRow.study_instance_uid == study_instance_uid,
             OutboxRow.state.in_([DeliveryState.SENT, DeliveryState.COMMITTED]),
             ArtifactRow.kind.in_(_REPORTS),
-            ~withdrawn,
+            ArtifactRow.withdrawn_at.is_(None),
         )
         .order_by(OutboxRow.id)
     )
@@ -204,6 +197,13 @@ def _held(session: Session, uid: str) -> WorkitemRow | None:
     return session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
 
 
+def _hold_study(session: Session, uid: str) -> None:
+    """A workitem's study, before the workitem: in that order a change of a study marks its workitem as stale."""
+    study = session.scalar(select(WorkitemRow.study_instance_uid).where(WorkitemRow.uid == uid))
+    if study is not None:
+        locked_study(session, study)
+
+
 def _study_of(session: Session, item: WorkitemRow) -> StudyRow | None:
     return session.get(StudyRow, item.study_instance_uid) if item.study_instance_uid else None
 
@@ -212,6 +212,8 @@ def change_state(
     session: Session, uid: str, wanted: StepState, transaction_uid: str, peer: str, now: datetime
 ) -> Verdict:
     """See `Workitems.change_state`."""
+    if wanted is StepState.COMPLETED:
+        _hold_study(session, uid)
     item = _held(session, uid)
     if item is None:
         return Verdict.UNKNOWN_WORKITEM

@@ -265,8 +265,8 @@ def test_nothing_is_queued_once_it_is_told_to_stop(site):
 
 
 def test_more_studies_than_can_wait_are_left_out_and_counted(site, monkeypatch):
-    monkeypatch.setattr(module, "_LONGEST_QUEUE", 1)
     mapper = site.mapper()
+    monkeypatch.setattr(mapper._waiting, "_longest", 1)
     offered = site.study(radiograph(marked(), **WINDOW))
     mapper.offer(*offered)
     mapper.offer(*offered)

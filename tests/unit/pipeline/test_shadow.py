@@ -6,7 +6,6 @@ import pytest
 from structlog.testing import capture_logs
 from support.story import MODEL
 
-from triage_agent import shadow as module
 from triage_agent.domain.errors import DecoderUnavailableError, WorklistUnavailableError
 from triage_agent.domain.study import ImageScore
 from triage_agent.domain.vocabulary import Finding, Priority, Status
@@ -191,7 +190,7 @@ def test_a_database_that_is_away_leaves_the_study_the_next_one(shadowed, monkeyp
 
 
 def test_a_shadow_that_cannot_keep_up_leaves_studies_out_and_counts_them(shadowed, monkeypatch):
-    monkeypatch.setattr(module, "_LONGEST_QUEUE", 1)
+    monkeypatch.setattr(shadowed.shadow._waiting, "_longest", 1)
     decided(shadowed, 64)
     shadowed.ward.receive(columns=66, study="1.2.2")
     with capture_logs() as lines:

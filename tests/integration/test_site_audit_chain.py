@@ -1,0 +1,133 @@
+"""The chain on the audit console: always shown, and verified from the page as by the command."""
+
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+from support.audit_pages import record, show
+from support.auditing import seal_all, unguarded
+from support.site import Hospital, csrf_of
+
+from triage_agent.audit.anchors import open_signer
+from triage_agent.audit.verification import verify
+from triage_agent.domain.errors import WorklistUnavailableError
+from triage_agent.domain.vocabulary import AuditAction
+from triage_agent.web.site import audit_chain
+
+
+@pytest.fixture
+def hospital(tmp_path):
+    made = Hospital(tmp_path)
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture
+def browser(hospital):
+    return hospital.browser("auditor")
+
+
+def job_of(browser):
+    until = time.monotonic() + 60
+    while (job := browser.get("/api/audit/chain").json())["running"] and time.monotonic() < until:
+        time.sleep(0.02)
+    return job
+
+
+def begin(browser, **form):
+    token = csrf_of(browser.get("/audit/chain"))
+    return browser.post("/audit/verify", data={"csrf": token, **form})
+
+
+def test_the_console_always_says_how_far_the_chain_is(hospital, browser):
+    seal_all(hospital.trail, hospital.now)
+    sealed = hospital.trail.head().position
+    record(hospital, after=-20)
+    page = show(browser)
+    assert f"Sealed up to {sealed}, 2 not yet, the oldest for 20 s." in page.text
+    assert "The chain is kept" in page.text
+    record(hospital, after=-120)
+    assert "Records wait for their seals." in show(browser).text
+    hospital.trail.claim_cursor("anchors", "me", hospital.now, timedelta(seconds=5))
+    hospital.trail.release_cursor("anchors", "me", "disk full")
+    page = browser.get("/audit/chain")
+    assert "The last anchor could not be kept: disk full" in page.text
+    assert "The chain needs a look" in page.text
+
+
+def test_an_intact_log_is_verified_from_the_page_as_by_the_command(hospital, browser):
+    seal_all(hospital.trail, hospital.now)
+    answer = begin(browser)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/audit/chain")
+    job = job_of(browser)
+    assert (job["intact"], job["by"], job["error"]) == (True, "auditor", "")
+    assert job["records"] == verify(hospital.trail, hospital.now).records
+    assert "Intact" in browser.get("/audit/chain").text
+    result, begun = hospital.audited(AuditAction.AUDIT_READ)
+    assert (begun.detail["command"], begun.detail["begun"]) == ("verify", True)
+    assert (result.actor, result.detail["intact"], result.detail["wrong"]) == ("auditor", True, 0)
+
+
+def test_a_log_that_was_tampered_with_is_said_to_be_with_the_records_named(hospital, browser):
+    seal_all(hospital.trail, hospital.now)
+    with unguarded(hospital.engine) as connection:
+        connection.execute(text("UPDATE audit_events SET actor = 'x' WHERE id = 2"))
+    begin(browser)
+    assert job_of(browser)["intact"] is False
+    page = browser.get("/audit/chain").text
+    assert "Not intact: 1 finding" in page
+    assert "record 2, or its seal" in page
+    assert hospital.audited(AuditAction.AUDIT_READ)[0].detail["wrong"] == 1
+    assert "The last verification found that the log is not intact." in show(browser).text
+
+
+def test_a_chain_made_anew_is_found_by_the_anchors_that_are_kept_here(hospital, browser, tmp_path):
+    seal_all(hospital.trail, hospital.now)
+    signer = open_signer(tmp_path / "anchor.key", make=True)
+    hospital.anchors = (signer.sign(hospital.trail.head(), hospital.now),)
+    with unguarded(hospital.engine) as connection:
+        connection.execute(text("UPDATE audit_events SET actor = 'x' WHERE id = 1"))
+        connection.execute(text("DELETE FROM audit_seals"))
+        connection.execute(text("DELETE FROM audit_head"))
+    seal_all(hospital.trail, hospital.now)
+    begin(browser)
+    assert job_of(browser)["intact"] is False
+    assert "was made anew" in browser.get("/audit/chain").text
+
+
+def test_one_verification_runs_at_a_time_and_ends_with_the_agent(hospital, browser, monkeypatch):
+    seal_all(hospital.trail, hospital.now)
+    going, go_on = threading.Event(), threading.Event()
+
+    def slow(*_args, progress, **_named):
+        progress(1)
+        going.set()
+        go_on.wait(60)
+        progress(2)
+
+    monkeypatch.setattr(audit_chain, "verify", slow)
+    assert begin(browser).status_code == 303
+    assert going.wait(60)
+    assert browser.get("/api/audit/chain").json()["running"] is True
+    assert 'value="' in browser.get("/audit/chain").text
+    assert begin(browser).status_code == 409
+    closing = threading.Thread(target=hospital.site.verifier.close)
+    closing.start()
+    go_on.set()
+    closing.join(60)
+    assert job_of(browser)["error"] == "the agent ended"
+    assert begin(browser).status_code == 409
+
+
+def test_a_verification_that_fails_says_so(hospital, browser, monkeypatch):
+    def away(*_args, **_named):
+        raise WorklistUnavailableError("the database is away")
+
+    monkeypatch.setattr(audit_chain, "verify", away)
+    assert begin(browser, days="7").status_code == 303
+    assert job_of(browser)["error"] == "the database is away"
+    assert "Not finished" in browser.get("/audit/chain").text
+    assert hospital.audited(AuditAction.AUDIT_READ)[0].detail["error"] == "the database is away"
+    assert begin(browser, days="12").status_code == 400
