@@ -84,9 +84,10 @@ class Mapper:
         """Whether anything was queued."""
         claimed, assessments = with_originals(claimed, assessments)
         headers = [self._loader.header(self._spool / one.path) for one in claimed.instances]
+        merged = self._worklist.merged_of(decision.study_instance_uid)  # asked now: it may have been merged meanwhile
         context = ResultContext(
             result=decision,
-            headers=tuple(header for header in as_merged(headers, claimed.merged) if header is not None),
+            headers=tuple(header for header in as_merged(headers, merged) if header is not None),
             assessments=tuple(assessments),
             stored=claimed.instances,
             institution=self._institution,

@@ -303,6 +303,11 @@ class TestRoutes:
         sending.worklist.delivery_failed(outdone, "it asks for less", None, sending.tick())
         assert (self.look(sending), sending.notices.failing()) == (None, [])
 
+    def test_what_was_not_even_tried_is_no_failure_of_its_route(self, sending):
+        (delivery,) = sending.worklist.claim_deliveries("d1", sending.tick(), LEASE, 1, ["pacs"])
+        sending.worklist.delivery_failed(delivery, "the site shows no regions", None, sending.tick(), tried=False)
+        assert (self.look(sending), sending.notices.failing()) == (None, [])
+
     def test_what_no_route_leads_to_any_more_is_not_told_of(self, sending):
         self.attempt(sending, STUDY, "refused")
         sending.notices.configure([MAIL], ["ris"], sending.tick())

@@ -172,7 +172,7 @@ def test_one_reader_a_study(desk):
     now = desk.story.tick()
     assert desk.list.claim(STUDY, "ada", now, now - AGO) == "ada"
     assert desk.list.claim(STUDY, "bob", now, now - AGO) == "ada"
-    assert not desk.list.mark_read(STUDY, "bob", now)
+    assert not desk.list.mark_read(STUDY, "bob", now, seen=1)
     assert not desk.list.release(STUDY, "bob", now)
     assert desk.list.one(STUDY).claimed_by == "ada"
     assert desk.list.release(STUDY, "ada", now)
@@ -190,7 +190,7 @@ def test_a_forgotten_claim_is_taken_over(desk):
 
 def test_what_was_read_leaves_the_list_until_more_images_come(desk):
     desk.story.receive()
-    assert desk.list.mark_read(STUDY, "ada", desk.story.tick())
+    assert desk.list.mark_read(STUDY, "ada", desk.story.tick(), seen=1)
     assert desk.uids() == []
     assert desk.uids(read=True) == [STUDY]
     assert desk.list.one(STUDY).read_by == "ada"
@@ -198,9 +198,17 @@ def test_what_was_read_leaves_the_list_until_more_images_come(desk):
     assert desk.uids() == [STUDY]
 
 
+def test_what_came_while_a_reader_looked_is_not_marked_as_read(desk):
+    desk.story.receive()
+    desk.story.receive()  # after the page was made
+    assert not desk.list.mark_read(STUDY, "ada", desk.story.tick(), seen=1)
+    assert desk.uids() == [STUDY]
+    assert desk.list.mark_read(STUDY, "ada", desk.story.tick(), seen=2)
+
+
 def test_what_was_marked_by_mistake_comes_back(desk):
     desk.story.receive()
-    desk.list.mark_read(STUDY, "ada", desk.story.tick())
+    desk.list.mark_read(STUDY, "ada", desk.story.tick(), seen=1)
     assert desk.list.mark_unread(STUDY, "bob", desk.story.tick())
     assert desk.uids() == [STUDY]
     assert not desk.list.mark_unread(STUDY, "bob", desk.story.tick())

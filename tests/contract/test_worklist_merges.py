@@ -51,6 +51,28 @@ def test_whatever_came_first_results_of_images_with_the_old_number_name_who_it_i
     assert [(event.actor, event.detail) for event in told] == [("RIS^H", {"message": "M1"})]
 
 
+P1_TO_P2 = PatientUpdate(patient_id="P2", patient_name="Poe^Ann")
+
+
+def test_a_misfiled_image_brings_no_merge_of_its_own_patient_into_a_study_that_was_merged(worklist):
+    """Else results of one patient's images would name another, whose numbers were merged for reasons of their own."""
+    came(worklist, T0, patient_id="A")
+    worklist.merge_patient(["A"], INTO, message("M1", T0 + SECOND))
+    worklist.merge_patient(["P1"], P1_TO_P2, message("M2", T0 + 2 * SECOND))
+    came(worklist, T0 + 3 * SECOND, image="1.2.1.2", patient_id="P1")
+    assert worklist.merged_of(STUDY) == MergedPatient(prior_ids=("A",), into=INTO)
+    assert (worklist.study(STUDY).item.patient_id, worklist.study(STUDY).item.patient_name) == ("P7", "Roe^Jane")
+
+
+def test_a_misfiled_image_s_merge_is_not_taken_along_by_a_later_one_of_the_study_s_patient(worklist):
+    worklist.merge_patient(["P1"], P1_TO_P2, message("M1", T0))
+    came(worklist, T0 + SECOND, patient_id="X")
+    came(worklist, T0 + 2 * SECOND, image="1.2.1.2", patient_id="P1")
+    assert worklist.merged_of(STUDY) is None
+    worklist.merge_patient(["X"], INTO, message("M2", T0 + 3 * SECOND))
+    assert worklist.merged_of(STUDY) == MergedPatient(prior_ids=("X",), into=INTO)
+
+
 def test_images_that_name_the_patient_as_now_have_nothing_merged(worklist):
     tell(worklist, ("merge", "images"), imaged_as="P7")
     assert worklist.merged_of(STUDY) is None

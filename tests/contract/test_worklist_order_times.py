@@ -67,3 +67,19 @@ def test_a_message_that_does_not_say_when_it_was_made_lets_the_next_be_compared_
     worklist.keep_orders([order(priority=None)], message("M2", T0))
     worklist.keep_orders([order(priority=Priority.STAT, patient_name="Old^Name")], made(4, "M3"))
     assert (the_order(worklist).priority, the_order(worklist).patient_name) == (Priority.ROUTINE, "Doe^Jane")
+
+
+@pytest.mark.parametrize("seconds", [(30, 0), (0, 30)])
+def test_a_stat_raises_the_study_that_is_here_whatever_its_sender_s_clock_says(worklist, seconds):
+    """The record keeps what is newer; a priority only rises (promise 3)."""
+    worklist.register(received(accession_number="A1", patient_id="P1"), RULE)
+    for number, (at, priority) in enumerate(zip(seconds, (Priority.ROUTINE, Priority.STAT), strict=True)):
+        worklist.keep_orders([order(priority=priority)], made(at, f"M{number}"))
+    assert worklist.study(STUDY).item.priority is Priority.STAT
+
+
+def test_what_a_cancelled_order_says_late_raises_nothing(worklist):
+    worklist.register(received(accession_number="A1", patient_id="P1"), RULE)
+    worklist.keep_orders([order(priority=None, status=OrderStatus.CANCELLED)], made(2, "M2"))
+    worklist.keep_orders([order(priority=Priority.STAT, status=OrderStatus.SCHEDULED)], made(1, "M1"))
+    assert worklist.study(STUDY).item.priority is Priority.ROUTINE

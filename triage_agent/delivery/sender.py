@@ -119,8 +119,8 @@ class Sender:
 
     def _deliver(self, delivery: Delivery) -> Sent:
         started = time.perf_counter()
-        failure = self._withheld(delivery)
-        if failure is None:
+        withheld = failure = self._withheld(delivery)
+        if withheld is None:
             failure = self._attempt(delivery)
             self._note_whether_away(delivery.destination, failure)
         if failure is None:
@@ -129,7 +129,7 @@ class Sender:
             self._worklist.delivery_sent(delivery, self._clock(), commit=commits)
             outcome = Sent.SENT
         else:
-            outcome = self._keep_failure(delivery, failure)
+            outcome = self._keep_failure(delivery, failure, tried=withheld is None)
         if self._observed is not None:
             self._observed(delivery.destination, outcome)
         line = log.bind(
@@ -161,35 +161,34 @@ class Sender:
         return min(failure.retry_after or timedelta(0), self._retry.longest)
 
     def _withheld(self, delivery: Delivery) -> DeliveryError | None:
-        """Why it must not be sent, by promises 3 and 6; None where it may."""
+        """Why it is not sent, by promises 3 and 6 or for want of a way; None where it is."""
         if delivery.is_outdone:
             return _outdone()
         if delivery.artifact.kind.is_evidence and not self._shows_regions:
             return DeliveryError("not sent: the site shows no regions", permanent=True, remedy="[results] evidence")
+        kind = delivery.artifact.kind
+        if kind not in self._transports[delivery.destination].kinds:
+            return DeliveryError(
+                f"{delivery.destination} cannot be sent {kind.value}", permanent=True, remedy="correct the route"
+            )
         return None
 
     def _attempt(self, delivery: Delivery) -> DeliveryError | None:
         """The reason why it was not taken; None when it was."""
-        transport = self._transports[delivery.destination]
-        kind = delivery.artifact.kind
-        if kind not in transport.kinds:
-            return DeliveryError(
-                f"{delivery.destination} cannot be sent {kind.value}", permanent=True, remedy="correct the route"
-            )
         try:
-            transport.send(delivery.artifact)
+            self._transports[delivery.destination].send(delivery.artifact)
         except DeliveryError as error:
             return error
         except Exception as error:  # noqa: BLE001 - only the type: a message may quote what was sent
             return DeliveryError(f"unexpected {type(error).__name__}", permanent=False)
         return None
 
-    def _keep_failure(self, delivery: Delivery, failure: DeliveryError) -> Sent:
+    def _keep_failure(self, delivery: Delivery, failure: DeliveryError, *, tried: bool) -> Sent:
         now = self._clock()
         retry_at = None if failure.permanent else self._retry.next_attempt(delivery.attempt, now, self._rng)
         if retry_at is not None:
             retry_at = max(retry_at, now + self._wished(failure))
-        self._worklist.delivery_failed(delivery, str(failure), retry_at, now)
+        self._worklist.delivery_failed(delivery, str(failure), retry_at, now, tried=tried)
         return Sent.DEAD if retry_at is None else Sent.RETRY
 
 

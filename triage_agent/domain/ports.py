@@ -237,8 +237,10 @@ class Worklist(Commitments, Retrievals, Spools, Backlogs, Withdrawals, Orders, H
         With `commit` its destination is asked to commit to it, from now on (see `claim_commitments`).
         """
 
-    def delivery_failed(self, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
-        """Keep the error; try again at `retry_at`, or never (DEAD) when it is None.
+    def delivery_failed(
+        self, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime, *, tried: bool = True
+    ) -> None:
+        """Keep the error; try again at `retry_at`, or never (DEAD) when it is None. `tried`: the destination was asked.
 
         A row's first failure and its death are audited. What lies between is in the row: a peer that is down for a day
         would fill the trail.

@@ -118,8 +118,11 @@ class ReadingList(Protocol):
     def release(self, study_instance_uid: str, reader: str, now: datetime) -> bool:
         """Give one's claim back; False where it was not one's own."""
 
-    def mark_read(self, study_instance_uid: str, reader: str, now: datetime) -> bool:
-        """The study has been read: it leaves the list, until more images come. False where somebody else reads it."""
+    def mark_read(self, study_instance_uid: str, reader: str, now: datetime, *, seen: int) -> bool:
+        """The study has been read: it leaves the list, until more images come.
+
+        False where somebody else reads it, or it has more than the `seen` instances that the reader was shown.
+        """
 
     def mark_unread(self, study_instance_uid: str, reader: str, now: datetime) -> bool:
         """Put it back on the list."""

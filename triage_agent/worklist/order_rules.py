@@ -83,6 +83,11 @@ def is_of(order: OrderRecord, study_instance_uid: str, accession_number: str, pa
     return same and not (order.patient_id and patient_id and order.patient_id != patient_id)
 
 
+def asked_at_once(record: OrderRecord, order: Order) -> OrderRecord:
+    """The order as it asks of a study that is here: also by a message that came late, since a priority only rises."""
+    return replace(record, priority=record.priority.raised_to(order.priority or record.priority))
+
+
 def asked_by(orders: Iterable[OrderRecord]) -> Priority:
     """The highest priority that a study's orders ask for; a cancelled order asks for none."""
     highest = Priority.ROUTINE

@@ -18,6 +18,7 @@ from triage_agent.worklist.merge_rules import REISSUED, merge_as_json, merge_of_
 from triage_agent.worklist.merges import merged_of, note_merge, survivor
 from triage_agent.worklist.order_row import OrderRow, columns_of
 from triage_agent.worklist.order_rules import (
+    asked_at_once,
     asked_by,
     first_record,
     is_of,
@@ -115,17 +116,19 @@ def _keep(session: Session, order: Order, message: Message) -> OrderRecord:
     known = known_order(_sharing_a_number(session, order), order)
     record = first_record(order, 0, message) if known is None else with_changes(known, order, message)
     record = order_now(record, survivor(session, record.patient_id))
-    return _join(session, known, record, message)
+    return _join(session, known, record, message, order)
 
 
-def _join(session: Session, known: OrderRecord | None, record: OrderRecord, message: Message) -> OrderRecord:
-    """Write what is new of an order, its study with it, and raise that."""
+def _join(
+    session: Session, known: OrderRecord | None, record: OrderRecord, message: Message, said: Order | None = None
+) -> OrderRecord:
+    """Write what is new of an order, its study with it, and raise that, also to what the message `said`."""
     study = _study_of(session, record)
     record = replace(record, study_here=study.study_instance_uid if study else record.study_here)
     if record != known:
         record = _write(session, record, message, new=known is None)
     if study is not None:
-        _raise(session, study, asked_by([record]), message)
+        _raise(session, study, asked_by([asked_at_once(record, said) if said else record]), message)
     return record
 
 

@@ -253,7 +253,9 @@ def _is_withdrawn(delivery: Delivery) -> ColumnElement[bool]:
     )
 
 
-def delivery_failed(session: Session, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
+def delivery_failed(
+    session: Session, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime, *, tried: bool = True
+) -> None:
     """See `Worklist.delivery_failed`; the failure of an attempt that another has followed changes nothing."""
     locked_study(session, delivery.study_instance_uid)
     before = session.scalar(select(OutboxRow.last_error).where(OutboxRow.id == delivery.delivery_id))
@@ -275,7 +277,7 @@ def delivery_failed(session: Session, delivery: Delivery, error: str, retry_at: 
     )
     if changed(session, statement) == 1:
         if retry_at is None:
-            append_audit(session, trail.delivery_moved(AuditAction.DELIVERY_DEAD, delivery, now))
+            append_audit(session, trail.delivery_moved(AuditAction.DELIVERY_DEAD, delivery, now, tried=tried))
         elif before is None or delivery.attempt == 1:
             append_audit(session, trail.delivery_moved(AuditAction.DELIVERY_FAILED, delivery, now))
         settle(session, delivery.study_instance_uid, now)

@@ -64,9 +64,9 @@ class SqlReadingList:
         """See `ReadingList.release`."""
         return self._database.write(lambda session: _release(session, study_instance_uid, reader, now))
 
-    def mark_read(self, study_instance_uid: str, reader: str, now: datetime) -> bool:
+    def mark_read(self, study_instance_uid: str, reader: str, now: datetime, *, seen: int) -> bool:
         """See `ReadingList.mark_read`."""
-        return self._database.write(lambda session: _mark_read(session, study_instance_uid, reader, now))
+        return self._database.write(lambda session: _mark_read(session, study_instance_uid, reader, now, seen))
 
     def mark_unread(self, study_instance_uid: str, reader: str, now: datetime) -> bool:
         """See `ReadingList.mark_unread`."""
@@ -266,9 +266,9 @@ def _release(session: Session, study_instance_uid: str, reader: str, now: dateti
     return True
 
 
-def _mark_read(session: Session, study_instance_uid: str, reader: str, now: datetime) -> bool:
+def _mark_read(session: Session, study_instance_uid: str, reader: str, now: datetime, seen: int) -> bool:
     row = locked_study(session, study_instance_uid)
-    if row is None or row.claimed_by not in {None, reader}:
+    if row is None or row.claimed_by not in {None, reader} or row.instances > seen:
         return False
     _write(session, row, reader, "read", now, claimed_by=None, claimed_at=None, read_by=reader, read_at=now)
     return True

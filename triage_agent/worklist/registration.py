@@ -97,6 +97,8 @@ def _note_survivor(session: Session, received: ReceivedInstance, survivor: Survi
     uid = received.header.study_instance_uid
     if survivor is None or (study := locked_study(session, uid)) is None:
         return
+    if study.patient_id != survivor.merged.into.patient_id:
+        return  # an image of somebody else in this study: its merge is not this patient's
     merged = merged_again(merge_of_json(study.merged), survivor.merged.prior_ids, survivor.merged.into)
     statement = update(StudyRow).where(StudyRow.study_instance_uid == uid).values(merged=merge_as_json(merged))
     session.execute(statement.execution_options(synchronize_session=False))

@@ -190,9 +190,13 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
         """See `Worklist.delivery_sent`."""
         self._database.write(lambda session: outbox.delivery_sent(session, delivery, now, commit=commit))
 
-    def delivery_failed(self, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
+    def delivery_failed(
+        self, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime, *, tried: bool = True
+    ) -> None:
         """See `Worklist.delivery_failed`."""
-        self._database.write(lambda session: outbox.delivery_failed(session, delivery, error, retry_at, now))
+        self._database.write(
+            lambda session: outbox.delivery_failed(session, delivery, error, retry_at, now, tried=tried)
+        )
 
     def make_due(self, destination: str, now: datetime) -> int:
         """See `Worklist.make_due`."""

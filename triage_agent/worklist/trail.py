@@ -144,8 +144,12 @@ def shadow_compared(study_instance_uid: str, revision: int, result: ShadowResult
     )
 
 
-def delivery_moved(action: AuditAction, delivery: Delivery, at: datetime) -> AuditEvent:
-    """A delivery was sent, failed or died; the destination's words stay in the outbox, they may name a patient."""
+def delivery_moved(action: AuditAction, delivery: Delivery, at: datetime, *, tried: bool = True) -> AuditEvent:
+    """A delivery was sent, failed or died; the destination's words stay in the outbox, they may name a patient.
+
+    Of what was not `tried` the destination knows nothing, which a reason tells.
+    """
+    reason = "outdone" if delivery.is_outdone else "not tried"
     return AuditEvent(
         at=at,
         action=action,
@@ -157,7 +161,7 @@ def delivery_moved(action: AuditAction, delivery: Delivery, at: datetime) -> Aud
             "uid": delivery.artifact.uid,
             "attempt": delivery.attempt,
             "revision": delivery.revision,
-            **({"reason": "outdone"} if delivery.is_outdone else {}),
+            **({"reason": reason} if delivery.is_outdone or not tried else {}),
         },
     )
 

@@ -24,7 +24,7 @@ class Outbox:
 
     def __init__(self, *rows):
         self.due = list(rows)
-        self.done, self.committing = [], []
+        self.done, self.committing, self.tried = [], [], []
         self.lock = threading.Lock()
 
     def claim_deliveries(self, owner, now, lease, limit, destinations=None):
@@ -43,8 +43,9 @@ class Outbox:
     def make_due(self, destination, now):
         self.done.append(("made due", destination))
 
-    def delivery_failed(self, delivery, error, retry_at, now):
+    def delivery_failed(self, delivery, error, retry_at, now, *, tried=True):
         self.done.append(("failed", delivery.delivery_id, error, retry_at))
+        self.tried.append(tried)
 
 
 class Wire:
@@ -311,6 +312,7 @@ def test_what_would_lower_its_study_is_given_up_unsent():
     ((what, number, *said),) = [one for one in outbox.done if one[0] != "claimed"]
     assert (what, number) == ("failed", 1), said
     assert "asks for less" in str(said)
+    assert outbox.tried == [False]
 
 
 def test_nobody_is_asked_to_commit_to_a_workitem():

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from fastapi import HTTPException, Query, Request, Response
@@ -27,6 +27,7 @@ from triage_agent.web.site.pages import Pages
 _IN_VIEW = 5  # studies that need a human, above every list
 _CLAIM_LASTS = timedelta(hours=1)
 _ROWS_KEPT = 5000  # as they were written for pages that are open: most are the same at the next look
+_LONGEST_NUMBER = 9  # digits
 _SEE_OTHER = 303
 
 
@@ -136,7 +137,10 @@ class Studies:
 
     def read(self, request: Request, uid: str) -> Response:
         """The study has been read: it leaves the list."""
-        return self._change(request, uid, self._readers.mark_read, "Somebody else reads this study.")
+        shown = visitor_of(request).form.get("instances", "")
+        seen = int(shown) if shown.isdecimal() and len(shown) < _LONGEST_NUMBER else 0
+        otherwise = "Somebody else reads this study, or an image has come since the page was made. Reload it."
+        return self._change(request, uid, partial(self._readers.mark_read, seen=seen), otherwise)
 
     def unread(self, request: Request, uid: str) -> Response:
         """Put a study back on the list."""

@@ -16,6 +16,7 @@ from triage_agent.worklist.memory.rows import StudyEntry
 from triage_agent.worklist.merge_rules import REISSUED, Merge, Survivor, merged_again, order_now, survivor_of
 from triage_agent.worklist.order_rules import (
     as_shown,
+    asked_at_once,
     asked_by,
     best_first,
     first_record,
@@ -74,8 +75,8 @@ class Ordering(Rows):
         return survivor_of(header.patient_id, self._merges.get)
 
     def _note_survivor(self, received: ReceivedInstance, survivor: Survivor | None) -> None:
-        if survivor is not None:
-            study = self._studies[received.header.study_instance_uid]
+        study = self._studies[received.header.study_instance_uid]
+        if survivor is not None and study.item.patient_id == survivor.merged.into.patient_id:
             study.merged = merged_again(study.merged, survivor.merged.prior_ids, survivor.merged.into)
             self._audit.append(order_trail.patient_found_merged(received, survivor.message))
 
@@ -141,15 +142,17 @@ class Ordering(Rows):
         known = known_order(self._sharing_a_number(order), order)
         record = first_record(order, 0, message) if known is None else with_changes(known, order, message)
         record = order_now(record, survivor_of(record.patient_id, self._merges.get))
-        return self._join(known, record, message)
+        return self._join(known, record, message, order)
 
-    def _join(self, known: OrderRecord | None, record: OrderRecord, message: Message) -> OrderRecord:
+    def _join(
+        self, known: OrderRecord | None, record: OrderRecord, message: Message, said: Order | None = None
+    ) -> OrderRecord:
         study = self._study_of(record)
         record = replace(record, study_here=study.uid if study else record.study_here)
         if record != known:
             record = self._write_order(record, message, new=known is None)
         if study is not None:
-            self._raise_by_order(study, record, message)
+            self._raise_by_order(study, asked_at_once(record, said) if said else record, message)
         return record
 
     def _write_order(self, record: OrderRecord, message: Message, *, new: bool) -> OrderRecord:

@@ -112,7 +112,9 @@ class Outbox(Rows):
             self._audit.append(trail.delivery_moved(AuditAction.DELIVERY_SENT, delivery, now))
             self._settle(self._studies[delivery.study_instance_uid], now)
 
-    def delivery_failed(self, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime) -> None:
+    def delivery_failed(
+        self, delivery: Delivery, error: str, retry_at: datetime | None, now: datetime, *, tried: bool = True
+    ) -> None:
         """See `Worklist.delivery_failed`."""
         with self._lock:
             entry = self._outbox.get(delivery.delivery_id)
@@ -121,7 +123,7 @@ class Outbox(Rows):
             is_first = entry.last_error is None or delivery.attempt == 1
             entry.failed(error, retry_at)
             if retry_at is None:
-                self._audit.append(trail.delivery_moved(AuditAction.DELIVERY_DEAD, delivery, now))
+                self._audit.append(trail.delivery_moved(AuditAction.DELIVERY_DEAD, delivery, now, tried=tried))
             elif is_first:
                 self._audit.append(trail.delivery_moved(AuditAction.DELIVERY_FAILED, delivery, now))
             self._settle(self._studies[delivery.study_instance_uid], now)
