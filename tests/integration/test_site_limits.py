@@ -1,6 +1,7 @@
 """Programs by token, how often anybody may ask, and who sees patients by initials alone."""
 
 import asyncio
+from base64 import b64encode
 from datetime import timedelta
 
 import pytest
@@ -122,6 +123,37 @@ def test_who_sees_no_names_finds_none(make):
     browser = make(**MASKED).browser("auditor")
     assert f'data-uid="{STUDY}"' not in browser.get("/?q=ake&days=all").text
     assert f'data-uid="{STUDY}"' in browser.get("/?q=A1&days=all").text
+
+
+@pytest.mark.parametrize("path", ["/audit", "/api/audit", "/audit/export"])
+def test_who_sees_no_names_finds_none_in_the_audit_log(make, path):
+    site = make(**MASKED)
+    browser = site.browser("auditor")
+    for said in ("ake", "P1"):
+        answer = browser.get(path, params={"patient": said})
+        assert answer.status_code == 403
+        assert said not in answer.text
+    assert browser.get(path, params={"study": STUDY}).status_code == 200
+    assert site.browser("admin").get(path, params={"patient": "ake"}).status_code == 200
+    assert 'name="patient"' not in browser.get("/audit").text
+    assert 'name="patient"' in site.browser("admin").get("/audit").text
+
+
+def test_a_masked_program_finds_no_patient_in_the_audit_log(make):
+    asked = make(**MASKED).browser()
+    assert asked.get("/api/audit", params={"patient": "ake"}, headers=bearer(TRAIL)).status_code == 403
+    assert asked.get("/api/audit", headers=bearer(TRAIL)).status_code == 200
+
+
+def test_messages_that_a_masked_auditor_exports_name_no_patient(make):
+    site = make(**MASKED)
+    site.story.receive("1.2.840.99.7", patient_name="Grace^Hopper", patient_id="PID-4711", accession_number="A2")
+    asked = {"form": "xml", "study": "1.2.840.99.7"}
+    ours, theirs = (site.browser(name).get("/audit/export", params=asked).text for name in ("auditor", "admin"))
+    hidden = b64encode(b"PID-4711").decode()
+    assert "1.2.840.99.7" in ours
+    assert not {word for word in ("PID-4711", hidden, "Hopper") if word in ours}
+    assert "PID-4711" in theirs
 
 
 def test_live_views_of_who_sees_names_and_who_does_not_are_two(make):

@@ -63,6 +63,7 @@ class Auditing:
             lines=[line_of(record) for record in records],
             older=asked.address(before=records[-1].id) if len(records) == A_PAGE else "",
             patient=patient,
+            masked=visitor.masked,
             most_studies=_MOST_STUDIES,
             groups=_GROUPED,
             group_words=GROUPS,
@@ -77,12 +78,12 @@ class Auditing:
     def exported(self, request: Request, form: Literal["csv", "xml"] = "csv") -> Response:
         """What is filtered, oldest first, as rows or as DICOM audit messages."""
         visitor, asked = visitor_of(request), asked_of(request.query_params)
-        patient = self._patient(asked)
+        patient = self._patient(visitor, asked)
         place = self._exports.require_room()
         try:
             self._audit(AuditAction.AUDIT_EXPORTED, visitor, asked, patient, format=form)
             with available():
-                lines = begun(lines_of(self._parts, asked.question(patient.studies), form))
+                lines = begun(lines_of(self._parts, asked.question(patient.studies), form, masked=visitor.masked))
         except HTTPException:
             self._exports.leave(place)
             raise
@@ -127,14 +128,17 @@ class Auditing:
 
     def _records(self, visitor: Visitor, asked: Asked) -> tuple[Sequence[AuditRecord], _Patient]:
         """What was asked for; that it was read is audited first."""
-        patient = self._patient(asked)
+        patient = self._patient(visitor, asked)
         self._audit(AuditAction.AUDIT_READ, visitor, asked, patient)
         with available():
             return self._parts.log.records(asked.question(patient.studies)), patient
 
-    def _patient(self, asked: Asked) -> _Patient:
+    def _patient(self, visitor: Visitor, asked: Asked) -> _Patient:
+        """Who sees no names finds none either: else the search would tell them, letter by letter."""
         if not asked.patient:
             return _Patient(None)
+        if visitor.masked:
+            raise HTTPException(403, "Your account sees no patients, and cannot ask for one.")
         with available():
             found = tuple(self._parts.log.studies_of_patient(asked.patient, _MOST_STUDIES + 1))
         return _Patient(found[:_MOST_STUDIES], len(found) > _MOST_STUDIES)
