@@ -4,7 +4,7 @@ import re
 from datetime import time, timedelta
 from email.headerregistry import Address
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from triage_agent.delivery.notice_text import unknown_places
 from triage_agent.domain.notice import ChannelRules, NoticeKind, QuietHours
-from triage_agent.sections.base import FILE_SUFFIX, Section
+from triage_agent.sections.base import Section
 from triage_agent.sections.http import BEARER
 
 Told = Literal["stat", "urgent", "needs_human", "route_failing"]
@@ -44,13 +44,6 @@ class ChannelSettings(Section):
     link: str = Field(default="", max_length=1000)
     ca: Path | None = None
     timeout_seconds: float = Field(default=30, gt=0, le=_LONGEST_SECONDS)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_a_file_already(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "ca" + FILE_SUFFIX in values:
-            raise ValueError(f"ca{FILE_SUFFIX}: write ca, which is the name of a file")
-        return values
 
     @field_validator("quiet_hours")
     @classmethod

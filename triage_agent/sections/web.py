@@ -2,12 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from triage_agent.domain.accounts import Role
-from triage_agent.sections.base import FILE_SUFFIX, Section
+from triage_agent.sections.base import Section
 from triage_agent.sections.oidc import OidcSettings
 from triage_agent.sections.roles import Person
 
@@ -40,15 +40,6 @@ class WebTlsSettings(Section):
     certificate: Path
     key: Path
     ca: Path | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _files_already(cls, values: Any) -> Any:
-        """These are files: what `x_file` does with other values would put a private key into a message."""
-        for name in ("certificate", "key", "ca"):
-            if isinstance(values, dict) and name + FILE_SUFFIX in values:
-                raise ValueError(f"{name}{FILE_SUFFIX}: write {name}, which is the name of a file")
-        return values
 
 
 class WebSettings(Section):
