@@ -7,7 +7,7 @@ from typing import Literal
 from fastapi import HTTPException, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
 
-from triage_agent.domain.audit import AuditEvent, AuditRecord
+from triage_agent.domain.audit import AuditRecord
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.web.site.audit_asking import A_PAGE, Asked, asked_of
@@ -38,7 +38,7 @@ class Auditing:
     def __init__(self, gate: Gate, worklist: Worklist, parts: AuditParts, pages: Pages, clock: Clock) -> None:
         self.router = gate.router()
         self.verifier = Verifier(parts, worklist.record_audit, clock)
-        self._worklist = worklist
+        self._gate = gate
         self._parts = parts
         self._pages = pages
         self._clock = clock
@@ -84,7 +84,7 @@ class Auditing:
             self._audit(AuditAction.AUDIT_EXPORTED, visitor, asked, patient, format=form)
             with available():
                 lines = begun(lines_of(self._parts, asked.question(patient.studies), form, masked=visitor.masked))
-        except HTTPException:
+        except BaseException:  # whatever it was: the place would be held for half an hour
             self._exports.leave(place)
             raise
         name = f"audit-{self._clock().strftime('%Y%m%dT%H%M%SZ')}.{form}"
@@ -145,18 +145,10 @@ class Auditing:
 
     def _audit(self, action: AuditAction, visitor: Visitor, asked: Asked, patient: _Patient, **detail: object) -> None:
         """Before anything is shown. Records name no patient: of one who was asked for it names the studies."""
-        said: dict[str, object] = {"address": visitor.address, **asked.said(), **detail}
+        said: dict[str, object] = {**asked.said(), **detail}
         if patient.studies is not None:
             said |= {"of_a_patient": len(patient.studies), "studies": list(patient.studies[:_NAMED])}
-        event = AuditEvent(
-            at=self._clock(),
-            action=action,
-            actor=visitor.name,
-            study_instance_uid=asked.study or None,
-            detail=said,
-        )
-        with available():
-            self._worklist.record_audit(event)
+        self._gate.record(visitor, action, asked.study or None, **said)
 
 
 _GROUPED = {
