@@ -6,6 +6,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, model_validator
 
 _FILE_SUFFIX = "_file"  # any secret `x` can be given as `x_file`, a path whose content it is
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 YEAR = 365 * 86400.0  # seconds; no wait is longer, and dates can be reckoned with it
 
 

@@ -12,12 +12,11 @@ from pydantic import Field, field_validator, model_validator
 
 from triage_agent.delivery.notice_text import unknown_places
 from triage_agent.domain.notice import ChannelRules, NoticeKind, QuietHours
-from triage_agent.sections.base import Section
+from triage_agent.sections.base import LOOPBACK, Section
 from triage_agent.sections.http import BEARER
 
 Told = Literal["stat", "urgent", "needs_human", "route_failing"]
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _LONGEST_SECONDS = 60.0  # a message that takes longer is tried again
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
@@ -215,6 +214,4 @@ def _is_usable(text: str) -> bool:
     except ValueError:
         return False
     plain = text.isascii() and text.isprintable() and " " not in text and "#" not in text and "@" not in url.netloc
-    return (
-        plain and bool(host) and port != 0 and (url.scheme == "https" or (url.scheme == "http" and host in _LOOPBACK))
-    )
+    return plain and bool(host) and port != 0 and (url.scheme == "https" or (url.scheme == "http" and host in LOOPBACK))
