@@ -28,7 +28,6 @@ from triage_agent.worker import Loop
 
 log = structlog.get_logger(__name__)
 
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _FIRST_LINK = "first-sign-in"
 _LOOK_SECONDS = 10.0  # between two looks at whether readers have to be told of something
 
@@ -60,7 +59,7 @@ def build_site(
     web = settings.web
     if not web.pages:
         return None
-    if is_plain(settings):
+    if web.is_plain:
         log.warning(
             "web_unencrypted", host=web.host, remedy="add [web.tls], or public_url = https of a proxy before it"
         )
@@ -104,11 +103,6 @@ def build_site(
 def callers_of(settings: Settings) -> list[Caller]:
     """The programs that have tokens."""
     return [Caller(name=one.name, token=one.token, may=frozenset(one.may)) for one in settings.web.tokens]
-
-
-def is_plain(settings: Settings) -> bool:
-    """Whether passwords and cookies would cross a network unencrypted."""
-    return not settings.web.is_secure and settings.web.host not in _LOOPBACK
 
 
 def _entrance(settings: Settings, worklist: Worklist, clock: Clock) -> Entrance:

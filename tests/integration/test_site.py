@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from argon2 import PasswordHasher
 from support.site import PASSWORD, Hospital, csrf_of
 from support.story import STUDY
 
@@ -242,6 +243,40 @@ def test_a_changed_password_ends_every_session(hospital):
     assert browser.post("/password", data=form | {"old": "wrong"}).status_code == 400
     assert browser.post("/password", data=form).status_code == 303
     assert (browser.get("/").status_code, other.get("/").status_code) == (303, 303)
+
+
+def test_the_old_password_cannot_be_guessed_at_an_open_session(hospital):
+    browser = hospital.browser("radiologist")
+    form = {"csrf": csrf_of(browser.get("/password")), "password": "another good staple"}
+    form["again"] = form["password"]
+    for number in range(5):
+        assert browser.post("/password", data=form | {"old": f"wrong {number}"}).status_code == 400
+    reasons = [(event.actor, event.detail["reason"]) for event in hospital.audited(AuditAction.SIGN_IN_REFUSED)]
+    assert reasons == [("radiologist", "wrong old password")] * 5
+    assert browser.post("/password", data=form | {"old": PASSWORD}).status_code == 400  # locked by now
+    assert hospital.browser().post("/login", data={"name": "radiologist", "password": PASSWORD}).status_code == 403
+    hospital.now += timedelta(minutes=16)
+    assert browser.post("/password", data=form | {"old": PASSWORD}).status_code == 303
+    assert rule_of("POST", "/password").tries
+
+
+def test_a_password_that_was_hashed_weakly_is_hashed_anew_at_the_sign_in(hospital):
+    weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, hash_len=16).hash(PASSWORD)
+    hospital.accounts.make_account(
+        Account(name="old", roles=frozenset({Role.RADIOLOGIST}), password_hash=weak), "test", hospital.now
+    )
+    earlier = hospital.browser("radiologist")
+    assert hospital.browser().post("/login", data={"name": "old", "password": "wrong"}).status_code == 403
+    assert hospital.accounts.account("old").password_hash == weak
+    hospital.browser("old")
+    anew = hospital.accounts.account("old").password_hash
+    assert anew != weak
+    first = hospital.browser("old")
+    assert hospital.accounts.account("old").password_hash == anew
+    assert (first.get("/").status_code, earlier.get("/").status_code) == (200, 200)
+    assert not hospital.accounts.hash_anew("old", weak, "what was chosen meanwhile stays", hospital.now)
+    changes = [event.detail["change"] for event in hospital.audited(AuditAction.ACCOUNT_CHANGED)]
+    assert changes.count("password hashed anew") == 1
 
 
 @pytest.mark.parametrize("password", ["elevenchars", "a" * 20, "admin is my name", "the triage machine", "x1" * 150])

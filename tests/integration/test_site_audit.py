@@ -16,7 +16,7 @@ from support.story import STUDY
 from triage_agent.domain.audit import AuditEvent, AuditQuestion
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.vocabulary import AuditAction
-from triage_agent.web.site import audit_export, audit_story
+from triage_agent.web.site import audit_export, audit_story, auditing
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e'\"=1+1"
 
@@ -286,6 +286,19 @@ def test_few_export_at_once_and_their_places_are_given_back(hospital, browser):
     late = audit_export.Exports(longest=0.0)
     for _ in range(5):
         late.require_room()
+
+
+def test_an_export_that_fails_in_whatever_way_gives_its_place_back(hospital, monkeypatch):
+    def broken(*_args, **_named):
+        raise RuntimeError("a fault of ours")
+
+    browser = hospital.browser("auditor")
+    with monkeypatch.context() as patched:
+        patched.setattr(auditing, "lines_of", broken)
+        for _ in range(4):
+            with pytest.raises(RuntimeError, match="a fault of ours"):
+                browser.get("/audit/export")
+    assert browser.get("/audit/export").status_code == 200
 
 
 def test_a_walk_gives_every_record_once_whatever_is_asked(hospital):

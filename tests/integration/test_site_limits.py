@@ -1,17 +1,22 @@
 """Programs by token, how often anybody may ask, and who sees patients by initials alone."""
 
 import asyncio
+import re
+from base64 import b64encode
 from datetime import timedelta
 
 import pytest
-from fastapi import Request
+from fastapi import HTTPException, Request
 from support.site import PASSWORD, Hospital
 from support.story import STUDY
 
 from triage_agent.domain.accounts import Role
+from triage_agent.domain.feedback import Verdict
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.web.access import Access, Caller
 from triage_agent.web.site.gate import Visitor
+from triage_agent.web.site.live import Live
+from triage_agent.web.site.pages import static_files
 
 LIST, TRAIL = "t" * 30, "u" * 30
 CALLERS = (
@@ -31,6 +36,10 @@ def make(tmp_path):
     yield hospital
     for one in made:
         one.engine.dispose()
+
+
+def refuse(*_args):
+    raise HTTPException(503, "too many")
 
 
 def bearer(token):
@@ -122,6 +131,63 @@ def test_who_sees_no_names_finds_none(make):
     browser = make(**MASKED).browser("auditor")
     assert f'data-uid="{STUDY}"' not in browser.get("/?q=ake&days=all").text
     assert f'data-uid="{STUDY}"' in browser.get("/?q=A1&days=all").text
+
+
+@pytest.mark.parametrize("path", ["/audit", "/api/audit", "/audit/export"])
+def test_who_sees_no_names_finds_none_in_the_audit_log(make, path):
+    site = make(**MASKED)
+    browser = site.browser("auditor")
+    for said in ("ake", "P1"):
+        answer = browser.get(path, params={"patient": said})
+        assert answer.status_code == 403
+        assert said not in answer.text
+    assert browser.get(path, params={"study": STUDY}).status_code == 200
+    assert site.browser("admin").get(path, params={"patient": "ake"}).status_code == 200
+    assert 'name="patient"' not in browser.get("/audit").text
+    assert 'name="patient"' in site.browser("admin").get("/audit").text
+
+
+def test_a_masked_program_finds_no_patient_in_the_audit_log(make):
+    asked = make(**MASKED).browser()
+    assert asked.get("/api/audit", params={"patient": "ake"}, headers=bearer(TRAIL)).status_code == 403
+    assert asked.get("/api/audit", headers=bearer(TRAIL)).status_code == 200
+
+
+def test_messages_that_a_masked_auditor_exports_name_no_patient(make):
+    site = make(**MASKED)
+    site.story.receive("1.2.840.99.7", patient_name="Grace^Hopper", patient_id="PID-4711", accession_number="A2")
+    asked = {"form": "xml", "study": "1.2.840.99.7"}
+    ours, theirs = (site.browser(name).get("/audit/export", params=asked).text for name in ("auditor", "admin"))
+    hidden = b64encode(b"PID-4711").decode()
+    assert "1.2.840.99.7" in ours
+    assert not {word for word in ("PID-4711", hidden, "Hopper") if word in ours}
+    assert "PID-4711" in theirs
+
+
+def test_notes_of_readers_are_hidden_with_the_names_that_may_stand_in_them(make):
+    site = make(**MASKED)
+    site.feedback.give(STUDY, "radiologist", Verdict.MISSED, "Mrs Hopper's left wrist", site.now)
+    masked, open_ = (site.browser(name).get(f"/studies/{STUDY}").text for name in ("auditor", "radiologist"))
+    assert "Disagree: missed" in masked
+    assert "Hopper" not in masked
+    assert "Hopper" in open_
+
+
+@pytest.mark.parametrize("path", ["/live?days=all", "/condition", "/api/audit/chain"])
+def test_what_pages_ask_by_themselves_keeps_no_session_alive(make, path, monkeypatch):
+    monkeypatch.setattr(Live, "require_room", refuse)  # an answer without an end is none for this browser
+    site = make()
+    browser = site.browser("auditor")
+    for _ in range(4):
+        site.now += timedelta(minutes=20)
+        last = browser.get(path).status_code
+    assert last == 401
+
+
+def test_pages_ask_by_themselves_for_nothing_else():
+    script = b"".join(body for name, body in static_files().items() if name.endswith(".js")).decode()
+    asked = set(re.findall(r'(?:fetch|EventSource)\(["`]([^"`]+)', script))
+    assert asked == {"/condition", "/api/audit/chain", "/studies/${row.dataset.uid}/${what}"}  # the last is a person's
 
 
 def test_live_views_of_who_sees_names_and_who_does_not_are_two(make):

@@ -357,3 +357,32 @@ def test_a_route_that_tells_of_what_it_cannot_is_refused(config):
 def test_a_route_cannot_ask_for_rejection_notes(config):
     with pytest.raises(ConfigurationError, match="triage-agent withdraw"):
         load_settings(config(f'{PEER}[[routes]]\nto = "pacs"\nsend = ["rejection"]\n'))
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ("audit", "anchor_key"),
+        ("audit", "anchors"),
+        ("audit", "syslog_ca"),
+        ("audit", "syslog_certificate"),
+        ("audit", "syslog_key"),
+        ("dicom.tls", "key"),
+        ("web.tls", "key"),
+        ("web.oidc", "ca"),
+        ("policy", "file"),
+        ("notify.webhook", "ca"),
+        ("hl7.peers", "key"),
+        ("fhir.peers", "key"),
+        ("dicomweb.peers", "key"),
+    ],
+)
+def test_no_private_key_is_read_into_a_message_where_the_name_of_a_file_is_asked_for(config, tmp_path, table, key):
+    secret = tmp_path / "key.pem"
+    secret.write_text("-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEI\n")
+    is_list = table.endswith((".peers", ".webhook"))
+    head = f"[[{table}]]" if is_list else f"[{table}]"
+    with pytest.raises(ConfigurationError, match=f"{key}_file: write {key}, which is the name of a file") as raised:
+        load_settings(config(f'{head}\n{key}_file = "{secret}"'))
+    assert "PRIVATE" not in str(raised.value)
+    assert "MC4C" not in str(raised.value)

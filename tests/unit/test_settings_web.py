@@ -90,3 +90,19 @@ def test_a_sign_in_that_cannot_be_trusted_is_one_line(values, says):
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "plain"),
+    [
+        ({}, False),
+        ({"host": "0.0.0.0"}, True),  # noqa: S104 - every address of the machine is what is asked about
+        ({"host": "localhost"}, False),
+        ({"host": "10.0.0.1", "public_url": "https://triage.hospital"}, False),
+        ({"host": "10.0.0.1", "public_url": "http://triage.hospital"}, True),
+        ({"host": "10.0.0.1", "tls": {"certificate": "a.pem", "key": "a.key"}}, False),
+    ],
+    ids=str,
+)
+def test_what_a_network_would_see_unencrypted_is_known(values, plain):
+    assert web(**values).is_plain is plain

@@ -8,13 +8,12 @@ from itertools import islice
 
 from triage_agent.audit.messages import Patient, Source, message
 from triage_agent.domain.audit import AuditRecord, AuditTrail
-from triage_agent.domain.visible import visible
+from triage_agent.domain.visible import harmless
 
 COLUMNS = ("id", "at", "action", "actor", "study_instance_uid", "detail")
 
 _PIECE = 200  # messages whose patients are looked up at once
 _DECLARATION = re.compile(rb"^<\?xml[^>]*\?>")
-_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # the wide ones, too, for a spreadsheet of another country
 
 
 def row_of(record: AuditRecord) -> dict[str, object]:
@@ -37,7 +36,7 @@ def as_csv(records: Iterable[AuditRecord]) -> Iterator[str]:
     """
     yield _csv_line(COLUMNS)
     for record in records:
-        yield _csv_line([_harmless(value) for value in row_of(record).values()])
+        yield _csv_line([harmless(value) if isinstance(value, str) else value for value in row_of(record).values()])
 
 
 def csv_note(text: str) -> str:
@@ -49,13 +48,6 @@ def _csv_line(values: Iterable[object]) -> str:
     line = io.StringIO()
     csv.writer(line).writerow(values)
     return line.getvalue()
-
-
-def _harmless(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    shown = visible(value)
-    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
 
 
 def as_xml(records: Iterator[AuditRecord], trail: AuditTrail, source: Source) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """`audit`: whether the log is what the agent wrote, and what stands in it."""
 
-import getpass
 import os
 import sys
 from datetime import UTC, datetime
@@ -16,9 +15,10 @@ from triage_agent.audit.syslog import send
 from triage_agent.audit_parts import SYSLOG, audit_log, message_source
 from triage_agent.auditing import build_receiver
 from triage_agent.builders import open_worklist, read_worklist
-from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stdout, tell
+from triage_agent.cli.options import ConfigOption, JsonOption, actor, print_json, stdout, tell
 from triage_agent.cli.ports import Noteworthy
 from triage_agent.domain.audit import AuditEvent, AuditQuestion
+from triage_agent.domain.audit_log import LATE
 from triage_agent.domain.errors import ConfigurationError, DeliveryError, WorklistUnavailableError
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.visible import visible
@@ -43,8 +43,6 @@ _From = Annotated[str, typer.Option("--from", help="From this time on (RFC 3339,
 _To = Annotated[str, typer.Option("--to", help="Up to this time, which is not included.")]
 _Anchors = Annotated[Path | None, typer.Option(help="Also compare with this file of anchors.")]
 _PublicKey = Annotated[Path | None, typer.Option(help="Who signed them (PEM); with --anchors.")]
-
-_LATE_SECONDS = 60  # a running agent seals within seconds
 
 
 @app.command()
@@ -195,7 +193,7 @@ def record_use(
     event = AuditEvent(
         at=datetime.now(UTC),
         action=action,
-        actor=f"{getpass.getuser()} (command line)",
+        actor=actor(),
         detail={"command": what, **detail},
     )
     try:
@@ -228,7 +226,7 @@ def look_at_audit(settings: Settings) -> str:
             raise Noteworthy(f"{says}: {error.message}", remedy="see that the receiver runs; nothing is lost") from None
     if settings.audit.anchor_minutes and (failed := log.behind(ANCHORS).last_error):
         raise Noteworthy(f"{says}; not anchored: {failed}", remedy="see that [audit] anchors can be written")
-    if waiting.lag(now).total_seconds() > _LATE_SECONDS:
+    if waiting.lag(now) > LATE:
         raise Noteworthy(
             f"{says}, the oldest since {waiting.oldest}", remedy="a running `triage-agent serve` seals them"
         )

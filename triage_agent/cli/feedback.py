@@ -1,6 +1,5 @@
 """`feedback`: what readers said of results, as a labelled set."""
 
-import getpass
 import os
 import secrets
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from triage_agent.bootstrap import open_worklist, utc_now
-from triage_agent.cli.options import ConfigOption, JsonOption, keep_private, print_json, stdout, tell
+from triage_agent.cli.options import ConfigOption, JsonOption, actor, keep_private, print_json, stdout, tell
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.vocabulary import AuditAction
@@ -57,7 +56,7 @@ def export(
             "since": begin.isoformat() if begin else None,
             "until": end.isoformat() if end else None,
         }
-        event = AuditEvent(at=utc_now(), action=AuditAction.FEEDBACK_EXPORTED, actor=_actor(), detail=detail)
+        event = AuditEvent(at=utc_now(), action=AuditAction.FEEDBACK_EXPORTED, actor=actor(), detail=detail)
         worklist.record_audit(event)
 
     spool = settings.data_dir / "spool" if images else None
@@ -92,7 +91,3 @@ def _key(file: Path | None) -> bytes:
             f"{file} is too short for a secret", remedy=f"name a file of {_SHORTEST_SECRET} bytes, or one to be made"
         )
     return key
-
-
-def _actor() -> str:
-    return f"command:{getpass.getuser()}"

@@ -1,5 +1,6 @@
-"""What commands share: options, the two consoles, JSON."""
+"""What commands share: options, who types them, the two consoles, JSON."""
 
+import getpass
 import json
 import os
 import sys
@@ -40,6 +41,11 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [jsonable(item) for item in value]
     return value
+
+
+def actor() -> str:
+    """What the audit trail calls whoever types a command."""
+    return f"command:{getpass.getuser()}"
 
 
 def check_config(config: Path | None) -> None:

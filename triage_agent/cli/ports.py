@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from triage_agent.dimse.tls import ClientTls, TlsKeeper
 
 _ANSWER_SECONDS = 3.0
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Noteworthy(TriageError):  # noqa: N818 - it is none
@@ -116,7 +115,7 @@ def look_at_web(settings: Settings) -> str:
     web = settings.web
     problem = _problem(web.host, web.port)
     if problem is None:
-        if (web.tokens or web.pages) and not web.is_secure and web.host not in _LOOPBACK:
+        if (web.tokens or web.pages) and web.is_plain:
             raise Noteworthy(
                 f"{web.host}:{web.port} is free; passwords, tokens and what they protect go unencrypted",
                 remedy="add [web.tls], or see that a proxy ends TLS before the agent and say so by public_url",

@@ -1,6 +1,5 @@
 """`user`: accounts of those who use the pages."""
 
-import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from triage_agent.bootstrap import open_worklist, utc_now
-from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stdout
+from triage_agent.cli.options import ConfigOption, JsonOption, actor, print_json, stdout
 from triage_agent.cli.tables import shown
 from triage_agent.domain.accounts import Account, Accounts, Role
 from triage_agent.domain.errors import TriageError
@@ -34,7 +33,7 @@ def add(name: NameArgument, role: RoleOption, config: ConfigOption = None) -> No
         raise typer.BadParameter("a program has no account: give it one of [[web.tokens]]")
     settings, accounts = _open(config)
     new = Account(name=name, roles=frozenset(role), must_change=True)
-    if not accounts.make_account(new, _actor(), utc_now()):
+    if not accounts.make_account(new, actor(), utc_now()):
         raise TriageError(f"there is an account {name} already", remedy=f"`triage-agent user link {name}` makes a link")
     _print_link(settings, accounts, name)
 
@@ -50,7 +49,7 @@ def link(name: NameArgument, config: ConfigOption = None) -> None:
 def roles(name: NameArgument, role: RoleOption, config: ConfigOption = None) -> None:
     """Change what an account may do."""
     _, accounts = _open(config)
-    if not accounts.give_roles(name, role, _actor(), utc_now()):
+    if not accounts.give_roles(name, role, actor(), utc_now()):
         raise _unknown(name)
 
 
@@ -58,7 +57,7 @@ def roles(name: NameArgument, role: RoleOption, config: ConfigOption = None) -> 
 def disable(name: NameArgument, config: ConfigOption = None) -> None:
     """Let the owner of an account in no more; sessions end at once."""
     _, accounts = _open(config)
-    if not accounts.disable(name, _actor(), utc_now()):
+    if not accounts.disable(name, actor(), utc_now()):
         raise _unknown(name)
 
 
@@ -66,7 +65,7 @@ def disable(name: NameArgument, config: ConfigOption = None) -> None:
 def enable(name: NameArgument, config: ConfigOption = None) -> None:
     """Let the owner of a disabled or locked account in again."""
     _, accounts = _open(config)
-    if not accounts.disable(name, _actor(), utc_now(), disabled=False):
+    if not accounts.disable(name, actor(), utc_now(), disabled=False):
         raise _unknown(name)
 
 
@@ -76,7 +75,7 @@ def reset_second_factor(name: NameArgument, config: ConfigOption = None) -> None
     from triage_agent.signing_in import build_second_factors
 
     settings = load_settings(config)
-    if not build_second_factors(open_worklist(settings)).reset(name, _actor(), utc_now()):
+    if not build_second_factors(open_worklist(settings)).reset(name, actor(), utc_now()):
         raise TriageError(f"no account {name} with a second factor", remedy="`triage-agent user list` shows them")
 
 
@@ -90,7 +89,7 @@ def listed(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     worklist = open_worklist(load_settings(config))
     everybody = [_shown(account) for account in build_accounts(worklist).accounts()]
     event = AuditEvent(
-        at=utc_now(), action=AuditAction.ACCOUNTS_LISTED, actor=_actor(), detail={"accounts": len(everybody)}
+        at=utc_now(), action=AuditAction.ACCOUNTS_LISTED, actor=actor(), detail={"accounts": len(everybody)}
     )
     worklist.record_audit(event)
     if as_json:
@@ -130,14 +129,10 @@ def _print_link(settings: Settings, accounts: Accounts, name: str) -> None:
     from triage_agent.signing_in import link_to
     from triage_agent.web.site.people import make_link
 
-    secret = make_link(accounts, name, _actor(), utc_now())
+    secret = make_link(accounts, name, actor(), utc_now())
     if secret is None:
         raise _unknown(name)
     print(link_to(settings, secret))  # noqa: T201 - as it is: a console would fold it
-
-
-def _actor() -> str:
-    return f"command:{getpass.getuser()}"
 
 
 def _unknown(name: str) -> TriageError:

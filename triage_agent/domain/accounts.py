@@ -118,6 +118,9 @@ class Accounts(Protocol):
     def change_password(self, name: str, password_hash: str, now: datetime) -> bool:
         """By its owner; ends every session of the account."""
 
+    def hash_anew(self, name: str, old: str, new: str, now: datetime) -> bool:
+        """The same password, hashed otherwise: its sessions go on; False where it was changed meanwhile."""
+
     def sign_in_refused(self, name: str, address: str, why: str, now: datetime, locked_until: datetime | None) -> None:
         """Audit it, and count it where there is such an account."""
 

@@ -10,6 +10,9 @@ from triage_agent.domain.audit import AuditRecord, AuditTrail
 GENESIS = "0" * 64
 """What the first seal follows."""
 
+LATE = timedelta(seconds=60)
+"""For a record to wait for its seal: a running agent seals within seconds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:

@@ -12,6 +12,7 @@ from typing import Any
 
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.feedback import LabelledStudy
+from triage_agent.domain.visible import harmless
 from triage_agent.labelled.deidentify import RefusedError, Secret, deidentified
 
 COLUMNS = (
@@ -30,7 +31,6 @@ COLUMNS = (
     "images",
 )
 LABELS_CSV, LABELS_JSON, IMAGES = "labels.csv", "labels.json", "images"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run what begins so
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,7 @@ def _row(number: int, one: LabelledStudy, secret: Secret) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> str:
-    text = " ".join(value) if isinstance(value, list) else "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return harmless(" ".join(value) if isinstance(value, list) else "" if value is None else str(value))
 
 
 def _write_images(

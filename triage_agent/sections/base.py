@@ -1,12 +1,12 @@
 """What tables of the configuration have in common."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-FILE_SUFFIX = "_file"  # any secret `x` can be given as `x_file`, a path whose content it is
-_PEM_FILES = ("certificate", "key", "ca")
+_FILE_SUFFIX = "_file"  # any secret `x` can be given as `x_file`, a path whose content it is
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 YEAR = 365 * 86400.0  # seconds; no wait is longer, and dates can be reckoned with it
 
 
@@ -28,32 +28,28 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read_files(cls, values: Any) -> Any:
-        """Replace each `x_file` whose `x` is a key of this table by the file's content."""
+        """Replace each `x_file` whose `x` is a key of this table by the file's content.
+
+        Where `x` is the name of a file already, `x_file` would put a private key into a message.
+        """
         if not isinstance(values, dict):
             return values
         read = dict(values)
         for key in values:
-            name = str(key).removesuffix(FILE_SUFFIX)
+            name = str(key).removesuffix(_FILE_SUFFIX)
             if key not in cls.model_fields and name in cls.model_fields and name != key:
+                if _is_path(cls.model_fields[name].annotation):
+                    raise ValueError(f"{key}: write {name}, which is the name of a file")
                 read[name] = _file_content(read.pop(key))
         return read
 
 
-class CertificateFiles(Section):
-    """A table of a peer that may have certificates: `certificate`, `key` and `ca` are names of files already."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _files_already(cls, values: Any) -> Any:
-        """What `x_file` does with other values would put a private key into a message."""
-        for name in _PEM_FILES:
-            if isinstance(values, dict) and name + FILE_SUFFIX in values:
-                raise ValueError(f"{name}{FILE_SUFFIX}: write {name}, which is the name of a file")
-        return values
-
-
 def _may_be_flag(annotation: Any) -> bool:
     return annotation is bool or bool in getattr(annotation, "__args__", ())
+
+
+def _is_path(annotation: Any) -> bool:
+    return annotation is Path or any(_is_path(one) for one in get_args(annotation))
 
 
 def _file_content(path: object) -> str:

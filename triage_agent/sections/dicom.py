@@ -3,11 +3,11 @@
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from triage_agent.sections.base import FILE_SUFFIX, YEAR, Section
+from triage_agent.sections.base import YEAR, Section
 
 
 def _network(text: object) -> object:
@@ -30,15 +30,6 @@ class TlsSettings(Section):
     ca: Path
     require_client_certificate: bool = True
     port: int = Field(default=2762, ge=1, le=65535)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _files_already(cls, values: Any) -> Any:
-        """These are files: what `x_file` does with other values would put a private key into a message."""
-        for name in ("certificate", "key", "ca"):
-            if isinstance(values, dict) and name + FILE_SUFFIX in values:
-                raise ValueError(f"{name}{FILE_SUFFIX}: write {name}, which is the name of a file")
-        return values
 
 
 def _ae_title(text: str) -> str:

@@ -11,13 +11,13 @@ from triage_agent.domain.hl7_form import Hl7Acknowledgement, Hl7Charset, Hl7Form
 from triage_agent.domain.vocabulary import ArtifactKind, Family
 from triage_agent.results.hl7_fields import require_usable
 from triage_agent.results.hl7_versions import VERSIONS
-from triage_agent.sections.base import YEAR, CertificateFiles, Section
+from triage_agent.sections.base import YEAR, Section
 from triage_agent.sections.hl7_listen import Hl7ListenSettings
 
 _Name = Annotated[str, StringConstraints(max_length=227)]  # HD, chapter 2A
 
 
-class Hl7PeerSettings(CertificateFiles):
+class Hl7PeerSettings(Section):
     """An HL7 v2 application that takes our messages over MLLP."""
 
     name: str = Field(min_length=1)

@@ -9,13 +9,13 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, model_validator
 
 from triage_agent.delivery.endpoint import Endpoint, FhirDialect, HttpAccess
-from triage_agent.sections.base import YEAR, CertificateFiles
+from triage_agent.sections.base import YEAR, Section
 
 BEARER = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1
 _PORTS = {"http": 80, "https": 443}
 
 
-class HttpPeerSettings(CertificateFiles):
+class HttpPeerSettings(Section):
     """A service that takes our results over HTTP."""
 
     name: str = Field(min_length=1)

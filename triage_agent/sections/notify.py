@@ -4,7 +4,7 @@ import re
 from datetime import time, timedelta
 from email.headerregistry import Address
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -12,12 +12,11 @@ from pydantic import Field, field_validator, model_validator
 
 from triage_agent.delivery.notice_text import unknown_places
 from triage_agent.domain.notice import ChannelRules, NoticeKind, QuietHours
-from triage_agent.sections.base import FILE_SUFFIX, Section
+from triage_agent.sections.base import LOOPBACK, Section
 from triage_agent.sections.http import BEARER
 
 Told = Literal["stat", "urgent", "needs_human", "route_failing"]
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _LONGEST_SECONDS = 60.0  # a message that takes longer is tried again
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
@@ -44,13 +43,6 @@ class ChannelSettings(Section):
     link: str = Field(default="", max_length=1000)
     ca: Path | None = None
     timeout_seconds: float = Field(default=30, gt=0, le=_LONGEST_SECONDS)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_a_file_already(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "ca" + FILE_SUFFIX in values:
-            raise ValueError(f"ca{FILE_SUFFIX}: write ca, which is the name of a file")
-        return values
 
     @field_validator("quiet_hours")
     @classmethod
@@ -222,6 +214,4 @@ def _is_usable(text: str) -> bool:
     except ValueError:
         return False
     plain = text.isascii() and text.isprintable() and " " not in text and "#" not in text and "@" not in url.netloc
-    return (
-        plain and bool(host) and port != 0 and (url.scheme == "https" or (url.scheme == "http" and host in _LOOPBACK))
-    )
+    return plain and bool(host) and port != 0 and (url.scheme == "https" or (url.scheme == "http" and host in LOOPBACK))

@@ -7,10 +7,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from triage_agent.domain.accounts import Role
-from triage_agent.sections.base import Section
+from triage_agent.sections.base import LOOPBACK, Section
 from triage_agent.sections.roles import Person
-
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class OidcSettings(Section):
@@ -31,7 +29,7 @@ class OidcSettings(Section):
     @model_validator(mode="after")
     def _can_be_trusted(self) -> Self:
         parts = urlsplit(self.issuer)
-        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
             raise ValueError("issuer is an http url: whoever is in between could say who anybody is; give an https url")
         if "openid" not in self.scopes:
             raise ValueError('scopes has no "openid", without which no provider says who somebody is; add it')

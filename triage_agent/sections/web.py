@@ -1,13 +1,13 @@
 """The tables of what answers HTTP: probes, and DICOMweb where a site wants it."""
 
-import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from triage_agent.domain.accounts import Role
-from triage_agent.sections.base import FILE_SUFFIX, Section
+from triage_agent.sections.base import LOOPBACK, Section
+from triage_agent.sections.http import BEARER
 from triage_agent.sections.oidc import OidcSettings
 from triage_agent.sections.roles import Person
 
@@ -26,7 +26,7 @@ class WebTokenSettings(Section):
     @model_validator(mode="after")
     def _is_hard_to_guess(self) -> Self:
         """Of the table as a whole, so that no message repeats the token."""
-        if len(self.token) < _SHORTEST_TOKEN or not re.fullmatch(r"[A-Za-z0-9\-._~+/]+=*", self.token):
+        if len(self.token) < _SHORTEST_TOKEN or not BEARER.fullmatch(self.token):
             raise ValueError(
                 f"the token of {self.name!r} is none: give {_SHORTEST_TOKEN} or more characters that a bearer token "
                 "may have, such as `openssl rand -hex 32` prints"
@@ -40,15 +40,6 @@ class WebTlsSettings(Section):
     certificate: Path
     key: Path
     ca: Path | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _files_already(cls, values: Any) -> Any:
-        """These are files: what `x_file` does with other values would put a private key into a message."""
-        for name in ("certificate", "key", "ca"):
-            if isinstance(values, dict) and name + FILE_SUFFIX in values:
-                raise ValueError(f"{name}{FILE_SUFFIX}: write {name}, which is the name of a file")
-        return values
 
 
 class WebSettings(Section):
@@ -77,6 +68,11 @@ class WebSettings(Section):
     def is_secure(self) -> bool:
         """Whether browsers reach us by https: here, or at a proxy before us."""
         return self.public_url.startswith("https://") or (self.tls is not None and not self.public_url)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether passwords, cookies and tokens would cross a network unencrypted."""
+        return not self.is_secure and self.host not in LOOPBACK
 
     @model_validator(mode="after")
     def _key_is_hard_to_guess(self) -> Self:

@@ -67,6 +67,10 @@ class SqlAccounts:
         """See `Accounts.change_password`."""
         return self._database.write(lambda session: _set_password(session, name, password_hash, now))
 
+    def hash_anew(self, name: str, old: str, new: str, now: datetime) -> bool:
+        """See `Accounts.hash_anew`."""
+        return self._database.write(lambda session: _hash_anew(session, name, old, new, now))
+
     def sign_in_refused(self, name: str, address: str, why: str, now: datetime, locked_until: datetime | None) -> None:
         """See `Accounts.sign_in_refused`."""
         self._database.write(lambda session: _refused(session, name, address, why, now, locked_until))
@@ -193,6 +197,15 @@ def _set_password(session: Session, name: str, password_hash: str, now: datetime
         return False
     _end_all(session, name, now)
     append_audit(session, _event(AuditAction.ACCOUNT_CHANGED, name, now, account=name, change="password"))
+    return True
+
+
+def _hash_anew(session: Session, name: str, old: str, new: str, now: datetime) -> bool:
+    same = update(AccountRow).where(AccountRow.name == name, AccountRow.password_hash == old)
+    if not changed(session, same.values(password_hash=new)):
+        return False
+    detail = {"account": name, "change": "password hashed anew"}
+    append_audit(session, _event(AuditAction.ACCOUNT_CHANGED, name, now, **detail))
     return True
 
 

@@ -1,6 +1,7 @@
 """`audit`: verify, export and tail, as an admin types them."""
 
 import csv
+import getpass
 import io
 import json
 from datetime import UTC, datetime
@@ -117,3 +118,9 @@ def test_check_says_how_far_the_chain_is(log, worklist):
     fill(worklist, 1, first=21)
     with pytest.raises(Noteworthy, match="20 records sealed, 1 not yet, the oldest since 2026-03-01"):
         look_at_audit(Settings())
+
+
+def test_whoever_types_is_one_person_whatever_the_command(run, log):
+    run("audit", "tail")
+    run("user", "list")
+    assert {record.actor for record in log.latest(2)} == {f"command:{getpass.getuser()}"}

@@ -67,6 +67,8 @@ def test_studies_without_a_patient_are_of_patients_of_their_own():
 def test_a_spreadsheet_runs_nothing_of_it():
     (row,) = csv.DictReader(csv_of(rows_of(labelled(word(rule='=cmd|"x"!A1')), SECRET)).splitlines())
     assert row["rule"] == '\'=cmd|"x"!A1'
+    (row,) = csv.DictReader(csv_of(rows_of(labelled(word(rule=" \uff1dcmd\x1b")), SECRET)).splitlines())
+    assert row["rule"] == "' \uff1dcmd\\x1b"
 
 
 def test_what_is_written_is_read_back_with_its_images(tmp_path):

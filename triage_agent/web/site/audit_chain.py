@@ -14,7 +14,7 @@ from triage_agent.audit.keeping import ANCHORS
 from triage_agent.audit.messages import Source
 from triage_agent.audit.verification import Report, verify
 from triage_agent.domain.audit import AuditEvent, AuditQuestion
-from triage_agent.domain.audit_log import AuditLog, Behind
+from triage_agent.domain.audit_log import LATE, AuditLog, Behind
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.ports import Clock
 from triage_agent.domain.vocabulary import AuditAction
@@ -22,7 +22,6 @@ from triage_agent.web.site.audit_words import Line, line_of
 
 log = structlog.get_logger(__name__)
 
-_LATE = timedelta(seconds=60)  # a running agent seals within seconds
 _LONGEST_SECONDS = 2 * 3600.0
 _STOP_SECONDS = 5.0
 
@@ -88,7 +87,7 @@ def _wrong(status: ChainStatus, not_anchored: str | None) -> tuple[str, ...]:
     found = []
     if status.sealed is None:
         found.append("The row that says where the chain ends is gone. Verify the log.")
-    if status.lag > _LATE:
+    if status.lag > LATE:
         found.append("Records wait for their seals. A running agent seals within seconds.")
     if not_anchored:
         found.append(f"The last anchor could not be kept: {not_anchored}")

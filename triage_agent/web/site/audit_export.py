@@ -58,10 +58,14 @@ class Exports:
         self._running.pop(place, None)
 
 
-def lines_of(parts: AuditParts, question: AuditQuestion, form: str) -> Iterator[str]:
-    """The records as rows (`csv`) or as DICOM audit messages (`xml`); where they are not all, the end says so."""
+def lines_of(parts: AuditParts, question: AuditQuestion, form: str, *, masked: bool = False) -> Iterator[str]:
+    """The records as rows (`csv`) or as DICOM audit messages (`xml`); where they are not all, the end says so.
+
+    `masked`: for somebody from whom patients are hidden: messages leave them out, whatever the site has them say.
+    """
+    source = replace(parts.source, patients="none") if masked else parts.source
     records = _Counted(parts.log.walk(replace(question, limit=MOST + 1)), MOST)
-    yield from as_xml(records, parts.log, parts.source) if form == "xml" else as_csv(records)
+    yield from as_xml(records, parts.log, source) if form == "xml" else as_csv(records)
     if records.is_cut:
         said = f"NOT ALL: an export has at most {MOST} records, ask for a shorter period"
         yield f"<!-- {said} -->\n" if form == "xml" else csv_note(said)

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 
 from fastapi import HTTPException, Request, Response
 
-from triage_agent.domain.audit import AuditEvent, AuditQuestion
-from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.domain.audit import AuditQuestion
+from triage_agent.domain.ports import Worklist
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.web.site.audit_asking import Asked, asked_of
 from triage_agent.web.site.audit_chain import AuditParts
 from triage_agent.web.site.audit_words import Line, line_of
-from triage_agent.web.site.gate import Gate, Visitor, available, visitor_of
+from triage_agent.web.site.gate import Gate, available, visitor_of
 from triage_agent.web.site.pages import Pages
 
 _MOST = 5000  # records on the page
@@ -58,12 +58,12 @@ class Milestone:
 class Telling:
     """The route."""
 
-    def __init__(self, gate: Gate, worklist: Worklist, parts: AuditParts, pages: Pages, clock: Clock) -> None:
+    def __init__(self, gate: Gate, worklist: Worklist, parts: AuditParts, pages: Pages) -> None:
         self.router = gate.router()
+        self._gate = gate
         self._worklist = worklist
         self._parts = parts
         self._pages = pages
-        self._clock = clock
         self.router.get("/studies/{uid}/story")(self.story)
 
     def story(self, request: Request, uid: str) -> Response:
@@ -72,7 +72,7 @@ class Telling:
         lines, listed = self._lines(uid) if is_uid(uid) else ([], False)
         if not (lines or listed):
             raise HTTPException(404, "There is no such study in the audit log.")
-        self._audit(visitor, uid)
+        self._gate.record(visitor, AuditAction.AUDIT_READ, uid, story=True)
         return self._pages.show(
             "audit_story.html",
             visitor,
@@ -91,17 +91,6 @@ class Telling:
         with available():
             listed = self._worklist.study(uid) is not None
             return [line_of(record) for record in self._parts.log.walk(question)], listed
-
-    def _audit(self, visitor: Visitor, uid: str) -> None:
-        event = AuditEvent(
-            at=self._clock(),
-            action=AuditAction.AUDIT_READ,
-            actor=visitor.name,
-            study_instance_uid=uid,
-            detail={"address": visitor.address, "story": True},
-        )
-        with available():
-            self._worklist.record_audit(event)
 
 
 def chapters_of(lines: Sequence[Line]) -> Iterator[Chapter]:

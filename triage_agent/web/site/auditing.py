@@ -7,7 +7,7 @@ from typing import Literal
 from fastapi import HTTPException, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
 
-from triage_agent.domain.audit import AuditEvent, AuditRecord
+from triage_agent.domain.audit import AuditRecord
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.web.site.audit_asking import A_PAGE, Asked, asked_of
@@ -38,7 +38,7 @@ class Auditing:
     def __init__(self, gate: Gate, worklist: Worklist, parts: AuditParts, pages: Pages, clock: Clock) -> None:
         self.router = gate.router()
         self.verifier = Verifier(parts, worklist.record_audit, clock)
-        self._worklist = worklist
+        self._gate = gate
         self._parts = parts
         self._pages = pages
         self._clock = clock
@@ -63,6 +63,7 @@ class Auditing:
             lines=[line_of(record) for record in records],
             older=asked.address(before=records[-1].id) if len(records) == A_PAGE else "",
             patient=patient,
+            masked=visitor.masked,
             most_studies=_MOST_STUDIES,
             groups=_GROUPED,
             group_words=GROUPS,
@@ -77,13 +78,13 @@ class Auditing:
     def exported(self, request: Request, form: Literal["csv", "xml"] = "csv") -> Response:
         """What is filtered, oldest first, as rows or as DICOM audit messages."""
         visitor, asked = visitor_of(request), asked_of(request.query_params)
-        patient = self._patient(asked)
+        patient = self._patient(visitor, asked)
         place = self._exports.require_room()
         try:
             self._audit(AuditAction.AUDIT_EXPORTED, visitor, asked, patient, format=form)
             with available():
-                lines = begun(lines_of(self._parts, asked.question(patient.studies), form))
-        except HTTPException:
+                lines = begun(lines_of(self._parts, asked.question(patient.studies), form, masked=visitor.masked))
+        except BaseException:  # whatever it was: the place would be held for half an hour
             self._exports.leave(place)
             raise
         name = f"audit-{self._clock().strftime('%Y%m%dT%H%M%SZ')}.{form}"
@@ -127,32 +128,27 @@ class Auditing:
 
     def _records(self, visitor: Visitor, asked: Asked) -> tuple[Sequence[AuditRecord], _Patient]:
         """What was asked for; that it was read is audited first."""
-        patient = self._patient(asked)
+        patient = self._patient(visitor, asked)
         self._audit(AuditAction.AUDIT_READ, visitor, asked, patient)
         with available():
             return self._parts.log.records(asked.question(patient.studies)), patient
 
-    def _patient(self, asked: Asked) -> _Patient:
+    def _patient(self, visitor: Visitor, asked: Asked) -> _Patient:
+        """Who sees no names finds none either: else the search would tell them, letter by letter."""
         if not asked.patient:
             return _Patient(None)
+        if visitor.masked:
+            raise HTTPException(403, "Your account sees no patients, and cannot ask for one.")
         with available():
             found = tuple(self._parts.log.studies_of_patient(asked.patient, _MOST_STUDIES + 1))
         return _Patient(found[:_MOST_STUDIES], len(found) > _MOST_STUDIES)
 
     def _audit(self, action: AuditAction, visitor: Visitor, asked: Asked, patient: _Patient, **detail: object) -> None:
         """Before anything is shown. Records name no patient: of one who was asked for it names the studies."""
-        said: dict[str, object] = {"address": visitor.address, **asked.said(), **detail}
+        said: dict[str, object] = {**asked.said(), **detail}
         if patient.studies is not None:
             said |= {"of_a_patient": len(patient.studies), "studies": list(patient.studies[:_NAMED])}
-        event = AuditEvent(
-            at=self._clock(),
-            action=action,
-            actor=visitor.name,
-            study_instance_uid=asked.study or None,
-            detail=said,
-        )
-        with available():
-            self._worklist.record_audit(event)
+        self._gate.record(visitor, action, asked.study or None, **said)
 
 
 _GROUPED = {

@@ -22,7 +22,7 @@ from triage_agent.web.site.people import People, digest_of
 from triage_agent.web.site.rules import Door, Rule, rule_of
 
 LIVE = "/live"
-_ASKED_BY_PAGES = frozenset({LIVE, "/condition"})  # by themselves: that keeps no session alive
+_ASKED_BY_PAGES = frozenset({LIVE, "/condition", "/api/audit/chain"})  # by themselves: that keeps no session alive
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 _LONGEST_BODY = 64 * 1024
@@ -152,9 +152,16 @@ class Gate:
         if refused.first:
             detail = {"address": address, "reason": f"too many {what}"}
             action = AuditAction.SIGN_IN_REFUSED if what == "sign-ins" else AuditAction.ACCESS_REFUSED
-            with available():
-                self._worklist.record_audit(AuditEvent(at=self._clock(), action=action, actor=who, detail=detail))
+            self._write(who, action, None, detail)
         raise HTTPException(429, "Too many requests. Wait a moment.", {"Retry-After": str(refused.seconds)})
+
+    def record(self, visitor: Visitor, action: AuditAction, uid: str | None = None, /, **detail: object) -> None:
+        """Audit what somebody does, before anything is shown: what cannot be audited is not seen.
+
+        Raises:
+            HTTPException: 503 while the database is away.
+        """
+        self._write(visitor.name, action, uid, {"address": visitor.address, **detail})
 
     def goes_on(self, request: Request) -> bool:
         """Whether the session of a page that stays open has not ended; also while nobody can say."""
@@ -162,6 +169,11 @@ class Gate:
             return self._people.of(request.cookies.get(self.cookie, ""), used=False) is not None
         except WorklistUnavailableError:
             return True
+
+    def _write(self, actor: str, action: AuditAction, uid: str | None, detail: Mapping[str, object]) -> None:
+        event = AuditEvent(at=self._clock(), action=action, actor=actor, study_instance_uid=uid, detail=detail)
+        with available():
+            self._worklist.record_audit(event)
 
     def _session(self, token: str, used: bool) -> SignedIn | None:
         with available():
@@ -172,11 +184,7 @@ class Gate:
             return
         path = request.scope["route"].path
         detail = {"address": address, "method": request.method, "route": path}
-        event = AuditEvent(
-            at=self._clock(), action=AuditAction.ACCESS_REFUSED, actor=session.account.name, detail=detail
-        )
-        with available():
-            self._worklist.record_audit(event)
+        self._write(session.account.name, AuditAction.ACCESS_REFUSED, None, detail)
         raise HTTPException(403, "Your account may not open this page.")
 
 

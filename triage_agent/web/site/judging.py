@@ -5,9 +5,8 @@ import secrets
 from fastapi import HTTPException, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
-from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.feedback import FeedbackBook, Verdict, plain_note
-from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.domain.ports import Clock
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.labelled.deidentify import Secret
@@ -21,9 +20,9 @@ _MOST = 20_000  # rows; the command has more
 class Judging:
     """The routes."""
 
-    def __init__(self, gate: Gate, worklist: Worklist, feedback: FeedbackBook, clock: Clock) -> None:
+    def __init__(self, gate: Gate, feedback: FeedbackBook, clock: Clock) -> None:
         self.router = gate.router()
-        self._worklist = worklist
+        self._gate = gate
         self._feedback = feedback
         self._clock = clock
         self.router.post("/studies/{uid}/feedback")(self.give)
@@ -49,11 +48,7 @@ class Judging:
         visitor = visitor_of(request)
         with available():
             studies = self._feedback.labelled(None, None, _MOST)
-            detail = {"address": visitor.address, "rows": len(studies), "images": 0}
-            event = AuditEvent(
-                at=self._clock(), action=AuditAction.FEEDBACK_EXPORTED, actor=visitor.name, detail=detail
-            )
-            self._worklist.record_audit(event)
+        self._gate.record(visitor, AuditAction.FEEDBACK_EXPORTED, rows=len(studies), images=0)
         table = csv_of(rows_of(studies, Secret(secrets.token_bytes(32))))
         named = {"Content-Disposition": 'attachment; filename="feedback.csv"'}
         return Response(table, media_type="text/csv; charset=utf-8", headers=named)

@@ -64,11 +64,12 @@ class People:
         name, now = name.strip().lower(), self._clock()
         account = self._accounts.account(name) if is_name(name) else None
         usable = account is not None and account.source is Source.LOCAL and account.disabled_at is None
-        locked = account is not None and account.locked_until is not None and account.locked_until > now
+        locked = account is not None and _is_locked(account, now)
         right = self._passwords.fits(password, account.password_hash if account is not None and usable else None)
         if account is None or not right or locked:
             self._refuse(account, name, address, "locked" if locked else "wrong name or password", now)
             return None
+        self._hash_anew(account, password)
         return self.begin(account.name, address, waits=self._second is not None and self._second.is_asked_of(account))
 
     def begin(
@@ -97,7 +98,7 @@ class People:
     def prove(self, session: SignedIn, code: str, token: str, address: str) -> Begun | None:
         """Go on with the second factor in a new session; None where the code is wrong, or there were too many."""
         account, now = session.account, self._clock()
-        locked = account.locked_until is not None and account.locked_until > now
+        locked = _is_locked(account, now)
         if locked or self._second is None or not self._second.fits(account, code):
             self._refuse(account, account.name, address, "locked" if locked else "wrong second factor", now)
             return None
@@ -137,18 +138,30 @@ class People:
         used = self._accounts.use_link(digest_of(secret), self._passwords.digest(password), self._clock())
         return None if used else "This link has been used, or its time is over. Ask for a new one."
 
-    def change_password(self, account: Account, old: str, new: str) -> str | None:
-        """Change one's own password; why it cannot be changed, else None."""
-        if not self._passwords.fits(old, account.password_hash):
-            return "The old password is wrong."
+    def change_password(self, account: Account, old: str, new: str, address: str) -> str | None:
+        """Change one's own password; why it cannot be changed, else None.
+
+        Wrong old ones count as refused sign-ins: whoever finds an open session must not guess there without a pause.
+        """
+        now = self._clock()
+        locked = _is_locked(account, now)
+        if not self._passwords.fits(old, account.password_hash) or locked:
+            self._refuse(account, account.name, address, "locked" if locked else "wrong old password", now)
+            return "The old password is wrong, or there were too many tries. Wait a minute before the next one."
         if (why := weakness(new, account.name)) is not None:
             return why
-        self._accounts.change_password(account.name, self._passwords.digest(new), self._clock())
+        self._accounts.change_password(account.name, self._passwords.digest(new), now)
         return None
+
+    def _hash_anew(self, account: Account, password: str) -> None:
+        """A hash that was made with weaker parameters than today's: only at a sign-in is the password here."""
+        if account.password_hash is not None and self._passwords.is_outdated(account.password_hash):
+            new = self._passwords.digest(password)
+            self._accounts.hash_anew(account.name, account.password_hash, new, self._clock())
 
     def _refuse(self, account: Account | None, name: str, address: str, why: str, now: datetime) -> None:
         until = None if account is None else account.locked_until
-        if account is not None and not (until is not None and until > now):
+        if account is not None and not _is_locked(account, now):
             until = _pause_after(account.failures + 1, now)
         self._accounts.sign_in_refused(name if account else "", address, why, now, until)
 
@@ -175,6 +188,10 @@ def is_name(text: str) -> bool:
 def digest_of(secret: str) -> str:
     """What is kept of a secret that has 256 bits of its own, so that no slow hash is needed."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+def _is_locked(account: Account, now: datetime) -> bool:
+    return account.locked_until is not None and account.locked_until > now
 
 
 def _pause_after(failures: int, now: datetime) -> datetime | None:

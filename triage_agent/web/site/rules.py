@@ -61,7 +61,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/second/setup"): Rule(Door.HALF, tries=True),
     ("GET", "/second/qr"): _HALF,
     ("GET", "/password"): _SIGNED_IN,
-    ("POST", "/password"): _SIGNED_IN,
+    ("POST", "/password"): Rule(tries=True),
     ("GET", "/"): _READERS,
     ("GET", "/live"): _READERS,
     ("GET", "/condition"): _READERS,

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Collection
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -95,10 +94,6 @@ class SecondFactor:
         step = self._step_of(secret, plain)
         return step is not None and self._store.take_step(account.name, step)
 
-    def recovery_left(self, account: Account) -> int:
-        """How many recovery codes are unused."""
-        return self._store.recovery_left(account.name)
-
     def _step_of(self, secret: str, code: str) -> int | None:
         """Of which time a code is; None where of none that is near."""
         totp, now = pyotp.TOTP(secret), int(self._clock().timestamp()) // _STEP_SECONDS
@@ -109,11 +104,6 @@ class SecondFactor:
 def groups(code: str) -> str:
     """A recovery code as people read it."""
     return "-".join(code[at : at + 4] for at in range(0, len(code), 4))
-
-
-def roles_of(names: Collection[str]) -> frozenset[Role]:
-    """Roles by their words."""
-    return frozenset(Role(name) for name in names)
 
 
 def _same(one: bytes, other: bytes) -> bool:

@@ -82,7 +82,7 @@ class Signing:
         if new == visitor.form.get("again", ""):
             with available():
                 old = visitor.form.get("old", "")[: LONGEST + 1]
-                wrong = self._people.change_password(visitor.signed_in.account, old, new) or ""
+                wrong = self._people.change_password(visitor.signed_in.account, old, new, visitor.address) or ""
         if wrong:
             return self._pages.show("password.html", visitor, 400, wrong=wrong)
         return RedirectResponse("/login", _SEE_OTHER)

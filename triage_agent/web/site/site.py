@@ -93,10 +93,10 @@ class Site:
             Studies(gate, worklist, readers, pages, clock, here, views).router,
             Views(gate, views, clock).router,
             Viewing(gate, worklist, readers, pages, clock, radiographs, feedback, here, settings.pacs_link).router,
-            Judging(gate, worklist, feedback, clock).router,
+            Judging(gate, feedback, clock).router,
             Dashboard(gate, worklist, figures, feedback, disk, pages, clock).router,
             auditing.router,
-            Telling(gate, worklist, audit, pages, clock).router,
+            Telling(gate, worklist, audit, pages).router,
         )
 
     def join(self, app: FastAPI, checks: Mapping[str, Callable[[], None]]) -> None:

@@ -10,7 +10,6 @@ from fastapi import HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.reading import Listed, ListPage, ListQuestion, ReadingList
 from triage_agent.domain.saved_views import SavedViews
@@ -19,7 +18,7 @@ from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import AuditAction, Priority, Status
 from triage_agent.web.site.asking import DAYS, View, view_of
 from triage_agent.web.site.condition import Condition
-from triage_agent.web.site.gate import Gate, Visitor, available, visitor_of
+from triage_agent.web.site.gate import Gate, available, visitor_of
 from triage_agent.web.site.live import Live, State
 from triage_agent.web.site.masking import masked_item, masked_page
 from triage_agent.web.site.pages import Pages
@@ -74,7 +73,7 @@ class Studies:
             page, human = self._page(view, visitor.masked), self._human(visitor.masked)
             regions = self._readers.regions()
             saved = self._views.of(visitor.signed_in.account.name)
-        self._audit(AuditAction.STUDIES_LISTED, visitor, None, studies=len(page.studies))
+        self._gate.record(visitor, AuditAction.STUDIES_LISTED, studies=len(page.studies))
         return self._pages.show(
             "worklist.html",
             visitor,
@@ -97,7 +96,7 @@ class Studies:
         visitor, view = visitor_of(request), view_of(request.query_params)
         seen = (view, visitor.masked)  # who sees names and who does not have no view in common
         self._live.require_room(seen)
-        await run_in_threadpool(self._audit, AuditAction.STUDIES_LISTED, visitor, None, live=True)
+        await run_in_threadpool(self._gate.record, visitor, AuditAction.STUDIES_LISTED, live=True)
         return StreamingResponse(
             self._live.events(seen, lambda: self._state(view, visitor.masked), lambda: self._gate.goes_on(request)),
             media_type="text/event-stream",
@@ -119,7 +118,7 @@ class Studies:
         with available():
             found = self._worklist.items(status=status, priority=priority, limit=limit)
         visitor = visitor_of(request)
-        self._audit(AuditAction.STUDIES_LISTED, visitor, None, studies=len(found))
+        self._gate.record(visitor, AuditAction.STUDIES_LISTED, studies=len(found))
         return JSONResponse([_as_json(masked_item(item) if visitor.masked else item) for item in found])
 
     def claim(self, request: Request, uid: str) -> Response:
@@ -189,18 +188,6 @@ class Studies:
 
     def _trouble(self) -> str:
         return self._pages.text("trouble.html", None, troubles=self._condition.troubles())
-
-    def _audit(self, action: AuditAction, visitor: Visitor, uid: str | None, **detail: object) -> None:
-        """Before anything is shown: what cannot be audited is not seen."""
-        event = AuditEvent(
-            at=self._clock(),
-            action=action,
-            actor=visitor.name,
-            study_instance_uid=uid,
-            detail={"address": visitor.address, **detail},
-        )
-        with available():
-            self._worklist.record_audit(event)
 
 
 def _as_json(item: WorklistItem) -> Mapping[str, Any]:

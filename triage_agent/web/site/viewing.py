@@ -1,7 +1,7 @@
 """The page of a study: its images, what was decided and why, what went where, and what was there before."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from io import BytesIO
 from typing import Any
@@ -12,7 +12,6 @@ from fastapi.responses import RedirectResponse
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
-from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.decision import Artifact
 from triage_agent.domain.errors import DecoderUnavailableError, UnreadableImageError
 from triage_agent.domain.feedback import LONGEST_NOTE, FeedbackBook, Verdict
@@ -64,6 +63,7 @@ class Viewing:
         pacs_link: str = "",
     ) -> None:
         self.router = gate.router()
+        self._gate = gate
         self._worklist = worklist
         self._readers = readers
         self._pages = pages
@@ -95,7 +95,7 @@ class Viewing:
             listed=listed,
             earlier=masked_all(earlier) if visitor.masked else earlier,
             report=_report(results, masked=visitor.masked),
-            words=words,
+            words=[replace(word, note="") for word in words] if visitor.masked else words,
             verdicts=list(Verdict),
             longest_note=LONGEST_NOTE,
             pacs_link=_filled(self._pacs_link, detail.item),
@@ -144,19 +144,11 @@ class Viewing:
         return detail
 
     def _audit(self, visitor: Visitor, uid: str) -> None:
-        """Before anything is shown: what cannot be audited is not seen."""
+        """Once in a while for each study that somebody looks at."""
         now, key = self._clock(), (visitor.name, uid)
         if key in self._seen and now - self._seen[key] < _AUDITED_FOR:
             return
-        event = AuditEvent(
-            at=now,
-            action=AuditAction.STUDY_VIEWED,
-            actor=visitor.name,
-            study_instance_uid=uid,
-            detail={"address": visitor.address},
-        )
-        with available():
-            self._worklist.record_audit(event)
+        self._gate.record(visitor, AuditAction.STUDY_VIEWED, uid)
         if len(self._seen) >= _MOST_SEEN:
             self._seen.clear()
         self._seen[key] = now

@@ -122,7 +122,7 @@ function watch() {
     say("Not connected. What you see may be old.");
     if (source.readyState !== EventSource.CLOSED) return;
     setTimeout(async () => {  // refused: the session may be over
-      const answer = await fetch("/api/worklist?limit=1", { headers: { Accept: "application/json" } }).catch(() => null);
+      const answer = await fetch("/condition").catch(() => null);
       if (answer?.status === 401) location.reload();
       else watch();
     }, 5000);
