@@ -1,7 +1,7 @@
 """The objects made of a study, and those made of it after its decision, whatever keeps the worklist."""
 
 import pytest
-from support.story import STUDY, shipment
+from support.story import LEASE, STUDY, shipment
 
 from triage_agent.domain.vocabulary import ArtifactKind, Status
 from triage_agent.domain.withdrawal import RejectionReason
@@ -55,3 +55,15 @@ def test_what_is_made_of_a_revision_that_is_past_or_withdrawn_is_not_sent(story)
         STUDY, [shipment("2.25.9", kind=ArtifactKind.REJECTION)], story.worklist.objects_of(STUDY), **given
     )
     assert not add(story, late, revision=2)
+
+
+def test_a_map_that_is_withheld_hinders_no_delivery(story):
+    story.decided(shipment("2.25.1"), shipment("2.25.2", kind=ArtifactKind.EVIDENCE_SC))
+    first = story.worklist.claim_deliveries("d1", story.tick(), LEASE, 2)
+    assert len(first) == 2
+    for delivery in first:
+        if delivery.artifact.kind.is_evidence:
+            story.worklist.delivery_failed(delivery, "the site shows no regions", None, story.tick(), tried=False)
+        else:
+            story.worklist.delivery_sent(delivery, story.tick())
+    assert story.status() is Status.DELIVERED

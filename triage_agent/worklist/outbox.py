@@ -311,6 +311,7 @@ def settle(session: Session, study_instance_uid: str, now: datetime) -> None:
     places = _places(session, study_instance_uid)
     past = superseded(places)
     rows = [place for place in places if place.revision == study.revision and place.number not in past]
+    rows = [place for place in rows if not place.kind.is_evidence]  # a map costs itself alone
     arrived = all(row.state in ARRIVED for row in rows)
     if study.status is Status.DECIDED and arrived and (any(row.tells for row in rows) or _is_routed(session, study)):
         reason = _reason_of_decision(session, study)

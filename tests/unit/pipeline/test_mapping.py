@@ -1,12 +1,15 @@
 """Maps of decided studies: where they are drawn, when they are made, and that whatever fails costs them alone."""
 
 from dataclasses import replace
+from io import BytesIO
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from structlog.testing import capture_logs
 from support.evidence import BrightPlaces, drawn_in
 from support.instances import write_part10
+from support.ordering import message
 from support.saying import read
 from support.story import MODEL, Story, decision, shipment
 from support.xrays import inverted, picture, radiograph
@@ -14,6 +17,7 @@ from support.xrays import inverted, picture, radiograph
 from triage_agent import mapping as module
 from triage_agent.domain.decision import Route
 from triage_agent.domain.errors import DecoderUnavailableError, WorklistUnavailableError
+from triage_agent.domain.orders import PatientUpdate
 from triage_agent.domain.study import Assessment, ClaimedStudy, StoredInstance
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome, Priority, Status
 from triage_agent.imaging.loader import DirectLoader
@@ -55,7 +59,7 @@ class Site:
         (uid,) = {str(one.StudyInstanceUID) for one in images}
         for number, image in enumerate(images):
             write_part10(self.spool / f"{number}.dcm", image)
-            self.story.receive(uid, str(image.SOPInstanceUID))
+            self.story.receive(uid, str(image.SOPInstanceUID), patient_id=str(image.PatientID))
         self.story.decided(shipment("2.25.1"), study=uid)
         if sent:
             self.story.send()
@@ -262,6 +266,18 @@ def test_nothing_is_queued_once_it_is_told_to_stop(site):
     mapper.stop()
     mapper.step()
     assert site.kinds() == set()
+
+
+def test_a_map_names_who_the_patient_is_by_now(site):
+    image = radiograph(marked(), **WINDOW)
+    mapper = site.mapper()
+    mapper.offer(*site.study(image))
+    into = PatientUpdate(patient_id="NOW", patient_name="Roe^Jane")
+    site.worklist.merge_patient([str(image.PatientID)], into, message("M1", site.story.tick()))
+    assert mapper.step()
+    made = site.worklist.results_of(str(image.StudyInstanceUID), 10)
+    maps = [dcmread(BytesIO(one.body)) for one in made if one.kind.is_evidence]
+    assert {(str(one.PatientID), str(one.PatientName)) for one in maps} == {("NOW", "Roe^Jane")}
 
 
 def test_more_studies_than_can_wait_are_left_out_and_counted(site, monkeypatch):

@@ -201,7 +201,9 @@ class Outbox(Rows):
         entries = [
             entry
             for entry in self._outbox.values()
-            if entry.key[:2] == (study.uid, study.item.revision) and entry.number not in past
+            if entry.key[:2] == (study.uid, study.item.revision)
+            and entry.number not in past
+            and not entry.shipment.artifact.kind.is_evidence  # a map costs itself alone
         ]
         dead = next((entry for entry in entries if entry.state is DeliveryState.DEAD), None)
         reason = study.reason_of_decision or None
