@@ -1,6 +1,7 @@
 """Storage commitment as user: a peer made of pynetdicom takes our questions and reports, or does not."""
 
 import gc
+import time
 from datetime import timedelta
 from itertools import count
 
@@ -24,6 +25,7 @@ from triage_agent.worklist.memory import MemoryWorklist
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
+PATIENCE = 30.0  # seconds
 QUICK = RetryPolicy(first=timedelta(seconds=0.05), longest=timedelta(seconds=0.1))
 
 
@@ -68,7 +70,7 @@ def all_kept(transaction_uid, uids):
 class Sent:
     """A report that the archive has been sent, and the loop that asks about it."""
 
-    def __init__(self, port, folder, **rule):
+    def __init__(self, port, folder, *, idle_seconds=5.0, **rule):
         self.story = Story(MemoryWorklist())
         self.story.now = utc_now() - timedelta(minutes=10)
         data_set = dx(SOPInstanceUID="2.25.1")
@@ -77,13 +79,14 @@ class Sent:
         (delivery,) = self.story.deliveries()
         self.story.worklist.delivery_sent(delivery, self.story.tick(), commit=True)
         rule = CommitmentRule(**rule)
-        taker = ReportTaker(worklist=self.story.worklist, clock=utc_now, rule=rule)
+        self.take = ReportTaker(worklist=self.story.worklist, clock=utc_now, rule=rule).take
         self.client = CommitmentClient(
             Peer(name="archive", ae_title="PACS", host="127.0.0.1", port=port, may=frozenset()),
             calling_ae_title="TRIAGE",
-            reported=lambda names, report: taker.take(names, report) and None,
+            reported=lambda names, report: self.take(names, report) and None,
             connect_seconds=60.0,
             answer_seconds=60.0,
+            idle_seconds=idle_seconds,
         )
         numbers = count(1)
         self.outcomes = []
@@ -114,6 +117,47 @@ def test_a_report_on_the_association_of_the_question_commits(tmp_path):
         assert archive.report_there() == 0
         assert sent.delivery.state is DeliveryState.COMMITTED
         assert (archive.asked, sent.outcomes) == ([("2.25.71", ["2.25.1"])], [("asked", 1)])
+        sent.client.close()
+
+
+def test_a_report_that_comes_before_the_answer_is_taken_in_between(tmp_path):
+    archive = Archive(reports=all_kept)
+    heard = []
+
+    def on_action(event):
+        answer = archive.on_action(event)
+        heard.append(archive.report_there())
+        return answer
+
+    with peer_that_listens(actions=on_action) as port:
+        sent = Sent(port, tmp_path)
+        assert sent.asker.step()
+        assert (heard, sent.delivery.state) == ([0], DeliveryState.COMMITTED)
+        sent.client.close()
+
+
+def test_a_report_is_answered_also_where_keeping_it_takes_longer_than_an_idle_association_is_kept(tmp_path):
+    archive = Archive(reports=all_kept)
+    with peer_that_listens(actions=archive.on_action) as port:
+        sent = Sent(port, tmp_path, idle_seconds=0.3)
+        take, sent.take = sent.take, lambda *given: time.sleep(0.8) or take(*given)
+        assert sent.asker.step()
+        assert archive.report_there() == 0
+        assert sent.delivery.state is DeliveryState.COMMITTED
+        sent.client.close()
+
+
+def test_an_association_that_has_ended_without_a_word_is_made_anew(tmp_path):
+    archive = Archive()
+    with peer_that_listens(actions=archive.on_action) as port:
+        sent = Sent(port, tmp_path, answer_within=timedelta(0), most_asks=9)
+        assert sent.asker.step()
+        kept = sent.client._kept
+        kept.abort()
+        kept.join(PATIENCE)
+        kept.is_established = True  # as it still is for a moment while the reactor ends
+        assert sent.asker.step()
+        assert len(archive.asked) == 2
         sent.client.close()
 
 

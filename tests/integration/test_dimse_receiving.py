@@ -26,7 +26,7 @@ from support.associations import (
 from support.instances import DEFLATED, DX, EXPLICIT, IMPLICIT, dx, encode
 from support.listener import listen
 
-from triage_agent.dimse import messages
+from triage_agent.dimse import inbox, messages
 from triage_agent.domain.errors import StorageExhaustedError
 
 COMMAND, DATA, LAST = 1, 0, 2  # of a message control header (PS3.8 section E.2)
@@ -206,7 +206,7 @@ def test_several_messages_in_one_pdu_are_all_answered(listening):
 
 
 def test_a_query_may_not_be_longer_than_queries_are(listening, monkeypatch):
-    monkeypatch.setattr(messages, "_LARGEST_IN_MEMORY", 200_000)
+    monkeypatch.setattr(inbox, "LARGEST_IN_MEMORY", 200_000)
     command = Dataset()
     command.AffectedSOPClassUID, command.CommandField = DX, 0x20  # C-FIND-RQ
     command.MessageID, command.Priority, command.CommandDataSetType = 1, 0, 1
@@ -216,7 +216,7 @@ def test_a_query_may_not_be_longer_than_queries_are(listening, monkeypatch):
 
 
 def test_queries_that_wait_may_not_be_longer_together_than_one_may_be(tmp_path, monkeypatch):
-    monkeypatch.setattr(messages, "_LARGEST_IN_MEMORY", 200_000)
+    monkeypatch.setattr(messages, "LARGEST_IN_MEMORY", 200_000)
     begun, proceed = threading.Event(), threading.Event()
     running = listen(tmp_path / "spool", receive=lambda *_, **__: begun.set() or proceed.wait(2 * PATIENCE))
     command = Dataset()

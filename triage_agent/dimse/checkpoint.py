@@ -2,7 +2,8 @@
 
 Every `send_*` method of pynetdicom 3.0 clears its association's checkpoint and waits until `_is_paused` is up. That
 sign is still up for a moment after the request before: the reactor then goes on, takes the answer for a request of the
-peer and drops it, and who asked waits until its timeout. A busy machine makes that moment long.
+peer and drops it, and who asked waits until its timeout. A busy machine makes that moment long. And it never comes up
+where the reactor has ended, by the peer's abort or because nothing was sent for a while: who asks then waits for ever.
 """
 
 import threading
@@ -57,10 +58,10 @@ class Checkpoint(threading.Event):
 
 
 class SureCheckpoint(Checkpoint):
-    """One that `clear` returns from only when the reactor stands here.
+    """One that `clear` returns from only when the reactor stands here, and stays until who stopped it lets it go.
 
     Args:
-        association: whose reactor it is. One that serves a message, or has ended, is not waited for without end.
+        association: whose reactor it is.
     """
 
     def __init__(self, association: Association) -> None:
@@ -68,13 +69,22 @@ class SureCheckpoint(Checkpoint):
         self._association = association
 
     def clear(self) -> None:
-        """Stop the reactor, and wait until it has stopped."""
-        super().clear()
+        """Stop the reactor, and wait until it has stopped.
+
+        Raises:
+            RuntimeError: it has ended, or serves something for longer than an answer may take; nothing can be sent.
+        """
         if threading.current_thread() is self._association:
-            return  # it serves a message, and sends in between
+            super().clear()
+            return  # it serves a message, and sends in between, or it releases what nobody used for a while
         ends = time.monotonic() + (self._association.dimse_timeout or _LONGEST_SECONDS)
         with self._change:
-            while not self._blocks and not self._is_open and self._association.is_alive():
-                if time.monotonic() > ends:
-                    return
+            self._is_open = False
+            while not self._blocks:
+                ends_now = self._association._kill or not self._association.is_alive()  # noqa: SLF001 - who may know else
+                if ends_now or time.monotonic() > ends:
+                    self.set()
+                    raise RuntimeError("the association has ended" if ends_now else "the association is busy")
                 self._change.wait(_LOOK_SECONDS)
+                self._is_open = self._association._kill  # noqa: SLF001 - a reactor that releases opens it
+        self._association._is_paused = True  # noqa: SLF001 - what was served by others than the reactor took it down

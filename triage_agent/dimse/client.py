@@ -109,12 +109,9 @@ class DicomClient(KeepingClient):
 
     def _echo(self) -> str:
         """The implementation class UID of what answered."""
-        association = self._caller.associate([(Verification, ImplicitVRLittleEndian)])
-        try:
+        with self._caller.associated([(Verification, ImplicitVRLittleEndian)]) as association:
             status = association.send_c_echo().get("Status")
             implementation = str(association.acceptor.implementation_class_uid or "")
-        finally:
-            end(association)
         if status != _SUCCESS:
             raise DeliveryError(f"{self._caller}: C-ECHO answered {_name(status)}", permanent=False)
         return implementation
@@ -125,17 +122,15 @@ class DicomClient(KeepingClient):
         Raises:
             DeliveryError: it cannot be reached, or takes no Study Root C-FIND from us.
         """
+        model = StudyRootQueryRetrieveInformationModelFind
         try:
-            association = self._caller.associate([(StudyRootQueryRetrieveInformationModelFind, ImplicitVRLittleEndian)])
+            with self._caller.associated([(model, ImplicitVRLittleEndian)]) as association:
+                answers = association.send_c_find(_question(_NOBODYS_STUDY), model)
+                *_, (status, _match) = _until_too_many(association, answers)
         except DeliveryError as error:
             if not error.permanent:
                 raise
             raise self._no_find("is not accepted") from error
-        try:
-            answers = association.send_c_find(_question(_NOBODYS_STUDY), StudyRootQueryRetrieveInformationModelFind)
-            *_, (status, _match) = _until_too_many(association, answers)
-        finally:
-            end(association)
         if status.get("Status") != _SUCCESS:
             raise self._no_find(f"answered {_name(status.get('Status'))}")
         return f"{self._caller} takes C-FIND"

@@ -70,9 +70,11 @@ class CommitmentClient(KeepingClient):
         """
         information = action_information(transaction_uid, [reference_of(body) for body in objects])
         with self._lock:
-            association = self._associated()
             try:
-                status, _ = association.send_n_action(information, REQUEST, PUSH_MODEL, PUSH_MODEL_INSTANCE)
+                status = self._on_kept(
+                    self._associate,
+                    lambda one: one.send_n_action(information, REQUEST, PUSH_MODEL, PUSH_MODEL_INSTANCE)[0],
+                )
             except (RuntimeError, ValueError) as error:
                 self._let_go()
                 raise DeliveryError(f"{self._caller}: no N-ACTION can be sent ({error})", permanent=False) from error
@@ -119,9 +121,8 @@ class CommitmentClient(KeepingClient):
             ) from error
         return f"{self._caller} accepts storage commitment"
 
-    def _associated(self) -> Association:
-        handlers = [(evt.EVT_N_EVENT_REPORT, self._on_report)]
-        return self._kept_or(lambda: self._caller.associate(CONTEXTS, handlers=handlers))
+    def _associate(self) -> Association:
+        return self._caller.associate(CONTEXTS, handlers=[(evt.EVT_N_EVENT_REPORT, self._on_report)])
 
     def _on_report(self, event: evt.Event) -> tuple[Dataset | int, None]:
         reported = self._reported or _nobody_asked

@@ -2,11 +2,15 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
 
 from pynetdicom.association import Association
 
 from triage_agent.dimse.outgoing import Caller, end
 from triage_agent.dimse.peers import Peer
+
+T = TypeVar("T")
 
 _FAREWELL_SECONDS = 1.0  # for a peer to answer a release, and for a thread to notice that its connection was cut
 
@@ -58,6 +62,23 @@ class KeepingClient:
             finally:
                 self._lock.release()
         self._caller.cut()
+
+    def _on_kept(self, make: Callable[[], Association], ask: Callable[[Association], T]) -> T:
+        """What is answered on the association that is kept, or on a new one where that turns out to have ended.
+
+        Args:
+            make: makes one, which is kept from now on.
+            ask: raises RuntimeError where it could send nothing; it is called once more then.
+
+        Raises:
+            DeliveryError: there is no association.
+            RuntimeError: nothing can be sent on a new one either.
+        """
+        if self._kept is not None:
+            with suppress(RuntimeError):
+                return ask(self._kept_or(make))
+            self._let_go()
+        return ask(self._kept_or(make))
 
     def _kept_or(self, make: Callable[[], Association]) -> Association:
         """The association that is kept, while it lives; else the one that `make` makes, which is kept from now on."""

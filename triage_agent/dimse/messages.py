@@ -12,19 +12,15 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Protocol
 
-import structlog
 from pynetdicom.association import Association
-from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 
-log = structlog.get_logger(__name__)
+from triage_agent.dimse.inbox import LARGEST_IN_MEMORY, Inbox, size_of_data_set
 
 WAIT_SECONDS = 0.25  # how long a reactor sleeps when nothing wakes it, that is how late it sees a timer
 _MOST_WAITING = 8  # requests a peer has sent without waiting for answers; more than one was not negotiated
-_LARGEST_COMMAND = 1 << 16  # bytes; a C-STORE request's command set has two hundred
-_LARGEST_IN_MEMORY = 4 << 20  # bytes, for data sets of other messages: a query, a commitment of 20,000 instances
 _IS_COMMAND = 0x01  # bit of a fragment's message control header (PS3.8 section E.2)
 
 
@@ -86,7 +82,7 @@ def incoming_of(request: object) -> Incoming | None:
     return data_set.incoming if isinstance(data_set, _Passing) else None
 
 
-class Messages(DIMSEServiceProvider):
+class Messages(Inbox):
     """Assembles messages, and aborts over one that makes no sense."""
 
     def __init__(self, assoc: Association, terms: Terms, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -110,20 +106,20 @@ class Messages(DIMSEServiceProvider):
         """Take up a P-DATA; anything wrong with it aborts the association (PS3.8 section 9.2.3, AA-8)."""
         came, before = self._monotonic(), self.message
         if self._too_slow(came):
-            self._abort("message too slow")
+            self.refuse("message too slow")
             return
         try:
             for value in primitive.presentation_data_value_list:
                 self._take(value)
         except Exception as error:  # noqa: BLE001 - strangers' input must not end a thread with a traceback
-            self._abort(type(error).__name__)
+            self.refuse(type(error).__name__)
             return
         now = self._monotonic()
         self._waited_since = now if self.message is not before else self._waited_since + now - came
-        if self._too_long():
-            self._abort("message too long")
+        if self.too_long():
+            self.refuse("message too long")
         elif self._too_many_waiting():
-            self._abort("requests without waiting for answers")
+            self.refuse("requests without waiting for answers")
         if self._ended:
             self.end()
 
@@ -146,14 +142,12 @@ class Messages(DIMSEServiceProvider):
                     incoming.close()
 
     def _take(self, value: tuple[int, Any]) -> None:
-        """One fragment; pynetdicom would drop what follows the end of a message in the same P-DATA."""
+        """One fragment; the first of a data set begins where it is kept."""
         message = self.message
         passing = message is not None and isinstance(message.data_set, _Passing)
         if passing and value[1][0] & _IS_COMMAND:
             raise ValueError("a command in the middle of a data set")
-        one = P_DATA()
-        one.presentation_data_value_list.append(value)
-        super().receive_primitive(one)
+        self.collect(value)
         message = self.message
         if isinstance(message, C_STORE_RQ) and not isinstance(message.data_set, _Passing):
             message.data_set = _Passing(self._begin(message))
@@ -179,12 +173,11 @@ class Messages(DIMSEServiceProvider):
             return False
         return now - self._waited_since > terms.grace + _size(self.message) / terms.slowest
 
-    def _too_long(self) -> bool:
-        message = self.message
-        if message is None:
-            return False
-        largest = self._terms.largest if isinstance(message.data_set, _Passing) else _LARGEST_IN_MEMORY
-        return _data_set_size(message) > largest or message.encoded_command_set.tell() > _LARGEST_COMMAND
+    def too_long(self) -> bool:
+        """See `Inbox.too_long`; a C-STORE's data set may be as long as the terms say."""
+        if self.message is not None and isinstance(self.message.data_set, _Passing):
+            return size_of_data_set(self.message) > self._terms.largest
+        return super().too_long()
 
     def _too_many_waiting(self) -> bool:
         with self.msg_queue.mutex:
@@ -193,17 +186,8 @@ class Messages(DIMSEServiceProvider):
             return True
         # `_dataset` is what a request of any kind calls by another name; one that was passed on is empty here.
         held = [each for request in waiting if isinstance(each := getattr(request, "_dataset", None), BytesIO)]
-        return sum(each.getbuffer().nbytes for each in held) > _LARGEST_IN_MEMORY
-
-    def _abort(self, why: str) -> None:
-        log.warning("message_refused", why=why, calling_ae_title=self.assoc.requestor.ae_title)
-        self.abandon()
-        self.dul.event_queue.put("Evt19")
-
-
-def _data_set_size(message: DIMSEMessage) -> int:
-    return message.data_set.tell() if message.data_set is not None else 0
+        return sum(each.getbuffer().nbytes for each in held) > LARGEST_IN_MEMORY
 
 
 def _size(message: DIMSEMessage) -> int:
-    return _data_set_size(message) + message.encoded_command_set.tell()
+    return size_of_data_set(message) + message.encoded_command_set.tell()

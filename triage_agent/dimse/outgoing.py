@@ -2,8 +2,8 @@
 
 import ssl
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -18,6 +18,7 @@ from pynetdicom.transport import AddressInformation
 
 from triage_agent import __version__
 from triage_agent.dimse.checkpoint import SureCheckpoint
+from triage_agent.dimse.inbox import Inbox
 from triage_agent.dimse.library import configure_pynetdicom
 from triage_agent.dimse.peers import Peer
 from triage_agent.dimse.secure_wire import SecureWire
@@ -70,6 +71,7 @@ class BoundedEntity(ApplicationEntity):
         else:
             wire = SecureWire(assoc, self.io_timeout, address=address, secure=partial(self.tls.secure, host=self.host))
         assoc._reactor_checkpoint = SureCheckpoint(assoc)  # noqa: SLF001 - pynetdicom's own lets answers slip by
+        assoc.dimse = Inbox(assoc)
         assoc.dul.daemon = True  # it waits for the peer, and the end of the process must not
         with self._guard:
             self._wires.add(wire)
@@ -156,6 +158,23 @@ class Caller:
         end(association)
         raise failure
 
+    @contextmanager
+    def associated(
+        self, contexts: Sequence[Context], *, roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = ()
+    ) -> Iterator[Association]:
+        """An association for one purpose, ended afterwards.
+
+        Raises:
+            DeliveryError: there is none, or it ended before something could be sent.
+        """
+        association = self.associate(contexts, roles=roles)
+        try:
+            yield association
+        except RuntimeError as error:  # pynetdicom's, where nothing can be sent
+            raise DeliveryError(f"{self}: the association has ended", permanent=False, away=True) from error
+        finally:
+            end(association)
+
     def _failure(self, association: Association) -> DeliveryError:
         """Why there is no association, and what to do."""
         answer, wire = association.acceptor.primitive, association.dul.socket
@@ -206,9 +225,10 @@ def exchange(association: Association, request: C_STORE, context_id: int) -> C_S
     reactor from taking the answer.
     """
     reactor = association._reactor_checkpoint  # noqa: SLF001 - what every send_* method of pynetdicom does
-    reactor.clear()
-    while not association._is_paused and association.is_alive():  # noqa: SLF001 - as above
-        time.sleep(0.0005)
+    try:
+        reactor.clear()
+    except RuntimeError:  # it has ended
+        return None
     try:
         association.dimse.send_msg(request, context_id)
         _, answer = association.dimse.get_msg(block=True)
@@ -224,8 +244,9 @@ def end(association: Association, seconds: float | None = None) -> None:
     """
     if association.is_established:
         if seconds is not None:
-            association.acse_timeout = seconds
-        association.release()
+            association.acse_timeout = association.dimse_timeout = seconds
+        with suppress(RuntimeError):  # it ends already, or is busy: the connection is closed in any case
+            association.release()
     elif association.is_alive():
         association.abort()
     wire = association.dul.socket

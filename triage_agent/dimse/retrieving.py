@@ -150,7 +150,6 @@ class RetrievalClient:
         """
         deadline = time.monotonic() + self._request_seconds
         matches: list[Dataset] = []
-        _pause(association)
         with quiet():
             for status, match in association.send_c_find(_identifier(level, keys), FIND[0]):
                 code = status.get("Status")
@@ -202,7 +201,6 @@ class RetrievalClient:
         deadline = time.monotonic() + self._request_seconds
         association.dimse_timeout = self._request_seconds  # between two answers, of which all but the last are optional
         try:
-            _pause(association)
             answers = self._ask(association, wanted, message_id)
             for status, _failed in answers:
                 operations = _counted(status, operations)
@@ -217,6 +215,8 @@ class RetrievalClient:
                     break
         except RetrievalError as error:
             return operations, error
+        except RuntimeError:  # pynetdicom's, where nothing can be sent
+            return operations, RetrievalError("the PACS ended the association", permanent=False)
         except ValueError:  # no context for it
             return operations, RetrievalError(f"{name} is not accepted", permanent=True)
         with suppress(RuntimeError, ValueError):
@@ -299,22 +299,10 @@ class RetrievalClient:
             raise RetrievalError(error.message, permanent=error.permanent, remedy=remedy) from error
         try:
             yield association
+        except RuntimeError as error:  # pynetdicom's, where nothing can be sent
+            raise RetrievalError("the PACS ended the association", permanent=False) from error
         finally:
             end(association)
-
-
-def _pause(association: Association) -> None:
-    """Keep the association's own reactor from taking answers; pynetdicom waits for that for ever if it has ended.
-
-    Raises:
-        RetrievalError: it has.
-    """
-    association._reactor_checkpoint.clear()  # noqa: SLF001 - what every send_* method of pynetdicom does
-    while not association._is_paused and association.is_alive():  # noqa: SLF001 - as above
-        time.sleep(0.0005)
-    if not association.is_established:
-        association._reactor_checkpoint.set()  # noqa: SLF001 - as above
-        raise RetrievalError("the PACS ended the association", permanent=False)
 
 
 def _identifier(level: str, keys: dict[str, str]) -> Dataset:

@@ -65,11 +65,9 @@ class ReportClient(KeepingClient):
 
     def _exchange(self, report: StepReport) -> int | None:
         """The status that is answered; None without an answer."""
-        association = self._kept_or(self._associate)
+        told = (information(report.information), int(report.type), PUSH, report.workitem_uid)
         try:
-            status, _ = association.send_n_event_report(
-                information(report.information), int(report.type), PUSH, report.workitem_uid, meta_uid=EVENT
-            )
+            status = self._on_kept(self._associate, lambda one: one.send_n_event_report(*told, meta_uid=EVENT)[0])
         except (RuntimeError, ValueError) as error:
             self._let_go()
             raise DeliveryError(

@@ -13,6 +13,7 @@ class Reactor(threading.Thread):
     """Comes by its checkpoint again and again, and takes a while to go on."""
 
     dimse_timeout = 0.2
+    _kill = False
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -42,6 +43,7 @@ def reactor():
 
 
 def test_it_never_works_between_a_stop_and_the_go(reactor):
+    reactor.dimse_timeout = SOON
     for _ in range(30):
         reactor.checkpoint.clear()
         assert not reactor.works
@@ -55,7 +57,8 @@ def test_one_that_serves_for_long_is_not_waited_for_without_end(reactor):
     begun, go_on = threading.Event(), threading.Event()
     reactor.serves = lambda: begun.set() or go_on.wait(SOON)
     assert begun.wait(SOON)
-    reactor.checkpoint.clear()
+    with pytest.raises(RuntimeError, match="busy"):
+        reactor.checkpoint.clear()
     assert reactor.works
     go_on.set()
 
@@ -79,7 +82,26 @@ def test_one_that_has_ended_is_not_waited_for():
     ended.ended.set()
     ended.start()
     ended.join(SOON)
-    waiting = threading.Thread(target=ended.checkpoint.clear)
-    waiting.start()
-    waiting.join(SOON / 2)
-    assert not waiting.is_alive()
+    with pytest.raises(RuntimeError, match="ended"):
+        ended.checkpoint.clear()
+    assert ended.checkpoint.is_set()
+
+
+def test_one_that_releases_what_nobody_used_is_let_end_and_nothing_is_sent(reactor):
+    releases, go_on = threading.Event(), threading.Event()
+    reactor.dimse_timeout = SOON
+
+    def release():
+        reactor.checkpoint.clear()
+        releases.set()
+        go_on.wait(SOON)
+        reactor.checkpoint.set()
+        reactor.ended.set()
+
+    reactor.serves = release
+    assert releases.wait(SOON)
+    threading.Timer(0.05, go_on.set).start()
+    with pytest.raises(RuntimeError, match="ended"):
+        reactor.checkpoint.clear()
+    reactor.join(SOON)
+    assert not reactor.is_alive()
