@@ -9,7 +9,7 @@ UNIT := tests/unit $(addprefix --ignore=,$(MODELS))
 REST := $(filter-out tests/unit/ tests/benchmarks/ tests/support/ tests/__pycache__/,$(wildcard tests/*/)) $(MODELS)
 DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql rsyslog rsyslog-gnutls chromium gcc libc6-dev
 
-.PHONY: demo test unit models lint bench faults soak fuzz tampering screenshots tools clean
+.PHONY: demo test unit models lint bench faults soak fuzz tampering vulnerabilities screenshots tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/triage-agent demo
@@ -72,6 +72,11 @@ fuzz: $(VENV)/.dev
 tampering: $(VENV)/.dev
 	TRIAGE_TAMPERINGS=$(or $(TIMES),10000) TRIAGE_TAMPERING_SEED=$(or $(SEED),7) \
 		$(BIN)/python -m pytest -n 0 -s -o timeout=7200 tests/contract/test_audit_tampering.py -k every_tampering_is_found
+
+# Known vulnerabilities of what constraints.txt pins; asks PyPI, so it needs the network.
+vulnerabilities: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 # docs/web/*.png, of patients that are made up.
 screenshots: $(VENV)/.dev tools
