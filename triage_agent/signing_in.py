@@ -164,6 +164,7 @@ def _shown(settings: Settings) -> SiteSettings:
         idle=timedelta(minutes=web.idle_minutes),
         longest=timedelta(hours=web.session_hours),
         pacs_link=web.pacs_link,
+        evidence=settings.results.evidence,
         destinations=tuple(dict.fromkeys(route.to for route in settings.routes)),
     )
 

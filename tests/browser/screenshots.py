@@ -18,6 +18,8 @@ from support.shown_hospital import fill  # noqa: E402
 
 from triage_agent.audit.anchors import open_signer  # noqa: E402
 from triage_agent.domain.accounts import Role  # noqa: E402
+from triage_agent.domain.audit import AuditEvent  # noqa: E402
+from triage_agent.domain.vocabulary import AuditAction  # noqa: E402
 
 SIZES = {1920: 1080, 1280: 800, 390: 844}
 
@@ -28,12 +30,13 @@ def main(folder):
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        served = Served(Path(place), browser, began=datetime.now(UTC), empty=True, institution="Example Hospital")
+        settings = {"institution": "Example Hospital", "evidence": True}
+        served = Served(Path(place), browser, began=datetime.now(UTC), empty=True, **settings)
         study = fill(served.hospital)
         pages = {
             "worklist": "/",
             "study": f"/studies/{study}",
-            "dashboard": "/dashboard",
+            "dashboard": "/dashboard?days=1",
             "audit": "/audit",
             "chain": "/audit/chain",
             "story": f"/studies/{study}/story",
@@ -44,8 +47,12 @@ def main(folder):
                 look = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
                 page = served.reader("everybody", **look)
                 for name, path in pages.items():
+                    seal_all(served.hospital.trail, served.hospital.now)
                     page.goto(path)
                     page.wait_for_timeout(1500)  # the first live look, and the images
+                    if name == "study":
+                        page.keyboard.press("e")
+                        page.wait_for_timeout(500)
                     write(page, folder / f"{name}-{scheme}-{width}.png")
                 for name, page in at_the_door(served, look):
                     write(page, folder / f"{name}-{scheme}-{width}.png")
@@ -59,6 +66,10 @@ def verify(served, folder):
     seal_all(hospital.trail, hospital.now)
     signer = open_signer(folder / "anchor.key", make=True)
     hospital.anchors = (signer.sign(hospital.trail.head(), hospital.now),)
+    told = {"position": hospital.trail.head().position}
+    hospital.worklist.record_audit(
+        AuditEvent(at=hospital.now, action=AuditAction.AUDIT_ANCHORED, actor="triage-agent", detail=told)
+    )
     page = served.reader("auditor", then="/audit/chain")
     page.get_by_role("button", name="Verify").click()
     page.get_by_role("heading", name="Intact").wait_for()

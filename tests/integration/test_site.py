@@ -22,7 +22,12 @@ def hospital(tmp_path):
     made.engine.dispose()
 
 
-STREAMS = {"/live", "/studies/{uid}/images/{image}", "/second/qr"}  # they have tests of their own
+STREAMS = {
+    "/live",
+    "/studies/{uid}/images/{image}",
+    "/studies/{uid}/evidence",
+    "/second/qr",
+}  # they have tests of their own
 PAGES = sorted((method, path) for (method, path), rule in RULES.items() if rule.door in {Door.HALF, Door.SIGNED_IN})
 BY_ROLE = [
     (method, path, role)

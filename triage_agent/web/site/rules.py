@@ -70,6 +70,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/views/{number}/remove"): _READERS,
     ("GET", "/studies/{uid}"): _READERS,
     ("GET", "/studies/{uid}/images/{image}"): _READERS,
+    ("GET", "/studies/{uid}/evidence"): _READERS,
     ("POST", "/studies/{uid}/retry"): Rule(roles=frozenset({Role.RADIOLOGIST, Role.ADMIN})),
     ("POST", "/studies/{uid}/claim"): _RADIOLOGISTS,
     ("POST", "/studies/{uid}/release"): _RADIOLOGISTS,

@@ -47,6 +47,7 @@ class SiteSettings:
         secure: browsers reach us by https, here or at a proxy before us: the cookie is sent over nothing else.
         destinations: where results go, by the routes' names: a banner tells when they do not get there.
         pacs_link: where a study is opened at the PACS, with {study_uid} and {accession_number}.
+        evidence: readers may be shown where in an image its score comes from.
     """
 
     institution: str = ""
@@ -55,6 +56,7 @@ class SiteSettings:
     longest: timedelta = timedelta(hours=12)
     pacs_link: str = ""
     destinations: tuple[str, ...] = ()
+    evidence: bool = False
 
 
 class Site:
@@ -92,7 +94,18 @@ class Site:
             *(() if entrance is None else _entrance(entrance, gate, people, accounts, pages, clock, signing)),
             Studies(gate, worklist, readers, pages, clock, here, views).router,
             Views(gate, views, clock).router,
-            Viewing(gate, worklist, readers, pages, clock, radiographs, feedback, here, settings.pacs_link).router,
+            Viewing(
+                gate,
+                worklist,
+                readers,
+                pages,
+                clock,
+                radiographs,
+                feedback,
+                here,
+                settings.pacs_link,
+                evidence=settings.evidence,
+            ).router,
             Judging(gate, feedback, clock).router,
             Dashboard(gate, worklist, figures, feedback, disk, pages, clock).router,
             auditing.router,
