@@ -40,6 +40,7 @@ def main(folder):
             "audit": "/audit",
             "chain": "/audit/chain",
             "story": f"/studies/{study}/story",
+            "account": "/account",
         }
         verify(served, Path(place))
         for scheme in ("light", "dark"):

@@ -33,6 +33,9 @@ PAGES = [
     "/audit/chain",
     f"{STUDY}/story",
     "/second",
+    "/account",
+    "/accounts",
+    "/accounts/radiologist",
     "/password",
     "/nothing",
 ]

@@ -34,6 +34,7 @@ from triage_agent.worklist import (
     upgrade,
 )
 from triage_agent.worklist.figures import SqlFigures
+from triage_agent.worklist.sessions import SqlSessions
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of nobody
 QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -99,6 +100,7 @@ class Hospital:
                 **(entrance or {}),
             ),
             views=SqlSavedViews(self.worklist.database),
+            sessions=SqlSessions(self.worklist.database),
         )
         self.site = site
         self.app = build_app({}, lambda: b"", "9.9", (), site)
