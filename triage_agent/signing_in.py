@@ -12,7 +12,7 @@ from triage_agent import __version__
 from triage_agent.audit_parts import build_audit_parts
 from triage_agent.builders import build_loader
 from triage_agent.domain.accounts import Accounts
-from triage_agent.domain.errors import TriageError
+from triage_agent.domain.errors import ConfigurationError, TriageError
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.second_factor import SecondFactors
 from triage_agent.ops.gauges import Disk
@@ -24,6 +24,7 @@ from triage_agent.web.site.provider import NotVouchedError, Provider, ProviderSe
 from triage_agent.web.site.sealing import Seal, own_key
 from triage_agent.web.site.second import SecondFactor, SecondSettings
 from triage_agent.web.site.site import Site, SiteSettings
+from triage_agent.web.site.weakness import trouble_with_list
 from triage_agent.worker import Loop
 
 log = structlog.get_logger(__name__)
@@ -55,6 +56,7 @@ def build_site(
 
     Raises:
         WorklistUnavailableError: the database is away.
+        ConfigurationError: a file that it names cannot be used.
     """
     web = settings.web
     if not web.pages:
@@ -63,9 +65,14 @@ def build_site(
         log.warning(
             "web_unencrypted", host=web.host, remedy="add [web.tls], or public_url = https of a proxy before it"
         )
+    if web.refused_passwords_file and (trouble := trouble_with_list(web.refused_passwords_file)):
+        raise ConfigurationError(
+            f"[web] refused_passwords_file: {trouble}", remedy="name a readable text file, one password a line"
+        )
     from triage_agent.web.site.images import Radiographs
     from triage_agent.worklist import SqlFeedback, SqlReadingList, SqlSavedViews, database_of
     from triage_agent.worklist.figures import SqlFigures
+    from triage_agent.worklist.sessions import SqlSessions
 
     database = database_of(worklist)
     accounts = build_accounts(worklist)
@@ -88,6 +95,7 @@ def build_site(
         __version__,
         entrance=_entrance(settings, worklist, clock),
         views=SqlSavedViews(database),
+        sessions=SqlSessions(database),
     )
     watch = Loop("condition", site.condition.step, idle_seconds=_LOOK_SECONDS)
     watch.start()
@@ -164,6 +172,8 @@ def _shown(settings: Settings) -> SiteSettings:
         idle=timedelta(minutes=web.idle_minutes),
         longest=timedelta(hours=web.session_hours),
         pacs_link=web.pacs_link,
+        evidence=settings.results.evidence,
+        refused_passwords=web.refused_passwords_file,
         destinations=tuple(dict.fromkeys(route.to for route in settings.routes)),
     )
 

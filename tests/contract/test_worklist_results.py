@@ -22,6 +22,7 @@ def test_the_objects_of_a_study_are_given_once_each_newest_first_and_messages_ar
     assert set(found[:2]) == {("2.25.2", ArtifactKind.SR, b"second"), ("2.25.3", ArtifactKind.SC, b"picture")}
     assert found[2:] == [("2.25.1", ArtifactKind.SR, b"first")]
     assert len(story.worklist.results_of(STUDY, 1)) == 1
+    assert [one.uid for one in story.worklist.results_of(STUDY, 10, {ArtifactKind.SC})] == ["2.25.3"]
     assert not story.worklist.results_of("1.2.404", 10)
 
 

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime
 
+import pyotp
 from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 from support.story import Story
@@ -33,6 +34,7 @@ from triage_agent.worklist import (
     upgrade,
 )
 from triage_agent.worklist.figures import SqlFigures
+from triage_agent.worklist.sessions import SqlSessions
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of nobody
 QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -71,7 +73,7 @@ class Hospital:
         if not empty:
             self.story.receive(patient_name="Åkesson^Görel", accession_number="A1")
         self.seal = Seal("of this hospital alone, hard to guess")
-        second = SecondFactor(
+        self.second = second = SecondFactor(
             SqlSecondFactors(self.worklist.database),
             self.seal,
             lambda: self.now,
@@ -98,6 +100,7 @@ class Hospital:
                 **(entrance or {}),
             ),
             views=SqlSavedViews(self.worklist.database),
+            sessions=SqlSessions(self.worklist.database),
         )
         self.site = site
         self.app = build_app({}, lambda: b"", "9.9", (), site)
@@ -105,6 +108,14 @@ class Hospital:
     def person(self, name, *roles):
         digest = QUICK.digest(PASSWORD)
         self.accounts.make_account(Account(name=name, roles=frozenset(roles), password_hash=digest), "test", self.now)
+
+    def authenticator(self, name):
+        """Set up somebody's second factor; what shows its codes."""
+        account = self.accounts.account(name)
+        offer = self.second.offer(account)
+        shown = pyotp.TOTP(self.second.offered(account, offer))
+        assert self.second.accept(account, offer, shown.at(self.now))
+        return shown
 
     def browser(self, name=None, base="http://testserver"):
         made = TestClient(self.app, base_url=base, follow_redirects=False)

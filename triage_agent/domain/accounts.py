@@ -57,6 +57,7 @@ class NewSession:
         strong: a second factor was given.
         waits: for the second factor: nobody has signed in yet.
         replaces: the digest of the session that waited, which ends with this one's beginning.
+        browser: in words.
     """
 
     digest: str = field(repr=False)
@@ -65,6 +66,7 @@ class NewSession:
     strong: bool = False
     waits: bool = False
     replaces: str = field(default="", repr=False)
+    browser: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ from triage_agent.domain.study import (
     StoredInstance,
     WorklistItem,
 )
-from triage_agent.domain.vocabulary import ArtifactKind, Priority, Status
+from triage_agent.domain.vocabulary import DICOM_OBJECTS, ArtifactKind, Priority, Status
 from triage_agent.domain.waits import LongestWaits
 from triage_agent.domain.withdrawal import Withdrawals
 
@@ -297,7 +297,9 @@ class Worklist(Commitments, Retrievals, Spools, Backlogs, Withdrawals, Orders, H
         A UID means one study at most; several may share an accession number.
         """
 
-    def results_of(self, study_instance_uid: str, limit: int) -> Sequence[Artifact]:
+    def results_of(
+        self, study_instance_uid: str, limit: int, kinds: Collection[ArtifactKind] = DICOM_OBJECTS
+    ) -> Sequence[Artifact]:
         """The DICOM objects that were made of a study and whose bytes are there, newest first; each once.
 
         What was withdrawn is not among them, and the notes that say so are.

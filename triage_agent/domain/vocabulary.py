@@ -120,6 +120,10 @@ class ArtifactKind(StrEnum):
         return Family.HL7_MESSAGE if self.value.startswith("hl7-") else Family.DICOM_OBJECT
 
 
+DICOM_OBJECTS = frozenset(kind for kind in ArtifactKind if kind.family is Family.DICOM_OBJECT)
+"""The kinds that are objects to store, not messages."""
+
+
 class Unscored(StrEnum):
     """Which studies that nobody could score a route tells of."""
 

@@ -57,6 +57,7 @@ class WebSettings(Section):
     secrets_key: str = ""
     oidc: OidcSettings | None = None
     mask_names_for: tuple[Role, ...] = ()
+    refused_passwords_file: str = ""
     sign_ins_per_minute: int = Field(default=60, ge=5, le=10_000)
     requests_per_minute: int = Field(default=1200, ge=60, le=100_000)
     stow: bool = False

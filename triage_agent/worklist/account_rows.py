@@ -6,6 +6,7 @@ from sqlalchemy import Boolean, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from triage_agent.domain.accounts import Source
+from triage_agent.domain.sessions import LONGEST_ADDRESS, LONGEST_BROWSER
 from triage_agent.worklist.tables import Base
 from triage_agent.worklist.types import words
 
@@ -46,6 +47,8 @@ class SessionRow(Base):
     seen_at: Mapped[datetime]
     ends_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    address: Mapped[str | None] = mapped_column(String(LONGEST_ADDRESS))
+    browser: Mapped[str | None] = mapped_column(String(LONGEST_BROWSER))
 
 
 class LinkRow(Base):

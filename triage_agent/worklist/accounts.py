@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from triage_agent.domain.accounts import Account, NewSession, Role, SignedIn, Source
 from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.sessions import LONGEST_ADDRESS, LONGEST_BROWSER
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.worklist.account_rows import AccountRow, LinkRow, SessionRow
 from triage_agent.worklist.rows import append_audit
@@ -236,6 +237,8 @@ def _begin(session: Session, name: str, new: NewSession, address: str, now: date
             began_at=now,
             seen_at=now,
             ends_at=new.ends_at,
+            address=address[:LONGEST_ADDRESS],
+            browser=new.browser[:LONGEST_BROWSER],
         )
     )
     if new.replaces:

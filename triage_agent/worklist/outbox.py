@@ -1,6 +1,6 @@
 """The outbox: results leave by it, at least once and in order (promise 5)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, ScalarSelect, and_, exists, func, insert, 
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from triage_agent.domain.decision import Artifact, Delivery, Shipment
-from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Family, Priority, Status
+from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Priority, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.chains import has_to_wait
 from triage_agent.worklist.limits import delivery_failure, is_outdone
@@ -105,9 +105,10 @@ def last_artifact(
     return None if row is None else artifact_of(row)
 
 
-def results_of(session: Session, study_instance_uid: str, limit: int) -> Sequence[Artifact]:
+def results_of(
+    session: Session, study_instance_uid: str, limit: int, kinds: Collection[ArtifactKind]
+) -> Sequence[Artifact]:
     """See `Worklist.results_of`."""
-    kinds = [kind for kind in ArtifactKind if kind.family is Family.DICOM_OBJECT]
     statement = (
         select(ArtifactRow)
         .where(

@@ -26,7 +26,7 @@ from triage_agent.domain.study import (
     ReceivedInstance,
     WorklistItem,
 )
-from triage_agent.domain.vocabulary import ArtifactKind, Priority, Status
+from triage_agent.domain.vocabulary import DICOM_OBJECTS, ArtifactKind, Priority, Status
 from triage_agent.domain.waits import LongestWaits
 from triage_agent.worklist import clocks, leases, outbox, queries, registration, retention, scoring, shadow, unrouted
 from triage_agent.worklist.backlog import SqlBacklogs
@@ -242,9 +242,11 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
         """See `Worklist.studies_called`."""
         return self._database.read(lambda session: queries.studies_called(session, name))
 
-    def results_of(self, study_instance_uid: str, limit: int) -> Sequence[Artifact]:
+    def results_of(
+        self, study_instance_uid: str, limit: int, kinds: Collection[ArtifactKind] = DICOM_OBJECTS
+    ) -> Sequence[Artifact]:
         """See `Worklist.results_of`."""
-        return self._database.read(lambda session: outbox.results_of(session, study_instance_uid, limit))
+        return self._database.read(lambda session: outbox.results_of(session, study_instance_uid, limit, kinds))
 
     def retry_study(self, study_instance_uid: str, actor: str, now: datetime) -> int:
         """See `Worklist.retry_study`."""

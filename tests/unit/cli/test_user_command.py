@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from triage_agent.domain.audit import AuditQuestion
+from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.ops.gauges import Disk
 from triage_agent.settings import load_settings
@@ -52,6 +53,13 @@ def test_a_second_factor_is_forgotten_by_command(run, config, database):
     assert run("user", "reset-second-factor", "ada", "--config", config).code == 0
     (newest, *_) = audited(database, AuditAction.ACCOUNT_CHANGED)
     assert (newest.actor, newest.detail["change"]) == (f"command:{getpass.getuser()}", "second factor reset")
+
+
+def test_pages_do_not_start_without_the_list_of_passwords_that_they_are_told_of(config, database, tmp_path):
+    with config.open("a") as file:
+        file.write(f'\n[web]\nrefused_passwords_file = "{tmp_path}/none.txt"\n')
+    with pytest.raises(ConfigurationError, match="is no file"):
+        build_site(load_settings(config), SqlWorklist(database.engine), lambda: None, "test", lambda: None)
 
 
 def test_the_pages_of_a_configuration_have_what_it_asks_for(config, database, tmp_path):

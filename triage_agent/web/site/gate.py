@@ -16,6 +16,7 @@ from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.web.access import Access
+from triage_agent.web.site.browsers import browser_in_words
 from triage_agent.web.site.entrance import Entrance
 from triage_agent.web.site.limits import Pace, place_of
 from triage_agent.web.site.people import People, digest_of
@@ -63,6 +64,7 @@ class Visitor:
     form: Mapping[str, str]
     program: str = ""  # whose token it is, where it is a program
     masked: bool = False  # patients' names and identifiers are hidden
+    browser: str = ""  # in words
 
     @property
     def signed_in(self) -> SignedIn:
@@ -133,7 +135,8 @@ class Gate:
         if request.method not in _SAFE:
             _require_own(request, form, session)
         roles = session.account.roles if session else frozenset[Role]()
-        request.state.visitor = Visitor(session, address, form, masked=self._masks(roles))
+        browser = browser_in_words(request.headers.get("user-agent", ""))
+        request.state.visitor = Visitor(session, address, form, masked=self._masks(roles), browser=browser)
 
     def _program(self, request: Request, rule: Rule, address: str) -> Visitor:
         """Whoever shows a token is known by it alone, whatever cookie comes with it."""

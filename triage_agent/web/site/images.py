@@ -2,21 +2,27 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from triage_agent.domain.errors import DecoderUnavailableError, UnreadableImageError
+from triage_agent.domain.evidence import EVIDENCE_NOTICE
 from triage_agent.imaging.load import Displayable
 from triage_agent.imaging.loader import Loader
+from triage_agent.web.site.evidence_map import Outline
 
 SIZES = (320, 1024, 2048, 4096)  # pixels of the longer side
 _MOST_BYTES = 192 << 20  # of images that are kept decoded; four of the largest detectors'
 _AT_ONCE = 2  # renderings: each holds an image of its own
+_OUTLINE, _AROUND = (255, 214, 10), (0, 0, 0)  # seen on bright and on dark places alike
+_THIN = 400  # times as long as an outline is wide
+_LARGEST_LETTERS = 28  # pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +44,8 @@ class Radiographs:
         self._lock = threading.Lock()
         self._places = threading.Semaphore(_AT_ONCE)
 
-    def png(self, path: str, size: int, window: Window) -> bytes:
-        """A PNG of 8 bits, grey, its longer side at most `size` pixels.
+    def png(self, path: str, size: int, window: Window, lines: Sequence[Outline] = ()) -> bytes:
+        """A PNG of 8 bits, grey, its longer side at most `size` pixels; in colour with `lines` of evidence over it.
 
         Raises:
             UnreadableImageError: it cannot be shown, and why.
@@ -49,6 +55,7 @@ class Radiographs:
             image = self._image(path)
             shown = Image.fromarray(_windowed(image, window))
             shown.thumbnail((size, size), Image.Resampling.BILINEAR)
+            shown = _outlined(shown, lines) if lines else shown
             written = BytesIO()
             shown.save(written, "PNG", compress_level=1)
             return written.getvalue()
@@ -67,6 +74,22 @@ class Radiographs:
             while len(self._kept) > 1 and sum(one.nbytes for one in self._kept.values()) > _MOST_BYTES:
                 self._kept.popitem(last=False)
         return image
+
+
+def _outlined(shown: Image.Image, lines: Sequence[Outline]) -> Image.Image:
+    """The lines over the image, and in its pixels the words of what they are not."""
+    over = shown.convert("RGB")
+    pen, thick = ImageDraw.Draw(over), max(2, max(shown.size) // _THIN)
+    for line in lines:
+        points = [(x * shown.width, y * shown.height) for x, y in line]
+        pen.line(points, fill=_AROUND, width=thick + 2, joint="curve")
+        pen.line(points, fill=_OUTLINE, width=thick, joint="curve")
+    letters = min(_LARGEST_LETTERS, max(8, round(1.7 * shown.width / len(EVIDENCE_NOTICE))))
+    font = ImageFont.load_default(letters)
+    left, top, right, bottom = pen.textbbox((4, 4), EVIDENCE_NOTICE, font=font)
+    pen.rectangle((left - 3, top - 3, right + 3, bottom + 3), fill=_AROUND)
+    pen.text((4, 4), EVIDENCE_NOTICE, fill=_OUTLINE, font=font)
+    return over
 
 
 def _windowed(image: NDArray[np.uint16], window: Window) -> NDArray[np.uint8]:

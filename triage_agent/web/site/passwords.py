@@ -1,12 +1,10 @@
-"""Passwords: argon2id (RFC 9106), and what a password must be like."""
+"""Passwords: argon2id (RFC 9106)."""
 
 import threading
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-SHORTEST = 12  # characters (NIST SP 800-63B asks for 8; nobody types these often)
-LONGEST = 200
 _AT_ONCE = 2  # each takes 64 MiB: strangers who knock must not take the machine
 
 
@@ -35,16 +33,3 @@ class Passwords:
     def is_outdated(self, digest: str) -> bool:
         """Whether it was made with weaker parameters than today's."""
         return self._hasher.check_needs_rehash(digest)
-
-
-def weakness(password: str, name: str) -> str | None:
-    """Why a password cannot be taken, in words for whoever chose it; None where it can."""
-    if len(password) < SHORTEST:
-        return f"Take at least {SHORTEST} characters; several words make a good password."
-    if len(password) > LONGEST:
-        return f"Take at most {LONGEST} characters."
-    if name.partition("@")[0] in password.lower() or "triage" in password.lower():
-        return "Take one that has neither your name nor the product's in it."
-    if len(set(password)) < SHORTEST // 2:
-        return "Take one with more different characters."
-    return None

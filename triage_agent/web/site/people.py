@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 from triage_agent.domain.accounts import Account, Accounts, NewSession, Role, SignedIn, Source
 from triage_agent.domain.ports import Clock
-from triage_agent.web.site.passwords import Passwords, weakness
+from triage_agent.web.site.passwords import Passwords
 from triage_agent.web.site.second import SecondFactor
+from triage_agent.web.site.weakness import PasswordRules
 
 FIRST_ADMIN = "admin"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
@@ -46,14 +47,16 @@ class People:
         rule: SessionRule,
         passwords: Passwords | None = None,
         second: SecondFactor | None = None,
+        rules: PasswordRules | None = None,
     ) -> None:
         self._accounts = accounts
         self._clock = clock
         self._rule = rule
         self._passwords = passwords or Passwords()
         self._second = second
+        self._rules = rules or PasswordRules()
 
-    def sign_in(self, name: str, password: str, address: str) -> Begun | None:
+    def sign_in(self, name: str, password: str, address: str, browser: str = "") -> Begun | None:
         """Begin a session, if need be one that waits for the second factor; None whatever is wrong.
 
         A stranger must not learn which.
@@ -70,14 +73,21 @@ class People:
             self._refuse(account, name, address, "locked" if locked else "wrong name or password", now)
             return None
         self._hash_anew(account, password)
-        return self.begin(account.name, address, waits=self._second is not None and self._second.is_asked_of(account))
+        return self.begin(account.name, address, browser, waits=self.asks_twice(account))
 
     def begin(
-        self, name: str, address: str, *, strong: bool = False, waits: bool = False, replaces: str = ""
+        self,
+        name: str,
+        address: str,
+        browser: str = "",
+        *,
+        strong: bool = False,
+        waits: bool = False,
+        replaces: str = "",
     ) -> Begun | None:
         """Begin a session of somebody who has proved who it is; None where the account has been disabled.
 
-        `replaces` is the cookie of a session that ends with it.
+        `browser` is said in words; `replaces` is the cookie of a session that ends with it.
         """
         now, token = self._clock(), secrets.token_urlsafe(32)
         lasts = _HALF_LASTS if waits else self._rule.longest
@@ -88,6 +98,7 @@ class People:
             strong=strong,
             waits=waits,
             replaces=digest_of(replaces) if replaces else "",
+            browser=browser,
         )
         return Begun(token=token, lasts=lasts) if self._accounts.begin_session(name, new, address, now) else None
 
@@ -95,17 +106,25 @@ class People:
         """Whether a session lacks the second factor that its account must give."""
         return self._second is not None and self._second.waits(session)
 
-    def prove(self, session: SignedIn, code: str, token: str, address: str) -> Begun | None:
+    def asks_twice(self, account: Account) -> bool:
+        """Whether the account signs in with a second factor."""
+        return self._second is not None and self._second.is_asked_of(account)
+
+    def idle_since(self, now: datetime) -> datetime:
+        """A session that was not used since has ended."""
+        return now - self._rule.idle
+
+    def prove(self, session: SignedIn, code: str, token: str, address: str, browser: str = "") -> Begun | None:
         """Go on with the second factor in a new session; None where the code is wrong, or there were too many."""
         account, now = session.account, self._clock()
         locked = _is_locked(account, now)
         if locked or self._second is None or not self._second.fits(account, code):
             self._refuse(account, account.name, address, "locked" if locked else "wrong second factor", now)
             return None
-        return self.begin(account.name, address, strong=True, replaces=token)
+        return self.begin(account.name, address, browser, strong=True, replaces=token)
 
     def set_up(
-        self, session: SignedIn, sealed: str, code: str, token: str, address: str
+        self, session: SignedIn, sealed: str, code: str, token: str, address: str, browser: str = ""
     ) -> tuple[tuple[str, ...], Begun | None] | None:
         """Take the second factor that was offered: recovery codes and a new session; None where the code is wrong."""
         account = session.account
@@ -113,12 +132,12 @@ class People:
         if codes is None:
             self._refuse(account, account.name, address, "wrong second factor", self._clock())
             return None
-        return codes, self.begin(account.name, address, strong=True, replaces=token)
+        return codes, self.begin(account.name, address, browser, strong=True, replaces=token)
 
     def of(self, token: str, *, used: bool = True) -> SignedIn | None:
         """The session of a cookie's value, while it goes on; `used` by a person, not by a page that asks by itself."""
         now = self._clock()
-        return self._accounts.signed_in(digest_of(token), now, now - self._rule.idle, used=used) if token else None
+        return self._accounts.signed_in(digest_of(token), now, self.idle_since(now), used=used) if token else None
 
     def sign_out(self, token: str) -> None:
         """End the session."""
@@ -133,7 +152,7 @@ class People:
         owner = self.owner_of_link(secret)
         if owner is None:
             return "This link has been used, or its time is over. Ask for a new one."
-        if (why := weakness(password, owner.name)) is not None:
+        if (why := self._rules.weakness(password, owner.name)) is not None:
             return why
         used = self._accounts.use_link(digest_of(secret), self._passwords.digest(password), self._clock())
         return None if used else "This link has been used, or its time is over. Ask for a new one."
@@ -148,7 +167,7 @@ class People:
         if not self._passwords.fits(old, account.password_hash) or locked:
             self._refuse(account, account.name, address, "locked" if locked else "wrong old password", now)
             return "The old password is wrong, or there were too many tries. Wait a minute before the next one."
-        if (why := weakness(new, account.name)) is not None:
+        if (why := self._rules.weakness(new, account.name)) is not None:
             return why
         self._accounts.change_password(account.name, self._passwords.digest(new), now)
         return None

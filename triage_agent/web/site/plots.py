@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT = 400, 170  # about as many pixels as it has on most screens, so that its words are as large as others
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 14, 24
+WIDTH, HEIGHT = 400, 182  # about as many pixels as it has on most screens, so that its words are as large as others
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 14, 36
+_LINE = 13  # of words below the axis; there are two
 _GAP = 0.2  # of a bar's place
 _MOST_LABELS = 8
 _LETTER = 7  # pixels of one, about
@@ -40,11 +41,13 @@ def bars(name: str, title: str, about: str, values: Sequence[Bar], top: float | 
     inner, place = WIDTH - _LEFT - _RIGHT, (WIDTH - _LEFT - _RIGHT) / max(1, len(values))
     drawn = [_axis(highest, unit)]
     every = _every(values, inner)
+    in_two = every == 2 and len(values) <= _MOST_LABELS  # noqa: PLR2004 - lines: then each bar has its name
     for number, one in enumerate(values):
         left = _LEFT + number * place
         drawn.append(_bar(left, place, one, highest))
-        if number % every == 0:
-            drawn.append(_text(left + place / 2, HEIGHT - 8, one.label, "middle"))
+        if in_two or number % every == 0:
+            line = _LINE if in_two and number % every else 0
+            drawn.append(_text(left + place / 2, HEIGHT - 8 - _LINE + line, one.label, "middle"))
     return _figure(name, title, about, Markup().join(drawn))
 
 

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 
 from triage_agent.domain.accounts import Accounts
 from triage_agent.domain.ports import Clock
-from triage_agent.web.site.gate import Gate, available, is_local, local_next, visitor_of
+from triage_agent.web.site.gate import Gate, Visitor, available, is_local, local_next, visitor_of
 from triage_agent.web.site.pages import Pages
 from triage_agent.web.site.people import Begun, People, digest_of, is_name
 from triage_agent.web.site.provider import Errand, NotVouchedError, Provider
@@ -78,7 +78,7 @@ class ProviderPages:
         provider = self._known()
         try:
             errand, then = self._errand(request, state)
-            begun = self._sign_in(provider, code, errand, iss, visitor_of(request).address)
+            begun = self._sign_in(provider, code, errand, iss, visitor_of(request))
         except NotVouchedError as error:
             return self._refuse(request, str(error), _REFUSED, 403)
         answer = self._hand_out(RedirectResponse(then, _SEE_OTHER), begun)
@@ -110,7 +110,7 @@ class ProviderPages:
                 self._used.popitem(last=False)
         return Errand(known, nonce, verifier), then if is_local(then) else "/"
 
-    def _sign_in(self, provider: Provider, code: str, errand: Errand, issuer: str, address: str) -> Begun:
+    def _sign_in(self, provider: Provider, code: str, errand: Errand, issuer: str, visitor: Visitor) -> Begun:
         if not code or len(code) > _LONGEST:
             raise NotVouchedError("the provider sent no code")
         found = provider.vouched(code, errand, issuer)
@@ -121,7 +121,7 @@ class ProviderPages:
             if name is None:
                 what = "the name is another account's" if found.roles else "no role comes of the person's groups"
                 raise NotVouchedError(what)
-            begun = self._people.begin(name, address, strong=True)
+            begun = self._people.begin(name, visitor.address, visitor.browser, strong=True)
         if begun is None:
             raise NotVouchedError("the account is disabled")
         return begun

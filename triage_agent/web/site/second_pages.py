@@ -51,7 +51,8 @@ class SecondPages:
             return self._on(request)
         code = visitor.form.get("code", "")[:LONGEST_CODE]
         with available():
-            begun = self._people.prove(visitor.signed_in, code, self._token(request), visitor.address)
+            token, browser = self._token(request), visitor.browser
+            begun = self._people.prove(visitor.signed_in, code, token, visitor.address, browser)
         return self._ask(request, _WRONG) if begun is None else self._cookies(self._on(request), begun)
 
     def set_up(self, request: Request) -> Response:
@@ -60,7 +61,8 @@ class SecondPages:
         session, sealed = visitor.signed_in, visitor.form.get("sealed", "")[:1000]
         code = visitor.form.get("code", "")[:LONGEST_CODE]
         with available():
-            made = self._people.set_up(session, sealed, code, self._token(request), visitor.address)
+            token, browser = self._token(request), visitor.browser
+            made = self._people.set_up(session, sealed, code, token, visitor.address, browser)
         if made is None:
             known = self._second.offered(session.account, sealed) is not None
             return self._offer(request, sealed if known else self._second.offer(session.account), _WRONG)

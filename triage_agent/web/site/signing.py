@@ -5,8 +5,8 @@ from fastapi.responses import RedirectResponse
 
 from triage_agent.web.site.gate import Gate, Visitor, available, local_next, visitor_of
 from triage_agent.web.site.pages import Pages
-from triage_agent.web.site.passwords import LONGEST
 from triage_agent.web.site.people import Begun, People
+from triage_agent.web.site.weakness import LONGEST
 
 _WRONG = "The name or the password is wrong, or there were too many tries. Wait a minute before the next one."
 _DIFFER = "The two are not the same."
@@ -44,7 +44,7 @@ class Signing:
         visitor = visitor_of(request)
         name, password = visitor.form.get("name", "")[:200], visitor.form.get("password", "")[: LONGEST + 1]
         with available():
-            begun = self._people.sign_in(name, password, visitor.address)
+            begun = self._people.sign_in(name, password, visitor.address, visitor.browser)
         if begun is None:
             return self._ask(request, wrong=_WRONG, status=403)
         return self.hand_out(RedirectResponse(local_next(request), _SEE_OTHER), begun)

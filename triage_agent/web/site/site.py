@@ -15,7 +15,9 @@ from triage_agent.domain.figures import Figures
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.reading import ReadingList
 from triage_agent.domain.saved_views import SavedViews
+from triage_agent.domain.sessions import Sessions
 from triage_agent.ops.gauges import Disk
+from triage_agent.web.site.account_pages import AccountPages
 from triage_agent.web.site.audit_chain import AuditParts
 from triage_agent.web.site.audit_story import Telling
 from triage_agent.web.site.auditing import Auditing
@@ -34,6 +36,7 @@ from triage_agent.web.site.signing import Signing
 from triage_agent.web.site.studies import Studies
 from triage_agent.web.site.viewing import Viewing
 from triage_agent.web.site.views import Views
+from triage_agent.web.site.weakness import PasswordRules
 
 _SERVICES = ("/dicom-web", "/healthz", "/readyz", "/metrics")
 _SEE_OTHER = 303
@@ -47,6 +50,8 @@ class SiteSettings:
         secure: browsers reach us by https, here or at a proxy before us: the cookie is sent over nothing else.
         destinations: where results go, by the routes' names: a banner tells when they do not get there.
         pacs_link: where a study is opened at the PACS, with {study_uid} and {accession_number}.
+        refused_passwords: a file of passwords that nobody may take, one a line; "" for none.
+        evidence: readers may be shown where in an image its score comes from.
     """
 
     institution: str = ""
@@ -55,6 +60,8 @@ class SiteSettings:
     longest: timedelta = timedelta(hours=12)
     pacs_link: str = ""
     destinations: tuple[str, ...] = ()
+    evidence: bool = False
+    refused_passwords: str = ""
 
 
 class Site:
@@ -77,10 +84,12 @@ class Site:
         entrance: Entrance | None = None,
         *,
         views: SavedViews,
+        sessions: Sessions,
     ) -> None:
         self._pages = pages = Pages(settings.institution, version)
         rule = SessionRule(idle=settings.idle, longest=settings.longest)
-        people = People(accounts, clock, rule, passwords, entrance.second if entrance else None)
+        words = PasswordRules(institution=settings.institution, refused=settings.refused_passwords)
+        people = People(accounts, clock, rule, passwords, entrance.second if entrance else None, words)
         self.condition = here = Condition(worklist, settings.destinations, clock)
         gate = Gate(people, worklist, clock, "__Host-triage" if settings.secure else "triage", entrance)
         signing = Signing(gate, people, pages, secure=settings.secure, provider=_label(entrance))
@@ -90,9 +99,21 @@ class Site:
             static_router(),
             signing.router,
             *(() if entrance is None else _entrance(entrance, gate, people, accounts, pages, clock, signing)),
+            AccountPages(gate, people, accounts, sessions, pages, clock).router,
             Studies(gate, worklist, readers, pages, clock, here, views).router,
             Views(gate, views, clock).router,
-            Viewing(gate, worklist, readers, pages, clock, radiographs, feedback, here, settings.pacs_link).router,
+            Viewing(
+                gate,
+                worklist,
+                readers,
+                pages,
+                clock,
+                radiographs,
+                feedback,
+                here,
+                settings.pacs_link,
+                evidence=settings.evidence,
+            ).router,
             Judging(gate, feedback, clock).router,
             Dashboard(gate, worklist, figures, feedback, disk, pages, clock).router,
             auditing.router,

@@ -14,6 +14,7 @@ from pydicom.errors import InvalidDicomError
 
 from triage_agent.domain.decision import Artifact
 from triage_agent.domain.errors import DecoderUnavailableError, UnreadableImageError
+from triage_agent.domain.evidence import EVIDENCE_NOTICE
 from triage_agent.domain.feedback import LONGEST_NOTE, FeedbackBook, Verdict
 from triage_agent.domain.ports import Clock, StudyDetail, Worklist
 from triage_agent.domain.quiet import quiet
@@ -22,6 +23,7 @@ from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction
 from triage_agent.web.site.condition import Condition
+from triage_agent.web.site.evidence_map import EvidenceMaps, Outline
 from triage_agent.web.site.gate import Gate, Visitor, available, visitor_of
 from triage_agent.web.site.images import SIZES, Radiographs, Window
 from triage_agent.web.site.masking import masked_all, masked_item
@@ -34,6 +36,7 @@ _DEEPEST = 12  # levels of a report's tree
 _AUDITED_FOR = timedelta(minutes=10)  # whoever looks at one image after the other sees one study
 _MOST_SEEN = 10_000
 _SEE_OTHER = 303
+_NO_MAP = "There is no evidence map of this image."
 _REPORTS = frozenset(kind for kind in ArtifactKind if kind.value.startswith("sr"))
 
 
@@ -61,6 +64,8 @@ class Viewing:
         feedback: FeedbackBook,
         condition: Condition,
         pacs_link: str = "",
+        *,
+        evidence: bool = False,
     ) -> None:
         self.router = gate.router()
         self._gate = gate
@@ -72,18 +77,21 @@ class Viewing:
         self._feedback = feedback
         self._condition = condition
         self._pacs_link = pacs_link
+        self._maps = EvidenceMaps(worklist, shown=evidence)
         self._seen: dict[tuple[str, str], Any] = {}
         self.router.get("/studies/{uid}")(self.study)
         self.router.get("/studies/{uid}/images/{image}")(self.image)
+        self.router.get("/studies/{uid}/evidence")(self.picture)
         self.router.post("/studies/{uid}/retry")(self.retry)
 
-    def study(self, request: Request, uid: str) -> Response:
-        """One study."""
+    def study(self, request: Request, uid: str, *, evidence: bool = False) -> Response:
+        """One study; with its evidence map already shown, where there is one, for browsers without scripts."""
         visitor, detail = visitor_of(request), self._detail(uid)
         with available():
             listed = self._readers.one(uid)
             earlier = self._readers.of_patient(detail.item.patient_id, uid, _EARLIER)
-            results = self._worklist.results_of(uid, _MOST_RESULTS)
+            results = self._worklist.results_of(uid, _MOST_RESULTS, _REPORTS)
+            maps = self._maps.of(detail)
             words = self._feedback.of_study(uid, _MOST_WORDS)
         self._audit(visitor, uid)
         return self._pages.show(
@@ -95,6 +103,9 @@ class Viewing:
             listed=listed,
             earlier=masked_all(earlier) if visitor.masked else earlier,
             report=_report(results, masked=visitor.masked),
+            maps=maps,
+            with_maps=evidence and bool(maps),
+            evidence_notice=EVIDENCE_NOTICE,
             words=[replace(word, note="") for word in words] if visitor.masked else words,
             verdicts=list(Verdict),
             longest_note=LONGEST_NOTE,
@@ -111,21 +122,42 @@ class Viewing:
         low: float = Query(0, ge=0, le=1),
         high: float = Query(1, ge=0, le=1),
         inverted: bool = False,
+        *,
+        evidence: bool = False,
     ) -> Response:
-        """One image as PNG, windowed from its full depth."""
-        found = [one for one in self._detail(uid).instances if one.sop_instance_uid == image]
+        """One image as PNG, windowed from its full depth; with the outlines of its evidence map, where it has some."""
+        detail = self._detail(uid)
+        found = [one for one in detail.instances if one.sop_instance_uid == image]
         if not found or size not in SIZES:
             raise HTTPException(404, "There is no such image.")
         if found[0].original_deleted_at is not None:
             raise HTTPException(410, "The image has been deleted, as the site's retention wants it.")
+        lines = self._lines(detail, image) if evidence else ()
         self._audit(visitor_of(request), uid)
         try:
-            png = self._radiographs.png(found[0].path, size, Window(min(low, high), max(low, high), inverted))
+            png = self._radiographs.png(found[0].path, size, Window(min(low, high), max(low, high), inverted), lines)
         except UnreadableImageError as error:
             raise HTTPException(422, error.message) from None
         except DecoderUnavailableError:
             raise HTTPException(503, "Images cannot be read at the moment.", {"Retry-After": "10"}) from None
         return Response(png, media_type="image/png", headers={"Cache-Control": "private, no-store"})
+
+    def picture(self, request: Request, uid: str) -> Response:
+        """The evidence map as the picture that was made of it, where no outlines were."""
+        detail = self._detail(uid)
+        with available():
+            png = self._maps.picture(detail)
+        if png is None:
+            raise HTTPException(404, _NO_MAP)
+        self._audit(visitor_of(request), uid)
+        return Response(png, media_type="image/png", headers={"Cache-Control": "private, no-store"})
+
+    def _lines(self, detail: StudyDetail, image: str) -> Sequence[Outline]:
+        with available():
+            lines = self._maps.of(detail).lines.get(image, ())
+        if not lines:
+            raise HTTPException(404, _NO_MAP)
+        return lines
 
     def retry(self, request: Request, uid: str) -> Response:
         """Put failed deliveries, or a study that needs a human, back to work."""

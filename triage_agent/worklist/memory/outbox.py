@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from triage_agent.domain.decision import Artifact, Delivery, Shipment
-from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Family, Status
+from triage_agent.domain.vocabulary import DICOM_OBJECTS, ArtifactKind, AuditAction, DeliveryState, Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.chains import OPEN, keep_order
 from triage_agent.worklist.limits import delivery_failure, no_route
@@ -61,14 +61,16 @@ class Outbox(Rows):
             last = max(earlier, key=lambda entry: (entry.revision, entry.number), default=None)
             return None if last is None else last.shipment.artifact
 
-    def results_of(self, study_instance_uid: str, limit: int) -> Sequence[Artifact]:
+    def results_of(
+        self, study_instance_uid: str, limit: int, kinds: Collection[ArtifactKind] = DICOM_OBJECTS
+    ) -> Sequence[Artifact]:
         """See `Worklist.results_of`."""
         with self._lock:
             entries = [
                 entry
                 for entry in self._outbox.values()
                 if entry.study_instance_uid == study_instance_uid
-                and entry.shipment.artifact.kind.family is Family.DICOM_OBJECT
+                and entry.shipment.artifact.kind in kinds
                 and entry.withdrawn_at is None
                 and entry.shipment.artifact.body
             ]
