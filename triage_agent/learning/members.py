@@ -180,7 +180,7 @@ def _begin(lines: SimpleQueue[str], threads: int) -> None:
 
 
 def _member_process(options: TrainOptions, recipe: Recipe, material: Material, work: Path, number: int) -> None:
-    fit_member(options, recipe, material, work, number, *_told)
+    fit_member(options, recipe, material, work, number, _told[0])
 
 
 def _joined(members: list[Trained]) -> Trained:
