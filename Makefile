@@ -27,12 +27,12 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 
 # What is no unit test waits for others half of its time: three at once keep two cores busy. The longest files begin first
 # (tests/support/longest.py), which xdist would turn round.
-test: $(VENV)/.dev tools lint
-	$(BIN)/python -m pytest $(UNIT) -n 2 --durations=5
+test: $(VENV)/.dev tools
+	$(MAKE) --jobs=2 lint unit
 	$(BIN)/python -m pytest $(REST) -n 3 --dist loadfile --no-loadscope-reorder --durations=15
 
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest $(UNIT) -n 2
+	$(BIN)/python -m pytest $(UNIT) -n 2 --durations=5
 
 models: $(VENV)/.dev
 	$(BIN)/python -m pytest $(MODELS) -n 2

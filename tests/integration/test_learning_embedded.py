@@ -9,6 +9,7 @@ from triage_agent.learning.mura import read_split
 from triage_agent.models.bundle import load_bundle, verify
 from triage_agent.models.scorer import load_scorer
 
+pytestmark = pytest.mark.timeout(900)  # all knees take a minute of a core, and cores are shared
 SHIPPED_BYTES = 25_000_000
 REGIONS = {f"XR_{name}" for name in ("ELBOW", "FINGER", "FOREARM", "HAND", "HUMERUS", "SHOULDER", "WRIST", "KNEE")}
 
