@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
+from support.migrated import migrated
 from support.story import Story
 
 from triage_agent.audit.messages import Source
@@ -30,7 +31,6 @@ from triage_agent.worklist import (
     SqlSecondFactors,
     SqlWorklist,
     open_engine,
-    upgrade,
 )
 from triage_agent.worklist.figures import SqlFigures
 
@@ -54,8 +54,7 @@ class Hospital:
         **settings,
     ):
         self.folder = folder
-        url = f"sqlite:///{folder / 'triage.db'}"
-        upgrade(url)
+        url = migrated(folder / "triage.db")
         self.engine = open_engine(url)
         self.worklist = SqlWorklist(self.engine)
         self.story = Story(self.worklist)
