@@ -1,12 +1,17 @@
 import pytest
-from support import longest, ports, rotation
+from support import longest, ports
+from support.compiled import compiled_once
 
 
 def pytest_collection_modifyitems(items):
-    """The half of the day; long files first; within them, and among the others, the order stays random."""
-    which = rotation.half()
-    items[:] = [item for item in items if rotation.is_in(item.path, which)]
+    """Long files first; within them, and among the others, the order stays random."""
     items.sort(key=lambda item: longest.place(item.path))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _sql_is_compiled_once():
+    with compiled_once():
+        yield
 
 
 @pytest.fixture

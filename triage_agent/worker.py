@@ -5,12 +5,15 @@ import time
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 
 from triage_agent.domain.errors import ModelUnavailableError, WorklistUnavailableError
 from triage_agent.domain.ports import Clock, Worklist
-from triage_agent.pipeline import Pipeline
+
+if TYPE_CHECKING:  # loops of processes that score nothing need none of what it imports
+    from triage_agent.pipeline import Pipeline
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +28,7 @@ class Worker:
     """Takes work from the list, one batch of images and one complete study at a time."""
 
     def __init__(
-        self, *, pipeline: Pipeline, worklist: Worklist, owner: str, lease: timedelta, batch: int, clock: Clock
+        self, *, pipeline: "Pipeline", worklist: Worklist, owner: str, lease: timedelta, batch: int, clock: Clock
     ) -> None:
         self._pipeline = pipeline
         self._worklist = worklist

@@ -42,11 +42,11 @@ def _agents(folder):
     """Makes agents, each in a folder of its own, and ends them all."""
     made = []
 
-    def make(name="agent", *, start=True, **site):
+    def make(name="agent", *, start=True, cold=False, **site):
         agent = Agent(folder / f"{name}-{len(made)}", **site)
         made.append(agent)
         _running.append(agent)
-        return agent.start() if start else agent
+        return agent.start(cold=cold) if start else agent
 
     try:
         yield make

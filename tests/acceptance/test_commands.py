@@ -9,7 +9,7 @@ import time
 
 import pytest
 from pydicom import dcmread
-from support.agent import Agent, eventually, free_port, triage_agent
+from support.agent import Agent, cold, eventually, free_port, triage_agent
 from support.xrays import radiograph, send, truncated
 
 # INTERFACE.md, in its order.
@@ -24,7 +24,7 @@ GIVE_UP = "[delivery]\nfirst_retry_seconds = 0.1\nlongest_retry_seconds = 0.1\ng
 
 @pytest.fixture(scope="module")
 def hospital(shared_agent, shared_pacs, alarming_bundle):
-    return shared_agent(bundle=alarming_bundle, pacs_port=shared_pacs.port, tables=GIVE_UP)
+    return shared_agent(cold=True, bundle=alarming_bundle, pacs_port=shared_pacs.port, tables=GIVE_UP)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_the_worklist_is_printed_as_json_with_the_keys_of_the_interface(hospital
 def test_the_worklist_can_be_narrowed_and_is_readable_on_a_terminal(hospital, delivered):
     done = hospital.cli("worklist", "--status", "needs_human", "--json")
     assert delivered not in done.stdout
-    shown = hospital.cli("worklist", COLUMNS="200")
+    shown = cold("worklist", "--config", hospital.config, COLUMNS="200")
     assert shown.returncode == 0
     assert "URGENT" in shown.stdout
     assert "delivered" in shown.stdout
@@ -135,7 +135,7 @@ def test_an_unknown_variable_of_the_environment_is_an_error_too(configured):
 
 def test_wrong_usage_ends_with_two():
     for arguments in (["serve", "--role", "boss"], ["no-such-command"]):  # the others are tried without a process each
-        done = triage_agent(*arguments)
+        done = cold(*arguments)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
 
@@ -294,8 +294,9 @@ def test_sigterm_ends_it_with_zero_while_it_receives_and_what_was_acknowledged_i
 
 
 def test_a_listener_and_a_worker_work_on_one_list_as_two_processes(agent, pacs, reports, tiny_bundle):
-    listener = agent("listener", bundle=tiny_bundle, pacs_port=pacs.port, role="listener")
-    worker = agent("worker", bundle=tiny_bundle, pacs_port=pacs.port, role="worker", shares_data_with=listener)
+    site = {"bundle": tiny_bundle, "pacs_port": pacs.port, "cold": True}
+    listener = agent("listener", role="listener", **site)
+    worker = agent("worker", role="worker", shares_data_with=listener, **site)
     image = radiograph()
     assert list(send(listener.port, image).values()) == [0x0000]
     (item,) = worker.settled(image.StudyInstanceUID)

@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from support.agent import triage_agent
+from support.agent import cold, triage_agent
 
 
 @pytest.fixture(scope="module")
 def done(shipped_bundle, tmp_path_factory):
     kept = tmp_path_factory.mktemp("demo")
-    ended = triage_agent(
+    ended = cold(
         *("demo", "--studies", 3, "--exit-when-done", "--json", "--keep", kept),
         TRIAGE_AGENT__MODEL__BUNDLE=str(shipped_bundle),
     )

@@ -1,10 +1,12 @@
 """Studies are fetched from a PACS: by themselves when images are missing, and by command; through kill -9 as well."""
 
 import json
-import subprocess
+import os
 import threading
+from pathlib import Path
 
 import pytest
+from support import warm
 from support.agent import COMMAND, eventually
 from support.archives import PENDING, ScriptedArchive, fill, introduce, running, sends_all
 from support.orthanc import orthanc_server
@@ -200,10 +202,12 @@ def test_what_a_killed_command_was_fetching_the_agent_fetches(site):
     with running(archive) as port:
         agent = site(port)
         archive.destination = agent.port
-        command = ["fetch", uid, "--from", "archive", "--config", str(agent.config)]
-        with subprocess.Popen([str(COMMAND), *command], stderr=subprocess.DEVNULL) as fetching:
+        command = [COMMAND, "fetch", uid, "--from", "archive", "--config", agent.config]
+        with Path(os.devnull).open("wb") as nowhere:
+            fetching = warm.start(command, stdout=nowhere, stderr=nowhere)
             assert first.wait(60)
             fetching.kill()
+            fetching.wait(60)
         stop.set()
         (item,) = agent.settled(uid)
     assert (item["instances"], item["revision"], decisions(agent, uid)) == (3, 1, 1)

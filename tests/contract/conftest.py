@@ -1,8 +1,9 @@
 import itertools
 import shutil
+from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import create_engine
 from support.postgres import postgres_database, postgres_server
 from support.story import Story
 
@@ -10,6 +11,12 @@ from triage_agent.worklist import MemoryWorklist, SqlWorklist, open_engine, upgr
 from triage_agent.worklist.tables import Base
 
 _numbers = itertools.count(1)
+_EMPTY = ";".join(
+    [
+        "SET LOCAL session_replication_role = replica",
+        *(str(one.delete()) for one in reversed(Base.metadata.sorted_tables)),
+    ]
+)
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +27,13 @@ def postgres():
 
 @pytest.fixture(scope="session")
 def postgres_shared(postgres):
-    """A database with our tables, and a way past their triggers to empty them."""
+    """A database with our tables, an engine on it for all tests, and a way past the tables' triggers to empty them."""
     with postgres_database(postgres, "triage") as url:
         upgrade(url)
-        yield url, create_engine(url, poolclass=NullPool)
+        engine, emptying = open_engine(url), create_engine(url)
+        yield url, engine, emptying
+        engine.dispose()
+        emptying.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -41,12 +51,22 @@ def sqlite_url(sqlite_template, tmp_path):
 
 @pytest.fixture
 def postgres_url(postgres_shared):
-    url, engine = postgres_shared
-    with engine.begin() as connection:
-        connection.execute(text("SET LOCAL session_replication_role = replica"))
-        for table in reversed(Base.metadata.sorted_tables):
-            connection.execute(table.delete())
+    url, _, emptying = postgres_shared
+    with emptying.begin() as connection:
+        connection.exec_driver_sql(_EMPTY)
     return url
+
+
+@contextmanager
+def opened(request, kind):
+    """An engine on a database of that kind; that of Postgres, whose connections take long to make, is every test's."""
+    url = request.getfixturevalue(f"{kind}_url")
+    if kind == "postgres":
+        yield request.getfixturevalue("postgres_shared")[1]
+        return
+    engine = open_engine(url)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture
@@ -67,11 +87,10 @@ def database_url(request):
     return request.getfixturevalue(f"{request.param}_url")
 
 
-@pytest.fixture
-def engine(database_url):
-    engine = open_engine(database_url)
-    yield engine
-    engine.dispose()
+@pytest.fixture(params=DATABASES)
+def engine(request):
+    with opened(request, request.param) as engine:
+        yield engine
 
 
 @pytest.fixture(params=["memory", *DATABASES])
@@ -79,9 +98,8 @@ def worklist(request):
     if request.param == "memory":
         yield MemoryWorklist()
         return
-    engine = open_engine(request.getfixturevalue(f"{request.param}_url"))
-    yield SqlWorklist(engine)
-    engine.dispose()
+    with opened(request, request.param) as engine:
+        yield SqlWorklist(engine)
 
 
 @pytest.fixture

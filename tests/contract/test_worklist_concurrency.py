@@ -1,6 +1,6 @@
 """Threads and processes on one worklist: nobody gets what another has, and nobody waits for ever."""
 
-import json
+import multiprocessing
 import os
 import random
 import subprocess
@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.claimer import claim_all
+from support.claimer import claim_all, claim_and_tell
 from support.story import LEASE, RULE, STUDY, T0, decision, flag, received, scored, shipment
 
 from triage_agent.domain.commitment import CommitmentRequest, Reference
@@ -19,6 +19,8 @@ from triage_agent.domain.ports import Registered
 from triage_agent.domain.vocabulary import Priority
 from triage_agent.worklist import SqlWorklist, open_engine
 
+_FORKED = multiprocessing.get_context("forkserver")
+_FORKED.set_forkserver_preload(["triage_agent.worklist"])
 N = 30
 TURNS = 10
 WHAT = ["studies", "images", "deliveries", "commitments", "requests"]
@@ -60,17 +62,14 @@ def test_threads_never_get_the_same_thing(database_url, what):
 @pytest.mark.parametrize("what", WHAT)
 def test_processes_never_get_the_same_thing(database_url, what):
     expected = fill(database_url, what)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "support.claimer", database_url, what, owner],
-            stdout=subprocess.PIPE,
-            env=environment,
-        )
-        for owner in "ab"
-    ]
-    got = [json.loads(process.communicate(timeout=250)[0]) for process in processes]
-    assert Counter(name for names in got for name in names) == expected
+    got = _FORKED.SimpleQueue()
+    processes = [_FORKED.Process(target=claim_and_tell, args=(database_url, what, owner, got)) for owner in "ab"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(250)
+        assert process.exitcode == 0
+    assert Counter(name for _ in processes for name in got.get()) == expected
 
 
 def test_images_of_one_study_that_come_at_once_are_all_counted(database_url):

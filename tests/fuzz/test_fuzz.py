@@ -29,7 +29,7 @@ def test_seeded_mutations_find_nothing(target, tmp_path):
 def test_a_short_run_guided_by_coverage_finds_nothing(target, tmp_path):
     if importlib.util.find_spec("atheris") is None:
         pytest.skip("atheris is absent (extra fuzz)")
-    assert "DONE" in fuzz(target, tmp_path, "--seconds", "5").stderr
+    assert "DONE" in fuzz(target, tmp_path, "--seconds", "2").stderr
 
 
 def test_what_fails_is_found_and_kept(tmp_path, monkeypatch):

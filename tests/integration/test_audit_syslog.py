@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from support.auditing import fill, seal_all, unguarded
 from support.certificates import Authority
+from support.migrated import migrated
 from support.ports import free_port
 from support.rsyslog import Rsyslog
 
@@ -18,15 +19,14 @@ from triage_agent.audit_parts import SYSLOG
 from triage_agent.auditing import build_forwarder
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.settings import build_settings
-from triage_agent.worklist import SqlAuditLog, SqlWorklist, open_engine, upgrade
+from triage_agent.worklist import SqlAuditLog, SqlWorklist, open_engine
 
 RECORDS = 120
 
 
 @pytest.fixture
 def site(tmp_path):
-    url = f"sqlite:///{tmp_path / 'triage.db'}"
-    upgrade(url)
+    url = migrated(tmp_path / "triage.db")
     engine = open_engine(url)
     worklist = SqlWorklist(engine)
     yield worklist, SqlAuditLog(worklist.database)

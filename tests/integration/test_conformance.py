@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from triage_agent.bootstrap import open_worklist
 from triage_agent.builders import migrate_own
-from triage_agent.cli.app import app
+from triage_agent.cli.app import application
 from triage_agent.conformance.statement import build_statement
 from triage_agent.dimse.client import DicomClient
 from triage_agent.dimse.commitment_client import CommitmentClient
@@ -228,5 +228,6 @@ def test_dcmtk_negotiates_what_is_promised_and_nothing_else(listening, stated):
 
 def test_the_command_says_the_same(config, settings):
     """No database, no listener and no network is needed for it."""
-    said = json.loads(CliRunner().invoke(app, ["conformance", "--config", str(config), "--json"]).stdout)
+    command = ["conformance", "--config", str(config), "--json"]
+    said = json.loads(CliRunner().invoke(application("conformance"), command).stdout)
     assert said["title"] == build_statement(settings).title

@@ -7,6 +7,7 @@ from datetime import timedelta
 from random import Random
 
 import pytest
+from support.migrated import migrated
 from support.story import LEASE, STUDY, Story, shipment
 
 from triage_agent.delivery.mllp import MllpTransport
@@ -14,7 +15,7 @@ from triage_agent.delivery.registry import Endpoint
 from triage_agent.delivery.retry import RetryPolicy
 from triage_agent.delivery.sender import Sender
 from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Status
-from triage_agent.worklist import MemoryWorklist, SqlWorklist, open_engine, upgrade
+from triage_agent.worklist import MemoryWorklist, SqlWorklist, open_engine
 
 RETRY = RetryPolicy(first=timedelta(seconds=2), longest=timedelta(seconds=8), give_up_after=timedelta(seconds=20))
 MESSAGE = b"MSH|^~\\&|A|B|C|D|20260301||ORU^R01^ORU_R01|ID42|P|2.5.1\r"
@@ -48,8 +49,7 @@ def story(request, tmp_path):
     if request.param == "memory":
         yield Story(MemoryWorklist())
         return
-    url = f"sqlite:///{tmp_path / 'triage.db'}"
-    upgrade(url)
+    url = migrated(tmp_path / "triage.db")
     engine = open_engine(url)
     yield Story(SqlWorklist(engine))
     engine.dispose()

@@ -9,7 +9,7 @@ from support.data import shared_data
 from support.radiographs import write_mura
 from typer.testing import CliRunner
 
-from triage_agent.cli.app import app
+from triage_agent.cli.app import application
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.learning.mura import read_display, read_split
 from triage_agent.learning.options import TrainOptions
@@ -231,9 +231,9 @@ def test_what_is_done_is_known_also_of_several_data_sets_that_calibrate_together
 def test_the_command_sweeps_and_says_what_it_does_not_understand(mini, tmp_path, recipe, started):
     command = ["train", str(mini), "--recipe", str(recipe), "--device", "cpu", "--out", str(tmp_path / "sweep")]
     start = ["--encoder", str(started)]
-    assert CliRunner().invoke(app, [*command, "--baselines", "densenet"]).exit_code == 0
+    assert CliRunner().invoke(application("train"), [*command, "--baselines", "densenet"]).exit_code == 0
     sweep_too = [*command, *start, "--sweep-unfreeze", "0", "--baselines", "densenet", "--resume", "--json"]
-    result = CliRunner().invoke(app, sweep_too)
+    result = CliRunner().invoke(application("train"), sweep_too)
     assert result.exit_code == 0, result.output
     assert "densenet (2 of 2): done before" in result.stderr
     assert [row["encoder"] for row in json.loads(result.stdout)["runs"]] == ["compact", "densenet"]
@@ -242,7 +242,7 @@ def test_the_command_sweeps_and_says_what_it_does_not_understand(mini, tmp_path,
         ["--baselines", "densenet", "--unfreeze", "1"],
         ["--sweep-unfreeze", "0", "--baselines", "vgg"],
     ):
-        assert CliRunner().invoke(app, [*command, *start, *wrong]).exit_code == 2
+        assert CliRunner().invoke(application("train"), [*command, *start, *wrong]).exit_code == 2
 
 
 @pytest.mark.shared

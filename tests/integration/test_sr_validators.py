@@ -1,6 +1,5 @@
 """Reports and other objects against other people's validators: dicom3tools, dcmtk and PixelMed."""
 
-import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pypdf import PdfReader
 from support import story
 from support.evidence import map_of, spot
+from support.pixelmed import validated
 from support.programs import require_program
 from support.saying import stands_on, words_on
 
@@ -34,8 +34,6 @@ pytestmark = pytest.mark.external
 
 STUDY = "1.2.840.99.1"
 XRF = "1.2.840.10008.5.1.4.1.1.12.2"
-# PixelMed's validator runs into the limits that Java 17 sets for XPath.
-JAVA = "-Djdk.xml.xpathTotalOpLimit=0 -Djdk.xml.xpathExprOpLimit=0 -Djdk.xml.xpathExprGrpLimit=0 -Xss64m"
 
 MODEL = replace(story.MODEL, name="embedded", digest="0f" * 32, notice="Weights under their own terms.")
 
@@ -191,8 +189,8 @@ def written(request, tmp_path):
     return request.param[0], path
 
 
-def run(*command, **environment):
-    done = subprocess.run(command, capture_output=True, check=False, timeout=280, env=dict(os.environ, **environment))
+def run(*command):
+    done = subprocess.run(command, capture_output=True, check=False, timeout=280)
     return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
 
 
@@ -308,4 +306,4 @@ def test_pixelmed_finds_the_text_to_keep_to_its_sop_class(tmp_path):
 def _validated(kind, name, tmp_path):
     path = tmp_path / "report.dcm"
     path.write_bytes(built(kind, name))
-    return run(require_program("DicomSRValidator"), str(path), JDK_JAVA_OPTIONS=JAVA)[1]
+    return validated(path)

@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+from support import warm
 from support.ports import free_port
 
 from triage_agent.cli.options import jsonable
@@ -32,12 +34,26 @@ def eventually(look, seconds=PATIENCE_SECONDS, every=0.1):
     return seen
 
 
-def triage_agent(*arguments, config=None, timeout=300, **environment):
-    """Run the installed command to its end."""
-    command = [str(COMMAND), *map(str, arguments), *(["--config", str(config)] if config else [])]
+def cold(*arguments, timeout=300, **environment):
+    """As `triage_agent`, by an interpreter started anew: for what is decided before the command itself begins."""
+    command = [str(COMMAND), *map(str, arguments)]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=timeout, check=False, env={**os.environ, **environment}
     )
+
+
+def triage_agent(*arguments, config=None, timeout=300, **environment):
+    """Run the installed command to its end (see `support.warm`)."""
+    command = [str(COMMAND), *map(str, arguments), *(["--config", str(config)] if config else [])]
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = warm.start(command, stdout=out, stderr=err, environment={**os.environ, **environment})
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(command, code, out.read(), err.read())
 
 
 class Agent:
@@ -60,13 +76,12 @@ class Agent:
         self._engine = None
 
     # --- the process -------------------------------------------------------------------------------------------------
-    def start(self, *, wait=True):
+    def start(self, *, wait=True, cold=False):
+        """Start it, from a warm start unless a cold one is asked for; with `wait`, return when it is ready."""
+        command = [str(COMMAND), "serve", "--role", self.role, "--config", str(self.config)]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(COMMAND), "serve", "--role", self.role, "--config", str(self.config)],
-                stdout=log,
-                stderr=log,
-            )
+            begin = subprocess.Popen if cold else warm.start
+            self._process = begin(command, stdout=log, stderr=log)
         if wait:
             eventually(self.ready)
         return self

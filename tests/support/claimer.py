@@ -1,7 +1,4 @@
-"""Claims until nothing is left and prints what it got: a worker process for the tests. Usage: URL WHAT OWNER."""
-
-import json
-import sys
+"""Claims until nothing is left: a worker of a queue, in a thread or in a process of its own."""
 
 from support.story import LEASE, T0
 
@@ -36,5 +33,6 @@ def claim_all(url, what, owner):
     return got
 
 
-if __name__ == "__main__":
-    json.dump(claim_all(*sys.argv[1:]), sys.stdout)
+def claim_and_tell(url, what, owner, told):
+    """In a process: what it got goes into a queue."""
+    told.put(claim_all(url, what, owner))

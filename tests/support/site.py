@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pyotp
 from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
+from support.migrated import migrated
 from support.story import Story
 
 from triage_agent.audit.messages import Source
@@ -31,7 +32,6 @@ from triage_agent.worklist import (
     SqlSecondFactors,
     SqlWorklist,
     open_engine,
-    upgrade,
 )
 from triage_agent.worklist.figures import SqlFigures
 from triage_agent.worklist.sessions import SqlSessions
@@ -56,8 +56,7 @@ class Hospital:
         **settings,
     ):
         self.folder = folder
-        url = f"sqlite:///{folder / 'triage.db'}"
-        upgrade(url)
+        url = migrated(folder / "triage.db")
         self.engine = open_engine(url)
         self.worklist = SqlWorklist(self.engine)
         self.story = Story(self.worklist)

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 from support import ports
+from support.migrated import migrated
 from support.story import MODEL, STUDY, Story, shipment
 
 from triage_agent import bootstrap, watching, worker
@@ -16,7 +17,7 @@ from triage_agent.domain.study import ImageScore
 from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Status
 from triage_agent.pipeline import Pipeline
 from triage_agent.settings import Settings
-from triage_agent.worklist import SqlWorklist, open_engine, upgrade
+from triage_agent.worklist import SqlWorklist, open_engine
 
 SOON = 30.0  # seconds; everything here takes milliseconds
 
@@ -69,7 +70,7 @@ class Site:
                 "web": {"port": web_port},
             }
         )
-        upgrade(self.settings.database_url)
+        migrated(self.settings.data_dir / "triage.db")
         self.engine = open_engine(self.settings.database_url)
         self.story = Story(SqlWorklist(self.engine))
 

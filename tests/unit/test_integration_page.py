@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from triage_agent.cli.app import app
+from triage_agent.cli.app import application
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import build_settings
 
@@ -65,7 +65,7 @@ def test_every_link_of_a_page_leads_somewhere(page):
 
 @per_page()
 def test_every_command_of_a_page_is_one(page):
-    known = get_command(app).commands
+    known = get_command(application()).commands
     said = [*code_of(page), *re.findall(r"^```\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)]
     for word in re.findall(r"^triage-agent ([a-z-]+)", "\n".join(said), re.MULTILINE):
         assert word in known, word

@@ -1,31 +1,13 @@
 """Every command, by the module that has it, and how errors end: a line, then 1 (failed) or 2 (usage, configuration)."""
 
+import importlib
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn, cast
 
 import typer
 
 from triage_agent import __version__
-from triage_agent.cli import (
-    auditing,
-    conformance,
-    database,
-    demo,
-    explaining,
-    feedback,
-    fetching,
-    learning,
-    notices,
-    orders,
-    policies,
-    scoring,
-    serving,
-    shadow,
-    user,
-    withdrawing,
-    worklist,
-    zero_shot,
-)
 from triage_agent.cli.options import stderr
 from triage_agent.domain.errors import ConfigurationError, ProblemsError, TriageError
 from triage_agent.domain.visible import visible
@@ -33,13 +15,32 @@ from triage_agent.domain.visible import visible
 # The base class of every error of usage, which has no public name in every version of typer.
 _UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
 
-app = typer.Typer(
-    name="triage-agent",
-    help="A PACS-integrated DICOM triage agent for musculoskeletal radiographs.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
+# In the order of the help: the module that has each, and its name there; a typer application is a group.
+_COMMANDS = {
+    "demo": "demo:demo",
+    "serve": "serving:serve",
+    "check": "serving:check",
+    "conformance": "conformance:conformance",
+    "triage": "scoring:triage",
+    "explain": "explaining:explain",
+    "worklist": "worklist:worklist",
+    "study": "worklist:study",
+    "retry": "worklist:retry",
+    "withdraw": "withdrawing:withdraw",
+    "orders": "orders:orders",
+    "fetch": "fetching:fetch",
+    "shadow": "shadow:shadow",
+    "phantom": "scoring:phantom",
+    "train": "learning:train",
+    "evaluate": "learning:evaluate",
+    "bundle": "learning:bundle_app",
+    "policy": "policies:app",
+    "db": "database:app",
+    "user": "user:app",
+    "notify": "notices:app",
+    "audit": "auditing:app",
+    "feedback": "feedback:app",
+}
 
 
 def _version(wanted: bool) -> None:
@@ -48,7 +49,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     _wanted: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
@@ -60,36 +60,33 @@ def _root(
     configure_logging(level="warning")  # to stderr, whatever the command: stdout is what was asked for
 
 
-app.command()(demo.demo)
-app.command()(serving.serve)
-app.command()(serving.check)
-app.command("conformance")(conformance.conformance)
-app.command()(scoring.triage)
-app.command()(explaining.explain)
-app.command("worklist")(worklist.worklist)
-app.command()(worklist.study)
-app.command()(worklist.retry)
-app.command()(withdrawing.withdraw)
-app.command("orders")(orders.orders)
-app.command()(fetching.fetch)
-app.command("shadow")(shadow.shadow)
-app.command()(scoring.phantom)
-app.command()(learning.train)
-app.command()(learning.evaluate)
-learning.bundle_app.command()(zero_shot.zero_shot)
-app.add_typer(learning.bundle_app, name="bundle")
-app.add_typer(policies.app, name="policy")
-app.add_typer(database.app, name="db")
-app.add_typer(user.app, name="user")
-app.add_typer(notices.app, name="notify")
-app.add_typer(auditing.app, name="audit")
-app.add_typer(feedback.app, name="feedback")
+def application(wanted: str = "") -> typer.Typer:
+    """The application with the command or group of that name; with every one where there is none of it.
+
+    What somebody waits for is importing: a command's own module is enough to run it.
+    """
+    app = typer.Typer(
+        name="triage-agent",
+        help="A PACS-integrated DICOM triage agent for musculoskeletal radiographs.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    app.callback()(_root)
+    for name in [wanted] if wanted in _COMMANDS else _COMMANDS:
+        module, _, attribute = _COMMANDS[name].partition(":")
+        found = getattr(importlib.import_module(f"triage_agent.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name)(found)
+    return app
 
 
 def main() -> None:
     """Run a command; errors, those of usage too, are one line on stderr."""
     try:
-        code = app(standalone_mode=False)
+        code = application(_asked_for(sys.argv[1:]))(standalone_mode=False)
     except _UsageError as error:
         _end(_usage(error), 2)
     except ProblemsError as error:
@@ -103,6 +100,11 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _asked_for(words: Sequence[str]) -> str:
+    """The first word that is no option: what stands before it takes no values."""
+    return next((word for word in words if not word.startswith("-")), "")
 
 
 def _usage(error: Any) -> str:

@@ -22,6 +22,7 @@ from rich.text import Text
 
 from triage_agent.cli.figures import extra_tables
 from triage_agent.cli.options import ConfigOption, JsonOption, check_config, extra_installed, print_json, stderr, stdout
+from triage_agent.cli.zero_shot import zero_shot
 from triage_agent.settings import load_settings
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ def verify(bundle: BundleArgument, config: ConfigOption = None, as_json: JsonOpt
         raise typer.Exit(1)
     if not as_json:
         stdout.print("intact")
+
+
+bundle_app.command()(zero_shot)
 
 
 def train(

@@ -9,7 +9,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from triage_agent.bootstrap import open_worklist
+from triage_agent.builders import open_worklist
 from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stdout
 from triage_agent.cli.ports import Noteworthy
 from triage_agent.cli.tables import shown

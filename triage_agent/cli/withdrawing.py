@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from triage_agent.bootstrap import open_worklist
+from triage_agent.builders import open_worklist
 from triage_agent.cli import remarks
 from triage_agent.cli.options import ConfigOption, JsonOption, print_json, stdout, tell
 from triage_agent.cli.worklist import STUDY, uid_of

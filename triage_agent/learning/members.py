@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import queue
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, cast
 
@@ -35,6 +35,7 @@ from triage_agent.models.registry import tuned_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing.queues import SimpleQueue
     from pathlib import Path
 
     from torch import Tensor
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from triage_agent.models.encoder import Encoder
 
 POLL_SECONDS = 1.0
+_told: list[Callable[[str], None]] = []  # in a member's process: whom it tells how far it is
 
 
 def train_network(
@@ -155,33 +157,30 @@ def _side_by_side(
     """Train every member in a process of its own; what they leave is their checkpoints."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(recipe.members, cores)
-    context = get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(workers, mp_context=context) as pool:
-        lines = manager.Queue()
+    context = get_context("forkserver")  # a fork of this process would have its threads' locks, and its GPU
+    context.set_forkserver_preload([__name__])  # torch is imported once, and not by each of them
+    lines: SimpleQueue[str] = context.SimpleQueue()
+    begin = partial(_begin, lines, cores // workers)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin) as pool:
         running = [
-            pool.submit(_member_process, options, recipe, material, work, number, cores // workers, lines)
-            for number in range(recipe.members)
+            pool.submit(_member_process, options, recipe, material, work, number) for number in range(recipe.members)
         ]
-        while not all(future.done() for future in running) or not lines.empty():
-            try:
-                progress(lines.get(timeout=POLL_SECONDS))
-            except queue.Empty:
-                continue
+        ended = False
+        while not ended:
+            ended = not wait(running, timeout=POLL_SECONDS).not_done
+            while not lines.empty():
+                progress(lines.get())
         for future in running:
             future.result()
 
 
-def _member_process(
-    options: TrainOptions,
-    recipe: Recipe,
-    material: Material,
-    work: Path,
-    number: int,
-    threads: int,
-    lines: queue.Queue[str],
-) -> None:
+def _begin(lines: SimpleQueue[str], threads: int) -> None:
     torch.set_num_threads(threads)
-    fit_member(options, recipe, material, work, number, lines.put)
+    _told[:] = [lines.put]
+
+
+def _member_process(options: TrainOptions, recipe: Recipe, material: Material, work: Path, number: int) -> None:
+    fit_member(options, recipe, material, work, number, _told[0])
 
 
 def _joined(members: list[Trained]) -> Trained:

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 from support.auditing import T0, fill, seal_all, unguarded
+from support.migrated import migrated
 
 from triage_agent.audit.anchors import append, open_signer
 from triage_agent.auditing import build_anchorer
 from triage_agent.cli.auditing import look_at_audit
 from triage_agent.cli.ports import Noteworthy
 from triage_agent.settings import Settings
-from triage_agent.worklist import SqlAuditLog, SqlWorklist, open_engine, upgrade
+from triage_agent.worklist import SqlAuditLog, SqlWorklist, open_engine
 
 NOW = datetime.now(UTC)
 
@@ -24,7 +25,7 @@ NOW = datetime.now(UTC)
 def worklist(tmp_path, monkeypatch):
     """A database that the commands find."""
     monkeypatch.setenv("TRIAGE_AGENT__DATA_DIR", str(tmp_path))
-    upgrade(f"sqlite:///{tmp_path / 'triage.db'}")
+    migrated(tmp_path / "triage.db")
     engine = open_engine(f"sqlite:///{tmp_path / 'triage.db'}")
     yield SqlWorklist(engine)
     engine.dispose()

@@ -6,7 +6,7 @@ import pytest
 from typer.main import get_command
 
 from triage_agent.cli import worklist
-from triage_agent.cli.app import app
+from triage_agent.cli.app import application
 from triage_agent.domain.errors import ConfigurationError, TriageError, WorklistUnavailableError
 
 COMMANDS = [
@@ -166,7 +166,7 @@ def test_every_command_is_tried_above():
 
     groups = {"audit", "bundle", "db", "feedback", "notify", "policy", "user"}
     tried = {tuple(command[: 2 if command[0] in groups else 1]) for command in COMMANDS}
-    assert set(names(get_command(app))) == tried
+    assert set(names(get_command(application()))) == tried
 
 
 def test_what_is_made_the_world_cannot_read(run, tmp_path):

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from triage_agent.bootstrap import open_worklist
 from triage_agent.builders import migrate_own
-from triage_agent.cli.app import app
+from triage_agent.cli.app import application
 from triage_agent.domain.audit import AuditQuestion
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.feedback import Verdict
@@ -33,7 +33,9 @@ def site(tmp_path):
 
 
 def export(config, *words):
-    return CliRunner().invoke(app, ["feedback", "export", *map(str, words), "--config", str(config), "--json"])
+    return CliRunner().invoke(
+        application("feedback"), ["feedback", "export", *map(str, words), "--config", str(config), "--json"]
+    )
 
 
 def test_the_set_is_written_and_the_export_audited(site, tmp_path):

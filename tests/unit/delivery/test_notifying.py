@@ -4,6 +4,7 @@ from datetime import timedelta
 from random import Random
 
 import pytest
+from support.migrated import migrated
 from support.story import Story, decision
 
 from triage_agent.delivery.notifying import Notifier, RouteWatch
@@ -11,7 +12,7 @@ from triage_agent.delivery.retry import RetryPolicy
 from triage_agent.domain.errors import DeliveryError
 from triage_agent.domain.notice import ChannelRules, NoticeKind
 from triage_agent.domain.vocabulary import Priority
-from triage_agent.worklist import SqlWorklist, open_engine, upgrade
+from triage_agent.worklist import SqlWorklist, open_engine
 from triage_agent.worklist.notices import notices_of
 
 RULES = ChannelRules(name="mail", kinds=frozenset({NoticeKind.STAT, NoticeKind.ROUTE_FAILING}))
@@ -32,8 +33,7 @@ class Outlet:
 
 @pytest.fixture
 def story(tmp_path):
-    url = f"sqlite:///{tmp_path}/triage.db"
-    upgrade(url)
+    url = migrated(tmp_path / "triage.db")
     engine = open_engine(url)
     told = Story(SqlWorklist(engine))
     told.notices = notices_of(told.worklist)
