@@ -22,7 +22,7 @@ def older(engine):
 
     def make_older(where="1 = 1"):
         with engine.begin() as connection:
-            connection.execute(text(f"{_AS_BEFORE} WHERE {where}"))  # noqa: S608 - our own words
+            connection.execute(text(f"{_AS_BEFORE} WHERE {where}"))
 
     return make_older
 
