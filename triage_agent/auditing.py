@@ -15,6 +15,7 @@ from triage_agent.audit.anchors import open_signer
 from triage_agent.audit.forwarding import Forwarder
 from triage_agent.audit.keeping import Anchorer, Sealer
 from triage_agent.audit.messages import Patient, message
+from triage_agent.audit.queries import QueryLog
 from triage_agent.audit.recipes import MESSAGES
 from triage_agent.audit.syslog import Receiver, frame, send
 from triage_agent.audit_parts import SYSLOG, anchor_key, anchors_file, message_source
@@ -31,12 +32,15 @@ log = structlog.get_logger(__name__)
 
 _SEAL_SECONDS = 1.0  # between two looks: the lag of the chain behind who acts
 _ANCHOR_SECONDS = 5.0  # between two looks whether it is time
+_COUNT_SECONDS = 30.0  # between two looks whether an hour of somebody's searches is over
 _STOP_SECONDS = 2.0  # for what is in hand: a receiver may be slow, and nothing is lost
 
 
 @contextmanager
-def keep_audit(settings: Settings, worklist: Worklist, metrics: Metrics, clock: Clock) -> Iterator[None]:
-    """Seal, anchor and send until the end of the block; what is recorded last is sealed at the end.
+def keep_audit(
+    settings: Settings, worklist: Worklist, metrics: Metrics, clock: Clock, queries: QueryLog
+) -> Iterator[None]:
+    """Seal, anchor and send until the end of the block; what is counted and recorded last is sealed at the end.
 
     Raises:
         ConfigurationError: the key of the anchors, or a certificate, cannot be used.
@@ -47,7 +51,10 @@ def keep_audit(settings: Settings, worklist: Worklist, metrics: Metrics, clock: 
         return
     metrics.add(AuditGauges(audit_log, SYSLOG if settings.audit.syslog else None, clock))
     sealer = Sealer(audit_log, clock, lambda _number: None)
-    loops = [Loop("audit-seal", sealer.step, idle_seconds=_SEAL_SECONDS)]
+    loops = [
+        Loop("audit-seal", sealer.step, idle_seconds=_SEAL_SECONDS),
+        Loop("audit-queries", queries.step, idle_seconds=_COUNT_SECONDS),
+    ]
     anchorer = build_anchorer(settings, worklist, audit_log, clock)
     if anchorer is not None:
         loops.append(Loop("audit-anchor", anchorer.step, idle_seconds=_ANCHOR_SECONDS))
@@ -64,7 +71,7 @@ def keep_audit(settings: Settings, worklist: Worklist, metrics: Metrics, clock: 
         stop_by = time.monotonic() + _STOP_SECONDS
         for loop in loops:
             loop.join(max(0.0, stop_by - time.monotonic()))
-        in_time(lambda: _seal_the_rest(sealer))
+        in_time(lambda: _end(queries, sealer))
 
 
 def build_anchorer(settings: Settings, worklist: Worklist, audit_log: SqlAuditLog, clock: Clock) -> Anchorer | None:
@@ -150,8 +157,9 @@ def _process_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
-def _seal_the_rest(sealer: Sealer) -> None:
+def _end(queries: QueryLog, sealer: Sealer) -> None:
     try:
+        queries.close()
         while sealer.step():
             pass
     except TriageError:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from triage_agent import __version__
+from triage_agent.audit.queries import QueryLog
 from triage_agent.auditing import keep_audit
 from triage_agent.builders import (
     build_belonging,
@@ -72,7 +73,6 @@ log = structlog.get_logger(__name__)
 _DRAIN_SECONDS = 8.0  # for associations and orders
 _STOP_SECONDS = 10.0  # for images and deliveries in hand
 _LAST_ANSWER_SECONDS = 2.0  # on top of them, for an answer to a request for storage commitment
-_PERFORM_SECONDS = 1.0  # between two looks at what peers have posted
 
 
 def utc_now() -> datetime:
@@ -130,6 +130,7 @@ class _Start:
         self._signals = build_signals(settings, self._loops.wake)
         # With several machines, the database's: by their own clocks they would take each other's work.
         self._clock: Clock = self._signals.clock if self._signals else utc_now
+        self._queries = QueryLog(self.worklist.record_audit, self._clock)
 
     def spool(self, role: str) -> None:
         """Refuse one that is not the database's, before a model is loaded; it is joined when the listener begins."""
@@ -146,13 +147,14 @@ class _Start:
         from triage_agent.web.server import WebServer
         from triage_agent.webservices import build_services
 
-        disk = watch_site(self._settings, self.worklist, self.metrics, self._clock)
+        settings, worklist, queries = self._settings, self.worklist, self._queries
+        disk = watch_site(settings, worklist, self.metrics, self._clock)
         self._checks |= {"start": _still_starting, "database": self.worklist.ping}
-        web = self._settings.web
-        self._services = build_services(self._settings, self.worklist, self.metrics, self._clock)
+        web = settings.web
+        self._services = build_services(settings, worklist, self.metrics, self._clock, queries)
         made = None
         if role in {"all", "web"}:
-            made = build_site(self._settings, self.worklist, self._clock, self._process, disk)
+            made = build_site(settings, worklist, self._clock, self._process, disk)
         site, close = made or (None, lambda: None)
         self._stack.callback(close)
         app = build_app(self._checks, self.metrics.exposition, __version__, self._services.routers, site)
@@ -163,7 +165,7 @@ class _Start:
         if self._signals is not None:
             self._signals.start()
             self._stack.callback(self._signals.stop)
-        self._stack.enter_context(keep_audit(self._settings, self.worklist, self.metrics, self._clock))
+        self._stack.enter_context(keep_audit(settings, worklist, self.metrics, self._clock, queries))
         self._stack.enter_context(self._work)
 
     def certificates(self) -> None:
@@ -180,7 +182,9 @@ class _Start:
         """Bring spool and worklist to agree, then accept associations."""
         from triage_agent.listening import build_listener
 
-        listener = build_listener(self._settings, self.worklist, self.metrics, self._clock, self._loops.wake)
+        listener = build_listener(
+            self._settings, self.worklist, self.metrics, self._clock, self._loops.wake, self._queries
+        )
         listener.start()
         self._stack.callback(listener.stop, _DRAIN_SECONDS)
         watch = watch_for_workers(self.worklist, self._clock)
@@ -239,6 +243,7 @@ class _Start:
         """Score, decide, compare with the second model, deliver, and tick."""
         from triage_agent.evidence import add_evidence, shows_evidence
         from triage_agent.notification import add_notifiers
+        from triage_agent.procedure_steps import add_performer
         from triage_agent.stages import build_pipeline
 
         settings = self._settings
@@ -265,7 +270,7 @@ class _Start:
         self._add_loop("worker", worker.step, owner)
         self._deliverers()
         self._fetchers()
-        self._performs()
+        add_performer(settings, self.worklist, self._clock, self._loops)
         add_notifiers(settings, self.worklist, self.metrics, self._clock, self._loops, self._work)
         self._run()
 
@@ -349,13 +354,6 @@ class _Start:
         for number in range(1, LOOPS + 1):
             owner = self._owner_of(f"fetch-{number}")
             self._add_loop(f"fetch-{number}", partial(_fetched_any, fetching, owner), owner)
-
-    def _performs(self) -> None:
-        """Do what peers post as workitems; looked for seldom, since each takes its fetching and its scoring."""
-        from triage_agent.procedure_steps import build_performer
-
-        if (performer := build_performer(self._settings, self.worklist, self._clock)) is not None:
-            self._loops.add(Loop("perform", performer.step, idle_seconds=_PERFORM_SECONDS))
 
     def _owner_of(self, loop: str) -> str:
         """The name under which a loop holds what it works on."""

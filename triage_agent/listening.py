@@ -3,7 +3,9 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+from triage_agent.audit.queries import QueryLog
 from triage_agent.builders import build_belonging, build_peers, build_server_settings, build_spool
 from triage_agent.commitment import build_desk
 from triage_agent.dimse.commitment import CommitmentDesk
@@ -13,6 +15,7 @@ from triage_agent.dimse.server import DicomServer
 from triage_agent.dimse.services import Service
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.domain.vocabulary import Searched
 from triage_agent.hl7in.listener import MllpListener
 from triage_agent.intake.incoming import Incoming
 from triage_agent.intake.receiver import Received, Receiver
@@ -65,9 +68,16 @@ class Listener:
 
 
 def build_listener(
-    settings: Settings, worklist: Worklist, metrics: Metrics, clock: Clock, wake: Callable[[], None]
+    settings: Settings,
+    worklist: Worklist,
+    metrics: Metrics,
+    clock: Clock,
+    wake: Callable[[], None],
+    queries: QueryLog | None = None,
 ) -> Listener:
     """Bring spool and worklist to agree, and make what accepts associations; `wake` is called when something came.
+
+    Whoever gives `queries` sees to it that what it counts is recorded; without it first searches are, all the same.
 
     Raises:
         TriageError: the spool or the worklist is away, or they are not each other's, or the server cannot be made.
@@ -100,7 +110,7 @@ def build_listener(
         answered=answered,
         rejected=lambda reason: metrics.rejected.labels(reason).inc(),
         commitment=desk,
-        services=build_services(settings, worklist, policy, metrics, clock),
+        services=build_services(settings, worklist, policy, metrics, clock, queries),
     )
     metrics.add(RefusedConnections(lambda: server.refused_connections))
     orders = build_order_listener(settings, worklist, metrics, clock)
@@ -108,15 +118,21 @@ def build_listener(
 
 
 def build_services(
-    settings: Settings, worklist: Worklist, policy: AccessPolicy, metrics: Metrics, clock: Clock
+    settings: Settings,
+    worklist: Worklist,
+    policy: AccessPolicy,
+    metrics: Metrics,
+    clock: Clock,
+    queries: QueryLog | None = None,
 ) -> list[Service]:
     """What is served over DIMSE beside storage and its commitment."""
-    dicom = settings.dicom
+    dicom, queries = settings.dicom, queries or QueryLog(worklist.record_audit, clock)
     modality = ModalityWorklist(
         worklist.scheduled,
         clock,
         WorklistTerms(days=dicom.worklist_days, most=dicom.worklist_answers),
-        lambda status: metrics.queries.labels(f"0x{status:04X}").inc(),
+        answered=lambda status: metrics.queries.labels(f"0x{status:04X}").inc(),
+        asked=partial(queries.asked, Searched.ORDERS),
     )
-    ups = build_ups_desk(settings, worklist, policy, metrics, clock)
+    ups = build_ups_desk(settings, worklist, policy, metrics, clock, queries)
     return [modality, *([] if ups is None else [ups])]

@@ -53,6 +53,7 @@ def build_order_listener(settings: Settings, worklist: Worklist, metrics: Metric
             reissue=listen.reissue_after_merge,
         ),
         answered=lambda code: metrics.hl7_answers.labels(code).inc(),
+        left_out=lambda what, times: metrics.hl7_left_out.labels(what).inc(times),
     )
     terms = ListenTerms(
         host=listen.host,

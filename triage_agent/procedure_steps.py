@@ -1,8 +1,10 @@
 """Wires Unified Procedure Steps from the settings: who is served at the door, and who is told of what."""
 
 from collections.abc import Callable
+from functools import partial
 from random import SystemRandom
 
+from triage_agent.audit.queries import QueryLog
 from triage_agent.builders import build_peers, build_retry
 from triage_agent.delivery.announcing import Announcer
 from triage_agent.dimse.peers import AccessPolicy
@@ -10,19 +12,22 @@ from triage_agent.dimse.ups import UpsDesk
 from triage_agent.dimse.ups_client import ReportClient
 from triage_agent.domain.errors import DeliveryError
 from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.domain.vocabulary import Searched
 from triage_agent.domain.workitem import Attributes, StepReport, Workitem, items_of, text_at, workitem_uid
 from triage_agent.intake.performing import Performer
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
 from triage_agent.steps.data import output_information
 from triage_agent.ups_web import callable_titles, told_over_web
+from triage_agent.worker import Loop, Loops
 from triage_agent.worklist.workitems import workitems_of
 
+_PERFORM_SECONDS = 1.0  # between two looks at what peers have posted
 _INPUT, _RETRIEVAL, _RETRIEVE_AE = "00404021", "0040E071", "00080054"  # what is to be processed, and who has it
 
 
 def build_ups_desk(
-    settings: Settings, worklist: Worklist, policy: AccessPolicy, metrics: Metrics, clock: Clock
+    settings: Settings, worklist: Worklist, policy: AccessPolicy, metrics: Metrics, clock: Clock, queries: QueryLog
 ) -> UpsDesk | None:
     """What the server does with requests about workitems; None where the worklist keeps none."""
     if (workitems := workitems_of(worklist)) is None:
@@ -35,6 +40,7 @@ def build_ups_desk(
         told=told_over_web(settings),
         clock=clock,
         answered=lambda kind, status: metrics.workitem_requests.labels(kind, f"0x{status:04X}").inc(),
+        asked=partial(queries.asked, Searched.WORKITEMS),
     )
 
 
@@ -66,6 +72,12 @@ def build_performer(settings: Settings, worklist: Worklist, clock: Clock) -> Per
         outputs_of=outputs_of,
         clock=clock,
     )
+
+
+def add_performer(settings: Settings, worklist: Worklist, clock: Clock, loops: Loops) -> None:
+    """Do what peers post as workitems; looked for seldom, since each takes its fetching and its scoring."""
+    if (performer := build_performer(settings, worklist, clock)) is not None:
+        loops.add(Loop("perform", performer.step, idle_seconds=_PERFORM_SECONDS))
 
 
 def build_announcer(

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from fastapi import APIRouter
 
+from triage_agent.audit.queries import QueryLog
 from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.domain.vocabulary import Searched
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
 from triage_agent.steps.desk import Desk
@@ -42,7 +45,12 @@ def told_over_web(settings: Settings) -> frozenset[str]:
 
 
 def build_workitem_service(
-    settings: Settings, access: Access, worklist: Worklist, metrics: Metrics, clock: Clock
+    settings: Settings,
+    access: Access,
+    worklist: Worklist,
+    metrics: Metrics,
+    clock: Clock,
+    queries: QueryLog | None = None,
 ) -> WebWorkitems | None:
     """The service; None where the worklist keeps no workitems."""
     if (workitems := workitems_of(worklist)) is None:
@@ -61,6 +69,7 @@ def build_workitem_service(
         Pace(seconds=settings.dicom.timeout_seconds, slowest=settings.dicom.min_bytes_per_second),
         listeners=listeners,
         answered=lambda transaction, status: metrics.workitem_requests.labels(transaction, str(status)).inc(),
+        asked=partial((queries or QueryLog(worklist.record_audit, clock)).asked, Searched.WORKITEMS),
     )
     channels = EventChannels(access, listeners)
     announcer = EventAnnouncer(

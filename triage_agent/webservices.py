@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
+from triage_agent.audit.queries import QueryLog
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.priorities import PriorityWords
+from triage_agent.domain.vocabulary import Searched
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
 from triage_agent.ups_web import build_workitem_service
@@ -63,17 +66,19 @@ class Services:
         return self.stow.open(door)
 
 
-def build_services(settings: Settings, worklist: Worklist, metrics: Metrics, clock: Clock) -> Services:
-    """The routers, and the TLS that they are served by."""
-    web = settings.web
+def build_services(
+    settings: Settings, worklist: Worklist, metrics: Metrics, clock: Clock, queries: QueryLog | None = None
+) -> Services:
+    """The routers, and the TLS that they are served by; of `queries` see `listening.build_listener`."""
+    web, queries = settings.web, queries or QueryLog(worklist.record_audit, clock)
     callers = [Caller(name=token.name, token=token.token, may=frozenset(token.may)) for token in web.tokens]
     access = Access(callers)
     stow = None
     if web.stow:
         stow = Stow(access, Pace(seconds=settings.dicom.timeout_seconds, slowest=settings.dicom.min_bytes_per_second))
-    results = Results(access, worklist, clock) if web.results else None
+    results = Results(access, worklist, clock, partial(queries.asked, Searched.RESULTS)) if web.results else None
     routers = tuple(one.router for one in (stow, results) if one is not None)
-    workitems = build_workitem_service(settings, access, worklist, metrics, clock) if web.ups else None
+    workitems = build_workitem_service(settings, access, worklist, metrics, clock, queries) if web.ups else None
     tls = None if web.tls is None else ServerTls(certificate=web.tls.certificate, key=web.tls.key, ca=web.tls.ca)
     return Services(
         routers=routers if workitems is None else (*routers, *workitems.routers),

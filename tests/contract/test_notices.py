@@ -33,7 +33,7 @@ def story(engine):
 def take(story, channel="mail", rules=MAIL, hushed=frozenset()):
     """Gather and claim the next message; None where there is none."""
     now = story.tick()
-    if story.notices.unsent(channel, hushed, now) is None:
+    if story.notices.due(channel, hushed, now) is None:
         waiting = story.notices.waiting(channel, hushed, now)
         how = pace(waiting, rules) if waiting else Pace.NONE
         if how is Pace.NONE or not story.notices.gather(channel, hushed, waiting, how, now):
@@ -127,7 +127,7 @@ def test_a_channel_is_told_only_of_what_it_wants_and_of_nothing_from_before(stor
     failed(story, "1.2.2")
     decided(story, "1.2.3", priority=Priority.STAT)
     assert told(story, "room", ROOM) == [["stat"]]
-    assert told(story) == [["stat"], ["needs_human"], ["stat"]]
+    assert told(story) == [["stat"], ["stat"], ["needs_human"]]
 
 
 def test_what_waits_for_a_channel_that_is_taken_out_is_dead(story):
@@ -141,9 +141,10 @@ def test_what_waits_for_a_channel_that_is_taken_out_is_dead(story):
 
 
 def test_a_message_is_held_by_one_and_is_the_same_at_the_next_attempt(story):
-    many(story, 2)
+    failed(story)
     first = take(story)
     assert (take(story), first.attempt, first.count) == (None, 1, 1)
+    failed(story, "1.2.2")
     story.notices.failed(first, "away", story.tick(), story.now)
     again = take(story)
     assert (again.uid, again.attempt, again.notices) == (first.uid, 2, first.notices)
@@ -175,12 +176,74 @@ def test_one_that_is_refused_for_good_is_dead_and_the_next_one_goes(story):
 
 def test_beyond_so_many_messages_an_hour_the_last_one_sums_up_the_rest(story):
     rules = ChannelRules(name="mail", kinds=EVERYTHING, most_per_hour=3)
-    many(story, 6)
-    assert [len(kinds) for kinds in told(story, rules=rules)] == [1, 1, 4]
+    many(story, 2)
+    assert [len(kinds) for kinds in told(story, rules=rules)] == [1, 1]
+    many(story, 4, start=3)
+    assert [len(kinds) for kinds in told(story, rules=rules)] == [4]
     many(story, 2, start=7)
     assert told(story, rules=rules) == []
     story.tick(HOUR)
     assert [len(kinds) for kinds in told(story, rules=rules)] == [1, 1]
+
+
+def test_more_at_once_than_the_hour_has_messages_are_one_message(story):
+    rules = ChannelRules(name="mail", kinds=EVERYTHING, most_per_hour=3)
+    many(story, 5)
+    assert [len(kinds) for kinds in told(story, rules=rules)] == [5]
+
+
+def test_a_stat_finding_goes_beyond_the_hours_messages_and_takes_all_else_along(story):
+    rules = ChannelRules(name="mail", kinds=EVERYTHING, most_per_hour=1)
+    many(story, 1)
+    assert told(story, rules=rules) == [["needs_human"]]
+    many(story, 1, start=2)
+    assert told(story, rules=rules) == []
+    decided(story, "1.2.9", priority=Priority.STAT)
+    assert told(story, rules=rules) == [["stat", "needs_human"]]
+    decided(story, "1.2.10", priority=Priority.STAT)
+    assert told(story, rules=rules) == [["stat"]]
+
+
+def test_stat_findings_come_first_among_messages_and_in_a_summary(story):
+    many(story, 60)
+    decided(story, "1.2.99", priority=Priority.STAT)
+    assert [notice.kind.value for notice in take(story, rules=replace(MAIL, most_per_hour=99)).notices] == ["stat"]
+    decided(story, "1.2.98", priority=Priority.STAT)
+    summary = take(story, rules=replace(MAIL, most_per_hour=1))
+    assert (summary.notices[0].kind, summary.count) == (NoticeKind.STAT, 61)
+
+
+def begun(story):
+    """Begin another message and fail it, though others are not taken yet; False where none may be begun."""
+    now = story.tick()
+    waiting = story.notices.waiting("mail", (), now)
+    how = pace(waiting, MAIL)
+    if how is Pace.NONE or not story.notices.gather("mail", (), waiting, how, now):
+        return False
+    message = story.notices.claim("mail", (), now, now + MINUTE)
+    story.notices.failed(message, "500", now + MINUTE, now)
+    return message
+
+
+def test_a_message_that_fails_goes_behind_those_that_wait(story):
+    many(story, 3)
+    first = begun(story)
+    second = begun(story)
+    assert (first.count, second.count, first.uid != second.uid) == (1, 1, True)
+    story.tick(2 * MINUTE)
+    again = take(story)
+    story.notices.failed(again, "500", story.now, story.now)
+    assert (again.uid, take(story).uid) == (first.uid, second.uid)  # the one that was tried less
+
+
+def test_so_many_messages_may_fail_beside_each_other_and_the_last_of_them_sums_up(story):
+    many(story, 8)
+    assert [begun(story).count for _ in range(5)] == [1, 1, 1, 1, 4]
+    many(story, 3, start=9)
+    assert not begun(story)
+    story.tick(2 * MINUTE)
+    story.notices.sent(take(story), story.tick())
+    assert begun(story).count == 3
 
 
 def test_a_summary_tells_of_some_and_counts_all(story):

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from support.story import MODEL, SECOND, STUDY, T0, scored, shipment
+from support.story import MODEL, SECOND, STUDY, T0, flag, scored, shipment
 
 from triage_agent.domain.circumstances import Circumstances
 from triage_agent.domain.orders import Message, Order, OrderStatus
@@ -88,6 +88,21 @@ def test_a_decision_is_remembered_with_what_was_known_then(story):
     assert (study.accession_number, study.lost, study.in_work) == ("A1", None, False)
     assert [each.assessment for each in study.instances] == [image]
     assert study.asked == ((T0 + 2 * SECOND, Priority.URGENT),), "the decision was above the second order"
+
+
+def test_whom_a_decision_was_for_and_who_had_been_told_before_is_remembered(story):
+    story.receive()
+    story.worklist.raise_flag(flag(), [shipment("2.25.1", "chat")], story.tick())
+    story.complete()
+    story.claim()
+    story.decide(shipment("2.25.2", "pacs"), shipment("2.25.1", "chat"), routes=("chat", "pacs"))
+    story.receive()
+    story.complete()
+    story.claim()
+    story.decide(shipment("2.25.3", "ris"))
+    study = story.worklist.decided_study(STUDY)
+    assert [one.routes for one in study.revisions] == [("chat", "pacs"), ()]
+    assert [one.told for one in study.revisions] == [{"chat"}, {"chat", "pacs"}]
 
 
 def test_what_an_order_asks_for_later_is_remembered_with_its_time(story):

@@ -11,12 +11,14 @@ from support.migrated import migrated
 from support.story import Story, decision
 
 from triage_agent.bootstrap import utc_now
-from triage_agent.domain.vocabulary import Event, Finding, Priority
+from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.vocabulary import AuditAction, Event, Finding, Priority
 from triage_agent.notification import add_notifiers
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import build_settings
 from triage_agent.worker import Loops
 from triage_agent.worklist import SqlWorklist, open_engine
+from triage_agent.worklist.notice_queue import queue_notices
 from triage_agent.worklist.notices import notices_of
 
 _PATIENCE = 30.0
@@ -54,7 +56,8 @@ def settings(tmp_path, *, port=1, hook=None, **changes):
     }
     notify = {"email": [mail]}
     if hook is not None:
-        notify["webhook"] = [{"name": "chat", "on": ["stat"], "url": f"http://127.0.0.1:{hook}/"}]
+        included = {"include": changes["include"]} if "include" in changes else {}
+        notify["webhook"] = [{"name": "chat", "on": ["stat"], "url": f"http://127.0.0.1:{hook}/", **included}]
     delivery = {"first_retry_seconds": 0.05, "longest_retry_seconds": 0.2}
     return build_settings({"data_dir": str(tmp_path), "notify": notify, "delivery": delivery}, "test")
 
@@ -76,6 +79,19 @@ def running(story, site):
 def stat(story, study):
     story.claimed(study, accession_number=f"A{study}", patient_name="Doe^Jane", patient_id="P77")
     assert story.worklist.decide(decision(study=study, at=story.tick(), priority=Priority.STAT), (), (), "w1")
+
+
+def flags(story, count):
+    """What is recorded where so many studies are raised to STAT by their images."""
+    told = {"to": Priority.STAT.value, "revision": 1}
+    for number in range(count):
+        yield AuditEvent(
+            at=story.tick(),
+            action=AuditAction.PRIORITY_RAISED,
+            actor="agent",
+            study_instance_uid=f"1.3.{number}",
+            detail=told,
+        )
 
 
 def test_a_stat_finding_reaches_people_and_says_nothing_of_who_it_is(story, tmp_path):
@@ -154,8 +170,42 @@ def test_a_flood_is_summed_up(story, tmp_path):
         with running(story, settings(tmp_path, port=server.port, most_per_hour=2)):
             eventually(lambda: notices_of(story.worklist).records()[0].waiting == 0)
         subjects = [message["Subject"] for _, message in server.messages]
-    assert len(subjects) == 2
-    assert "29 notices (29 needs a human)" in subjects[1]
+    assert [subject.split("] ")[1] for subject in subjects] == ["30 notices (30 needs a human)"]
+
+
+def test_what_a_webhook_never_takes_holds_up_nothing_behind_it(story, tmp_path):
+    refused = "1.2.1"
+
+    def answer(asked):
+        return Said(500 if refused in asked.body.decode() else 200)
+
+    with http_peer(answer) as chat:
+        site = settings(tmp_path, hook=chat.port, include=["study_uid"])
+        with running(story, site):
+            stat(story, refused)
+            eventually(lambda: chat.asked)
+            for number in range(2, 5):
+                stat(story, f"1.2.{number}")
+            eventually(lambda: {f"1.2.{number}" in str(chat.asked) for number in range(2, 5)} == {True})
+        (waits,) = [record for record in notices_of(story.worklist).records() if record.channel == "chat"]
+    assert (waits.sent, waits.waiting, waits.dead) == (3, 1, 0)
+
+
+def test_hundreds_of_stat_findings_at_once_are_one_message_and_the_next_is_told_at_once(story, tmp_path):
+    with mail_server() as server:
+        site = settings(tmp_path, port=server.port, most_per_hour=1)
+        with running(story, site):
+            pass
+        story.worklist.database.write(lambda session: [queue_notices(session, one) for one in flags(story, 300)])
+        with running(story, site):
+            eventually(lambda: len(server.messages) == 1)
+            stat(story, "1.2.300")  # beyond the hour's messages
+            eventually(lambda: len(server.messages) == 2)
+        first, second = (message["Subject"].split("] ")[1] for _, message in server.messages)
+        size = len(server.messages[0][1].as_string())
+    assert first == "300 notices (50 STAT, and 250 more)"
+    assert second == "A study was found to be read as STAT"
+    assert size < 20_000
 
 
 def test_without_channels_nothing_is_queued(story, tmp_path):

@@ -42,6 +42,12 @@ class Orthanc:
         """Give it a file; returns its number there."""
         return json.loads(self._send("POST", "instances", path.read_bytes()))["ID"]
 
+    def forget(self, sop_instance_uid):
+        """Lose an instance that it has taken."""
+        query = {"Level": "Instance", "Query": {"SOPInstanceUID": sop_instance_uid}}
+        (number,) = json.loads(self.ask("tools/find", query))
+        self._send("DELETE", f"instances/{number}", b"")
+
     def store_at_agent(self, *numbers):
         """C-STORE what it has to the agent."""
         self.ask("modalities/triage/store", list(numbers))

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET  # builds only; nothing foreign is parse
 
 from triage_agent.audit.recipes import MESSAGES, NOT_DICOM, Code, Event, Recipe, What, Who
 from triage_agent.domain.audit import AuditEvent
-from triage_agent.domain.vocabulary import ArtifactKind, Family
+from triage_agent.domain.vocabulary import ArtifactKind, Family, Searched
 
 Patients = Literal["none", "id", "name"]
 """What is said of a patient."""
@@ -20,6 +20,11 @@ _MOST_INSTANCES = 40  # named in one message
 _LONGEST_DETAIL = 400  # characters; RFC 5425 receivers take 8192 octets a message
 # XML 1.0, production 2, and no line ends or tabs, so that a message is one line.
 _NOT_XML = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MODELS: Mapping[str, str] = {  # the SOP class whose information model was searched (section A.5.3.10)
+    Searched.ORDERS: "1.2.840.10008.5.1.4.31",
+    Searched.WORKITEMS: "1.2.840.10008.5.1.4.34.6.5",
+    Searched.RESULTS: "1.2.840.10008.5.1.4.1.2.2.1",
+}
 _ROLES = {
     "application": Code("110150", "Application"),
     "launcher": Code("110151", "Application Launcher"),
@@ -153,7 +158,8 @@ def _add_objects(root: ET.Element, recipe: Recipe, event: AuditEvent, source: So
                 details=_details(event))  # fmt: skip
     elif recipe.what is What.QUERY:
         query = json.dumps(dict(event.detail), default=str).encode()
-        _object(root, "worklist", _SOP_CLASS, query=query[: 8 * _LONGEST_DETAIL], kind="2", role="24", details={})
+        model = _MODELS.get(str(event.detail.get("searched")), "worklist")
+        _object(root, model, _SOP_CLASS, query=query[: 8 * _LONGEST_DETAIL], kind="2", role="24", details={})
     elif recipe.what is What.STUDY:
         _add_study(root, recipe, event)
     if patient is not None and source.patients != "none":

@@ -136,6 +136,7 @@ MESSAGES: Mapping[str, Recipe] = {
     "account_changed": _alert(Code("110137", "User Security Attributes Changed"), outcome=0),
     "access_refused": _alert(Code("110132", "Use of Restricted Function")),
     "studies_listed": Recipe(event=Event.QUERY, action="E", who=Who.USER, what=What.QUERY),
+    "queried": Recipe(event=Event.QUERY, action="E", who=Who.SOURCE, what=What.QUERY),
     "accounts_listed": Recipe(event=Event.QUERY, action="E", who=Who.USER, what=What.QUERY),
     "feedback_given": _record(Event.PROCEDURE_RECORD),
     "feedback_exported": Recipe(event=Event.EXPORT, action="R", who=Who.USER, what=What.NOTHING),

@@ -163,4 +163,6 @@ def _look_for_missing_anchors(report: Report, anchors: Sequence[Anchor], end: He
     for anchor in anchors:
         if anchor.position > max(report.last, end.position if end else 0):
             says = f"the chain ends at {report.last} and was anchored at {anchor.position}: its end was cut off"
+            if report.last == 0:
+                says = f"nothing is sealed, and the chain was anchored at {anchor.position}: its seals were taken away"
             report.add("truncated", says, position=report.last + 1)

@@ -12,7 +12,7 @@ import typer
 from triage_agent.audit.export import as_csv, as_xml, row_of
 from triage_agent.audit.keeping import ANCHORS
 from triage_agent.audit.syslog import send
-from triage_agent.audit_parts import SYSLOG, audit_log, message_source
+from triage_agent.audit_parts import SYSLOG, audit_log, message_source, own_anchors
 from triage_agent.auditing import build_receiver
 from triage_agent.builders import open_worklist, read_worklist
 from triage_agent.cli.options import ConfigOption, JsonOption, actor, print_json, stdout, tell
@@ -27,6 +27,9 @@ from triage_agent.settings import Settings, load_settings
 from triage_agent.worklist import migrate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from triage_agent.audit.anchors import Anchor
     from triage_agent.audit.verification import Report
 
 app = typer.Typer(help="The audit log.", no_args_is_help=True)
@@ -57,16 +60,15 @@ def verify(
     """Look at every record and its seal; 0 if the log is what the agent wrote, 1 if not, and what is wrong.
 
     With --from and --to, what was sealed in that time. Anchors show what the database alone cannot: that all of it was
-    written anew, or its end cut off with every trace.
+    written anew, or its end cut off with every trace. Without --anchors the agent's own are compared, if they are here.
     """
-    from triage_agent.audit.anchors import load_public_key, read_anchors
     from triage_agent.audit.verification import verify as look
 
     settings = load_settings(config)
     if (anchors is None) != (public_key is None):
         raise ConfigurationError("--anchors and --public-key belong together", remedy="give both")
     period = period_of(since, until)
-    signed = read_anchors(anchors, load_public_key(public_key)) if anchors and public_key else []
+    signed = _signed(settings, anchors, public_key)
     log = audit_log(read_worklist(settings))
     report = look(log, datetime.now(UTC), since=period[0], until=period[1], anchors=signed)
     record_use(settings, "verify", {"intact": report.intact, "first": report.first, "last": report.last})
@@ -139,6 +141,20 @@ def as_table(report: "Report") -> dict[str, object]:
         "wrong": report.wrong,
         "findings": [finding._asdict() for finding in report.findings],
     }
+
+
+def _signed(settings: Settings, anchors: Path | None, public_key: Path | None) -> "Sequence[Anchor]":
+    """The anchors to compare with; of its own the agent may say where they are to somebody who may not read them."""
+    from triage_agent.audit.anchors import load_public_key, read_anchors
+
+    if anchors and public_key:
+        return read_anchors(anchors, load_public_key(public_key))
+    try:
+        return own_anchors(settings)
+    except (ConfigurationError, OSError) as error:
+        why = error.message if isinstance(error, ConfigurationError) else error.strerror
+        tell(f"not compared with the agent's own anchors: {why}")
+        return ()
 
 
 def _print_report(report: "Report") -> None:

@@ -158,7 +158,12 @@ def _as_json(one: Replayed) -> dict[str, object]:
         "finding": one.finding,
         "probability": one.probability,
         "effect": one.effect,
-        "before": {"rule": one.before.rule, "priority": one.before.priority, "acr_category": one.before.acr_category},
+        "before": {
+            "rule": one.before.rule,
+            "priority": one.before.priority,
+            "acr_category": one.before.acr_category,
+            "routes": one.before.routes,
+        },
         "after": one.after,
         "facts_of_today": one.facts_of_today,
     }
@@ -194,7 +199,8 @@ def _changes(changed: list[Replayed]) -> Table:
 
 def _in_short(result: Result) -> str:
     category = f", ACR {result.acr_category}" if result.acr_category else ""
-    return f"{result.priority.value.upper()} by {result.rule}{category}"
+    routes = f", to {', '.join(result.routes)}" if result.routes else ""
+    return f"{result.priority.value.upper()} by {result.rule}{category}{routes}"
 
 
 def _table(*names: str) -> Table:

@@ -207,7 +207,9 @@ def _with_refused(
         if p is not None and p >= model.alert
     )
     alert = max((rule for rule in rules if rule is not None), key=lambda rule: rule.priority.rank, default=None)
-    if alert is None or alert.priority.rank <= verdict.priority.rank:
+    # Where no rule fired, the study's own priority stands there: the image's flag, if it came first, has raised that.
+    asks = verdict.priority if verdict.why else Priority.ROUTINE
+    if alert is None or alert.priority.rank <= asks.rank:
         return verdict
     why = sentences.conditions(alert.when, policy.zone)
     return replace(
@@ -279,6 +281,9 @@ def _fired(
     if finding is Finding.UNCERTAIN and above and not (rule and rule.when.above_threshold):
         # A policy made without such studies in mind: doubt takes no raise away that the threshold alone would give.
         sure = policy.match(Finding.ABNORMAL, mean, anatomy, known=known)
+        passed = tuple(
+            dict.fromkeys((*passed, *policy.passed_over(sure, Finding.ABNORMAL, mean, anatomy, known=known)))
+        )
         rule = sure if _outranks(sure, rule) or rule is None else rule
     alerts = (policy.match(Finding.ABNORMAL, one.probability, one.anatomy, known=known) for one in alerting)
     alert = max((a for a in alerts if a is not None), key=lambda a: a.priority.rank, default=None)

@@ -26,24 +26,29 @@ class Effect(StrEnum):
 
     RAISED = "raised"
     LOWERED = "lowered"  # would have been: what stands on the worklist is never lowered
-    OTHERWISE = "otherwise"  # the same priority by another rule, or with another category
+    OTHERWISE = "otherwise"  # the same priority by another rule, with another category, or to other destinations
     UNCHANGED = "unchanged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a decision says that rules decide."""
+    """What a decision says that rules decide.
+
+    Attributes:
+        routes: the destinations that it is for, empty for all; None where they were not noted.
+    """
 
     rule: str
     priority: Priority
     acr_category: str | None
     rule_is_for: str = ""
-    routes: tuple[str, ...] = ()
+    routes: tuple[str, ...] | None = ()
 
-    @property
-    def compared(self) -> tuple[object, ...]:
-        """What two results differ by."""
-        return self.rule, self.priority, self.acr_category
+    def differs_from(self, other: "Result") -> bool:
+        """Whether anything is not as there, as far as both were noted."""
+        if self.routes is not None and other.routes is not None and set(self.routes) != set(other.routes):
+            return True
+        return (self.rule, self.priority, self.acr_category) != (other.rule, other.priority, other.acr_category)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +74,7 @@ class Replayed:
         """What the other rules do to it."""
         if self.after.priority.rank != self.before.priority.rank:
             return Effect.RAISED if self.after.priority.rank > self.before.priority.rank else Effect.LOWERED
-        return Effect.UNCHANGED if self.after.compared == self.before.compared else Effect.OTHERWISE
+        return Effect.OTHERWISE if self.after.differs_from(self.before) else Effect.UNCHANGED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +105,7 @@ def replay(study: DecidedStudy, policy: Policy) -> Replayed | None:
         decided_at=last.decided_at,
         finding=last.finding,
         probability=last.probability,
-        before=Result(rule=last.rule, priority=last.priority, acr_category=last.acr_category),
+        before=Result(rule=last.rule, priority=last.priority, acr_category=last.acr_category, routes=last.routes),
         after=Result(
             rule=again.rule,
             priority=again.priority,
@@ -143,6 +148,7 @@ def _decided_again(study: DecidedStudy, one: DecidedRevision, priority: Priority
         instances=instances,
         lost=study.lost,
         known=one.known or study.known_now,
+        told=one.told,
     )
     assessments = [each.assessment for each in instances if each.assessment is not None]
     again = decide(claimed, assessments, one.model, policy, one.decided_at)

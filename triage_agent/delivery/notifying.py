@@ -5,7 +5,7 @@ attempt is recorded, then made, then marked: a crash between the last two sends 
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Protocol
 
@@ -60,6 +60,7 @@ class Notifier:
         self._rng = rng
         self._retry = retry
         self._observed = observed
+        self._left_alone_until = datetime.min.replace(tzinfo=UTC)
 
     def step(self) -> bool:
         """Send the message that is due; False if there was none, or it was not taken.
@@ -68,15 +69,20 @@ class Notifier:
             WorklistUnavailableError: the database is away; what was sent and could not be marked is sent again.
         """
         now = self._clock()
-        hushed, channel = self._rules.hushed(now), self._rules.name
-        due = self._notices.unsent(channel, hushed, now)
-        if due is False:
+        if self._is_left_alone(now):
             return False
-        if due is None and not self._gathered(hushed, now):
+        hushed, channel = self._rules.hushed(now), self._rules.name
+        tried = self._notices.due(channel, hushed, now)
+        # What was never tried goes first, then what waits and is in no message yet, then what was not taken before.
+        if tried != 0 and not self._gathered(hushed, now) and tried is None:
             return False
         until = now + timedelta(seconds=self._outlet.seconds + _SPARE_SECONDS)
         message = self._notices.claim(channel, hushed, now, until)
         return message is not None and self._told(message)
+
+    def _is_left_alone(self, now: datetime) -> bool:
+        """Whether the other side asked for time, which is meant for all messages; a clock may be set back meanwhile."""
+        return timedelta(0) < self._left_alone_until - now <= self._retry.longest
 
     def _gathered(self, hushed: frozenset[NoticeKind], now: datetime) -> bool:
         """Whether there is a new message to send."""
@@ -96,14 +102,15 @@ class Notifier:
             return True
         retry_at = None if failure.permanent else self._retry.next_attempt(message.attempt, now, self._rng)
         if retry_at is not None and failure.retry_after is not None:
-            retry_at = max(retry_at, now + min(failure.retry_after, self._retry.longest))
+            self._left_alone_until = now + min(failure.retry_after, self._retry.longest)
+            retry_at = max(retry_at, self._left_alone_until)
         self._notices.failed(message, str(failure), retry_at, now)
         self._observed("dead" if retry_at is None else "retry")
         if retry_at is None:
             line.error("notice_dead", error=str(failure))
         else:
             line.warning("notice_failed", error=str(failure))
-        return retry_at is None  # the next one may fare better
+        return retry_at is None  # the next one may fare better; one that is tried again goes behind it
 
     def _attempt(self, message: Message) -> DeliveryError | None:
         try:

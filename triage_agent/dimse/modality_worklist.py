@@ -129,6 +129,7 @@ class ModalityWorklist:
         scheduled: what is known.
         clock: says when it is.
         answered: told the final status of every request.
+        asked: told who searches, and from where, before anything is shown.
     """
 
     def __init__(
@@ -137,11 +138,13 @@ class ModalityWorklist:
         clock: Clock,
         terms: WorklistTerms | None = None,
         answered: Callable[[int], None] = lambda _status: None,
+        asked: Callable[[str, str], None] = lambda _caller, _address: None,
     ) -> None:
         self._scheduled = scheduled
         self._clock = clock
         self._terms = terms or WorklistTerms()
         self._answered = answered
+        self._asked = asked
 
     @property
     def sop_classes(self) -> Mapping[UID, frozenset[str]]:
@@ -186,9 +189,11 @@ class ModalityWorklist:
             identifier = read_short_data_set(request.Identifier, UID(event.context.transfer_syntax))
             terms, encodings = encodings_of(identifier)
             query = read_query(identifier, SHAPE, encodings, TOGETHER)
+        requestor = event.assoc.requestor
+        self._asked(str(requestor.ae_title).strip(), str(requestor.address))
         found = self._find(query)
         pending = PENDING_WITHOUT_SOME_KEYS if query.ignores else PENDING
-        log.info("worklist_asked", peer_ae_title=str(event.assoc.requestor.ae_title).strip(), matches=len(found))
+        log.info("worklist_asked", peer_ae_title=str(requestor.ae_title).strip(), matches=len(found))
         for known in found[: self._terms.most]:
             _let_the_peer_read(event)
             if event.is_cancelled:

@@ -58,6 +58,7 @@ class UpsDesk:
             reports.
         told: the AE titles of others that can be told.
         answered: told kind and status of every response but those of queries.
+        asked: told who searches or reads workitems, and from where, before anything is shown.
     """
 
     def __init__(
@@ -70,8 +71,10 @@ class UpsDesk:
         clock: Clock,
         told: frozenset[str] = frozenset(),
         answered: Callable[[str, int], None] = lambda _kind, _status: None,
+        asked: Callable[[str, str], None] = lambda _caller, _address: None,
     ) -> None:
         self._policy = policy
+        self._asked = asked
         self._answered = answered
         receivers = told | set(peers.values())
         self._desk = Desk(workitems, ae_title=ae_title, titles=peers, receivers=receivers, clock=clock)
@@ -134,6 +137,7 @@ class UpsDesk:
         with quiet():  # pydicom's reader warns of a character set that it does not know, with its name
             query = read_query(identifier, None, encodings_of(identifier)[1])
         pending = PENDING_WITHOUT_SOME_KEYS if query.ignores else PENDING
+        self._note(event)
         for shown in self._desk.find(query):
             if event.is_cancelled:
                 yield CANCELED, None
@@ -146,6 +150,7 @@ class UpsDesk:
             return Reply(NOT_AUTHORIZED, "this peer may not read workitems")
         if request.RequestedSOPClassUID != PUSH:
             return _NOT_OURS
+        self._note(event)
         shown = self._desk.get(str(request.RequestedSOPInstanceUID))
         if shown is None:
             return NO_SUCH_WORKITEM
@@ -209,6 +214,10 @@ class UpsDesk:
         if action == SUSPEND:
             return desk.suspend(uid, receiver, caller)
         return Reply(NO_SUCH_ACTION, "no such action type")
+
+    def _note(self, event: evt.Event) -> None:
+        requestor = event.assoc.requestor
+        self._asked(str(requestor.ae_title).strip(), str(requestor.address))
 
     def _caller(self, event: evt.Event) -> Caller:
         requestor = event.assoc.requestor

@@ -17,6 +17,8 @@ class DecidedRevision:
 
     Attributes:
         known: of the study then; None where it was decided by a version that did not note it.
+        routes: the destinations that it was for, empty for all; None where they were not noted.
+        told: the destinations that results of the study had been queued for before.
     """
 
     revision: int
@@ -30,6 +32,8 @@ class DecidedRevision:
     model: ModelIdentity
     decided_at: datetime
     known: Circumstances | None
+    routes: tuple[str, ...] | None = None
+    told: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

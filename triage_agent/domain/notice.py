@@ -13,6 +13,8 @@ from triage_agent.domain.vocabulary import AuditAction, Finding, Priority, Statu
 
 HOUR = timedelta(hours=1)
 SHOWN = 50  # notices of one message that are told of one by one; of the others it says how many they are
+MOST_UNSENT = 5
+"""Messages of one channel that were tried and not taken; beyond so many it is the channel that fails, not a message."""
 _NAMESPACE = uuid.UUID("b9c6f6a2-0f0d-5a53-9d6e-1c7b0c0a2f55")
 
 
@@ -105,27 +107,33 @@ class Waiting:
 
     Attributes:
         sent: messages of the last hour.
+        unsent: messages that are not taken yet.
         count: notices that wait.
+        stat: whether a stat finding is among them.
         kind: of the oldest of them, which came up at `since`.
     """
 
     sent: int
+    unsent: int = 0
     count: int
+    stat: bool = False
     kind: NoticeKind
     since: datetime
 
 
 def pace(waiting: Waiting, rules: ChannelRules) -> Pace:
-    """One notice a message, until a message before the hour's last: that one sums up whatever waits.
+    """One notice a message, as long as each that waits can have one of those that are left of the hour's.
 
-    What was held back through quiet hours is summed up, too.
+    Else all that waits is summed up; so is what was held back through quiet hours, and what waits behind messages that
+    are not taken, whose number is bounded. Beyond the hour's messages only a stat finding is told, with all else.
     """
     left = rules.most_per_hour - waiting.sent
-    if left <= 0:
+    if waiting.unsent >= MOST_UNSENT or (left <= 0 and not waiting.stat):
         return Pace.NONE
     if waiting.count == 1:
         return Pace.ONE
-    return Pace.ALL if left == 1 or rules.was_held(waiting.kind, waiting.since) else Pace.ONE
+    crowded = waiting.count > left or waiting.unsent == MOST_UNSENT - 1
+    return Pace.ALL if crowded or rules.was_held(waiting.kind, waiting.since) else Pace.ONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,17 +238,23 @@ class Notices(Protocol):
     def waiting(self, channel: str, hushed: Collection[NoticeKind], now: datetime) -> Waiting | None:
         """What could go to a channel in a new message; None where there is nothing."""
 
-    def unsent(self, channel: str, hushed: Collection[NoticeKind], now: datetime) -> bool | None:
-        """Whether the message that a channel has not taken yet is due for an attempt; None where there is none.
+    def due(self, channel: str, hushed: Collection[NoticeKind], now: datetime) -> int | None:
+        """How often the message was tried that `claim` would give; None where none is due.
 
         One that has nothing but what is hushed now does not count: it holds up nothing that may be told.
         """
 
     def gather(self, channel: str, hushed: Collection[NoticeKind], seen: Waiting, how: Pace, now: datetime) -> bool:
-        """Make one message, due now, of what waits; False if it is not as it was `seen` any more."""
+        """Make one message, due now, of what waits; False if more was begun or sent since that was `seen`.
+
+        ONE is of a stat finding where one waits, else of the oldest.
+        """
 
     def claim(self, channel: str, hushed: Collection[NoticeKind], now: datetime, until: datetime) -> Message | None:
-        """The message that is due; counts the attempt before it is made. Nobody else has it before `until`."""
+        """The message that is due and was tried the least; counts the attempt before it is made.
+
+        Nobody else has it before `until`. Stat findings come first in it.
+        """
 
     def sent(self, message: Message, now: datetime) -> None:
         """It was taken: its notices are sent, with an audit event."""

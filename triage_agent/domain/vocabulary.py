@@ -132,6 +132,14 @@ class Unscored(StrEnum):
     ALL = "all"
 
 
+class Searched(StrEnum):
+    """What systems search."""
+
+    ORDERS = "modality worklist"
+    WORKITEMS = "workitems"
+    RESULTS = "results"
+
+
 class AuditAction(StrEnum):
     """What an audit event records."""
 
@@ -175,6 +183,7 @@ class AuditAction(StrEnum):
     ACCESS_REFUSED = "access_refused"  # a page that the account's roles do not open
     STUDIES_LISTED = "studies_listed"  # patient data was shown, of many studies
     STUDY_VIEWED = "study_viewed"
+    QUERIED = "queried"  # a system searched; one record for many searches
     READING_CHANGED = "reading_changed"  # claimed, released, read, or put back on the list
     FEEDBACK_GIVEN = "feedback_given"  # a reader agreed, or did not
     FEEDBACK_EXPORTED = "feedback_exported"

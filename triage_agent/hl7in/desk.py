@@ -1,20 +1,23 @@
 """What is done with a message: acknowledged as taken only once it is committed (promise 1)."""
 
 import traceback
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import structlog
 
 from triage_agent.domain.errors import WorklistUnavailableError
-from triage_agent.domain.orders import Message, Orders
+from triage_agent.domain.orders import Message, Order, Orders, PatientUpdate
 from triage_agent.domain.ports import Clock
 from triage_agent.domain.visible import visible
 from triage_agent.hl7in.acknowledgement import LONGEST_ECHO, Answer, Verdict, acknowledge
 from triage_agent.hl7in.message import Hl7Message, InvalidMessageError, parse
 from triage_agent.hl7in.moments import moment_of
+from triage_agent.hl7in.names import with_fitting_names
 from triage_agent.hl7in.orders import location_of, orders_of
-from triage_agent.hl7in.patients import Reading, merges_of, patient_of
+from triage_agent.hl7in.patients import Reading, merges_left_out, merges_of, patient_of
 
 log = structlog.get_logger(__name__)
 
@@ -22,9 +25,14 @@ ORDERS = frozenset({("ORM", "O01"), ("OMI", "O23"), ("OMG", "O19")})
 UPDATES = frozenset({"A01", "A02", "A04", "A05", "A06", "A07", "A08", "A28", "A31"})
 MERGES = frozenset({"A18", "A34", "A40", "A47"})
 
+NOT_NAMED, NAME_CUT = "patient_not_named", "name_cut"
+"""What may be left out of a message that is taken: whom an update or a merge is about, the end of a name."""
+
 _UNSUPPORTED_TYPE, _UNSUPPORTED_EVENT, _UNSUPPORTED_PROCESSING, _UNSUPPORTED_VERSION = 200, 201, 202, 203
 _MISSING, _WRONG_DATA, _INTERNAL = 101, 102, 207
 _LONGEST_NAME = 60  # of a sender, or a message, in the audit trail
+
+_Said = TypeVar("_Said", Order, PatientUpdate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +62,7 @@ class Hl7Desk:
     Args:
         orders: keeps them.
         answered: told the code of every answer.
+        left_out: told of what is not kept of a message that is taken (NOT_NAMED, NAME_CUT), and how often.
     """
 
     def __init__(
@@ -63,11 +72,13 @@ class Hl7Desk:
         terms: DeskTerms | None = None,
         *,
         answered: Callable[[str], None] = lambda _code: None,
+        left_out: Callable[[str, int], None] = lambda _what, _times: None,
     ) -> None:
         self._orders = orders
         self._clock = clock
         self._terms = terms or DeskTerms()
         self._answered = answered
+        self._left_out = left_out
 
     def answer(self, frame: bytes) -> bytes | None:
         """Take a message; returns its acknowledgement, None for a sender that wants none."""
@@ -136,28 +147,48 @@ class Hl7Desk:
             written_at=moment_of(message.header.text(7)),
         )
         kind, event = message.kind
-        changed = 0
+        changed, left_out = 0, Counter[str]()
         if kind != "ADT":
-            changed = len(self._orders.keep_orders(orders_of(message, self._terms.reading), source))
+            orders = _fitting(orders_of(message, self._terms.reading), left_out)
+            changed = len(self._orders.keep_orders(orders, source))
         elif event in MERGES:
-            changed = self._merge(message, source)
+            changed = self._merge(message, source, left_out)
         elif event in UPDATES:
-            changed = self._update(message, source)
+            changed = self._update(message, source, left_out)
         log.info("hl7_taken", kind=_shown(f"{kind}^{event}"), sender=source.sender, changed=changed)
+        for what, times in left_out.items():
+            log.warning("hl7_left_out", kind=_shown(f"{kind}^{event}"), sender=source.sender, what=what, times=times)
+            self._left_out(what, times)
         return Answer(Verdict.TAKEN)
 
-    def _update(self, message: Hl7Message, source: Message) -> int:
+    def _update(self, message: Hl7Message, source: Message, left_out: Counter[str]) -> int:
         visit = message.first("PV1")
         patient = patient_of(message.first("PID"), self._terms.reading)
+        if not patient.patient_id:
+            left_out[NOT_NAMED] += 1
+            return 0
         update = replace(patient, patient_class=visit.text(2), patient_location=location_of(visit))
-        return self._orders.update_patient(update, source) if update.patient_id else 0
+        return sum(self._orders.update_patient(fitting, source) for fitting in _fitting([update], left_out))
 
-    def _merge(self, message: Hl7Message, source: Message) -> int:
+    def _merge(self, message: Hl7Message, source: Message, left_out: Counter[str]) -> int:
         """Every pair of PID and MRG; the patients are renamed one after the other."""
+        reading, reissue = self._terms.reading, self._terms.reissue
+        pairs = merges_of(message, reading)
+        if nameless := merges_left_out(message, reading):
+            left_out[NOT_NAMED] += nameless
+        renamed = _fitting([into for _, into in pairs], left_out)
         return sum(
-            len(self._orders.merge_patient(prior, into, source, reissue=self._terms.reissue))
-            for prior, into in merges_of(message, self._terms.reading)
+            len(self._orders.merge_patient(prior, into, source, reissue=reissue))
+            for (prior, _), into in zip(pairs, renamed, strict=True)
         )
+
+
+def _fitting(said: Sequence[_Said], left_out: Counter[str]) -> list[_Said]:
+    """What a message says, with names as long as DICOM's may be."""
+    fitting = [with_fitting_names(one) for one in said]
+    if cut := sum(times for _, times in fitting):
+        left_out[NAME_CUT] += cut
+    return [one for one, _ in fitting]
 
 
 def _shown(text: str) -> str:

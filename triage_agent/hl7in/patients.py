@@ -1,7 +1,7 @@
 """What messages say of patients: PID, MRG and PV1, in DICOM's words."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from triage_agent.domain.orders import PatientUpdate
@@ -52,19 +52,31 @@ def merges_of(message: Hl7Message, reading: Reading) -> list[tuple[list[str], Pa
         InvalidMessageError: it gives up more than any hospital does at once.
     """
     found: list[tuple[list[str], PatientUpdate]] = []
-    pid, given_up = None, 0
-    for segment in message.segments:
-        if segment.name == "PID":
-            pid = segment
-        elif segment.name == "MRG" and pid is not None:
-            into = patient_of(pid, reading)
-            prior = [number for number in prior_ids(segment, reading) if number != into.patient_id]
-            if into.patient_id and prior:
-                found.append((prior, into))
-                given_up += len(prior)
+    given_up = 0
+    for prior, into in _pairs(message, reading):
+        given_up_here = [number for number in prior if number != into.patient_id]
+        if into.patient_id and given_up_here:
+            found.append((given_up_here, into))
+            given_up += len(given_up_here)
         if given_up > _MOST_GIVEN_UP:
             raise InvalidMessageError(f"the message merges more than {_MOST_GIVEN_UP} patients", _WRONG_DATA)
     return found
+
+
+def merges_left_out(message: Hl7Message, reading: Reading) -> int:
+    """How many merges of a message do not say who becomes whom; a merge message without any is one of them."""
+    pairs = list(_pairs(message, reading))
+    return sum(not (prior and into.patient_id) for prior, into in pairs) or int(not pairs)
+
+
+def _pairs(message: Hl7Message, reading: Reading) -> Iterator[tuple[list[str], PatientUpdate]]:
+    """Each MRG's numbers, with the PID that it stands behind; either may name nobody."""
+    pid = Segment("PID", message.delimiters)
+    for segment in message.segments:
+        if segment.name == "PID":
+            pid = segment
+        elif segment.name == "MRG":
+            yield prior_ids(segment, reading), patient_of(pid, reading)
 
 
 def prior_ids(mrg: Segment, reading: Reading) -> list[str]:

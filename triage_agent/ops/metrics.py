@@ -54,6 +54,12 @@ class Metrics:
         self.hl7_answers = Counter(
             "triage_hl7_answers", "Answers to HL7 messages about orders and patients", ["code"], registry=self.registry
         )
+        self.hl7_left_out = Counter(
+            "triage_hl7_left_out",
+            "What was not kept of HL7 messages that were taken: patient_not_named, name_cut",
+            ["what"],
+            registry=self.registry,
+        )
         self.commitment_answers = Counter(
             "triage_commitment_answers",
             "Attempts to answer a request: committed, failed (some instance is not kept), retry, dead",

@@ -61,9 +61,14 @@ class Access:
         return found[0]
 
     def _refuse(self, request: HTTPConnection, why: str) -> None:
-        address = request.client.host if request.client else ""
+        address = address_of(request)
         if (held := self._throttle.admit(address)) is not None:
             log.warning("web_access_refused", address=address, why=why, held_back=held)
+
+
+def address_of(request: HTTPConnection) -> str:
+    """Where a request comes from; "" where that is not known."""
+    return request.client.host if request.client else ""
 
 
 def _digest(token: str) -> bytes:

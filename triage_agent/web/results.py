@@ -5,7 +5,7 @@ A search names a study or an accession number: nobody lists all patients here. W
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -21,7 +21,7 @@ from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.quiet import quiet
 from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import AuditAction
-from triage_agent.web.access import Access
+from triage_agent.web.access import Access, address_of
 
 _JSON = "application/dicom+json"
 _MOST = 100  # objects of a study, and studies of an accession number
@@ -55,11 +55,19 @@ class Result:
 class Results:
     """The service."""
 
-    def __init__(self, access: Access, worklist: Worklist, clock: Clock) -> None:
+    def __init__(
+        self,
+        access: Access,
+        worklist: Worklist,
+        clock: Clock,
+        asked: Callable[[str, str], None] = lambda _caller, _address: None,
+    ) -> None:
+        """`asked` is told who searches, and from where, before anything is shown."""
         self.router = APIRouter(prefix="/dicom-web")
         self._access = access
         self._worklist = worklist
         self._clock = clock
+        self._asked = asked
         get = self.router.get
         get("/studies")(self.studies)
         get("/studies/{study}/series")(self.series)
@@ -72,7 +80,7 @@ class Results:
 
     def studies(self, request: Request) -> Response:
         """Search for studies of which there are results."""
-        self._access.admit(request, "read")
+        self._searched(request)
         name = _named(request.query_params)
         with _available():
             uids = list(self._worklist.studies_called(name))[:_MOST]
@@ -81,14 +89,14 @@ class Results:
 
     def series(self, request: Request, study: str) -> Response:
         """Search for series with our results."""
-        self._access.admit(request, "read")
+        self._searched(request)
         results = self._results(study)
         first = {result.series: result for result in reversed(results)}
         return _found(request, [_attributes(one.header, (*_OF_STUDY, *_OF_SERIES)) for one in first.values()])
 
     def instances(self, request: Request, study: str, series: str = "") -> Response:
         """Search for our results."""
-        self._access.admit(request, "read")
+        self._searched(request)
         keywords = (*_OF_STUDY, *_OF_SERIES, *_OF_INSTANCE)
         return _found(request, [_attributes(one.header, keywords) for one in self._results(study, series)])
 
@@ -110,6 +118,12 @@ class Results:
         ]
         kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
         return Response(b"".join(parts) + f"--{boundary}--\r\n".encode(), headers={"Content-Type": kind})
+
+    def _searched(self, request: Request) -> None:
+        """Somebody who may search does."""
+        caller = self._access.admit(request, "read")
+        with _available():
+            self._asked(caller, address_of(request))
 
     def _wanted(self, request: Request, study: str, series: str, instance: str) -> list[Result]:
         """What is to be handed out, which is audited before it is."""

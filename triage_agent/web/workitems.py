@@ -22,7 +22,7 @@ from triage_agent.matching.query import read_query
 from triage_agent.steps.data import text_of
 from triage_agent.steps.desk import NO_SUCH_WORKITEM, Caller, Desk, Reply
 from triage_agent.steps.dicom_json import LONGEST, read_data_set, write_data_set
-from triage_agent.web.access import Access
+from triage_agent.web.access import Access, address_of
 from triage_agent.web.step_requests import (
     JSON,
     PREFIX,
@@ -54,6 +54,7 @@ class WorkitemService:
     Args:
         listeners: the AE titles that are told on an event channel.
         answered: told transaction and status of every response.
+        asked: told who searches or reads, and from where, before anything is shown.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class WorkitemService:
         *,
         listeners: Collection[str],
         answered: Callable[[str, int], None] = lambda _transaction, _status: None,
+        asked: Callable[[str, str], None] = lambda _caller, _address: None,
     ) -> None:
         self.router = APIRouter(prefix=PREFIX + "/workitems")
         self._access = access
@@ -71,6 +73,7 @@ class WorkitemService:
         self._pace = pace
         self._listeners = frozenset(listeners)
         self._answered = answered
+        self._asked = asked
         self._running = 0
         self._threads: anyio.CapacityLimiter | None = None  # not the pool that answers probes
         self._mount()
@@ -103,10 +106,11 @@ class WorkitemService:
 
     async def retrieve(self, request: Request, workitem: str) -> Response:
         """Section 11.5."""
-        self._caller(request, "query")
+        caller = self._caller(request, "query")
         require_json(request)
 
         def work() -> Response:
+            self._asked(caller.name, address_of(request))
             shown = self._desk.get(workitem)
             if shown is None:
                 return self._reply(request, Transaction.RETRIEVE, NO_SUCH_WORKITEM)
@@ -152,11 +156,12 @@ class WorkitemService:
 
     async def search(self, request: Request) -> Response:
         """Section 11.9: whole workitems, best first; 206 where there are more than are given."""
-        self._caller(request, "query")
+        caller = self._caller(request, "query")
         require_json(request)
-        return await self._answer(Transaction.SEARCH, lambda: self._search(request))
+        return await self._answer(Transaction.SEARCH, lambda: self._search(request, caller))
 
-    def _search(self, request: Request) -> Response:
+    def _search(self, request: Request, caller: Caller) -> Response:
+        self._asked(caller.name, address_of(request))
         offset = number_in_query(request, "offset", 0, _FURTHEST)
         limit = min(number_in_query(request, "limit", _PAGE, _FURTHEST), _LARGEST_PAGE)
         found = list(islice(self._desk.find(read_query(search_keys(request), None)), offset, offset + limit + 1))

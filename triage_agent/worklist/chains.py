@@ -32,6 +32,7 @@ def has_to_wait() -> ColumnElement[bool]:
         earlier.id < OutboxRow.id,
         earlier.state.in_(OPEN),
         or_(
+            or_(earlier.kind.is_(None), OutboxRow.kind.is_(None)),  # of an older process (`unfilled`): it may be any
             earlier.kind == OutboxRow.kind,
             and_(earlier.kind == note, OutboxRow.kind.in_(_OBJECTS)),
             and_(OutboxRow.kind == note, earlier.kind.in_(_OBJECTS)),

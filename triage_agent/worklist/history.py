@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.audit import AuditEvent
@@ -15,7 +15,7 @@ from triage_agent.domain.states import CONCLUDED
 from triage_agent.domain.vocabulary import AuditAction, Priority
 from triage_agent.worklist.circumstances import circumstances_of
 from triage_agent.worklist.rows import instances_of
-from triage_agent.worklist.tables import AuditRow, DecisionRow, StudyRow
+from triage_agent.worklist.tables import ArtifactRow, AuditRow, DecisionRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import Database
 
 _ASKED = frozenset({"requested", "order"})  # the "rules" of what a header or an order raised
@@ -49,17 +49,41 @@ def _decided_study(session: Session, uid: str) -> DecidedStudy | None:
     ).all()
     if study is None or not rows:
         return None
-    raised = select(AuditRow).where(AuditRow.study_instance_uid == uid, AuditRow.action == AuditAction.PRIORITY_RAISED)
+    raised = _records(uid, AuditAction.PRIORITY_RAISED)
+    decided = [record.detail for record in session.scalars(_records(uid, AuditAction.DECISION_MADE))]
+    routes = {detail["revision"]: tuple(detail["routes"]) for detail in decided if "routes" in detail}
+    queued = _queued(session, uid)
     return DecidedStudy(
         study_instance_uid=uid,
         accession_number=study.accession_number,
-        asked=asked(study.received_at, study.priority_at_arrival, session.scalars(raised.order_by(AuditRow.id))),
+        asked=asked(study.received_at, study.priority_at_arrival, session.scalars(raised)),
         known_now=circumstances_of(session, study),
         lost=study.conflict,
         in_work=study.status not in CONCLUDED,
         instances=instances_of(session, uid),
-        revisions=tuple(_revision(row) for row in rows),
+        revisions=tuple(
+            _revision(
+                row,
+                routes.get(row.revision),
+                frozenset(destination for destination, at in queued if at < row.decided_at),
+            )
+            for row in rows
+        ),
     )
+
+
+def _records(uid: str, action: AuditAction) -> Select[AuditRow]:
+    return select(AuditRow).where(AuditRow.study_instance_uid == uid, AuditRow.action == action).order_by(AuditRow.id)
+
+
+def _queued(session: Session, uid: str) -> list[tuple[str, datetime]]:
+    """Who was to be told something of a study, and when it was queued."""
+    statement = (
+        select(OutboxRow.destination, ArtifactRow.created_at)
+        .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
+        .where(OutboxRow.study_instance_uid == uid)
+    )
+    return [(destination, at) for destination, at in session.execute(statement)]
 
 
 def asked(
@@ -70,7 +94,7 @@ def asked(
     return ((received_at, at_arrival), *found)
 
 
-def _revision(row: DecisionRow) -> DecidedRevision:
+def _revision(row: DecisionRow, routes: tuple[str, ...] | None, told: frozenset[str]) -> DecidedRevision:
     return DecidedRevision(
         revision=row.revision,
         event=row.event,
@@ -83,6 +107,8 @@ def _revision(row: DecisionRow) -> DecidedRevision:
         model=_model(row.model),
         decided_at=row.decided_at,
         known=Circumstances.of_json(row.known) if row.known else None,
+        routes=routes,
+        told=told,
     )
 
 

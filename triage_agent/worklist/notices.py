@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.audit import AuditEvent
@@ -77,29 +77,44 @@ def waiting(session: Session, channel: str, hushed: Collection[NoticeKind], now:
         NoticeRow.ended_at > now - HOUR,
         NoticeRow.ended_at <= now,
     )
-    count = session.scalar(select(func.count()).select_from(NoticeRow).where(free)) or 0
-    return Waiting(sent=session.scalar(sent) or 0, count=count, kind=oldest.kind, since=oldest.created_at)
+    unsent = select(func.count(NoticeRow.message.distinct())).where(_open(channel, hushed))
+    is_stat = select(NoticeRow.id).where(free, word_is(NoticeRow.kind, NoticeKind.STAT)).limit(1)
+    return Waiting(
+        sent=session.scalar(sent) or 0,
+        unsent=session.scalar(unsent) or 0,
+        count=session.scalar(select(func.count()).select_from(NoticeRow).where(free)) or 0,
+        stat=session.scalar(is_stat) is not None,
+        kind=oldest.kind,
+        since=oldest.created_at,
+    )
 
 
-def unsent(session: Session, channel: str, hushed: Collection[NoticeKind], now: datetime) -> bool | None:
-    """See `Notices.unsent`."""
-    at = session.execute(_open(channel, hushed)).one_or_none()
-    return None if at is None else at.next_attempt_at is None or at.next_attempt_at <= now
+def due(session: Session, channel: str, hushed: Collection[NoticeKind], now: datetime) -> int | None:
+    """See `Notices.due`."""
+    found = session.execute(_next(channel, hushed, now)).one_or_none()
+    return None if found is None else found.attempts
 
 
-def _open(channel: str, hushed: Collection[NoticeKind]) -> Select[int | None, datetime | None]:
-    """The first message that is not taken yet and that has something that may be told now."""
+def _open(channel: str, hushed: Collection[NoticeKind]) -> ColumnElement[bool]:
+    """What is in a message that is not taken yet, and may be told now."""
+    return and_(
+        _waits(), NoticeRow.channel == channel, NoticeRow.message.is_not(None), NoticeRow.kind.not_in(sorted(hushed))
+    )
+
+
+def _next(channel: str, hushed: Collection[NoticeKind], now: datetime) -> Select[int | None, int]:
+    """The message whose attempt is next: one that failed goes behind those that did not, or less often."""
+    is_due = or_(NoticeRow.next_attempt_at.is_(None), NoticeRow.next_attempt_at <= now)
     return (
-        select(NoticeRow.message, NoticeRow.next_attempt_at)
-        .where(
-            _waits(),
-            NoticeRow.channel == channel,
-            NoticeRow.message.is_not(None),
-            NoticeRow.kind.not_in(sorted(hushed)),
-        )
-        .order_by(NoticeRow.message)
+        select(NoticeRow.message, NoticeRow.attempts)
+        .where(_open(channel, hushed), is_due)
+        .order_by(NoticeRow.attempts, NoticeRow.message)
         .limit(1)
     )
+
+
+def _stat_first() -> ColumnElement[int]:
+    return case((word_is(NoticeRow.kind, NoticeKind.STAT), 0), else_=1)
 
 
 def _hold(session: Session, channel: str) -> None:
@@ -112,13 +127,12 @@ def gather(
 ) -> bool:
     """See `Notices.gather`."""
     _hold(session, channel)
-    if unsent(session, channel, hushed, now) is not None:
-        return False
     found = waiting(session, channel, hushed, now)
-    if found is None or found.sent > seen.sent:
+    if found is None or found.sent > seen.sent or found.unsent > seen.unsent:
         return False
     free = _free(channel, hushed)
-    first = session.scalar(select(func.min(NoticeRow.id)).where(free))
+    by = (_stat_first(), NoticeRow.id) if how is Pace.ONE else (NoticeRow.id,)
+    first = session.scalar(select(NoticeRow.id).where(free).order_by(*by).limit(1))
     which = NoticeRow.id == first if how is Pace.ONE else free
     made = update(NoticeRow).where(which).values(message=first, next_attempt_at=now)
     return changed(session, made.execution_options(synchronize_session=False)) > 0
@@ -129,8 +143,8 @@ def claim(
 ) -> Message | None:
     """See `Notices.claim`."""
     _hold(session, channel)
-    found = session.execute(_open(channel, hushed)).one_or_none()
-    if found is None or found.message is None or (found.next_attempt_at is not None and found.next_attempt_at > now):
+    found = session.execute(_next(channel, hushed, now)).one_or_none()
+    if found is None or found.message is None:
         return None
     mine = and_(_waits(), NoticeRow.channel == channel, NoticeRow.message == found.message)
     taken = update(NoticeRow).where(mine).values(attempts=NoticeRow.attempts + 1, next_attempt_at=until)
@@ -139,19 +153,19 @@ def claim(
         select(NoticeRow, StudyRow)
         .outerjoin(StudyRow, StudyRow.study_instance_uid == NoticeRow.study_instance_uid)
         .where(mine)
-        .order_by(NoticeRow.id)
+        .order_by(_stat_first(), NoticeRow.id)
         .limit(SHOWN)
         .execution_options(populate_existing=True)
     )
     rows: list[tuple[NoticeRow, StudyRow | None]] = [(row, study) for row, study in session.execute(statement)]
-    first = rows[0][0]
+    since = session.scalars(select(NoticeRow.created_at).where(NoticeRow.id == found.message)).one()
     return Message(
         channel=channel,
         number=found.message,
-        uid=message_uid(channel, found.message, first.created_at),
-        attempt=first.attempts,
+        uid=message_uid(channel, found.message, since),
+        attempt=rows[0][0].attempts,
         count=count,
-        since=first.created_at,
+        since=since,
         notices=tuple(_notice(row, study) for row, study in rows),
     )
 
@@ -246,9 +260,9 @@ class SqlNotices:
         """See `Notices.waiting`."""
         return self._database.read(lambda session: waiting(session, channel, hushed, now))
 
-    def unsent(self, channel: str, hushed: Collection[NoticeKind], now: datetime) -> bool | None:
-        """See `Notices.unsent`."""
-        return self._database.read(lambda session: unsent(session, channel, hushed, now))
+    def due(self, channel: str, hushed: Collection[NoticeKind], now: datetime) -> int | None:
+        """See `Notices.due`."""
+        return self._database.read(lambda session: due(session, channel, hushed, now))
 
     def gather(self, channel: str, hushed: Collection[NoticeKind], seen: Waiting, how: Pace, now: datetime) -> bool:
         """See `Notices.gather`."""

@@ -9,7 +9,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from triage_agent.domain.decision import Artifact, Delivery, Shipment
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Priority, Status
-from triage_agent.worklist import trail
+from triage_agent.worklist import trail, unfilled
 from triage_agent.worklist.chains import has_to_wait
 from triage_agent.worklist.limits import delivery_failure, is_outdone
 from triage_agent.worklist.rows import advance, append_audit, locked_study, word_is
@@ -192,6 +192,7 @@ def _due(session: Session, now: datetime, limit: int, destinations: Sequence[str
         word_is(OutboxRow.state, DeliveryState.PENDING), func.coalesce(OutboxRow.next_attempt_at, now) <= now
     )
     there = [] if destinations is None else [OutboxRow.destination.in_(destinations)]
+    unfilled.fill(session, there)
     for which, read_off in ((waiting, in_order), (left, left)):
         if session.scalar(select(OutboxRow.id).where(which, *there).limit(1)) is None:
             continue

@@ -65,6 +65,35 @@ def test_a_changed_record_is_named_and_the_exit_status_is_1(run, log, worklist):
     assert (finding["what"], finding["record_id"], finding["position"]) == ("changed", 4, 4)
 
 
+@pytest.fixture
+def anchored(log, worklist):
+    """The log, anchored as a running agent does it."""
+    assert build_anchorer(Settings(), worklist, log, lambda: NOW).anchor(NOW)
+    return log
+
+
+def test_a_log_whose_seals_a_downgrade_took_is_found_by_the_agents_own_anchors(run, anchored, worklist):
+    assert run("audit", "verify").code == 0
+    assert "1 anchors compared" in run("audit", "verify").out
+    tamper(worklist, "DELETE FROM audit_seals")
+    tamper(worklist, "UPDATE audit_head SET position = 0, floor = 0, seen_id = 0, mark_id = 0, mark_xid = 0")
+    said = run("audit", "verify")
+    assert said.code == 1
+    assert "truncated: nothing is sealed, and the chain was anchored at 20" in said.out
+    tamper(worklist, "UPDATE audit_head SET head = '" + "0" * 64 + "'")
+    assert seal_all(anchored, NOW.replace(year=2031)) > 20
+    said = run("audit", "verify", "--json")
+    assert [finding["what"] for finding in json.loads(said.out)["findings"]] == ["rewritten"]
+
+
+def test_anchors_that_cannot_be_read_are_said_to_be_left_out(run, anchored, tmp_path):
+    (tmp_path / "keys" / "audit-anchor.pub").write_text("")
+    said = run("audit", "verify")
+    assert said.code == 0
+    assert "not compared with the agent's own anchors" in said.err
+    assert "anchors compared" not in said.out
+
+
 def test_a_log_that_was_made_anew_as_a_whole_is_found_by_its_anchors(run, log, worklist, tmp_path):
     signer = open_signer(tmp_path / "keys" / "anchor.key", make=True)
     append(tmp_path / "anchors", signer.sign(log.head(), T0))

@@ -99,6 +99,19 @@ def test_what_would_have_changed_is_told_without_a_patient(run, site, story):
     }
 
 
+def test_what_would_only_go_elsewhere_is_counted_and_shown(run, site, story, monkeypatch):
+    peer = {"name": "pacs", "ae_title": "PACS", "host": "pacs", "port": 104, "may": ["store"]}
+    with_route = {"dicom": {"peers": [peer]}, "routes": [{"to": "pacs", "send": ["sr"]}]}
+    monkeypatch.setattr(policies, "load_settings", lambda _config: build_settings(with_route, "agent.toml"))
+    decide(story)
+    site.write_text(LOUD.replace('acr_category = "2"', 'acr_category = "2", routes = ["pacs"]'))
+    told = json.loads(run("policy", "test", site, "--json").out)
+    assert (told["otherwise"], told["unchanged"]) == (1, 0)
+    (changed,) = told["changes"]
+    assert (changed["before"]["routes"], changed["after"]["routes"]) == ([], ["pacs"])
+    assert "URGENT by abnormal, ACR 2, to pacs" in " ".join(run("policy", "test", site).out.split())
+
+
 def test_the_rules_in_use_change_nothing_and_nothing_is_written(run, site, story):
     decide(story)
     before = story.worklist.study(STUDY)

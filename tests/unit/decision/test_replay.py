@@ -19,6 +19,7 @@ from triage_agent.domain.vocabulary import Event, Finding, Outcome, Priority
 
 NOW = datetime(2026, 3, 1, 20, 30, tzinfo=UTC)
 ROUTINE, URGENT, STAT = Priority
+ALL = {"pacs", "ris", "chat"}  # the site's routes
 
 
 def stored(number, assessment, at=NOW):
@@ -46,7 +47,7 @@ def scored(number, probability, outcome=Outcome.SCORED):
 
 def life(policy, revisions, known, asked=ROUTINE, several=False):
     """A study as an agent with this policy would have decided it, revision by revision, with the flags before."""
-    instances, decisions, priority = [], [], asked
+    instances, decisions, priority, told, earlier = [], [], asked, set(), []
     for number, assessments in enumerate(revisions, start=1):
         at = NOW + timedelta(hours=number)
         for assessment in assessments:
@@ -56,6 +57,8 @@ def life(policy, revisions, known, asked=ROUTINE, several=False):
             )
             if flag := flag_for(image, instances[-1].assessment, MODEL, policy, at):
                 priority = flag.priority
+                told |= {*flag.routes} or ALL
+        earlier.append(frozenset(told))
         study = ClaimedStudy(
             study_instance_uid="1.9",
             revision=number,
@@ -63,10 +66,12 @@ def life(policy, revisions, known, asked=ROUTINE, several=False):
             attempt=1,
             instances=tuple(instances),
             known=known,
+            told=earlier[-1],
         )
         decision = decide(study, [one.assessment for one in instances], MODEL, policy, at + timedelta(minutes=1))
         decisions.append(of_several_patients(decision) if several else decision)
         priority = priority.raised_to(decision.priority)
+        told |= {*decision.routes} or ALL
     return DecidedStudy(
         study_instance_uid="1.9",
         accession_number="A1",
@@ -88,8 +93,10 @@ def life(policy, revisions, known, asked=ROUTINE, several=False):
                 model=MODEL,
                 decided_at=one.decided_at,
                 known=one.known,
+                routes=one.routes,
+                told=before,
             )
-            for one in decisions
+            for one, before in zip(decisions, earlier, strict=True)
         ),
     )
 
@@ -152,6 +159,42 @@ def test_the_summary_counts_effects_and_rules():
     assert told.rules == {"abnormal": (2, 0), "loud": (0, 2), "no_rule": (0, 1), "normal": (1, 0)}
 
 
+def sent_to(*routes, name="abnormal"):
+    rule = Rule(name=name, when=Condition(finding=Finding.ABNORMAL), priority=URGENT, acr_category="2", routes=routes)
+    return Policy(rules=(rule,))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "effect"),
+    [
+        (sent_to(), sent_to("pacs"), Effect.OTHERWISE),
+        (sent_to("pacs"), sent_to(), Effect.OTHERWISE),
+        (sent_to("pacs"), sent_to("pacs", "ris"), Effect.OTHERWISE),
+        (sent_to("ris", "pacs"), sent_to("pacs", "ris"), Effect.UNCHANGED),
+    ],
+)
+def test_other_destinations_alone_are_a_change(before, after, effect):
+    assert replay(life(before, [[scored(0, 0.6)]], KNOWN), after).effect is effect
+
+
+def test_who_was_told_of_the_raise_is_told_whatever_the_rules_name():
+    study = life(sent_to("pacs", "ris"), [[scored(0, 0.97)]], KNOWN)
+    assert study.revisions[0].told == {"pacs", "ris"}
+    assert replay(study, sent_to("pacs")).effect is Effect.UNCHANGED
+
+
+def test_decisions_whose_routes_were_not_noted_are_not_compared_by_them():
+    study = life(sent_to(), [[scored(0, 0.6)]], KNOWN)
+    older = replace(study, revisions=(replace(study.revisions[0], routes=None),))
+    assert replay(older, sent_to("pacs")).effect is Effect.UNCHANGED
+
+
+def test_an_image_that_was_refused_raises_by_the_same_rule_whether_it_came_first_or_not():
+    study = life(DEFAULT_POLICY, [[scored(0, 0.97, Outcome.FAILED)]], KNOWN)
+    assert (study.revisions[0].rule, study.revisions[0].priority) == ("alert", URGENT)
+    assert replay(study, DEFAULT_POLICY).effect is Effect.UNCHANGED
+
+
 images = st.builds(
     scored,
     st.just(0),
@@ -179,6 +222,7 @@ rules = st.builds(
     ),
     priority=st.sampled_from(Priority),
     acr_category=st.sampled_from([None, "1", "2"]),
+    routes=st.sampled_from([(), ("pacs",), ("ris", "pacs")]),
 )
 policies = st.lists(rules, min_size=1, max_size=4).map(
     lambda some: Policy(rules=tuple(replace(rule, name=f"r{number}") for number, rule in enumerate(some)))

@@ -107,6 +107,14 @@ def test_doubt_takes_no_raise_away_unless_the_policy_says_so_in_as_many_words(ru
     assert run(careful, 0.45, policy=policy).priority is Priority.ROUTINE
 
 
+def test_a_doubtful_study_is_told_of_the_abnormal_rules_that_lacked_a_fact(run, careful):
+    children = Rule(name="children", when=Condition(finding=ABNORMAL, max_age=15), priority=Priority.STAT)
+    decision = run(careful, 0.65, policy=Policy(rules=(children, *ABNORMAL_ONLY.rules)))
+    assert decision.priority is Priority.STAT
+    assert 'Rule "children" was passed over: the patient\'s age is not known.' in decision.reasons
+    assert not any("children" in reason for reason in run(careful, 0.45, policy=ABNORMAL_ONLY).reasons)
+
+
 def test_a_stated_region_outweighs_those_that_images_only_look_like(claim_study, assess, model, now):
     guess = {"anatomy": "XR_WRIST", "seen_anatomy": "XR_WRIST", "anatomy_from_image": True}
     found = [assess(0, 0.8), replace(assess(1, 0.8), **guess), replace(assess(2, 0.8), **guess)]

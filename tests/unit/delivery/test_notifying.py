@@ -92,12 +92,32 @@ def test_a_restart_neither_loses_nor_doubles(story):
     assert told == ["1.2.1", "1.2.2"]
 
 
+def test_what_is_not_taken_each_time_holds_up_none_behind_it(story):
+    class Picky(Outlet):
+        def send(self, message, at):
+            if message.notices[0].study_instance_uid == "1.2.1":
+                raise DeliveryError("answered 500", permanent=False)
+            super().send(message, at)
+
+    telling = notifier(story, outlet := Picky(), outcomes := [])
+    for number in range(1, 5):
+        stat(story, f"1.2.{number}")
+    for _ in range(8):
+        telling.step()
+    assert [one.notices[0].study_instance_uid for one in outlet.taken] == ["1.2.2", "1.2.3", "1.2.4"]
+    assert outcomes.count("retry") == 1  # and is not tried at once, again and again
+    story.tick(timedelta(minutes=1))
+    telling.step()
+    assert (outcomes.count("retry"), story.notices.records()[0].waiting) == (2, 1)
+
+
 def test_one_that_asks_to_be_left_alone_is(story):
     telling = notifier(
         story, outlet := Outlet(DeliveryError("busy", permanent=False, retry_after=timedelta(minutes=4)))
     )
     stat(story)
     telling.step()
+    stat(story, "1.2.2")  # is not put to it either
     story.tick(timedelta(minutes=3))
     assert (telling.step(), outlet.taken) == (False, [])
     story.tick(timedelta(minutes=2))

@@ -103,20 +103,38 @@ def test_that_a_route_works_again_is_heard_when_its_failing_is():
     ("sent", "count", "held", "expected"),
     [
         (0, 1, False, Pace.ONE),
-        (0, 9, False, Pace.ONE),
-        (3, 9, False, Pace.ALL),  # the hour's last message
+        (0, 4, False, Pace.ONE),
+        (0, 5, False, Pace.ALL),  # more than the hour has messages left
+        (3, 9, False, Pace.ALL),
         (3, 1, False, Pace.ONE),
         (4, 9, False, Pace.NONE),
         (9, 1, False, Pace.NONE),
-        (0, 9, True, Pace.ALL),
+        (0, 2, True, Pace.ALL),
         (0, 1, True, Pace.ONE),
     ],
 )
-def test_the_last_message_of_an_hour_and_the_first_after_quiet_hours_sum_up(sent, count, held, expected):
+def test_too_many_for_the_hour_and_the_first_after_quiet_hours_are_summed_up(sent, count, held, expected):
     night = QuietHours(time(22), time(7), ZoneInfo("UTC"))
     rules = ChannelRules(name="mail", kinds=frozenset(NoticeKind), quiet=night, most_per_hour=4)
     since = datetime(2026, 3, 1, 23 if held else 12, tzinfo=UTC)
-    assert pace(Waiting(sent=sent, count=count, kind=NoticeKind.STAT, since=since), rules) is expected
+    assert pace(Waiting(sent=sent, count=count, kind=NoticeKind.URGENT, since=since), rules) is expected
+
+
+@pytest.mark.parametrize(
+    ("sent", "unsent", "count", "expected"),
+    [
+        (4, 0, 1, Pace.ONE),
+        (400, 0, 1, Pace.ONE),
+        (4, 0, 2, Pace.ALL),
+        (0, 3, 2, Pace.ONE),
+        (0, 4, 2, Pace.ALL),  # the last one that may fail beside others
+        (0, 5, 2, Pace.NONE),
+    ],
+)
+def test_a_stat_finding_waits_for_no_hour_but_for_a_channel_that_takes_nothing(sent, unsent, count, expected):
+    rules = ChannelRules(name="mail", kinds=frozenset(NoticeKind), most_per_hour=4)
+    waiting = Waiting(sent=sent, unsent=unsent, count=count, stat=True, kind=NoticeKind.URGENT, since=T0)
+    assert pace(waiting, rules) is expected
 
 
 def test_a_message_has_one_name_of_its_own():

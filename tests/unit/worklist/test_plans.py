@@ -80,7 +80,8 @@ def test_who_sends_to_one_destination_walks_past_nothing_that_waits_for_another(
     worklist.raise_flag(flag(), [shipment(to="pacs")], T0)
     plans.clear()
     assert worklist.claim_deliveries("w", T0, LEASE, 1, ["pacs"])
-    due, queue, left, *_ = plans
+    unfilled, due, queue, left, *_ = plans
+    assert "ix_outbox_queue (state=? AND destination=? AND priority=?)" in unfilled
     assert "COVERING INDEX ix_outbox_due (state=? AND destination=? AND next_attempt_at<?)" in due
     assert "ix_outbox_queue (state=? AND destination=?)" in queue
     assert "TEMP B-TREE" not in queue

@@ -63,6 +63,7 @@ _KEEPS = "{destination} keeps what it was sent"
 # By the words of `AuditAction`.
 SAYINGS: Mapping[str, Saying] = {
     "studies_listed": Saying(Group.SAW, "{actor} saw the worklist"),
+    "queried": Saying(Group.SAW, "{actor} searched the {searched}"),
     "study_viewed": Saying(Group.SAW, "{actor} opened the study"),
     "results_read": Saying(Group.SAW, "{actor} fetched results of the study"),
     "reading_changed": Saying(

@@ -43,21 +43,24 @@ class Histories(Ordering):
                 lost=study.conflict,
                 in_work=study.item.status not in CONCLUDED,
                 instances=tuple(image.stored() for image in self._images_of(study.uid)),
-                revisions=tuple(_revision(study.decisions[number]) for number in sorted(study.decisions)),
+                revisions=tuple(self._revision(study.decisions[number]) for number in sorted(study.decisions)),
             )
 
-
-def _revision(decision: Decision) -> DecidedRevision:
-    return DecidedRevision(
-        revision=decision.revision,
-        event=decision.event,
-        finding=decision.finding,
-        probability=decision.probability,
-        priority=decision.priority,
-        acr_category=decision.acr_category,
-        rule=decision.rule,
-        status_reason=decision.status_reason,
-        model=decision.model,
-        decided_at=decision.decided_at,
-        known=decision.known,
-    )
+    def _revision(self, decision: Decision) -> DecidedRevision:
+        earlier = [entry for entry in self._outbox.values() if entry.queued_at < decision.decided_at]
+        uid = decision.study_instance_uid
+        return DecidedRevision(
+            revision=decision.revision,
+            event=decision.event,
+            finding=decision.finding,
+            probability=decision.probability,
+            priority=decision.priority,
+            acr_category=decision.acr_category,
+            rule=decision.rule,
+            status_reason=decision.status_reason,
+            model=decision.model,
+            decided_at=decision.decided_at,
+            known=decision.known,
+            routes=decision.routes,
+            told=frozenset(entry.shipment.destination for entry in earlier if entry.study_instance_uid == uid),
+        )
