@@ -18,6 +18,7 @@ from triage_agent.cli import (
     notices,
     orders,
     policies,
+    reading,
     scoring,
     serving,
     shadow,
@@ -73,6 +74,7 @@ app.command()(withdrawing.withdraw)
 app.command("orders")(orders.orders)
 app.command()(fetching.fetch)
 app.command("shadow")(shadow.shadow)
+app.command()(reading.reading_queue)
 app.command()(scoring.phantom)
 app.command()(learning.train)
 app.command()(learning.evaluate)
