@@ -332,3 +332,14 @@ def test_metrics_tell_what_was_answered_and_who_was_turned_away(agent):
         'triage_rejected_associations_total{reason="called AE title not recognized"} 1.0',
     ):
         eventually(lambda line=line: line in running.get("metrics")[1])
+
+
+def test_the_reading_queue_is_answered_without_a_configuration():
+    done = triage_agent("reading-queue", "--studies", 2000, "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    diseased = answer["theory"]["groups"]["diseased"]
+    assert [round(diseased[key], 3) for key in ("without", "with", "saved")] == [40.0, 6.355, 33.645]
+    assert answer["simulation"]["groups"]["diseased"]["saved"]["value"] > 0
+    wrong = triage_agent("reading-queue", "--load", 1.2)
+    assert (wrong.returncode, wrong.stdout, len(wrong.stderr.splitlines())) == (2, "", 1)

@@ -30,6 +30,7 @@ _COMMANDS = {
     "orders": "orders:orders",
     "fetch": "fetching:fetch",
     "shadow": "shadow:shadow",
+    "reading-queue": "reading:reading_queue",
     "phantom": "scoring:phantom",
     "train": "learning:train",
     "evaluate": "learning:evaluate",

@@ -1,0 +1,1 @@
+"""What reprioritisation does to waiting times in the reading room: queueing theory, and a simulation. Pure."""
