@@ -1,7 +1,7 @@
 """On Postgres the pages read no large table as a whole: not for a list, a search, or a question to the audit log.
 
-`PLAN_ROWS` is how many studies and how many records there are. Of few rows a planner reads many at once, whatever indexes
-there are: with 20,000 it is told of a disk that seeks quickly, with 200,000 (a minute) of nothing.
+`PLAN_ROWS` is how many studies and how many records there are. Of few rows a planner reads many at once, whatever
+indexes there are: with 20,000 it is told of a disk that seeks quickly, with 200,000 (a minute) of nothing.
 """
 
 import os
