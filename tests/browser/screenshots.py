@@ -22,6 +22,7 @@ from triage_agent.domain.audit import AuditEvent  # noqa: E402
 from triage_agent.domain.vocabulary import AuditAction  # noqa: E402
 
 SIZES = {1920: 1080, 1280: 800, 390: 844}
+WITH_EVIDENCE = 1280  # it is off wherever nobody asks for it
 
 
 def main(folder):
@@ -51,10 +52,11 @@ def main(folder):
                     seal_all(served.hospital.trail, served.hospital.now)
                     page.goto(path)
                     page.wait_for_timeout(1500)  # the first live look, and the images
-                    if name == "study":
+                    write(page, folder / f"{name}-{scheme}-{width}.png")
+                    if (name, width) == ("study", WITH_EVIDENCE):
                         page.keyboard.press("e")
                         page.wait_for_timeout(500)
-                    write(page, folder / f"{name}-{scheme}-{width}.png")
+                        write(page, folder / f"evidence-{scheme}-{width}.png")
                 for name, page in at_the_door(served, look):
                     write(page, folder / f"{name}-{scheme}-{width}.png")
         served.close()

@@ -111,6 +111,7 @@ def test_two_readers_do_not_open_the_same_study(served):
 
 def test_the_list_is_worked_through_with_keys_alone(served):
     story = filled(served)
+    served.radiograph("1.2.2.1")
     page = served.reader()
     listed(page, "1.2.1", "1.2.2", "1.2.3")
     page.keyboard.press("Tab")

@@ -22,7 +22,9 @@ _MOST_BYTES = 192 << 20  # of images that are kept decoded; four of the largest 
 _AT_ONCE = 2  # renderings: each holds an image of its own
 _OUTLINE, _AROUND = (255, 214, 10), (0, 0, 0)  # seen on bright and on dark places alike
 _THIN = 400  # times as long as an outline is wide
-_LARGEST_LETTERS = 28  # pixels
+_SMALLEST_LETTERS, _LARGEST_LETTERS = 8, 24  # pixels
+_WIDE = 1.6  # times its share of a line may a letter be high
+_MARGIN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +86,21 @@ def _outlined(shown: Image.Image, lines: Sequence[Outline]) -> Image.Image:
         points = [(x * shown.width, y * shown.height) for x, y in line]
         pen.line(points, fill=_AROUND, width=thick + 2, joint="curve")
         pen.line(points, fill=_OUTLINE, width=thick, joint="curve")
-    letters = min(_LARGEST_LETTERS, max(8, round(1.7 * shown.width / len(EVIDENCE_NOTICE))))
-    font = ImageFont.load_default(letters)
-    left, top, right, bottom = pen.textbbox((4, 4), EVIDENCE_NOTICE, font=font)
-    pen.rectangle((left - 3, top - 3, right + 3, bottom + 3), fill=_AROUND)
-    pen.text((4, 4), EVIDENCE_NOTICE, fill=_OUTLINE, font=font)
+    _say(pen, shown.size)
     return over
+
+
+def _say(pen: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
+    """What the lines are not, below on the left, in letters with which it is as wide as the image at most."""
+    width, height = size
+    lines = EVIDENCE_NOTICE.split("; ")
+    letters = min(_LARGEST_LETTERS, max(_SMALLEST_LETTERS, round(_WIDE * width / max(map(len, lines)))))
+    font, said = ImageFont.load_default(letters), "\n".join(lines)
+    box = pen.multiline_textbbox((0, 0), said, font=font)
+    at = (_MARGIN, height - _MARGIN - box[3])
+    left, top, right, bottom = pen.multiline_textbbox(at, said, font=font)
+    pen.rectangle((left - _MARGIN, top - _MARGIN, right + _MARGIN, bottom + _MARGIN), fill=_AROUND)
+    pen.multiline_text(at, said, fill=_OUTLINE, font=font)
 
 
 def _windowed(image: NDArray[np.uint16], window: Window) -> NDArray[np.uint8]:

@@ -86,7 +86,6 @@ function lay() {
   for (const render of renders) render();
 }
 if (beside) {
-  document.getElementById("arrange").hidden = false;
   beside.addEventListener("click", () => {
     beside.setAttribute("aria-pressed", String(!pressed(beside)));
     lay();
