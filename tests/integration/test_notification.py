@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from support.http_peer import Said, http_peer
 from support.mail_server import mail_server
+from support.migrated import migrated
 from support.story import Story, decision
 
 from triage_agent.bootstrap import utc_now
@@ -15,7 +16,7 @@ from triage_agent.notification import add_notifiers
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import build_settings
 from triage_agent.worker import Loops
-from triage_agent.worklist import SqlWorklist, open_engine, upgrade
+from triage_agent.worklist import SqlWorklist, open_engine
 from triage_agent.worklist.notices import notices_of
 
 _PATIENCE = 30.0
@@ -31,8 +32,7 @@ def eventually(look):
 
 @pytest.fixture
 def story(tmp_path):
-    url = f"sqlite:///{tmp_path}/triage.db"
-    upgrade(url)
+    url = migrated(tmp_path / "triage.db")
     engine = open_engine(url)
     told = Story(SqlWorklist(engine))
     told.now = utc_now() - timedelta(minutes=5)
