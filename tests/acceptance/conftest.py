@@ -13,6 +13,7 @@ from triage_agent.simulation.pacs import SimulatedPacs
 from triage_agent.simulation.ris import SimulatedRis
 
 _HERE = Path(__file__).parent
+_MEASURED = {"test_receiving_load.py", "test_soak.py"}  # a fork would have the memory of what it is forked from
 _running = []  # what a failed test's report shows the logs of
 
 
@@ -38,11 +39,11 @@ def _no_socket_is_left_for_later_modules():
 
 
 @contextmanager
-def _agents(folder):
+def _agents(folder, *, measured=False):
     """Makes agents, each in a folder of its own, and ends them all."""
     made = []
 
-    def make(name="agent", *, start=True, cold=False, **site):
+    def make(name="agent", *, start=True, cold=measured, **site):
         agent = Agent(folder / f"{name}-{len(made)}", **site)
         made.append(agent)
         _running.append(agent)
@@ -66,9 +67,9 @@ def _started(peer):
 
 
 @pytest.fixture
-def agent(tmp_path):
+def agent(request, tmp_path):
     """Starts an agent: `agent(bundle=..., pacs_port=..., quiet=..., ...)`; see `support.agent.Agent`."""
-    with _agents(tmp_path) as make:
+    with _agents(tmp_path, measured=request.path.name in _MEASURED) as make:
         yield make
 
 

@@ -30,7 +30,7 @@ def postgres_shared(postgres):
     """A database with our tables, an engine on it for all tests, and a way past the tables' triggers to empty them."""
     with postgres_database(postgres, "triage") as url:
         upgrade(url)
-        engine, emptying = open_engine(url), create_engine(url)
+        engine, emptying = open_engine(url), create_engine(url, pool_pre_ping=True)  # tests cut connections
         yield url, engine, emptying
         engine.dispose()
         emptying.dispose()

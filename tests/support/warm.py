@@ -45,13 +45,17 @@ _WHAT_COMMANDS_IMPORT = (
     "triage_agent.webservices",
     "triage_agent.delivery.registry",
     "triage_agent.delivery.sender",
+    "triage_agent.imaging.isolated.pool",
     "triage_agent.imaging.loader",
+    "triage_agent.intake.belonging",
     "triage_agent.models.scorer",
     "triage_agent.web.app",
     "triage_agent.web.server",
     "triage_agent.worklist.migrate",
     "psycopg",
+    "pydantic.v1",
     "sqlalchemy.dialects.sqlite",
+    "uvicorn.protocols.http.h11_impl",
 )
 
 
@@ -174,9 +178,16 @@ def _reap(endings):
             os.close(pipe)
 
 
-def _listen(connection):
+def _prepare():
     for name in _WHAT_COMMANDS_IMPORT:
         importlib.import_module(name)
+    from triage_agent.dimse.contexts import supported_contexts  # noqa: PLC0415 - imported above
+
+    supported_contexts()  # the same for every process, and a fifth of a second for each
+
+
+def _listen(connection):
+    _prepare()
     woken, wakes = os.pipe()
     os.set_blocking(wakes, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
