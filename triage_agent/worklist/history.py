@@ -72,7 +72,7 @@ def _decided_study(session: Session, uid: str) -> DecidedStudy | None:
     )
 
 
-def _records(uid: str, action: AuditAction) -> Select[tuple[AuditRow]]:
+def _records(uid: str, action: AuditAction) -> Select[AuditRow]:
     return select(AuditRow).where(AuditRow.study_instance_uid == uid, AuditRow.action == action).order_by(AuditRow.id)
 
 
