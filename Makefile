@@ -7,7 +7,7 @@ MODELS := tests/unit/models tests/unit/learning tests/unit/cli/test_explain_comm
 	tests/unit/cli/test_learning_commands.py tests/unit/simulation/test_phantom_files.py
 UNIT := tests/unit $(addprefix --ignore=,$(MODELS))
 REST := $(filter-out tests/unit/ tests/benchmarks/ tests/support/ tests/__pycache__/,$(wildcard tests/*/)) $(MODELS)
-DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql rsyslog rsyslog-gnutls chromium gcc libc6-dev
+DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql rsyslog rsyslog-gnutls systemd chromium gcc libc6-dev
 
 .PHONY: demo test unit models lint bench faults soak fuzz tampering vulnerabilities screenshots tools clean
 

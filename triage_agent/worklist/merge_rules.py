@@ -11,7 +11,7 @@ from triage_agent.worklist.order_rules import with_patient
 REISSUED = "its patient was merged with another: its results are made again"
 """What a study says meanwhile."""
 
-_LONGEST_CHAIN = 20  # of merges of merges; each is looked up by itself
+LONGEST_CHAIN = 20  # of merges of merges; each is looked up by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ def survivor_of(patient_id: str, look_up: Callable[[str], Merge | None]) -> Surv
         look_up: whose a Patient ID has become by a merge; the patient's own where a later one took that back.
     """
     found: Survivor | None = None
-    for _ in range(_LONGEST_CHAIN):
+    for _ in range(LONGEST_CHAIN):
         merge = look_up(patient_id) if patient_id else None
         if merge is None or merge.into.patient_id == patient_id:
             break

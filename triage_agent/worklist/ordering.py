@@ -14,6 +14,7 @@ from triage_agent.domain.vocabulary import AuditAction, Event, Priority, Status
 from triage_agent.worklist import order_trail
 from triage_agent.worklist.limits import with_keys
 from triage_agent.worklist.listing import scheduled
+from triage_agent.worklist.meeting import before_orders, before_patients
 from triage_agent.worklist.merge_rules import REISSUED, merge_as_json, merge_of_json, merged_again, order_now
 from triage_agent.worklist.merges import merged_of, note_merge, survivor
 from triage_agent.worklist.order_row import OrderRow, columns_of
@@ -107,8 +108,7 @@ def _orders_about(
 
 
 def _keep_all(session: Session, orders: Sequence[Order], message: Message) -> Sequence[OrderRecord]:
-    patients = [order.patient_id for order in orders if order.patient_id]
-    take_turns(session, [*patients, *(name for order in orders for name in order.names)])
+    before_orders(session, orders)
     return [_keep(session, order, message) for order in orders]
 
 
@@ -200,14 +200,14 @@ def _orders_for(session: Session, ids: Sequence[str]) -> Sequence[OrderRecord]:
 
 
 def _update(session: Session, patient: PatientUpdate, message: Message) -> int:
-    take_turns(session, (patient.patient_id,))
+    before_patients(session, (patient.patient_id,))
     return len(_write_patient(session, [patient.patient_id], patient, message, AuditAction.PATIENT_UPDATED))
 
 
 def _merge(
     session: Session, ids: Sequence[str], into: PatientUpdate, message: Message, *, reissue: bool
 ) -> Sequence[str]:
-    take_turns(session, (*ids, into.patient_id))
+    before_patients(session, (*ids, into.patient_id))
     note_merge(session, ids, into, message)
     uids = _write_patient(session, ids, into, message, AuditAction.PATIENT_MERGED)
     for uid in uids:

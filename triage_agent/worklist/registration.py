@@ -13,6 +13,7 @@ from triage_agent.domain.study import AssemblyView, CompletenessRule, InstanceHe
 from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import assessment_on_arrival, conflict_with, patient_with, with_keys
+from triage_agent.worklist.meeting import before_an_image
 from triage_agent.worklist.merge_rules import Survivor, merge_as_json, merge_of_json, merged_again, now_named
 from triage_agent.worklist.merges import survivor_for
 from triage_agent.worklist.order_rules import with_orders
@@ -40,6 +41,7 @@ def register(session: Session, received: ReceivedInstance, rule: CompletenessRul
         elif found is Registered.CONFLICT:
             _raise_as_asked(session, received)
         return found
+    before_an_image(session, header)
     study = locked_study(session, header.study_instance_uid)
     survivor = survivor_for(session, study, header)
     received = now_named(received, survivor)
@@ -75,6 +77,7 @@ def spool_paths(session: Session) -> Iterator[str]:
 def _note_conflict(session: Session, received: ReceivedInstance, kept_in: str) -> None:
     """The instance stays with the study that had its UID first; the study it came for says so (promise 2)."""
     header = received.header
+    before_an_image(session, header)
     study = locked_study(session, header.study_instance_uid)
     conflict = conflict_with(study.conflict if study else None, header.sop_instance_uid, kept_in)
     append_audit(session, trail.instance_conflicts(received, kept_in))

@@ -25,7 +25,7 @@ COMMANDS = [
         ["db", "backup", "out"],
         ["db", "restore", "out"],
     ),
-    *(["demo"], ["triage", "."], ["phantom", "out"], ["train", "."], ["evaluate", "."]),
+    *(["demo"], ["triage", "."], ["reading-queue"], ["phantom", "out"], ["train", "."], ["evaluate", "."]),
     ["explain", ".", "--out", "out"],
     ["fetch", "1.2.3", "--from", "pacs"],
     ["withdraw", "1.2.3", "--reason", "quality"],
