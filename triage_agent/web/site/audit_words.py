@@ -126,8 +126,21 @@ SAYINGS: Mapping[str, Saying] = {
         Group.LOG,
         "{actor} read the audit log",
         {
+            # What older versions wrote of both the begin and the end has other keys, too: in this order.
+            ("intact", "True"): "{actor} verified the audit log: intact",
+            ("intact", "False"): "{actor} verified the audit log: NOT INTACT",
+            ("begun", "True"): "{actor} began to verify the audit log",
             ("command", "verify"): "{actor} had the audit log verified",
             ("story", "True"): "{actor} read the story of the study",
+        },
+    ),
+    "audit_verified": Saying(
+        Group.LOG,
+        "The verification of the audit log by {actor} did not come to its end",
+        {
+            ("intact", "False"): "{actor} verified the audit log: NOT INTACT, {wrong} wrong",
+            ("records", "0"): "{actor} verified the audit log: there was nothing to look at",
+            ("intact", "True"): "{actor} verified the audit log: intact, {records} records looked at",
         },
     ),
     "audit_anchored": Saying(Group.AGENT, "The head of the audit log was signed at {position}"),
