@@ -111,12 +111,13 @@ def _parts(session: Session, question: AuditQuestion) -> Iterator[tuple[list[_Fi
     actions: Collection[str] = sorted(one.value for one in question.wanted_actions)
     if (studies := question.wanted_studies) is not None:
         conditions: list[_Filter] = [AuditRow.study_instance_uid.in_(studies)]
-        conditions += [_unindexed(AuditRow.actor) == question.actor] if question.actor else []
+        conditions += [_unindexed(AuditRow.actor).in_(question.actors)] if question.actor else []
         conditions += [_unindexed(_action).in_(actions)] if actions else []
         yield conditions, False
     elif question.actor:
-        for action in actions or _actions_of(session, question.actor):
-            yield [AuditRow.actor == question.actor, _action == action], True
+        for actor in question.actors:
+            for action in actions or _actions_of(session, actor):
+                yield [AuditRow.actor == actor, _action == action], True
     elif actions:
         for action in actions:
             yield [_action == action], True

@@ -197,11 +197,21 @@ def actions_of(group: Group) -> frozenset[str]:
     return frozenset(word for word, saying in SAYINGS.items() if saying.group is group)
 
 
+def event_in_words(action: str) -> str:
+    """What an action is, whoever did it: its sentence without who and what."""
+    says = SAYINGS[action].says.removeprefix("{actor} ").format_map(_Words(actor="somebody"))
+    return says[:1].upper() + says[1:]
+
+
 class _Words(dict[str, str]):
     """What a sentence does not find is left out."""
 
     def __missing__(self, key: str) -> str:
         return "…"
+
+
+EVENTS: Mapping[str, str] = {action: event_in_words(action) for action in SAYINGS}
+"""What each action is, for whoever chooses one."""
 
 
 def _said(saying: Saying, actor: str, detail: Mapping[str, object]) -> str:
