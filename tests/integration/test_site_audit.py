@@ -143,7 +143,10 @@ def test_a_form_that_cannot_be_understood_comes_back_with_what_is_wrong_beside_i
     assert said["wrong-zone"].startswith("Time zone: there is no such time zone")
     assert said.keys() == {"wrong-zone", "wrong-to"}
     for name in ("zone", "to"):
-        assert (field(page, name).get("aria-invalid"), field(page, name).get("aria-describedby")) == ("true", f"wrong-{name}")
+        assert (field(page, name).get("aria-invalid"), field(page, name).get("aria-describedby")) == (
+            "true",
+            f"wrong-{name}",
+        )
     assert hospital.audited(AuditAction.AUDIT_READ) == []
 
 
@@ -163,7 +166,9 @@ def test_export_asks_for_what_stands_in_the_form(hospital, browser):
         ("/audit/export", "form", "xml"),
     ]
     record(hospital)
-    form = {one.get("name"): one.get("value", "") for one in etree.HTML(page.text).xpath('//form[@action="/audit"]//input')}
+    form = {
+        one.get("name"): one.get("value", "") for one in etree.HTML(page.text).xpath('//form[@action="/audit"]//input')
+    }
     answer = browser.get("/audit/export", params={**form, "action": "", "form": "csv"})
     assert [row["actor"] for row in csv.DictReader(io.StringIO(answer.text))] == ["dr.lee"]
 

@@ -109,7 +109,9 @@ def test_a_log_is_green_only_where_the_whole_of_it_was_verified_lately(hospital,
     seal_all(hospital.trail, hospital.now)
     begin(browser)
     assert job_of(browser)["intact"] is True
-    assert whole(show(browser)).startswith("● Intact when it was last verified The whole log was last found intact 2026")
+    assert whole(show(browser)).startswith(
+        "● Intact when it was last verified The whole log was last found intact 2026"
+    )
     assert "auditor verified the audit log: intact," in show(browser, action="audit_verified").text
     assert "auditor began to verify the audit log" in show(browser, actor="auditor").text
     hospital.now += timedelta(days=8)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from triage_agent.domain.audit import AuditQuestion, AuditRecord
 from triage_agent.domain.reading import search_key
 from triage_agent.worklist import sealing
-from triage_agent.worklist.reading import begins
+from triage_agent.worklist.reading import NAME_COLUMNS, begins
 from triage_agent.worklist.tables import AuditRow, StudyRow
 from triage_agent.worklist.transactions import Database
 
@@ -63,7 +63,7 @@ class SqlAuditTrail:
             return ()
 
         def work(session: Session) -> list[str]:
-            filters = (StudyRow.patient_key == key, begins(session, StudyRow.name_key, key))
+            filters = (StudyRow.patient_key == key, *(begins(session, column, key) for column in NAME_COLUMNS))
             found = [select(StudyRow.study_instance_uid).where(one).limit(most).subquery() for one in filters]
             return list(session.scalars(union(*(select(one.c.study_instance_uid) for one in found)).limit(most)))
 

@@ -135,7 +135,9 @@ def asked_of(query: Mapping[str, str]) -> Asked:
     """
     found = typed_of(query)
     if isinstance(found, Mistyped):
-        raise HTTPException(400, f"The address has a value that cannot be understood. {next(iter(found.wrong.values()))}")
+        raise HTTPException(
+            400, f"The address has a value that cannot be understood. {next(iter(found.wrong.values()))}"
+        )
     return found
 
 
