@@ -97,3 +97,20 @@ def test_what_is_filtered_is_exported_as_rows_and_as_messages(claimed):
     page.get_by_role("button", name="Show").click()
     expect(records(page)).to_have_count(2)
     expect(records(page).first).to_contain_text("auditor exported the audit log")
+
+
+def test_on_a_phone_records_stand_before_the_form_unless_something_is_wrong_with_it(served):
+    page = served.reader("auditor", then="/audit", viewport={"width": 390, "height": 844})
+    filters = page.locator("details.narrowing")
+    expect(filters).not_to_have_attribute("open", "")
+    assert records(page).first.bounding_box()["y"] < 844
+    with served.refusals():
+        page.goto("/audit?zone=Nowhere&actor=radiologist")
+    expect(filters).to_have_attribute("open", "")
+    expect(page.get_by_label("Time zone")).to_be_focused()
+    expect(page.get_by_label("Person or AE title")).to_have_value("radiologist")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.goto("/audit")
+    expect(filters).to_have_attribute("open", "")
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(filters).not_to_have_attribute("open", "")
