@@ -105,6 +105,9 @@ class ReadingList(Protocol):
     def one(self, study_instance_uid: str) -> Listed | None:
         """One study."""
 
+    def number(self, status: Status, most: int) -> int:
+        """How many studies that have not been read have that status, counted to `most`."""
+
     def of_patient(self, patient_id: str | None, but: str, limit: int) -> Sequence[Listed]:
         """Other studies of the patient than `but`, newest first; none where the patient has no identifier."""
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.circumstances import Circumstances
 from triage_agent.domain.reading import NAME_KEYS, Listed, ListPage, ListQuestion, Order, search_key
-from triage_agent.domain.vocabulary import AuditAction
+from triage_agent.domain.vocabulary import AuditAction, Status
 from triage_agent.domain.workitem import StepState
 from triage_agent.worklist.listed_orders import ordered
 from triage_agent.worklist.rows import append_audit, item_of, locked_study, status_is
@@ -40,6 +40,12 @@ class SqlReadingList:
     def one(self, study_instance_uid: str) -> Listed | None:
         """See `ReadingList.one`."""
         return self._database.read(lambda session: _one(session, study_instance_uid))
+
+    def number(self, status: Status, most: int) -> int:
+        """See `ReadingList.number`."""
+        some = select(StudyRow.study_instance_uid).where(status_is(status), StudyRow.read_at.is_(None)).limit(most)
+        counted = select(func.count()).select_from(some.subquery())
+        return self._database.read(lambda session: session.scalar(counted) or 0)
 
     def of_patient(self, patient_id: str | None, but: str, limit: int) -> Sequence[Listed]:
         """See `ReadingList.of_patient`."""
