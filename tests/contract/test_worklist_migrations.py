@@ -5,7 +5,7 @@ import json
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import bindparam, inspect, text
+from sqlalchemy import bindparam, column, inspect, select, table, text
 from sqlalchemy.exc import IntegrityError
 from support.story import MODEL, SHADOW, STUDY, T0, Story, in_shadow, scored, shadow_result
 
@@ -261,7 +261,8 @@ def test_names_that_were_searched_by_their_beginning_alone_are_found_by_each_of_
     story = Story(SqlWorklist(engine))
     for study, name in named.items():
         story.receive(study=study, image=f"{study}.1", patient_name=name, patient_id=f"P,{study}", accession_number="A")
-    keys = text("SELECT study_instance_uid, " + ", ".join((*NAME_KEYS, "patient_key")) + " FROM studies ORDER BY 1")
+    keys = select(*(column(name) for name in ("study_instance_uid", *NAME_KEYS, "patient_key")))
+    keys = keys.select_from(table("studies")).order_by(column("study_instance_uid"))
     with engine.begin() as connection:
         written = connection.execute(keys).all()
         connection.execute(text("UPDATE studies SET patient_key = 'p,1', name_key = 'phantom, ivo'"))  # as 0016 did

@@ -38,7 +38,7 @@ class ListQuestion:
     """Which studies somebody wants to see; None and "" ask for any.
 
     Attributes:
-        text: the beginning of an accession number, a patient's identifier, or a name in any of its groups (`NAME_KEYS`).
+        text: the beginning of an accession number, a patient's identifier, or a name (`NAME_KEYS`).
         by_patient: whether the text may be a name or an identifier; else it is an accession number alone.
         since: only studies that came then or later.
         read: also those that have been read.
@@ -134,7 +134,7 @@ class ReadingList(Protocol):
 
 
 NAME_KEYS = ("name_key", "given_key", "second_key", "second_given_key", "third_key", "third_given_key")
-"""What a name is searched by: each of its groups (PS3.5 section 6.2.1) with the family name first, and with the given."""
+"""What a name is searched by: each of its groups (PS3.5 section 6.2.1), with the family name first and the given."""
 
 
 def search_key(text: str | None) -> str | None:

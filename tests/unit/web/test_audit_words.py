@@ -74,6 +74,25 @@ def test_what_the_agent_did_not_write_is_said_to_be_so(changes):
     assert line.says == "This record is not as the agent wrote it"
 
 
+@pytest.mark.parametrize(
+    ("action", "actor", "who"),
+    [
+        ("decision_made", "vm:18091:e2e3b6e7/decide-1", "the agent, decide-1 (vm:18091:e2e3b6e7)"),
+        ("agent_started", "vm:18091:e2e3b6e7", "the agent (vm:18091:e2e3b6e7)"),
+        ("instance_received", "vm:18091:e2e3b6e7", "vm:18091:e2e3b6e7"),  # what a peer called itself
+        ("decision_made", "w1", "w1"),
+    ],
+)
+def test_a_process_of_ours_is_said_to_be_the_agent_and_nobody_elses_is(action, actor, who):
+    line = line_of(record(action, actor=actor))
+    assert (line.who, line.actor) == (who, actor)
+
+
+def test_a_list_that_stays_open_is_no_second_look():
+    said = [line_of(record("studies_listed", detail=detail)).says for detail in ('{"studies": 5}', '{"live": true}')]
+    assert said == ["dr.lee saw the worklist", "dr.lee has the worklist open, which changes by itself"]
+
+
 def test_only_a_uid_leads_to_a_study():
     assert line_of(record(study_instance_uid="../x")).study == ""
     assert line_of(record(study_instance_uid=None)).study == ""

@@ -66,7 +66,7 @@ class Auditing:
         asked: Asked,
         typed: Mapping[str, str],
         records: Sequence[AuditRecord] = (),
-        patient: _Patient = _Patient(None),  # noqa: B008 - it cannot be changed
+        patient: _Patient = _Patient(None),
         wrong: Mapping[str, str] = MappingProxyType({}),
     ) -> Response:
         """The page: with what was found, or with what is wrong with the form, which is not lost."""
