@@ -45,7 +45,7 @@ def test_no_group_is_called_as_an_action():
         ("audit_read", '{"command": "verify", "begun": true}', "dr.lee began to verify the audit log"),
         ("audit_verified", '{"intact": false, "wrong": 3}', "NOT INTACT, 3 wrong"),
         ("audit_verified", '{"intact": true, "records": 5}', "intact, 5 records looked at"),
-        ("audit_verified", '{"error": "x"}', "did not come to its end"),
+        ("audit_verified", '{"ended": false, "error": "x"}', "did not come to its end"),
         ("priority_raised", '{"from": "routine", "to": "stat", "rule": "a_b"}', "from routine to stat (rule a b)"),
         ("delivery_sent", '{"kind": "sr"}', "The agent sent sr to …"),
         ("shadow_compared", '{"agrees": false, "bundle": "b"}', "The shadow bundle b does not agree"),

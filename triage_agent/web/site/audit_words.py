@@ -141,8 +141,9 @@ SAYINGS: Mapping[str, Saying] = {
     ),
     "audit_verified": Saying(
         Group.LOG,
-        "The verification of the audit log by {actor} did not come to its end",
+        "{actor} verified the audit log",
         {
+            ("ended", "False"): "The verification of the audit log by {actor} did not come to its end",
             ("intact", "False"): "{actor} verified the audit log: NOT INTACT, {wrong} wrong",
             ("records", "0"): "{actor} verified the audit log: there was nothing to look at",
             ("intact", "True"): "{actor} verified the audit log: intact, {records} records looked at",
