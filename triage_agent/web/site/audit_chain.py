@@ -211,7 +211,9 @@ class Verifier:
 
     def _end(self, report: Report | None, error: str, address: str) -> None:
         job, now = self._running(), self._clock()
-        found: dict[str, Any] = {"ended": False, "error": error} if report is None else result_detail(report, whole=not job.days)
+        found: dict[str, Any] = {"ended": False, "error": error}
+        if report is not None:
+            found = result_detail(report, whole=not job.days)
         if report is not None and not report.intact:
             log.error("audit_log_not_intact", wrong=report.wrong)
         try:
