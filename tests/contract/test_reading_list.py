@@ -11,7 +11,7 @@ from support.ups import performed
 from triage_agent.domain.reading import ListQuestion, Order, search_key
 from triage_agent.domain.vocabulary import Priority, Status
 from triage_agent.domain.workitem import StepState, Verdict, workitem_uid
-from triage_agent.worklist import SqlReadingList, SqlWorklist
+from triage_agent.worklist import SqlAuditLog, SqlReadingList, SqlWorklist
 from triage_agent.worklist.limits import with_keys
 from triage_agent.worklist.tables import StudyRow
 from triage_agent.worklist.workitems import workitems_of
@@ -151,7 +151,10 @@ def test_regions_are_named_once(desk):
     [
         ("Åkesson^Görel", "akesson gorel"),
         ("  MÜLLER ^ Ida ^^Dr.", "muller ida dr."),
-        ("=山田^太郎", "山田 太郎"),
+        ("=山田^太郎", "山田太郎"),
+        ("Åkesson, Görel", "akesson gorel"),
+        ("山田\uff0c太郎", "山田太郎"),
+        ("김 철수", search_key("김철수")),
         ("^^^", None),
         (None, None),
         ("x" * 300, "x" * 64),
@@ -159,6 +162,24 @@ def test_regions_are_named_once(desk):
 )
 def test_names_are_searched_without_case_and_accents(name, key):
     assert search_key(name) == key
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Yamada, Tarou", "yamada^tarou", "Tarou", "tarou yam", "Tarou, Yamada"),
+        *("山田", "太郎", "山田太郎", "山田 太郎", "やまだ", "たろう", "ヤマダ"),
+    ],
+)
+def test_a_patient_is_found_by_each_representation_of_the_name_in_either_order(desk, text):
+    desk.story.receive(patient_name="Yamada^Tarou=山田^太郎=やまだ^たろう")
+    assert desk.uids(text=text) == ([] if text == "ヤマダ" else [STUDY])
+    assert list(SqlAuditLog(desk.worklist.database).studies_of_patient(text, 9)) == desk.uids(text=text)
+
+
+def test_a_patient_with_another_name_is_found_by_that_alone(desk):
+    desk.story.receive(patient_name="Wang^Xiaoming=王^小明", patient_id="P9")
+    assert desk.uids(text="小明") == [STUDY]
 
 
 def test_what_comes_by_the_listener_can_be_searched(desk):

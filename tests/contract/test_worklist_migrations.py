@@ -5,10 +5,11 @@ import json
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import bindparam, inspect, text
+from sqlalchemy import bindparam, column, inspect, select, table, text
 from sqlalchemy.exc import IntegrityError
-from support.story import MODEL, SHADOW, STUDY, T0, in_shadow, scored, shadow_result
+from support.story import MODEL, SHADOW, STUDY, T0, Story, in_shadow, scored, shadow_result
 
+from triage_agent.domain.reading import NAME_KEYS
 from triage_agent.domain.study import Assessment
 from triage_agent.domain.vocabulary import ArtifactKind, Finding, Outcome, Priority, Status
 from triage_agent.worklist import SqlWorklist, current, migrate, open_engine, upgrade
@@ -250,4 +251,24 @@ def test_what_a_note_of_before_withdrew_counts_as_withdrawn(old_url):
     assert [one.uid for one in worklist.withdrawn_of(STUDY, 9)] == ["2.25.1"]
     assert [one.uid for one in worklist.results_of(STUDY, 9)] == ["2.25.4", "2.25.3"]
     assert worklist.last_artifact(STUDY, ArtifactKind.HL7_ORU, 2).uid == "2.25.2"
+    engine.dispose()
+
+
+def test_names_that_were_searched_by_their_beginning_alone_are_found_by_each_of_their_groups(empty_url):
+    upgrade(empty_url)
+    engine = open_engine(empty_url)
+    named = {"1.2.1": "Yamada^Tarou=山田^太郎=やまだ^たろう", "1.2.2": "Phantom, Ivo^", "1.2.3": None, "1.2.4": "Doe"}
+    story = Story(SqlWorklist(engine))
+    for study, name in named.items():
+        story.receive(study=study, image=f"{study}.1", patient_name=name, patient_id=f"P,{study}", accession_number="A")
+    keys = select(*(column(name) for name in ("study_instance_uid", *NAME_KEYS, "patient_key")))
+    keys = keys.select_from(table("studies")).order_by(column("study_instance_uid"))
+    with engine.begin() as connection:
+        written = connection.execute(keys).all()
+        connection.execute(text("UPDATE studies SET patient_key = 'p,1', name_key = 'phantom, ivo'"))  # as 0016 did
+    at_revision(empty_url, "0023", command.downgrade)
+    upgrade(empty_url)
+    with engine.connect() as connection:
+        assert connection.execute(keys).all() == written
+    assert written[0][1:7] == ("yamada tarou", "tarou yamada", "山田太郎", "太郎山田", "やまたたろう", "たろうやまた")
     engine.dispose()

@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from lxml import etree
@@ -40,6 +39,11 @@ def cells(page, column="What happened"):
     return [" ".join(" ".join(one.itertext()).split()) for one in found]
 
 
+def field(page, name):
+    (found,) = etree.HTML(page.text).xpath(f'//*[@name="{name}"]')
+    return found
+
+
 def test_records_are_told_in_words_with_their_detail_and_lead_to_the_study(hospital, browser):
     record(hospital, address="10.1.2.3")
     page = show(browser, actor="dr.lee")
@@ -54,6 +58,8 @@ def test_a_person_and_an_ae_title_are_asked_for_by_name(hospital, browser):
     assert cells(show(browser, actor="dr.lee"), "Who") == ["dr.lee"]
     assert cells(show(browser, actor="PACS 1"), "Who") == ["PACS 1"]
     assert cells(show(browser, actor="dr")) == []
+    assert cells(show(browser, actor="DR.LEE"), "Who") == ["dr.lee"]
+    assert cells(show(browser, actor="pacs 1", study=STUDY), "Who") == ["PACS 1"]
 
 
 @pytest.mark.parametrize("patient", ["P77", "akesson", "Åkesson^G", "  åkesson   görel "])
@@ -97,9 +103,7 @@ def test_time_is_the_readers_own(hospital, browser):
     page = show(browser, zone="Europe/Stockholm", **inside)
     assert "Times are in Europe/Stockholm." in page.text
     assert cells(page, "When") == ["2026-03-01 09:00:00"]
-    assert parse_qs(urlsplit(re.search(r'href="/audit/export\?([^"]*)"', page.text)[1].replace("&amp;", "&")).path)[
-        "zone"
-    ] == ["Europe/Stockholm"]
+    assert field(page, "zone").get("value") == "Europe/Stockholm"
 
 
 @pytest.mark.parametrize(
@@ -121,8 +125,66 @@ def test_time_is_the_readers_own(hospital, browser):
 def test_what_cannot_be_understood_is_refused_and_not_repeated(hospital, browser, asked):
     answers = [browser.get(path, params=asked) for path in ("/audit", "/api/audit", "/audit/export")]
     assert {answer.status_code for answer in answers} == {400}
-    assert not any(len(value) > 3 and value in answers[0].text for value in asked.values())
+    assert not any(len(value) > 3 and value in answer.text for value in asked.values() for answer in answers[1:])
     assert hospital.audited(AuditAction.AUDIT_READ) == []
+
+
+def test_a_form_that_cannot_be_understood_comes_back_with_what_is_wrong_beside_its_field(hospital, browser):
+    typed = {"actor": "<b>dr.lee</b>", "from": "2026-03-01T08:00", "zone": "Stockholm", "to": "soon", "action": "saw"}
+    page = browser.get("/audit", params=typed)
+    assert page.status_code == 400
+    assert {name: field(page, name).get("value") for name in typed if name != "action"} == {
+        name: value for name, value in typed.items() if name != "action"
+    }
+    assert 'value="saw" selected' in page.text
+    assert "<b>dr.lee" not in page.text
+    root = etree.HTML(page.text)
+    said = {one.get("id"): one.text for one in root.xpath('//*[@role="alert"]/p')}
+    assert said["wrong-zone"].startswith("Time zone: there is no such time zone")
+    assert said.keys() == {"wrong-zone", "wrong-to"}
+    for name in ("zone", "to"):
+        assert (field(page, name).get("aria-invalid"), field(page, name).get("aria-describedby")) == (
+            "true",
+            f"wrong-{name}",
+        )
+    assert hospital.audited(AuditAction.AUDIT_READ) == []
+
+
+def test_an_end_that_is_not_after_the_begin_is_said_to_be_so(hospital, browser):
+    record(hospital)
+    page = show(browser, **{"from": "2026-03-02T08:00", "to": "2026-03-01T08:00"})
+    assert "No record: “To” is not after “From”." in page.text
+    assert "No record." in show(browser, actor="nobody at all").text
+
+
+def test_export_asks_for_what_stands_in_the_form(hospital, browser):
+    page = show(browser, actor="dr.lee")
+    buttons = etree.HTML(page.text).xpath('//form[@action="/audit"]//button')
+    assert [(one.get("formaction"), one.get("name"), one.get("value")) for one in buttons] == [
+        (None, None, None),  # the first is what Enter presses
+        ("/audit/export", "form", "csv"),
+        ("/audit/export", "form", "xml"),
+    ]
+    record(hospital)
+    form = {
+        one.get("name"): one.get("value", "") for one in etree.HTML(page.text).xpath('//form[@action="/audit"]//input')
+    }
+    answer = browser.get("/audit/export", params={**form, "action": "", "form": "csv"})
+    assert [row["actor"] for row in csv.DictReader(io.StringIO(answer.text))] == ["dr.lee"]
+
+
+def test_beside_a_patients_records_stands_what_they_do_not_say(hospital, browser):
+    page = show(browser, patient="akesson")
+    assert "Not here: who saw the patient's line on the worklist without opening the study" in page.text
+    assert 'href="/audit?action=studies_listed"' in page.text
+    assert "Not here" not in show(browser).text
+
+
+def test_events_are_chosen_by_words(browser):
+    options = [one.text for one in etree.HTML(show(browser).text).xpath('//select[@name="action"]//option')]
+    assert "Sent other bytes under a known UID" in options
+    assert "People could not be told by …" in options
+    assert len(set(options)) == len(options)
 
 
 def test_pages_go_on_where_they_ended_while_records_come(hospital, browser):

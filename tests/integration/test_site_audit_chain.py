@@ -5,6 +5,8 @@ import time
 from datetime import timedelta
 
 import pytest
+import typer
+from lxml import etree
 from sqlalchemy import text
 from support.audit_pages import record, show
 from support.auditing import seal_all, unguarded
@@ -12,6 +14,7 @@ from support.site import Hospital, csrf_of
 
 from triage_agent.audit.anchors import open_signer
 from triage_agent.audit.verification import verify
+from triage_agent.cli.auditing import verify as verify_by_command
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.web.site import audit_chain
@@ -47,14 +50,14 @@ def test_the_console_always_says_how_far_the_chain_is(hospital, browser):
     record(hospital, after=-20)
     page = show(browser)
     assert f"Sealed up to {sealed}, 2 not yet, the oldest for 20 s." in page.text
-    assert "The chain is kept" in page.text
+    assert "Not verified yet" in page.text
     record(hospital, after=-120)
     assert "Records wait for their seals." in show(browser).text
     hospital.trail.claim_cursor("anchors", "me", hospital.now, timedelta(seconds=5))
     hospital.trail.release_cursor("anchors", "me", "disk full")
     page = browser.get("/audit/chain")
     assert "The last anchor could not be kept: disk full" in page.text
-    assert "The chain needs a look" in page.text
+    assert "The log needs a look" in page.text
 
 
 def test_an_intact_log_is_verified_from_the_page_as_by_the_command(hospital, browser):
@@ -65,7 +68,8 @@ def test_an_intact_log_is_verified_from_the_page_as_by_the_command(hospital, bro
     assert (job["intact"], job["by"], job["error"]) == (True, "auditor", "")
     assert job["records"] == verify(hospital.trail, hospital.now).records
     assert "Intact" in browser.get("/audit/chain").text
-    result, begun = hospital.audited(AuditAction.AUDIT_READ)
+    (result,) = hospital.audited(AuditAction.AUDIT_VERIFIED)
+    begun = hospital.audited(AuditAction.AUDIT_READ)[-1]
     assert (begun.detail["command"], begun.detail["begun"]) == ("verify", True)
     assert (result.actor, result.detail["intact"], result.detail["wrong"]) == ("auditor", True, 0)
 
@@ -79,8 +83,51 @@ def test_a_log_that_was_tampered_with_is_said_to_be_with_the_records_named(hospi
     page = browser.get("/audit/chain").text
     assert "Not intact: 1 finding" in page
     assert "record 2, or its seal" in page
-    assert hospital.audited(AuditAction.AUDIT_READ)[0].detail["wrong"] == 1
-    assert "The last verification found that the log is not intact." in show(browser).text
+    assert hospital.audited(AuditAction.AUDIT_VERIFIED)[0].detail["wrong"] == 1
+    assert "found that the log is NOT INTACT: 1 finding," in show(browser).text
+
+
+def whole(page):
+    (section,) = etree.HTML(page.text).xpath('//section[@aria-label="The chain of the log"]')
+    return " ".join(" ".join(section.itertext()).split())
+
+
+def test_what_was_found_stands_after_a_restart_whoever_found_it(hospital, browser, tmp_path, monkeypatch):
+    seal_all(hospital.trail, hospital.now)
+    with unguarded(hospital.engine) as connection:
+        connection.execute(text("UPDATE audit_events SET actor = 'x' WHERE id = 2"))
+    monkeypatch.setenv("TRIAGE_AGENT__DATA_DIR", str(tmp_path))
+    with pytest.raises(typer.Exit):
+        verify_by_command()
+    assert "NOT INTACT: 1 finding," in whole(show(browser))  # this process has verified nothing
+    assert "verified the audit log: NOT INTACT, 1 wrong" in show(browser, action="audit_verified").text
+    begin(browser, days="1")
+    assert job_of(browser)["intact"] is False
+
+
+def test_a_log_is_green_only_where_the_whole_of_it_was_verified_lately(hospital, browser):
+    seal_all(hospital.trail, hospital.now)
+    begin(browser)
+    assert job_of(browser)["intact"] is True
+    assert whole(show(browser)).startswith(
+        "● Intact when it was last verified The whole log was last found intact 2026"
+    )
+    assert "auditor verified the audit log: intact," in show(browser, action="audit_verified").text
+    assert "auditor began to verify the audit log" in show(browser, actor="auditor").text
+    hospital.now += timedelta(days=8)
+    again = hospital.browser("auditor")
+    seal_all(hospital.trail, hospital.now)
+    assert whole(show(again)).startswith("○ Not verified since 2026-03-01 08:00:00")
+
+
+def test_where_nothing_was_looked_at_nothing_is_said_to_be_intact(hospital, browser):
+    begin(browser)  # nothing is sealed yet
+    assert job_of(browser)["records"] == 0
+    page = browser.get("/audit/chain")
+    assert "Nothing was looked at" in page.text
+    assert "● Intact" not in " ".join(etree.HTML(page.text).itertext())
+    assert whole(page).startswith("○ Not verified yet")
+    assert "there was nothing to look at" in show(browser, action="audit_verified").text
 
 
 def test_a_chain_made_anew_is_found_by_the_anchors_that_are_kept_here(hospital, browser, tmp_path):
@@ -129,5 +176,5 @@ def test_a_verification_that_fails_says_so(hospital, browser, monkeypatch):
     assert begin(browser, days="7").status_code == 303
     assert job_of(browser)["error"] == "the database is away"
     assert "Not finished" in browser.get("/audit/chain").text
-    assert hospital.audited(AuditAction.AUDIT_READ)[0].detail["error"] == "the database is away"
+    assert hospital.audited(AuditAction.AUDIT_VERIFIED)[0].detail["error"] == "the database is away"
     assert begin(browser, days="12").status_code == 400

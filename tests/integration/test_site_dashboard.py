@@ -4,7 +4,7 @@ import re
 
 import pytest
 from support.site import Hospital, csrf_of
-from support.story import STUDY, shipment
+from support.story import SECOND, STUDY, shipment
 
 from triage_agent.domain.feedback import Verdict
 from triage_agent.domain.vocabulary import AuditAction
@@ -32,7 +32,7 @@ def test_with_nothing_decided_the_page_says_so(hospital, days):
     page = hospital.browser("auditor").get("/dashboard", params={"days": days})
     assert page.status_code == 200
     assert "Nothing has been decided yet." in page.text
-    assert "Nothing has been sent yet." in page.text
+    assert "No destination is configured." in page.text
 
 
 def test_it_shows_what_happened_and_names_no_patient(hospital):
@@ -43,6 +43,23 @@ def test_it_shows_what_happened_and_names_no_patient(hospital):
     assert "too few to tell" in page
     for name in ("Åkesson", "A1", STUDY):
         assert name not in re.sub(r"<[^>]+>", " ", page)
+
+
+def test_a_destination_is_shown_before_anything_went_there_and_what_waits_too_long_is_an_alarm(tmp_path):
+    hospital = Hospital(tmp_path, destinations=("pacs", "ris"))
+    hospital.now = hospital.story.now
+    routes = re.compile(r'data-head="To">([^<]+)<.*?data-head="State">([^<]+)<')
+    page = hospital.browser("auditor").get("/dashboard").text
+    assert routes.findall(page) == [("pacs", "nothing to send yet"), ("ris", "nothing to send yet")]
+    assert "too long" not in page
+    decided(hospital)
+    hospital.story.receive(study="1.2.9", image="1.2.9.1")
+    hospital.story.complete("1.2.9")
+    hospital.now = hospital.story.tick(600 * SECOND)
+    page = hospital.browser("auditor").get("/dashboard").text
+    assert routes.findall(page) == [("pacs", "works"), ("ris", "nothing to send yet")]
+    assert "1, the longest for 10 min: too long, no worker takes them up" in page
+    hospital.engine.dispose()
 
 
 def test_nothing_is_inline_and_every_plot_has_its_numbers(hospital):

@@ -65,6 +65,30 @@ def test_it_is_set_up_at_the_first_sign_in_and_asked_for_at_the_next(hospital):
     assert [event.detail["strong"] for event in hospital.audited(AuditAction.SIGNED_IN)] == [True, True]
 
 
+def test_a_half_session_is_offered_no_page_that_it_may_not_open(hospital):
+    browser = hospital.browser("admin")
+    setup = browser.get("/second").text
+    assert "<nav" not in setup
+    assert 'href="/account"' not in setup
+    assert "Sign out" in setup
+    set_up(hospital)
+    wrong = give(hospital.browser("admin"), "000000").text
+    assert "<nav" not in wrong
+    assert "if that is right, there were too many tries: wait a minute" in wrong
+    chosen = hospital.browser("auditor")  # whose role asks for none: all pages stay open while it is set up
+    assert ("<nav" in chosen.get("/second").text) is (chosen.get("/audit").status_code == 200)
+
+
+def test_an_account_says_how_many_recovery_codes_are_left_and_how_new_ones_come(hospital):
+    browser, _, codes = set_up(hospital)
+    assert "10 of 10 left" in browser.get("/account").text
+    assert give(hospital.browser("admin"), codes[0]).status_code == 303
+    page = browser.get("/account").text
+    assert "9 of 10 left" in page
+    assert "triage-agent user reset-second-factor admin" in page
+    assert "of 10 left" not in hospital.browser("radiologist").get("/account").text
+
+
 def test_a_code_is_good_once_and_older_ones_not_at_all(hospital):
     _, secret, _ = set_up(hospital)
     used = code_at(hospital, secret)

@@ -128,6 +128,7 @@ MESSAGES: Mapping[str, Recipe] = {
     "workitem_changed": _record(Event.PROCEDURE_RECORD),
     "reading_changed": _record(Event.PROCEDURE_RECORD),
     "audit_read": Recipe(event=Event.AUDIT_LOG_USED, action="R", who=Who.USER, what=What.LOG),
+    "audit_verified": Recipe(event=Event.AUDIT_LOG_USED, action="R", who=Who.USER, what=What.LOG),
     "audit_exported": Recipe(event=Event.AUDIT_LOG_USED, action="R", who=Who.USER, what=What.LOG),
     "audit_anchored": Recipe(event=Event.AUDIT_LOG_USED, action="R", who=Who.AGENT, what=What.LOG),
     "signed_in": _login(_LOGIN),

@@ -63,6 +63,7 @@ def verify(
     written anew, or its end cut off with every trace. Without --anchors the agent's own are compared, if they are here.
     """
     from triage_agent.audit.verification import verify as look
+    from triage_agent.audit.verified import result_detail
 
     settings = load_settings(config)
     if (anchors is None) != (public_key is None):
@@ -71,7 +72,8 @@ def verify(
     signed = _signed(settings, anchors, public_key)
     log = audit_log(read_worklist(settings))
     report = look(log, datetime.now(UTC), since=period[0], until=period[1], anchors=signed)
-    record_use(settings, "verify", {"intact": report.intact, "first": report.first, "last": report.last})
+    found = result_detail(report, whole=period == (None, None))
+    record_use(settings, "verify", found, action=AuditAction.AUDIT_VERIFIED)
     if as_json:
         print_json({"intact": report.intact, **as_table(report)})
     else:
@@ -167,6 +169,8 @@ def _print_report(report: "Report") -> None:
     if report.unsealed:
         waiting += f" (the oldest for {report.lag_seconds:.0f} s)"
     verdict = "intact" if report.intact else f"NOT INTACT: {report.wrong} findings"
+    if report.intact and not report.records:
+        verdict = "not looked at, nothing is sealed there"
     _print(f"audit log {verdict}; {report.records} records, seals {report.first} to {report.last}{compared}; {waiting}")
 
 

@@ -70,7 +70,7 @@ class AuditQuestion:
         limit: so many at most; None for all.
         before: only records that stand before the one with this id, for the next page.
         studies: of any of these; () asks for none at all.
-        actor: exactly this one.
+        actor: this one, as it is written here or in lower or upper case: accounts are lower, most AE titles upper.
         actions: any of these, of which `action` is one more.
         since: by the records' own time.
         until: up to then, which is not included.
@@ -93,6 +93,11 @@ class AuditQuestion:
             return self.studies
         own = self.study_instance_uid
         return (own,) if self.studies is None or own in self.studies else ()
+
+    @property
+    def actors(self) -> tuple[str, ...]:
+        """Whoever `actor` may be."""
+        return tuple(dict.fromkeys((self.actor, self.actor.lower(), self.actor.upper())))
 
     @property
     def wanted_actions(self) -> frozenset[AuditAction]:

@@ -1,10 +1,12 @@
 """The list that readers work through: which studies, in what order, who reads which."""
 
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Protocol
 
 from triage_agent.domain.circumstances import NOTHING_KNOWN, Circumstances
@@ -36,7 +38,7 @@ class ListQuestion:
     """Which studies somebody wants to see; None and "" ask for any.
 
     Attributes:
-        text: the beginning of an accession number, a patient's identifier or a family name.
+        text: the beginning of an accession number, a patient's identifier, or a name (`NAME_KEYS`).
         by_patient: whether the text may be a name or an identifier; else it is an accession number alone.
         since: only studies that came then or later.
         read: also those that have been read.
@@ -103,6 +105,9 @@ class ReadingList(Protocol):
     def one(self, study_instance_uid: str) -> Listed | None:
         """One study."""
 
+    def number(self, status: Status, most: int) -> int:
+        """How many studies that have not been read have that status, counted to `most`."""
+
     def of_patient(self, patient_id: str | None, but: str, limit: int) -> Sequence[Listed]:
         """Other studies of the patient than `but`, newest first; none where the patient has no identifier."""
 
@@ -128,12 +133,40 @@ class ReadingList(Protocol):
         """Put it back on the list."""
 
 
-def search_key(text: str | None) -> str | None:
-    """A name as it is searched for: without case, accents and PN delimiters, the first group alone, at most 64.
+NAME_KEYS = ("name_key", "given_key", "second_key", "second_given_key", "third_key", "third_given_key")
+"""What a name is searched by: each of its groups (PS3.5 section 6.2.1), with the family name first and the given."""
 
-    "Åkesson^Görel" becomes "akesson gorel"; what has no letters becomes None.
+
+def search_key(text: str | None) -> str | None:
+    """A name as it is searched for: without case, accents, PN delimiters and commas, the first group alone, at most 64.
+
+    "Åkesson^Görel", and "Åkesson, Görel", as pages show it, become "akesson gorel"; what has no letters becomes None.
+    Scripts that put no space between family and given name have none in their keys either.
     """
-    first = next((group for group in (text or "").split("=") if group.strip("^ ")), "")
-    parted = unicodedata.normalize("NFKD", first.replace("^", " ").casefold())
+    return _plain(next(iter(_groups(text)), ""))
+
+
+def name_keys(text: str | None) -> Mapping[str, str | None]:
+    """A PN value by all of `NAME_KEYS`; None where it has no such group, or no such order."""
+    keys: list[str | None] = []
+    for group in _groups(text)[: len(NAME_KEYS) // 2]:
+        family, _, rest = group.partition("^")
+        given, _, others = rest.partition("^")
+        both = bool(family.strip() and given.strip())
+        keys += [_plain(group), _plain(f"{given}^{family}^{others}") if both else None]
+    return dict(zip_longest(NAME_KEYS, keys))
+
+
+def _groups(text: str | None) -> list[str]:
+    """Those that say anything: alphabetic, ideographic, phonetic."""
+    return [group for group in (text or "").split("=") if group.strip("^ ")]
+
+
+def _plain(group: str) -> str | None:
+    parted = unicodedata.normalize("NFKD", group.replace("^", " ").casefold()).replace(",", " ")
     plain = "".join(sign for sign in parted if not unicodedata.combining(sign))
-    return " ".join(plain.split())[:LONGEST_KEY] or None
+    return _UNSPACED.sub("", " ".join(plain.split()))[:LONGEST_KEY].strip() or None
+
+
+# A space between two signs of Han, kana or (parted by NFKD) Hangul.
+_UNSPACED = re.compile("(?<=[\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff]) (?=[\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff])")

@@ -189,6 +189,7 @@ class AuditAction(StrEnum):
     FEEDBACK_EXPORTED = "feedback_exported"
     NOTICE_SENT = "notice_sent"  # people were told, by e-mail or webhook
     NOTICE_DEAD = "notice_dead"
-    AUDIT_READ = "audit_read"  # somebody read the log, or had it verified
+    AUDIT_READ = "audit_read"  # somebody read the log, or began to verify it
+    AUDIT_VERIFIED = "audit_verified"  # what that found
     AUDIT_EXPORTED = "audit_exported"
     AUDIT_ANCHORED = "audit_anchored"

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from triage_agent.domain.audit import AuditQuestion, AuditRecord
 from triage_agent.domain.reading import search_key
 from triage_agent.worklist import sealing
-from triage_agent.worklist.reading import begins
+from triage_agent.worklist.reading import NAME_COLUMNS, begins
 from triage_agent.worklist.tables import AuditRow, StudyRow
 from triage_agent.worklist.transactions import Database
 
@@ -63,7 +63,7 @@ class SqlAuditTrail:
             return ()
 
         def work(session: Session) -> list[str]:
-            filters = (StudyRow.patient_key == key, begins(session, StudyRow.name_key, key))
+            filters = (StudyRow.patient_key == key, *(begins(session, column, key) for column in NAME_COLUMNS))
             found = [select(StudyRow.study_instance_uid).where(one).limit(most).subquery() for one in filters]
             return list(session.scalars(union(*(select(one.c.study_instance_uid) for one in found)).limit(most)))
 
@@ -111,12 +111,13 @@ def _parts(session: Session, question: AuditQuestion) -> Iterator[tuple[list[_Fi
     actions: Collection[str] = sorted(one.value for one in question.wanted_actions)
     if (studies := question.wanted_studies) is not None:
         conditions: list[_Filter] = [AuditRow.study_instance_uid.in_(studies)]
-        conditions += [_unindexed(AuditRow.actor) == question.actor] if question.actor else []
+        conditions += [_unindexed(AuditRow.actor).in_(question.actors)] if question.actor else []
         conditions += [_unindexed(_action).in_(actions)] if actions else []
         yield conditions, False
     elif question.actor:
-        for action in actions or _actions_of(session, question.actor):
-            yield [AuditRow.actor == question.actor, _action == action], True
+        for actor in question.actors:
+            for action in actions or _actions_of(session, actor):
+                yield [AuditRow.actor == actor, _action == action], True
     elif actions:
         for action in actions:
             yield [_action == action], True

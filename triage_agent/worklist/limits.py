@@ -6,7 +6,7 @@ from typing import cast
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.commitment import reason_in_words
 from triage_agent.domain.decision import Shipment
-from triage_agent.domain.reading import search_key
+from triage_agent.domain.reading import name_keys, search_key
 from triage_agent.domain.states import CONCLUDED
 from triage_agent.domain.study import Assessment, InstanceHeader
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, Event, Outcome, Priority, Status
@@ -14,7 +14,7 @@ from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, Event, Out
 MAX_ATTEMPTS = 3
 """How often one image is leased without a result before it is left for its study's decision."""
 
-_SEARCHED = {"patient_name": "name_key", "patient_id": "patient_key", "accession_number": "accession_key"}
+_SEARCHED = {"patient_id": "patient_key", "accession_number": "accession_key"}
 _CONCLUSIONS = frozenset({Event.DECIDED, Event.EXCLUDED, Event.FAILED})
 
 
@@ -128,4 +128,5 @@ def with_keys(columns: Mapping[str, object]) -> dict[str, object]:
     keys = {
         key: search_key(cast("str | None", columns[column])) for column, key in _SEARCHED.items() if column in columns
     }
-    return {**columns, **keys}
+    names = name_keys(cast("str | None", columns["patient_name"])) if "patient_name" in columns else {}
+    return {**columns, **keys, **names}

@@ -10,8 +10,8 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.circumstances import Circumstances
-from triage_agent.domain.reading import Listed, ListPage, ListQuestion, Order, search_key
-from triage_agent.domain.vocabulary import AuditAction
+from triage_agent.domain.reading import NAME_KEYS, Listed, ListPage, ListQuestion, Order, search_key
+from triage_agent.domain.vocabulary import AuditAction, Status
 from triage_agent.domain.workitem import StepState
 from triage_agent.worklist.listed_orders import ordered
 from triage_agent.worklist.rows import append_audit, item_of, locked_study, status_is
@@ -22,6 +22,7 @@ from triage_agent.worklist.workitem_rows import WorkitemRow
 _FEW = 20_000  # studies that are sorted sooner than found in the index of all
 _MOST_NAMED = 1_000  # studies that a search's text names; who types one letter wants none of them
 _LAST_SIGN = "\U0010ffff"
+NAME_COLUMNS: tuple[InstrumentedAttribute[str | None], ...] = tuple(getattr(StudyRow, key) for key in NAME_KEYS)
 
 _Filter = ColumnElement[bool]
 
@@ -39,6 +40,12 @@ class SqlReadingList:
     def one(self, study_instance_uid: str) -> Listed | None:
         """See `ReadingList.one`."""
         return self._database.read(lambda session: _one(session, study_instance_uid))
+
+    def number(self, status: Status, most: int) -> int:
+        """See `ReadingList.number`."""
+        some = select(StudyRow.study_instance_uid).where(status_is(status), StudyRow.read_at.is_(None)).limit(most)
+        counted = select(func.count()).select_from(some.subquery())
+        return self._database.read(lambda session: session.scalar(counted) or 0)
 
     def of_patient(self, patient_id: str | None, but: str, limit: int) -> Sequence[Listed]:
         """See `ReadingList.of_patient`."""
@@ -141,7 +148,7 @@ def _hidden(question: ListQuestion) -> Iterator[_Filter]:
 
 def _named(session: Session, key: str, *, by_patient: bool) -> Select[tuple[str]]:
     """Studies with a key that begins so."""
-    columns = (StudyRow.accession_key, *((StudyRow.patient_key, StudyRow.name_key) if by_patient else ()))
+    columns = (StudyRow.accession_key, *((StudyRow.patient_key, *NAME_COLUMNS) if by_patient else ()))
     found = [
         select(StudyRow.study_instance_uid).where(begins(session, column, key)).limit(_MOST_NAMED).subquery()
         for column in columns

@@ -113,6 +113,11 @@ class StudyRow(Base):
     read_by: Mapped[str | None] = mapped_column(FittedText(200))  # ... and who has; a new revision is read again
     read_at: Mapped[datetime | None]
     name_key: Mapped[str | None] = mapped_column(FittedText(64))  # what a search looks for: see `reading.search_key`
+    given_key: Mapped[str | None] = mapped_column(FittedText(64))  # ... and `reading.name_keys`
+    second_key: Mapped[str | None] = mapped_column(FittedText(64))
+    second_given_key: Mapped[str | None] = mapped_column(FittedText(64))
+    third_key: Mapped[str | None] = mapped_column(FittedText(64))
+    third_given_key: Mapped[str | None] = mapped_column(FittedText(64))
     patient_key: Mapped[str | None] = mapped_column(FittedText(64))
     accession_key: Mapped[str | None] = mapped_column(FittedText(64))
     patient_birth_date: Mapped[str | None] = mapped_column(FittedText(8))  # as its images say, and so is the age
@@ -323,7 +328,12 @@ Index(
     StudyRow.received_at,
     StudyRow.study_instance_uid,
 )
-_partial("ix_studies_name_key", StudyRow.name_key, where="name_key IS NOT NULL")  # page(text=...), these three
+_partial("ix_studies_name_key", StudyRow.name_key, where="name_key IS NOT NULL")  # page(text=...), these eight
+_partial("ix_studies_given_key", StudyRow.given_key, where="given_key IS NOT NULL")
+_partial("ix_studies_second_key", StudyRow.second_key, where="second_key IS NOT NULL")
+_partial("ix_studies_second_given_key", StudyRow.second_given_key, where="second_given_key IS NOT NULL")
+_partial("ix_studies_third_key", StudyRow.third_key, where="third_key IS NOT NULL")
+_partial("ix_studies_third_given_key", StudyRow.third_given_key, where="third_given_key IS NOT NULL")
 _partial("ix_studies_patient_key", StudyRow.patient_key, where="patient_key IS NOT NULL")
 _partial("ix_studies_accession_key", StudyRow.accession_key, where="accession_key IS NOT NULL")
 _partial("ix_instances_unassessed", InstanceRow.study_instance_uid, where="outcome IS NULL")  # claim_images()

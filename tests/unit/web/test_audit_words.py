@@ -41,7 +41,11 @@ def test_no_group_is_called_as_an_action():
     ("action", "detail", "says"),
     [
         ("reading_changed", '{"to": "claimed"}', "dr.lee claimed the study"),
-        ("audit_read", '{"command": "verify", "intact": true}', "dr.lee had the audit log verified"),
+        ("audit_read", '{"command": "verify", "intact": true}', "dr.lee verified the audit log: intact"),
+        ("audit_read", '{"command": "verify", "begun": true}', "dr.lee began to verify the audit log"),
+        ("audit_verified", '{"intact": false, "wrong": 3}', "NOT INTACT, 3 wrong"),
+        ("audit_verified", '{"intact": true, "records": 5}', "intact, 5 records looked at"),
+        ("audit_verified", '{"ended": false, "error": "x"}', "did not come to its end"),
         ("priority_raised", '{"from": "routine", "to": "stat", "rule": "a_b"}', "from routine to stat (rule a b)"),
         ("delivery_sent", '{"kind": "sr"}', "The agent sent sr to …"),
         ("shadow_compared", '{"agrees": false, "bundle": "b"}', "The shadow bundle b does not agree"),
@@ -68,6 +72,25 @@ def test_what_the_agent_did_not_write_is_said_to_be_so(changes):
     line = line_of(record(**changes))
     assert line.foreign
     assert line.says == "This record is not as the agent wrote it"
+
+
+@pytest.mark.parametrize(
+    ("action", "actor", "who"),
+    [
+        ("decision_made", "vm:18091:e2e3b6e7/decide-1", "the agent, decide-1 (vm:18091:e2e3b6e7)"),
+        ("agent_started", "vm:18091:e2e3b6e7", "the agent (vm:18091:e2e3b6e7)"),
+        ("instance_received", "vm:18091:e2e3b6e7", "vm:18091:e2e3b6e7"),  # what a peer called itself
+        ("decision_made", "w1", "w1"),
+    ],
+)
+def test_a_process_of_ours_is_said_to_be_the_agent_and_nobody_elses_is(action, actor, who):
+    line = line_of(record(action, actor=actor))
+    assert (line.who, line.actor) == (who, actor)
+
+
+def test_a_list_that_stays_open_is_no_second_look():
+    said = [line_of(record("studies_listed", detail=detail)).says for detail in ('{"studies": 5}', '{"live": true}')]
+    assert said == ["dr.lee saw the worklist", "dr.lee has the worklist open, which changes by itself"]
 
 
 def test_only_a_uid_leads_to_a_study():

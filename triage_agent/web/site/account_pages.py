@@ -111,7 +111,7 @@ class AccountPages:
     def _show(self, request: Request, account: Account, path: str) -> Response:
         visitor = visitor_of(request)
         with available():
-            shown = self._shown(request, account)
+            shown, left = self._shown(request, account), self._people.recovery_left(account)
         return self._pages.show(
             "account.html",
             visitor,
@@ -120,6 +120,7 @@ class AccountPages:
             local=account.source is Source.LOCAL,
             path=path,
             sessions=shown,
+            recovery_left=left,
             others=any(not one.here for one in shown),
         )
 

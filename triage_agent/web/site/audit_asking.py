@@ -15,6 +15,22 @@ from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.web.site.audit_words import Group, actions_of
 
 A_PAGE = 100
+_NAMES = {
+    "actor": "Person or AE title",
+    "patient": "Patient",
+    "study": "Study UID",
+    "action": "Event",
+    "from": "From",
+    "to": "To",
+    "zone": "Time zone",
+    "before": "The place in the list",
+}
+_REMEDIES = {
+    "action": "there is no such event",
+    "from": "write a time such as 2026-03-01T08:00",
+    "to": "write a time such as 2026-03-01T08:00",
+    "zone": "there is no such time zone; write one such as Europe/Stockholm, or UTC",
+}
 _LONGEST = {"actor": 200, "patient": 64, "study": 64, "action": 48, "from": 40, "to": 40, "zone": 64, "before": 19}
 _YEARS = range(1970, 9000)
 
@@ -39,6 +55,25 @@ class Asked:
     zone: str = "UTC"
     own_zone: bool = False
     before: int | None = None
+
+    @property
+    def is_backwards(self) -> bool:
+        """Whether its end is not after its begin, so that nothing can be found."""
+        since, until = _moment(self.since, self.timezone), _moment(self.until, self.timezone)
+        return since is not None and until is not None and until <= since
+
+    @property
+    def typed(self) -> Mapping[str, str]:
+        """What stands in the fields of the form."""
+        return {
+            "actor": self.actor,
+            "patient": self.patient,
+            "study": self.study,
+            "action": self.action,
+            "from": self.since,
+            "to": self.until,
+            "zone": self.zone,
+        }
 
     @property
     def timezone(self) -> tzinfo:
@@ -79,43 +114,72 @@ class Asked:
         return urlencode({**other.said(), **patient, **zone}, errors="replace")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistyped:
+    """A form that asks for nothing that there is.
+
+    Attributes:
+        typed: what stands in its fields, cut where it is too long.
+        wrong: what is wrong with a field, by its name, in words that name the field and do not repeat what it holds.
+    """
+
+    typed: Mapping[str, str]
+    wrong: Mapping[str, str]
+
+
 def asked_of(query: Mapping[str, str]) -> Asked:
     """What an address asks for.
 
     Raises:
         HTTPException: 400 where a value is none; it is not repeated.
     """
-    try:
-        given = {key: _fitting(query.get(key, ""), longest) for key, longest in _LONGEST.items()}
-        zone = _zone(given["zone"])
-        asked = Asked(
-            actor=given["actor"],
-            patient=" ".join(given["patient"].split()),
-            study=given["study"],
-            action=given["action"],
-            since=given["from"],
-            until=given["to"],
-            zone=zone or "UTC",
-            own_zone=bool(zone),
-            before=_number(given["before"]),
+    found = typed_of(query)
+    if isinstance(found, Mistyped):
+        raise HTTPException(
+            400, f"The address has a value that cannot be understood. {next(iter(found.wrong.values()))}"
         )
-        asked.question(None)
+    return found
+
+
+def typed_of(query: Mapping[str, str]) -> Asked | Mistyped:
+    """The same, of a form that somebody has filled in and gets back with what is wrong with it."""
+    given = {key: query.get(key, "").strip(" ") for key in _LONGEST}
+    wrong = {key: _said(key) for key, value in given.items() if not _fits(key, value, given["zone"])}
+    if wrong:
+        typed = {key: value.replace("\x00", "")[: _LONGEST[key]] for key, value in given.items()}
+        return Mistyped(typed=typed, wrong=wrong)
+    return Asked(
+        actor=given["actor"],
+        patient=" ".join(given["patient"].split()),
+        study=given["study"],
+        action=given["action"],
+        since=given["from"],
+        until=given["to"],
+        zone=given["zone"] or "UTC",
+        own_zone=bool(given["zone"]),
+        before=_number(given["before"]),
+    )
+
+
+def _fits(key: str, value: str, zone: str) -> bool:
+    if len(value) > _LONGEST[key] or "\x00" in value:
+        return False
+    try:
+        if key in {"from", "to"}:  # in a zone that is none of its own fault, the end of time is looked at in UTC
+            _moment(value, ZoneInfo(zone if zone in _zones() else "UTC"))
+        elif key == "zone":
+            return not value or value in _zones()
+        elif key == "action":
+            _actions(value)
+        elif key == "before":
+            _number(value)
     except (ValueError, OverflowError):
-        raise HTTPException(400, "The address has a value that cannot be understood.") from None
-    return asked
+        return False
+    return True
 
 
-def _fitting(text: str, longest: int) -> str:
-    text = text.strip(" ")
-    if len(text) > longest or "\x00" in text:
-        raise ValueError(text)
-    return text
-
-
-def _zone(name: str) -> str:
-    if name and name not in _zones():
-        raise ValueError(name)
-    return name
+def _said(key: str) -> str:
+    return f"{_NAMES[key]}: {_REMEDIES.get(key, f'at most {_LONGEST[key]} signs')}."
 
 
 def _number(text: str) -> int | None:

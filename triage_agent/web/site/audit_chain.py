@@ -13,6 +13,7 @@ from triage_agent.audit.anchors import Anchor
 from triage_agent.audit.keeping import ANCHORS
 from triage_agent.audit.messages import Source
 from triage_agent.audit.verification import Report, verify
+from triage_agent.audit.verified import Standing, result_detail, standing
 from triage_agent.domain.audit import AuditEvent, AuditQuestion
 from triage_agent.domain.audit_log import LATE, AuditLog, Behind
 from triage_agent.domain.errors import TriageError
@@ -24,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 _LONGEST_SECONDS = 2 * 3600.0
 _STOP_SECONDS = 5.0
+_LATELY = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,8 @@ class ChainStatus:
         lag: how long the oldest record has waited for its seal.
         anchored: the record of the last anchor.
         behind: how far the sender of messages is behind; None where nothing is sent.
+        known: what verifications found, whoever ran them.
+        stale: the whole log was last found intact so long ago that it says little of today's; or never.
         wrong: what an admin has to look at, in sentences.
     """
 
@@ -59,7 +63,14 @@ class ChainStatus:
     lag: timedelta
     anchored: Line | None
     behind: Behind | None
+    known: Standing
+    stale: bool
     wrong: tuple[str, ...]
+
+    @property
+    def needs_a_look(self) -> bool:
+        """Whether it is anything but well."""
+        return bool(self.wrong) or self.known.broken is not None
 
 
 def chain_status(parts: AuditParts, now: datetime) -> ChainStatus:
@@ -72,12 +83,15 @@ def chain_status(parts: AuditParts, now: datetime) -> ChainStatus:
     waiting = parts.log.unsealed(head.floor if head else 0)
     anchors = parts.log.records(AuditQuestion(action=AuditAction.AUDIT_ANCHORED, limit=1))
     behind = parts.log.behind(parts.syslog) if parts.syslog else None
+    known = standing(parts.log)
     status = ChainStatus(
         sealed=head.position if head else None,
         unsealed=waiting.number,
         lag=waiting.lag(now),
         anchored=line_of(anchors[0]) if anchors else None,
         behind=behind,
+        known=known,
+        stale=known.whole is None or now - known.whole.at > _LATELY,
         wrong=(),
     )
     return replace(status, wrong=_wrong(status, parts.log.behind(ANCHORS).last_error))
@@ -146,7 +160,7 @@ class Verifier:
             if (self.job is not None and self.job.running) or self._stop.is_set():
                 return False
             now = self._clock()
-            self._use(by, now, address=address, begun=True, days=days)
+            self._use(by, now, AuditAction.AUDIT_READ, address=address, begun=True, days=days)
             self.job = Job(by=by, began_at=now, days=days)
             self._thread = threading.Thread(target=self._run, args=(address,), name="audit-verify", daemon=True)
             self._thread.start()
@@ -196,21 +210,19 @@ class Verifier:
         return self.job
 
     def _end(self, report: Report | None, error: str, address: str) -> None:
-        found: dict[str, Any] = {"error": error} if report is None else _summary(report)
+        job, now = self._running(), self._clock()
+        found: dict[str, Any] = {"ended": False, "error": error}
+        if report is not None:
+            found = result_detail(report, whole=not job.days)
         if report is not None and not report.intact:
             log.error("audit_log_not_intact", wrong=report.wrong)
-        job, now = self._running(), self._clock()
         try:
-            self._use(job.by, now, address=address, **found)
+            self._use(job.by, now, AuditAction.AUDIT_VERIFIED, address=address, **found)
         except TriageError as wrong:
             error = f"{error} The result is not written down: {wrong.message}".strip()
         self.job = replace(job, ended_at=now, report=report, error=error)
 
-    def _use(self, by: str, at: datetime, **detail: object) -> None:
+    def _use(self, by: str, at: datetime, action: AuditAction, **detail: object) -> None:
         """Using the log is an event, too (PS3.15 section A.5.3.2)."""
         said = {"command": "verify", **detail}
-        self._record(AuditEvent(at=at, action=AuditAction.AUDIT_READ, actor=by, detail=said))
-
-
-def _summary(report: Report) -> dict[str, object]:
-    return {"intact": report.intact, "wrong": report.wrong, "first": report.first, "last": report.last}
+        self._record(AuditEvent(at=at, action=action, actor=by, detail=said))

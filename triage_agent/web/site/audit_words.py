@@ -1,6 +1,7 @@
 """Audit records in words: one sentence for each action, in groups that people ask for."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -62,7 +63,11 @@ class Saying:
 _KEEPS = "{destination} keeps what it was sent"
 # By the words of `AuditAction`.
 SAYINGS: Mapping[str, Saying] = {
-    "studies_listed": Saying(Group.SAW, "{actor} saw the worklist"),
+    "studies_listed": Saying(
+        Group.SAW,
+        "{actor} saw the worklist",
+        {("live", "True"): "{actor} has the worklist open, which changes by itself"},
+    ),
     "queried": Saying(Group.SAW, "{actor} searched the {searched}"),
     "study_viewed": Saying(Group.SAW, "{actor} opened the study"),
     "results_read": Saying(Group.SAW, "{actor} fetched results of the study"),
@@ -126,15 +131,37 @@ SAYINGS: Mapping[str, Saying] = {
         Group.LOG,
         "{actor} read the audit log",
         {
+            # What older versions wrote of both the begin and the end has other keys, too: in this order.
+            ("intact", "True"): "{actor} verified the audit log: intact",
+            ("intact", "False"): "{actor} verified the audit log: NOT INTACT",
+            ("begun", "True"): "{actor} began to verify the audit log",
             ("command", "verify"): "{actor} had the audit log verified",
             ("story", "True"): "{actor} read the story of the study",
         },
     ),
+    "audit_verified": Saying(
+        Group.LOG,
+        "{actor} verified the audit log",
+        {
+            ("ended", "False"): "The verification of the audit log by {actor} did not come to its end",
+            ("intact", "False"): "{actor} verified the audit log: NOT INTACT, {wrong} wrong",
+            ("records", "0"): "{actor} verified the audit log: there was nothing to look at",
+            ("intact", "True"): "{actor} verified the audit log: intact, {records} records looked at",
+        },
+    ),
     "audit_anchored": Saying(Group.AGENT, "The head of the audit log was signed at {position}"),
-    "agent_started": Saying(Group.AGENT, "The agent {actor} started"),
-    "agent_stopped": Saying(Group.AGENT, "The agent {actor} stopped"),
+    "agent_started": Saying(Group.AGENT, "The agent started"),
+    "agent_stopped": Saying(Group.AGENT, "The agent stopped"),
     "originals_deleted": Saying(Group.AGENT, "The original images were deleted, as the site's retention wants it"),
 }
+
+
+# What nobody else does, and so no stranger's name stands there; and how our processes are called (host, number, mark).
+_OF_THE_AGENT = frozenset(
+    {"agent_started", "agent_stopped", "audit_anchored", "decision_made", "delivery_dead", "delivery_failed"}
+    | {"delivery_sent", "instance_recovered", "notice_dead", "notice_sent", "originals_deleted", "shadow_compared"}
+)
+_PROCESS = re.compile(r"(?P<process>[^\s:/]+:\d+:[0-9a-f]{8})(?:/(?P<part>.+))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +197,7 @@ def line_of(record: AuditRecord) -> Line:
         id=record.id,
         at=at,
         actor=str(record.actor),
-        who=actor,
+        who=_who(action, actor),
         action=action,
         says="This record is not as the agent wrote it" if foreign else says,
         study=study if is_uid(study) else "",
@@ -179,9 +206,23 @@ def line_of(record: AuditRecord) -> Line:
     )
 
 
+def _who(action: str, actor: str) -> str:
+    """A process of ours is said to be one; what a peer calls itself is not, however it looks."""
+    ours = _PROCESS.fullmatch(actor) if action in _OF_THE_AGENT else None
+    if ours is None:
+        return actor
+    return f"the agent, {ours['part']} ({ours['process']})" if ours["part"] else f"the agent ({ours['process']})"
+
+
 def actions_of(group: Group) -> frozenset[str]:
     """The words of a group's actions."""
     return frozenset(word for word, saying in SAYINGS.items() if saying.group is group)
+
+
+def event_in_words(action: str) -> str:
+    """What an action is, whoever did it: its sentence without who and what."""
+    says = SAYINGS[action].says.removeprefix("{actor} ").format_map(_Words(actor="somebody"))
+    return says[:1].upper() + says[1:]
 
 
 class _Words(dict[str, str]):
@@ -189,6 +230,10 @@ class _Words(dict[str, str]):
 
     def __missing__(self, key: str) -> str:
         return "…"
+
+
+EVENTS: Mapping[str, str] = {action: event_in_words(action) for action in SAYINGS}
+"""What each action is, for whoever chooses one."""
 
 
 def _said(saying: Saying, actor: str, detail: Mapping[str, object]) -> str:

@@ -1,7 +1,8 @@
 """The audit console: the records in words, filtered; their export; the chain under them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from fastapi import HTTPException, Request, Response
@@ -10,10 +11,10 @@ from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
 from triage_agent.domain.audit import AuditRecord
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.vocabulary import AuditAction
-from triage_agent.web.site.audit_asking import A_PAGE, Asked, asked_of
+from triage_agent.web.site.audit_asking import A_PAGE, Asked, Mistyped, asked_of, typed_of
 from triage_agent.web.site.audit_chain import AuditParts, ChainStatus, Job, Verifier, chain_status
 from triage_agent.web.site.audit_export import Exports, begun, lines_of
-from triage_agent.web.site.audit_words import GROUPS, SAYINGS, line_of
+from triage_agent.web.site.audit_words import EVENTS, GROUPS, SAYINGS, line_of
 from triage_agent.web.site.gate import Gate, Visitor, available, visitor_of
 from triage_agent.web.site.pages import Pages
 
@@ -53,13 +54,29 @@ class Auditing:
 
     def listed(self, request: Request) -> Response:
         """The records, newest first."""
-        visitor, asked = visitor_of(request), asked_of(request.query_params)
+        visitor, asked = visitor_of(request), typed_of(request.query_params)
+        if isinstance(asked, Mistyped):
+            return self._page(visitor, Asked(), asked.typed, wrong=asked.wrong)
         records, patient = self._records(visitor, asked)
-        status = self._status()
+        return self._page(visitor, asked, asked.typed, records, patient)
+
+    def _page(
+        self,
+        visitor: Visitor,
+        asked: Asked,
+        typed: Mapping[str, str],
+        records: Sequence[AuditRecord] = (),
+        patient: _Patient = _Patient(None),
+        wrong: Mapping[str, str] = MappingProxyType({}),
+    ) -> Response:
+        """The page: with what was found, or with what is wrong with the form, which is not lost."""
         return self._pages.show(
             "audit.html",
             visitor,
+            400 if wrong else 200,
             asked=asked,
+            typed=typed,
+            wrong=wrong,
             lines=[line_of(record) for record in records],
             older=asked.address(before=records[-1].id) if len(records) == A_PAGE else "",
             patient=patient,
@@ -67,7 +84,8 @@ class Auditing:
             most_studies=_MOST_STUDIES,
             groups=_GROUPED,
             group_words=GROUPS,
-            chain=status,
+            event_words=EVENTS,
+            chain=self._status(),
         )
 
     def as_json(self, request: Request) -> Response:
@@ -98,7 +116,12 @@ class Auditing:
         """How far the chain is, and the last verification."""
         status = self._status()
         return self._pages.show(
-            "audit_chain.html", visitor_of(request), chain=status, job=self.verifier.job, days=_DAYS
+            "audit_chain.html",
+            visitor_of(request),
+            asked=asked_of(request.query_params),
+            chain=status,
+            job=self.verifier.job,
+            days=_DAYS,
         )
 
     def chain_as_json(self) -> Response:
@@ -118,13 +141,9 @@ class Auditing:
         return RedirectResponse("/audit/chain", _SEE_OTHER)
 
     def _status(self) -> ChainStatus:
-        """How far the chain is; and what the last verification found, as long as this process runs."""
+        """How far the chain is, and what the last verifications found."""
         with available():
-            status = chain_status(self._parts, self._clock())
-        job = self.verifier.job
-        if job is None or job.report is None or job.report.intact:
-            return status
-        return replace(status, wrong=(*status.wrong, "The last verification found that the log is not intact."))
+            return chain_status(self._parts, self._clock())
 
     def _records(self, visitor: Visitor, asked: Asked) -> tuple[Sequence[AuditRecord], _Patient]:
         """What was asked for; that it was read is audited first."""

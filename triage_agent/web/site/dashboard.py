@@ -28,6 +28,7 @@ from triage_agent.domain.figures import (
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.ops.gauges import Disk
 from triage_agent.web.site import words
+from triage_agent.web.site.condition import TOO_LONG
 from triage_agent.web.site.gate import Gate, available, visitor_of
 from triage_agent.web.site.pages import Pages
 from triage_agent.web.site.plots import Bar, bars
@@ -86,8 +87,11 @@ class Dashboard:
         disk: Callable[[], Disk],
         pages: Pages,
         clock: Clock,
+        destinations: Sequence[str] = (),
     ) -> None:
+        """`destinations` are those that the site has configured, whether or not anything has gone there yet."""
         self.router = gate.router()
+        self._destinations = destinations
         self._worklist = worklist
         self._figures = figures
         self._feedback = feedback
@@ -104,8 +108,15 @@ class Dashboard:
             raise HTTPException(400, "The address has a value that cannot be understood.")
         with available(), self._turn:
             look = self._look(days)
+        waits = look.backlog.since is not None and look.at - look.backlog.since > TOO_LONG
         return self._pages.show(
-            "dashboard.html", visitor_of(request), look=look, disk=self._disk_now(), days=days, spans=SPANS
+            "dashboard.html",
+            visitor_of(request),
+            look=look,
+            too_long=waits,
+            disk=self._disk_now(),
+            days=days,
+            spans=SPANS,
         )
 
     def _disk_now(self) -> Disk | None:
@@ -132,10 +143,21 @@ class Dashboard:
             drifts=[_drift(number, one) for number, one in enumerate(drifts(scores))],
             times=_times(courses),
             backlog=self._worklist.backlog(now),
-            routes=self._figures.routes(),
+            routes=_with_unused(self._figures.routes(), self._destinations),
             scores=scores,
             some=len(courses) == _MOST_STUDIES,
         )
+
+
+def _with_unused(routes: Sequence[RouteLook], destinations: Sequence[str]) -> Sequence[RouteLook]:
+    """Also those that nothing has gone to: a site looks for them here first."""
+    known = {one.destination for one in routes}
+    unused = [
+        RouteLook(destination=one, last_sent_at=None, failing_since=None, dead=0)
+        for one in sorted(set(destinations))
+        if one not in known
+    ]
+    return [*routes, *unused]
 
 
 def _arrivals(figures: Figures, since: datetime, now: datetime, days: int) -> Plot:

@@ -14,6 +14,7 @@ from triage_agent.web.site.weakness import PasswordRules
 
 FIRST_ADMIN = "admin"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
+_NO_LINK = "This link has been used, or its time is over. Ask an admin for a new one."
 _TRIES = 5  # wrong passwords until the first pause
 _FIRST_PAUSE = timedelta(minutes=1)  # doubled with each further one
 _LONGEST_PAUSE = timedelta(minutes=15)
@@ -110,6 +111,14 @@ class People:
         """Whether the account signs in with a second factor."""
         return self._second is not None and self._second.is_asked_of(account)
 
+    def recovery_left(self, account: Account) -> int:
+        """How many recovery codes of the account are unused.
+
+        Raises:
+            WorklistUnavailableError: the database is away.
+        """
+        return self._second.recovery_left(account) if self._second is not None else 0
+
     def idle_since(self, now: datetime) -> datetime:
         """A session that was not used since has ended."""
         return now - self._rule.idle
@@ -151,11 +160,11 @@ class People:
         """Take the password that a link's owner has chosen; why it cannot be taken, else None."""
         owner = self.owner_of_link(secret)
         if owner is None:
-            return "This link has been used, or its time is over. Ask for a new one."
+            return _NO_LINK
         if (why := self._rules.weakness(password, owner.name)) is not None:
             return why
         used = self._accounts.use_link(digest_of(secret), self._passwords.digest(password), self._clock())
-        return None if used else "This link has been used, or its time is over. Ask for a new one."
+        return None if used else _NO_LINK
 
     def change_password(self, account: Account, old: str, new: str, address: str) -> str | None:
         """Change one's own password; why it cannot be changed, else None.
@@ -166,7 +175,7 @@ class People:
         locked = _is_locked(account, now)
         if not self._passwords.fits(old, account.password_hash) or locked:
             self._refuse(account, account.name, address, "locked" if locked else "wrong old password", now)
-            return "The old password is wrong, or there were too many tries. Wait a minute before the next one."
+            return "The old password is wrong. If it is right, there were too many tries: wait a minute."
         if (why := self._rules.weakness(new, account.name)) is not None:
             return why
         self._accounts.change_password(account.name, self._passwords.digest(new), now)

@@ -80,6 +80,10 @@ class SecondFactor:
         digests = [_digest(account.name, one) for one in codes]
         return codes if self._store.set_up(account.name, kept, step, digests, self._clock()) else None
 
+    def recovery_left(self, account: Account) -> int:
+        """How many recovery codes are unused."""
+        return self._store.recovery_left(account.name)
+
     def fits(self, account: Account, code: str) -> bool:
         """Whether a code of the authenticator, or a recovery code, is right; it is used up then."""
         if account.totp_secret is None:

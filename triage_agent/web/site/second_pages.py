@@ -11,7 +11,10 @@ from triage_agent.web.site.pages import Pages
 from triage_agent.web.site.people import Begun, People
 from triage_agent.web.site.second import LONGEST_CODE, SecondFactor, groups
 
-_WRONG = "The code is wrong or was used already, or there were too many tries. Wait for the next one."
+_WRONG = (
+    "The code is wrong, or was used already. Type the one that your authenticator shows now; if that is right, there "
+    "were too many tries: wait a minute."
+)
 _SEE_OTHER = 303
 
 
@@ -91,7 +94,9 @@ class SecondPages:
 
     def _ask(self, request: Request, wrong: str = "") -> Response:
         status = 403 if wrong else 200
-        return self._pages.show("second.html", visitor_of(request), status, wrong=wrong, then=local_next(request))
+        return self._pages.show(
+            "second.html", visitor_of(request), status, wrong=wrong, then=local_next(request), half=True
+        )
 
     def _offer(self, request: Request, sealed: str, wrong: str = "") -> Response:
         secret = self._second.offered(self._session(request).account, sealed) or ""
@@ -101,6 +106,7 @@ class SecondPages:
             403 if wrong else 200,
             wrong=wrong,
             sealed=sealed,
+            half=self._second.waits(visitor_of(request).signed_in),
             secret=" ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
             then=local_next(request),
         )

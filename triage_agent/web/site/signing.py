@@ -8,7 +8,11 @@ from triage_agent.web.site.pages import Pages
 from triage_agent.web.site.people import Begun, People
 from triage_agent.web.site.weakness import LONGEST
 
-_WRONG = "The name or the password is wrong, or there were too many tries. Wait a minute before the next one."
+_WRONG = "The name or the password is wrong. If both are right, there were too many tries: wait a minute."
+_SET = {
+    "first": "Your password is set. Sign in with it.",
+    "changed": "Your password is changed, and every session has ended. Sign in with the new one.",
+}
 _DIFFER = "The two are not the same."
 _SEE_OTHER = 303
 
@@ -69,7 +73,9 @@ class Signing:
             return self._first(visitor, secret, wrong=_DIFFER)
         with available():
             wrong = self._people.use_link(secret, chosen)
-        return RedirectResponse("/login", _SEE_OTHER) if wrong is None else self._first(visitor, secret, wrong)
+        return (
+            RedirectResponse("/login?set=first", _SEE_OTHER) if wrong is None else self._first(visitor, secret, wrong)
+        )
 
     def password(self, request: Request) -> Response:
         """The form for another password."""
@@ -85,12 +91,12 @@ class Signing:
                 wrong = self._people.change_password(visitor.signed_in.account, old, new, visitor.address) or ""
         if wrong:
             return self._pages.show("password.html", visitor, 400, wrong=wrong)
-        return RedirectResponse("/login", _SEE_OTHER)
+        return RedirectResponse("/login?set=changed", _SEE_OTHER)
 
     def _ask(self, request: Request, wrong: str = "", status: int = 200) -> Response:
-        then = local_next(request)
+        then, done = local_next(request), "" if wrong else _SET.get(request.query_params.get("set", ""), "")
         return self._pages.show(
-            "login.html", visitor_of(request), status, wrong=wrong, then=then, provider=self._provider
+            "login.html", visitor_of(request), status, wrong=wrong, done=done, then=then, provider=self._provider
         )
 
     def hand_out(self, answer: Response, begun: Begun) -> Response:

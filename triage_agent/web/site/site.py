@@ -40,6 +40,18 @@ from triage_agent.web.site.weakness import PasswordRules
 
 _SERVICES = ("/dicom-web", "/healthz", "/readyz", "/metrics")
 _SEE_OTHER = 303
+_TITLES = {
+    400: "Not understood",
+    401: "Sign in first",
+    403: "Not allowed",
+    404: "Not found",
+    409: "Not done",
+    410: "Not here any more",
+    413: "Too long",
+    422: "Cannot be read",
+    429: "Too many requests",
+    503: "Not available now",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +127,7 @@ class Site:
                 evidence=settings.evidence,
             ).router,
             Judging(gate, feedback, clock).router,
-            Dashboard(gate, worklist, figures, feedback, disk, pages, clock).router,
+            Dashboard(gate, worklist, figures, feedback, disk, pages, clock, settings.destinations).router,
             auditing.router,
             Telling(gate, worklist, audit, pages).router,
         )
@@ -135,7 +147,10 @@ class Site:
         headers = error.headers
         if _is_for_programs(request):
             return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=headers)
-        answer = self._pages.show("refused.html", None, error.status_code, said=_said(error.status_code, error.detail))
+        status = error.status_code
+        answer = self._pages.show(
+            "refused.html", None, status, said=_said(status, error.detail), title=_TITLES.get(status, "Not shown")
+        )
         answer.headers.update(headers or {})
         return answer
 

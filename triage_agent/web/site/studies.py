@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Stre
 from starlette.concurrency import run_in_threadpool
 
 from triage_agent.domain.ports import Clock, Worklist
-from triage_agent.domain.reading import Listed, ListPage, ListQuestion, ReadingList
+from triage_agent.domain.reading import Listed, ListPage, ListQuestion, Order, ReadingList
 from triage_agent.domain.saved_views import SavedViews
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.uids import is_uid
@@ -24,6 +24,8 @@ from triage_agent.web.site.masking import masked_item, masked_page
 from triage_agent.web.site.pages import Pages
 
 _IN_VIEW = 5  # studies that need a human, above every list
+_COUNTED = 1000  # of them; beyond it "1000 or more" says enough
+_ALL_HUMAN = View(status=Status.NEEDS_HUMAN, days="all")
 _CLAIM_LASTS = timedelta(hours=1)
 _ROWS_KEPT = 5000  # as they were written for pages that are open: most are the same at the next look
 _LONGEST_NUMBER = 9  # digits
@@ -70,7 +72,7 @@ class Studies:
         """The worklist."""
         visitor, view = visitor_of(request), view_of(request.query_params)
         with available():
-            page, human = self._page(view, visitor.masked), self._human(visitor.masked)
+            page, human = self._page(view, visitor.masked), self._human(view, visitor.masked)
             regions = self._readers.regions()
             saved = self._views.of(visitor.signed_in.account.name)
         self._gate.record(visitor, AuditAction.STUDIES_LISTED, studies=len(page.studies))
@@ -81,7 +83,7 @@ class Studies:
             saved=saved,
             here_query=view.address(after=None),
             page=page,
-            human=human,
+            **human,
             troubles=self._condition.troubles(),
             after=page.studies[-1].place if page.more else None,
             now=self._clock(),
@@ -166,8 +168,13 @@ class Studies:
     def _page(self, view: View, masked: bool) -> ListPage:
         return self._asked(view.question(self._clock()), masked)
 
-    def _human(self, masked: bool) -> ListPage:
-        return self._asked(ListQuestion(status=Status.NEEDS_HUMAN, limit=_IN_VIEW), masked)
+    def _human(self, view: View, masked: bool) -> dict[str, Any]:
+        """The first that need a human, and how many do; nothing above the list that has them all."""
+        if replace(view, order=Order.BEST_FIRST, read=False) == _ALL_HUMAN:
+            return {"human": ListPage((), more=False), "human_number": ""}
+        page = self._asked(ListQuestion(status=Status.NEEDS_HUMAN, limit=_IN_VIEW), masked)
+        number = self._readers.number(Status.NEEDS_HUMAN, _COUNTED) if page.more else len(page.studies)
+        return {"human": page, "human_number": f"{number} or more" if number == _COUNTED else str(number)}
 
     def _asked(self, question: ListQuestion, masked: bool) -> ListPage:
         """Who sees no names finds none either: else the search would tell them, letter by letter."""
@@ -182,7 +189,7 @@ class Studies:
         return {
             "order": list(rows),
             "rows": rows,
-            "human": self._pages.text("human.html", None, human=self._human(masked)),
+            "human": self._pages.text("human.html", None, **self._human(view, masked)),
             "trouble": self._trouble(),
         }
 

@@ -16,6 +16,15 @@ if (zoneSaid && !named) {
   }
 }
 
+// On a phone the records come first, also where a window becomes that narrow; a form with something wrong in it is shown.
+const filters = document.querySelector(".narrowing");
+const narrow = matchMedia("(max-width: 44rem)");
+const mistaken = filters?.querySelector("[aria-invalid]");
+const fold = () => { if (filters) filters.open = !narrow.matches || Boolean(mistaken); };
+narrow.addEventListener("change", fold);
+fold();
+mistaken?.focus();
+
 const progress = document.querySelector("progress[data-watch]");
 async function look() {
   const answer = await fetch("/api/audit/chain", { headers: { Accept: "application/json" } }).catch(() => null);
