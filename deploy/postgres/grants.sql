@@ -19,10 +19,10 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
 -- What triage_owner makes from now on, also at later versions ...
 ALTER DEFAULT PRIVILEGES FOR ROLE triage_owner IN SCHEMA public GRANT SELECT, INSERT, UPDATE ON TABLES TO triage_agent;
-ALTER DEFAULT PRIVILEGES FOR ROLE triage_owner IN SCHEMA public GRANT USAGE ON SEQUENCES TO triage_agent;
+ALTER DEFAULT PRIVILEGES FOR ROLE triage_owner IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO triage_agent;
 -- ... and what is there already.
 GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO triage_agent;
-GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO triage_agent;
+GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO triage_agent;
 
 -- Run the file again after the first `db upgrade`: these tables are there then. (Triggers refuse a change of an audit
 -- event or of its seal whoever asks for it; the agent need not even be allowed to ask.)

@@ -27,6 +27,7 @@ COMMANDS = [
     ),
     *(["demo"], ["triage", "."], ["phantom", "out"], ["train", "."], ["evaluate", "."]),
     ["explain", ".", "--out", "out"],
+    ["reading-queue"],
     ["fetch", "1.2.3", "--from", "pacs"],
     ["withdraw", "1.2.3", "--reason", "quality"],
     *(["policy", "check"], ["policy", "test"]),
@@ -131,7 +132,8 @@ def test_who_looks_on_a_machine_without_a_worklist_is_told_so_and_makes_none(run
     assert (done.code, done.out) == (1, "")
     assert done.err == (
         f"triage-agent: there is no worklist at {tmp_path}/var/triage.db yet; "
-        "`triage-agent serve` or `triage-agent db upgrade` makes it\n"
+        "`triage-agent serve` or `triage-agent db upgrade` makes it; if it should be there, name the site's "
+        "configuration (--config or TRIAGE_AGENT_CONFIG)\n"
     )
     assert not (tmp_path / "var").exists()
 
