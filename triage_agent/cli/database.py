@@ -9,7 +9,7 @@ import typer
 
 from triage_agent.bootstrap import build_belonging, build_spool, open_worklist
 from triage_agent.builders import read_worklist
-from triage_agent.cli.options import ConfigOption, JsonOption, keep_private, print_json, stdout, tell
+from triage_agent.cli.options import ConfigOption, JsonOption, counted, keep_private, print_json, stdout, tell
 from triage_agent.domain.errors import ConfigurationError, TriageError
 from triage_agent.domain.visible import visible
 from triage_agent.settings import Settings, config_path, load_settings
@@ -140,7 +140,7 @@ def backup(
         print_json({"to": to, **_numbers(copied.new, copied.there), "pruned": pruned})
         return
     said = f"; {pruned} that retention had deleted are not in it any more" if prune else ""
-    stdout.print(f"database and {copied.new} files copied to {to}, {copied.there} were there already{said}")
+    stdout.print(f"database and {counted(copied.new, 'file')} copied to {to}, {copied.there} were there already{said}")
 
 
 @app.command()
@@ -168,7 +168,7 @@ def restore(
     if as_json:
         print_json(_numbers(copied.new, copied.there))
     else:
-        stdout.print(f"{copied.new} files are back; `triage-agent check`, then `triage-agent serve`")
+        stdout.print(f"{counted(copied.new, 'file')} back; `triage-agent check`, then `triage-agent serve`")
 
 
 def _tell_how_to_restore(source: Path, settings: Settings) -> None:

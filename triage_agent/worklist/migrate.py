@@ -8,7 +8,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
 
 from triage_agent.domain.errors import ConfigurationError, WorklistUnavailableError
 from triage_agent.worklist.engine import READ_ONLY, open_engine, waiting, without_password
@@ -34,7 +34,7 @@ def upgrade(url: str) -> str:
         _upgrade(engine)
     except WorklistUnavailableError as error:
         if is_refused(error.__cause__):
-            raise _only_the_owner(engine) from error
+            raise _only_the_owner(url) from error
         if not (is_full(error.__cause__) and give_up(engine)):
             raise
         _upgrade(engine)
@@ -82,9 +82,10 @@ def migrations_folder() -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / "migrations"
 
 
-def _only_the_owner(engine: Engine) -> ConfigurationError:
-    role = engine.url.username or "the role of [database] url"
-    owners = without_password(engine.url.set(username="triage_owner")).render_as_string()
+def _only_the_owner(url: str) -> ConfigurationError:
+    address = make_url(url)
+    role = address.username or "the role of [database] url"
+    owners = without_password(address.set(username="triage_owner")).render_as_string()
     return ConfigurationError(
         f"{role} may not make or change the worklist's tables, and this version needs it to be done",
         remedy=f"their owner does it: TRIAGE_AGENT__DATABASE__URL='{owners}' triage-agent db upgrade, then grants.sql "

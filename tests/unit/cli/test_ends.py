@@ -68,6 +68,16 @@ def test_an_error_is_one_line_however_long_and_whatever_is_in_it(run, story, mon
     assert run("worklist").err == f"triage-agent: {message}\n"
 
 
+def test_a_place_where_this_user_may_not_write_is_one_line(run, story, monkeypatch):
+    def refuse(_settings):
+        raise PermissionError(13, "Permission denied", "/root/studies")
+
+    monkeypatch.setattr(worklist, "read_worklist", refuse)
+    done = run("worklist")
+    assert done.code == 1
+    assert done.err == "triage-agent: /root/studies: this user may not; name another place, or be another user\n"
+
+
 def test_ctrl_c_ends_as_shells_expect(run, story, monkeypatch):
     def interrupt(_settings):
         raise KeyboardInterrupt
