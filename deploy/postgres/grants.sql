@@ -1,7 +1,9 @@
 -- Two roles for the worklist's database: one owns the tables and migrates, the other is what the agent runs as.
 --
---   psql -d triage -f deploy/postgres/grants.sql          as a superuser, once the database exists
+-- docs/operations.md has all of it in order:
+--   createdb triage, psql --dbname=triage --file=deploy/postgres/grants.sql     as a superuser
 --   triage-agent db upgrade                               with a url that names triage_owner, at every new version
+--   psql --dbname=triage --file=deploy/postgres/grants.sql                      again, after each: takes away what is too much
 --   triage-agent serve ...                                with a url that names triage_agent
 --
 -- The agent reads, inserts and updates. It makes no table, deletes nothing, and changes no audit event and no feedback. Passwords or
