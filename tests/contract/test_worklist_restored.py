@@ -12,7 +12,10 @@ from support.programs import require_program
 from support.story import STUDY, Story, scored, shipment
 
 from triage_agent.audit.verification import verify
+from triage_agent.cli.ports import Noteworthy
+from triage_agent.cli.site import look_at_role
 from triage_agent.domain.errors import ConfigurationError, TriageError, WorklistUnavailableError
+from triage_agent.settings import build_settings
 from triage_agent.worklist import SqlWorklist, audit_log_of, open_engine, upgrade
 from triage_agent.worklist.dumps import dump_command, require_readable, restore_steps
 from triage_agent.worklist.privileges import excess_grants, missing_grants
@@ -122,8 +125,12 @@ def test_rights_that_are_left_from_before_the_second_run_of_the_grants_are_seen(
         "UPDATE on audit_seals",
         "UPDATE on feedback",
     ]
+    settings = build_settings({"database": {"url": engine.url.render_as_string(hide_password=False)}}, "test")
+    with pytest.raises(Noteworthy, match=r"may INSERT on alembic_version and 4 more.*grants\.sql"):
+        look_at_role(settings)
     grants(server, "hasty")
     assert excess_grants(engine) == []
+    assert "and no more" in look_at_role(settings)
 
 
 def test_a_superuser_and_an_owner_may_more_than_the_agent_needs(site, request):
