@@ -297,14 +297,19 @@ def default_config_path() -> Path:
     return installed if installed.exists() else package.parent / "config" / "agent.toml"
 
 
+def config_path(named: Path | None = None) -> Path:
+    """Which file is the configuration: `named`, else `TRIAGE_AGENT_CONFIG`, else the installation's default."""
+    variable = os.environ.get(CONFIG_VARIABLE)
+    return named or (Path(variable) if variable else default_config_path())
+
+
 def load_settings(path: Path | None = None) -> Settings:
-    """Read the configuration: `path`, else `TRIAGE_AGENT_CONFIG`, else the installation's default.
+    """Read the configuration of `config_path`.
 
     Raises:
         ConfigurationError: with one line that says what is wrong, where, and how to mend it.
     """
-    named = os.environ.get(CONFIG_VARIABLE)
-    path = path or (Path(named) if named else default_config_path())
+    path = config_path(path)
     try:
         written = path.read_bytes()
         values = tomllib.loads(written.decode("utf-8-sig"))  # some editors begin a file with a mark

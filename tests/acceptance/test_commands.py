@@ -284,6 +284,8 @@ def test_sigterm_ends_it_with_zero_while_it_receives_and_what_was_acknowledged_i
     started = time.monotonic()
     assert running.stop() == 0
     assert time.monotonic() - started < 30
+    log = running.log_text
+    assert 0 < log.find("stopping") < log.find("stopped")
     sender.join(60)
     assert len(acknowledged) >= 3
     listed = {item["study_instance_uid"]: item for item in running.worklist()}

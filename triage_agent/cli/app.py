@@ -98,6 +98,8 @@ def main() -> None:
         _end(str(error), 2)
     except TriageError as error:
         _end(str(error), 1)
+    except PermissionError as error:
+        _end(f"{error.filename or error.strerror}: this user may not; name another place, or be another user", 1)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)

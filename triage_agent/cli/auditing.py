@@ -15,7 +15,7 @@ from triage_agent.audit.syslog import send
 from triage_agent.audit_parts import SYSLOG, audit_log, message_source, own_anchors
 from triage_agent.auditing import build_receiver
 from triage_agent.builders import open_worklist, read_worklist
-from triage_agent.cli.options import ConfigOption, JsonOption, actor, print_json, stdout, tell
+from triage_agent.cli.options import ConfigOption, JsonOption, actor, counted, print_json, stdout, tell
 from triage_agent.cli.ports import Noteworthy
 from triage_agent.domain.audit import AuditEvent, AuditQuestion
 from triage_agent.domain.audit_log import LATE
@@ -164,14 +164,15 @@ def _print_report(report: "Report") -> None:
         _print(visible(f"{finding.what}: {finding.says}"), "red")
     if report.wrong > len(report.findings):
         _print(f"... and {report.wrong - len(report.findings)} more", "red")
-    compared = f", {report.anchors} anchors compared" if report.anchors else ""
+    compared = f", {counted(report.anchors, 'anchor')} compared" if report.anchors else ""
     waiting = f"{report.unsealed} not sealed yet" if report.unsealed else "all are sealed"
     if report.unsealed:
         waiting += f" (the oldest for {report.lag_seconds:.0f} s)"
-    verdict = "intact" if report.intact else f"NOT INTACT: {report.wrong} findings"
+    verdict = "intact" if report.intact else f"NOT INTACT: {counted(report.wrong, 'finding')}"
     if report.intact and not report.records:
         verdict = "not looked at, nothing is sealed there"
-    _print(f"audit log {verdict}; {report.records} records, seals {report.first} to {report.last}{compared}; {waiting}")
+    seals = f"seals {report.first} to {report.last}"
+    _print(f"audit log {verdict}; {counted(report.records, 'record')}, {seals}{compared}; {waiting}")
 
 
 def _print(line: str, style: str | None = None) -> None:

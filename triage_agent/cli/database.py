@@ -1,5 +1,6 @@
 """`db`: the worklist's migrations, its backup with the spool, and the way back from either."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -8,9 +9,10 @@ import typer
 
 from triage_agent.bootstrap import build_belonging, build_spool, open_worklist
 from triage_agent.builders import read_worklist
-from triage_agent.cli.options import ConfigOption, JsonOption, keep_private, print_json, stdout, tell
+from triage_agent.cli.options import ConfigOption, JsonOption, counted, keep_private, print_json, stdout, tell
 from triage_agent.domain.errors import ConfigurationError, TriageError
-from triage_agent.settings import Settings, load_settings
+from triage_agent.domain.visible import visible
+from triage_agent.settings import Settings, config_path, load_settings
 
 _FRESH = timedelta(hours=1)  # so old a dump may be that was made for this backup
 _WithStudies = typer.Option(
@@ -35,10 +37,17 @@ app = typer.Typer(help="The worklist's database.", no_args_is_help=True)
 def upgrade(config: ConfigOption = None) -> None:
     """Bring the database to the current migration; `serve` does so by itself on SQLite."""
     from triage_agent.worklist import migrate
+    from triage_agent.worklist.engine import shown
 
     keep_private()
-    migrate.upgrade(load_settings(config).database_url)
-    stdout.print("database is current")
+    url = load_settings(config).database_url
+    revision = migrate.upgrade(url)
+    stdout.print(
+        visible(f"database is current: {shown(url)}, migration {revision} (configuration {config_path(config)})"),
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command()
@@ -107,6 +116,7 @@ def backup(
     from triage_agent.intake.archive import copy_spool
     from triage_agent.intake.archive import prune as prune_copy
     from triage_agent.worklist import backup as databases
+    from triage_agent.worklist.dumps import POSTGRES_FILE
 
     settings = load_settings(config)
     spool = settings.data_dir / "spool"
@@ -120,8 +130,8 @@ def backup(
         if databases.is_sqlite(settings.database_url):
             databases.copy_database(settings.database_url, to / databases.SQLITE_FILE)
         else:
-            _require_dump(to / databases.POSTGRES_FILE, settings)
-            began = datetime.fromtimestamp((to / databases.POSTGRES_FILE).stat().st_mtime, UTC) - _LONGEST_DUMP
+            _require_dump(to / POSTGRES_FILE, settings)
+            began = datetime.fromtimestamp((to / POSTGRES_FILE).stat().st_mtime, UTC) - _LONGEST_DUMP
         copied = copy_spool(spool, to / "spool", link=link)
         pruned = prune_copy(to / "spool", read_worklist(settings).deleted_originals(began)) if prune else 0
     except OSError as error:
@@ -130,7 +140,7 @@ def backup(
         print_json({"to": to, **_numbers(copied.new, copied.there), "pruned": pruned})
         return
     said = f"; {pruned} that retention had deleted are not in it any more" if prune else ""
-    stdout.print(f"database and {copied.new} files copied to {to}, {copied.there} were there already{said}")
+    stdout.print(f"database and {counted(copied.new, 'file')} copied to {to}, {copied.there} were there already{said}")
 
 
 @app.command()
@@ -149,31 +159,56 @@ def restore(
     try:
         if databases.is_sqlite(settings.database_url):
             databases.put_back(source / databases.SQLITE_FILE, settings.database_url)
-        elif not (source / databases.POSTGRES_FILE).is_file():
-            missing = f"there is no {source / databases.POSTGRES_FILE}"
-            raise TriageError(missing, remedy="name the folder that `db backup` made of a site with Postgres")
         else:
-            tell(databases.restore_command(settings.database_url, source / databases.POSTGRES_FILE))
+            _tell_how_to_restore(source, settings)
         copied = copy_spool(source / "spool", settings.data_dir / "spool")
+        _tell_whose_they_are(settings.data_dir)
     except OSError as error:
         raise _refused(error) from None
     if as_json:
         print_json(_numbers(copied.new, copied.there))
     else:
-        stdout.print(f"{copied.new} files are back; `triage-agent check`, then `triage-agent serve`")
+        stdout.print(f"{counted(copied.new, 'file')} back; `triage-agent check`, then `triage-agent serve`")
+
+
+def _tell_how_to_restore(source: Path, settings: Settings) -> None:
+    """What puts a dump back is done by the database's own people.
+
+    Raises:
+        TriageError: there is no dump, or one that cannot be read.
+    """
+    from triage_agent.worklist.dumps import POSTGRES_FILE, require_readable, restore_steps
+
+    dump = source / POSTGRES_FILE
+    if not dump.is_file():
+        missing = f"there is no {dump}"
+        raise TriageError(missing, remedy="name the folder that `db backup` made of a site with Postgres")
+    if remark := require_readable(dump):
+        tell(remark)
+    tell("the database comes back by these, in this order, on its server (createdb and psql as its superuser):")
+    for step in restore_steps(settings.database_url, dump):
+        tell(f"  {step}")
+
+
+def _tell_whose_they_are(data_dir: Path) -> None:
+    """Who restores as root leaves files that the agent's own user cannot write."""
+    if os.geteuid() == 0 and (owner := data_dir.stat().st_uid) != 0:
+        tell(f"what was restored is root's: chown --recursive --no-dereference {owner} {data_dir}")
 
 
 def _require_dump(dump: Path, settings: Settings) -> None:
     """A backup of Postgres is made by its own program; an old one is told of: a night's job may have left it out.
 
     Raises:
-        TriageError: there is none.
+        TriageError: there is none, or one that cannot be read: pg_dump failed.
     """
-    from triage_agent.worklist.backup import dump_command
+    from triage_agent.worklist.dumps import dump_command, require_readable
 
     remedy = f"first `{dump_command(settings.database_url, dump)}`, then this again"
     if not dump.is_file():
         raise TriageError("the database is not in it yet", remedy=remedy)
+    if remark := require_readable(dump):
+        tell(remark)
     made = datetime.fromtimestamp(dump.stat().st_mtime, UTC)
     if datetime.now(UTC) - made > _FRESH:
         tell(f"the database in it is of {made:%Y-%m-%d %H:%M} UTC; for what was decided since: {remedy}")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from triage_agent.bootstrap import open_worklist, utc_now
-from triage_agent.cli.options import ConfigOption, JsonOption, actor, keep_private, print_json, stdout, tell
+from triage_agent.cli.options import ConfigOption, JsonOption, actor, counted, keep_private, print_json, stdout, tell
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.vocabulary import AuditAction
@@ -68,7 +68,9 @@ def export(
     if as_json:
         print_json({"out": out, "rows": done.rows, "images": done.images, "refused": done.refused})
     else:
-        stdout.print(f"{done.rows} rows and {done.images} images in {out}", markup=False, highlight=False)
+        stdout.print(
+            f"{counted(done.rows, 'row')} and {counted(done.images, 'image')} in {out}", markup=False, highlight=False
+        )
 
 
 def _utc(at: datetime | None) -> datetime | None:

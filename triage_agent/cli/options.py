@@ -76,6 +76,11 @@ def tell(line: str) -> None:
     stderr.print(visible(line), style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
+def counted(number: int, what: str) -> str:
+    """Such as "1 row" and "2 rows"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def keep_private() -> None:
     """What this process makes from now on, the world cannot read: it holds patients' data."""
     os.umask(os.umask(0o077) | 0o027)

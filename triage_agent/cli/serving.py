@@ -5,11 +5,14 @@ import threading
 from enum import StrEnum
 from typing import Annotated
 
+import structlog
 import typer
 
 from triage_agent.cli.options import ConfigOption, JsonOption, keep_private, print_json, stdout
 from triage_agent.domain.visible import visible
 from triage_agent.settings import load_settings
+
+log = structlog.get_logger(__name__)
 
 _STYLES = {"ok  ": "", "WARN": "yellow", "FAIL": "red"}
 
@@ -43,6 +46,8 @@ def serve(
             if changed.is_set():
                 changed.clear()
                 agent.reload()
+        log.info("stopping", role=role.value)
+    log.info("stopped", role=role.value)  # without these two lines at its end, a process did not end by itself
 
 
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:

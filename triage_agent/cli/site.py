@@ -1,7 +1,7 @@
 """What `check` looks at on this machine and in this database, and says how to mend: one function a part."""
 
 import resource
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -150,18 +150,19 @@ def look_at_role(settings: Settings) -> str:
     """What our role may do in the database, and whether its clock and ours agree.
 
     Raises:
-        TriageError: it may not do what the agent must, or the clocks are apart.
+        TriageError: it may not do what the agent must, or the clocks are apart; `Noteworthy` where it may do more.
     """
     from triage_agent.worklist import open_engine
-    from triage_agent.worklist.privileges import missing_grants, seconds_ahead
+    from triage_agent.worklist.privileges import excess_grants, missing_grants, seconds_ahead
 
     engine = open_engine(settings.database_url, create=False)
     try:
         if missing := missing_grants(engine):
             raise TriageError(
-                f"the database's role may not {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""),
-                remedy="GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO it, and USAGE on the sequences",
+                f"the database's role may not {_the_first_of(missing)}",
+                remedy="run deploy/postgres/grants.sql as a superuser, again after each `db upgrade`",
             )
+        more = excess_grants(engine)
         ahead = seconds_ahead(engine)
     finally:
         engine.dispose()
@@ -170,7 +171,17 @@ def look_at_role(settings: Settings) -> str:
         raise TriageError(
             f"this machine's clock is {abs(ahead):.0f} s {which} the database's", remedy="keep both set by NTP"
         )
-    return f"may do what it must; clocks {abs(ahead):.1f} s apart"
+    if more:
+        raise Noteworthy(
+            f"the database's role may {_the_first_of(more)}, which the agent does not need",
+            remedy="run deploy/postgres/grants.sql as a superuser, again after each `db upgrade`, and let the agent be "
+            "triage_agent: the audit trail is safe from a role that may only add to it",
+        )
+    return f"may do what it must, and no more; clocks {abs(ahead):.1f} s apart"
+
+
+def _the_first_of(grants: Sequence[str]) -> str:
+    return grants[0] + (f" and {len(grants) - 1} more" if grants[1:] else "")
 
 
 def nearly_full(free: float, low_water: float) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from textwrap import wrap
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group
@@ -23,7 +24,7 @@ _WIDE = 110  # columns of screen from which a table has room for every column an
 _RIGHT = frozenset({"Prob.", "Images", "Age"})
 # Widths of the columns that give way, (least, most): in this order they take what the others leave.
 _ELASTIC = {"Region": (8, 10), "Patient": (8, 20), "Status": (len("out of scope:"), 1000)}
-_LONGEST_STATUS = 72  # characters in a narrow table; `study` and `--json` have the whole reason
+_STATUS_LINES = 2  # in a narrow table; `study` and `--json` have the whole reason
 _LONGEST_ACCESSION = 16  # DICOM's SH; a longer one goes on in a second line
 
 
@@ -47,7 +48,7 @@ class WorklistTable:
         rows = [_cells(item, self.now) for item in self.items]
         if width < _WIDE:
             table = Table(expand=True, header_style="bold", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-            rows = [_shortened({name: cell for name, cell in row.items() if name != "Images"}) for row in rows]
+            rows = [{name: cell for name, cell in row.items() if name != "Images"} for row in rows]
             names = [name for name in _NAMES if name != "Images"]
             room = width - (len(names) - 1)
         else:
@@ -55,6 +56,8 @@ class WorklistTable:
             names = list(_NAMES)
             room = width - (3 * len(names) + 1)
         widths = _widths(names, rows, room)
+        if width < _WIDE:
+            rows = [row | {"Status": _shortened(row["Status"], widths["Status"])} for row in rows]
         for name in names:
             right = name in _RIGHT
             table.add_column(name, justify="right" if right else "left", width=widths[name], overflow="fold")
@@ -111,11 +114,13 @@ def _cells(item: WorklistItem, now: datetime) -> dict[str, Text]:
     return dict(zip(_NAMES, cells, strict=True))
 
 
-def _shortened(row: dict[str, Text]) -> dict[str, Text]:
+def _shortened(status: Text, width: int) -> Text:
     """A reason that would fill the screen of a narrow terminal is cut, so that the rows below stay in sight."""
-    status = row["Status"].copy()
-    status.truncate(_LONGEST_STATUS, overflow="ellipsis")
-    return row | {"Status": status}
+    lines = wrap(status.plain, width)
+    if len(lines) <= _STATUS_LINES:
+        return status
+    last = lines[_STATUS_LINES - 1][: width - 1].rstrip()
+    return Text("\n".join((*lines[: _STATUS_LINES - 1], f"{last}…")))
 
 
 def _age(seconds: int) -> str:

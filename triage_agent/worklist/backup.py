@@ -10,7 +10,6 @@ from sqlalchemy.engine import make_url
 from triage_agent.domain.errors import TriageError, WorklistUnavailableError
 
 SQLITE_FILE = "triage.db"
-POSTGRES_FILE = "triage.dump"
 
 
 def is_sqlite(url: str) -> bool:
@@ -30,7 +29,9 @@ def copy_database(url: str, target: Path) -> None:
     """
     path = make_url(url).database or ""
     if not Path(path).is_file():
-        raise WorklistUnavailableError(f"there is no worklist at {path}", remedy="check [database] url")
+        raise WorklistUnavailableError(
+            f"there is no worklist at {path}", remedy="check [database] url, and which configuration is read (--config)"
+        )
     _copy(Path(path), target)
 
 
@@ -46,20 +47,6 @@ def put_back(source: Path, url: str) -> None:
     final = Path(make_url(url).database or "")
     final.parent.mkdir(parents=True, exist_ok=True)
     _copy(source, final)
-
-
-def dump_command(url: str, target: Path) -> str:
-    """What makes the same of a Postgres database; the password comes from ~/.pgpass or PGPASSWORD."""
-    return f"pg_dump --format=custom --file={target} --dbname='{_address(url)}'"
-
-
-def restore_command(url: str, source: Path) -> str:
-    """What puts that back into an empty database."""
-    return f"pg_restore --no-owner --dbname='{_address(url)}' {source}"
-
-
-def _address(url: str) -> str:
-    return make_url(url).set(drivername="postgresql", password=None).render_as_string()
 
 
 def _copy(source: Path, final: Path) -> None:

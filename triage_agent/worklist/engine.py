@@ -62,6 +62,19 @@ def open_engine(url: str, *, create: bool = True, bounded: bool = True, reading:
     )
 
 
+def without_password(url: URL) -> URL:
+    """The address as it may be shown: a password can stand in it, or among its options."""
+    return url._replace(password=None).difference_update_query(["password", "sslpassword"])
+
+
+def shown(url: str) -> str:
+    """Which database that is, for people: without its password, a file with its whole path."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return str(Path(parsed.database or "").absolute())
+    return without_password(parsed).render_as_string()
+
+
 def _open_sqlite(url: URL, *, create: bool, reading: bool) -> Engine:
     if not url.database or url.database == ":memory:":
         raise ConfigurationError(
@@ -69,8 +82,9 @@ def _open_sqlite(url: URL, *, create: bool, reading: bool) -> Engine:
         )
     if not create and not Path(url.database).is_file():
         raise WorklistUnavailableError(
-            f"there is no worklist at {url.database} yet",
-            remedy="`triage-agent serve` or `triage-agent db upgrade` makes it",
+            f"there is no worklist at {Path(url.database).absolute()} yet",
+            remedy="`triage-agent serve` or `triage-agent db upgrade` makes it; if it should be there, name the site's "
+            "configuration (--config or TRIAGE_AGENT_CONFIG)",
         )
     try:
         Path(url.database).resolve().parent.mkdir(parents=True, exist_ok=True)

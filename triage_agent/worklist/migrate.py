@@ -8,12 +8,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
 
 from triage_agent.domain.errors import ConfigurationError, WorklistUnavailableError
-from triage_agent.worklist.engine import READ_ONLY, open_engine, waiting
+from triage_agent.worklist.engine import READ_ONLY, open_engine, waiting, without_password
 from triage_agent.worklist.reserve import give_up, is_full
-from triage_agent.worklist.transactions import telling_when_away
+from triage_agent.worklist.transactions import is_refused, telling_when_away
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _ADVISORY_LOCK = 0x7472_6961_6765  # "triage"
@@ -26,12 +26,15 @@ def upgrade(url: str) -> str:
     All in one transaction and under a lock, so that two processes may do it at once, and a crash leaves it as it was.
 
     Raises:
-        ConfigurationError: the address is wrong, or a newer version of the agent made the database.
+        ConfigurationError: the address is wrong, its role may not make tables, or a newer version of the agent made
+            the database.
     """
     engine = open_engine(url, bounded=False).execution_options(**waiting(_PATIENCE_SECONDS))
     try:
         _upgrade(engine)
     except WorklistUnavailableError as error:
+        if is_refused(error.__cause__):
+            raise _only_the_owner(url) from error
         if not (is_full(error.__cause__) and give_up(engine)):
             raise
         _upgrade(engine)
@@ -77,6 +80,17 @@ def migrations_folder() -> Path:
     """Where the migrations are: beside the installed package, or at the root of the repository."""
     installed = _PACKAGE / "_share" / "migrations"
     return installed if installed.is_dir() else _PACKAGE.parent / "migrations"
+
+
+def _only_the_owner(url: str) -> ConfigurationError:
+    address = make_url(url)
+    role = address.username or "the role of [database] url"
+    owners = without_password(address.set(username="triage_owner")).render_as_string()
+    return ConfigurationError(
+        f"{role} may not make or change the worklist's tables, and this version needs it to be done",
+        remedy=f"their owner does it: TRIAGE_AGENT__DATABASE__URL='{owners}' triage-agent db upgrade, then grants.sql "
+        "again (docs/operations.md)",
+    )
 
 
 def _revision(engine: Engine) -> str | None:

@@ -17,6 +17,22 @@ _SEQUENCES_WITHOUT_USAGE = """
         AND NOT has_sequence_privilege(current_user, oid, 'USAGE')
     ORDER BY relname
 """  # the numbers of new rows
+_OWNS_TABLES = """
+    SELECT EXISTS (
+        SELECT FROM pg_class
+        WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
+            AND pg_has_role(current_user, relowner, 'USAGE')
+    )
+"""
+_BEYOND = """
+    SELECT what, relname FROM pg_class
+        CROSS JOIN unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) WITH ORDINALITY AS asked (what, place)
+    WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
+        AND has_table_privilege(current_user, oid, what)
+        AND (what IN ('DELETE', 'TRUNCATE') OR relname = 'alembic_version'
+            OR what = 'UPDATE' AND relname = ANY (:added_to))
+    ORDER BY relname, place
+"""  # nothing is deleted, records of what was done are only added to, and which version it is, its owner says
 
 
 def missing_grants(engine: Engine) -> list[str]:
@@ -39,6 +55,23 @@ def missing_grants(engine: Engine) -> list[str]:
             f"{what} on {name}" for what, name in wanted if not connection.scalar(asked, {"name": name, "what": what})
         ]
         return missing + [f"USAGE on {name}" for name in connection.scalars(text(_SEQUENCES_WITHOUT_USAGE))]
+
+
+def excess_grants(engine: Engine) -> list[str]:
+    """What our role on Postgres may do and need not, such as "UPDATE on audit_events"; SQLite knows no roles.
+
+    Whoever owns the tables, or is a superuser, can take away the triggers that keep the audit trail as it is.
+
+    Raises:
+        WorklistUnavailableError: the database is away.
+    """
+    if engine.dialect.name != "postgresql":
+        return []
+    with telling_when_away(), engine.execution_options(**READ_ONLY).connect() as connection:
+        if connection.scalar(text(_OWNS_TABLES)):
+            return ["change the tables themselves, and their triggers"]
+        rows = connection.execute(text(_BEYOND), {"added_to": sorted(_ONLY_ADDED_TO)})
+        return [f"{what} on {name}" for what, name in rows]
 
 
 def seconds_ahead(engine: Engine) -> float:

@@ -120,6 +120,11 @@ def telling_when_away() -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         if _is_away(error):
+            if is_refused(error):
+                raise WorklistUnavailableError(
+                    f"the worklist database refuses its role something: {_first_line(error)}",
+                    remedy="let its superuser run deploy/postgres/grants.sql again; senders retry",
+                ) from error
             raise WorklistUnavailableError(
                 f"the worklist database did not answer: {_first_line(error)}",
                 remedy="see that the database of [database] url runs and has room; senders retry",
@@ -134,6 +139,11 @@ def changed(session: Session, statement: Executable) -> int:
 
 def _sqlstate(error: BaseException | None) -> str | None:
     return getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+
+
+def is_refused(error: BaseException | None) -> bool:
+    """Whether the role may not do what was asked (42501, insufficient_privilege)."""
+    return _sqlstate(error) == "42501"
 
 
 def _is_lost_race(error: IntegrityError) -> bool:

@@ -74,7 +74,7 @@ def anchored(log, worklist):
 
 def test_a_log_whose_seals_a_downgrade_took_is_found_by_the_agents_own_anchors(run, anchored, worklist):
     assert run("audit", "verify").code == 0
-    assert "1 anchors compared" in run("audit", "verify").out
+    assert "1 anchor compared" in run("audit", "verify").out
     tamper(worklist, "DELETE FROM audit_seals")
     tamper(worklist, "UPDATE audit_head SET position = 0, floor = 0, seen_id = 0, mark_id = 0, mark_xid = 0")
     said = run("audit", "verify")

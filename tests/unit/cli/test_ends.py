@@ -27,6 +27,7 @@ COMMANDS = [
     ),
     *(["demo"], ["triage", "."], ["reading-queue"], ["phantom", "out"], ["train", "."], ["evaluate", "."]),
     ["explain", ".", "--out", "out"],
+    ["reading-queue"],
     ["fetch", "1.2.3", "--from", "pacs"],
     ["withdraw", "1.2.3", "--reason", "quality"],
     *(["policy", "check"], ["policy", "test"]),
@@ -65,6 +66,16 @@ def test_an_error_is_one_line_however_long_and_whatever_is_in_it(run, story, mon
 
     monkeypatch.setattr(worklist, "read_worklist", fail)
     assert run("worklist").err == f"triage-agent: {message}\n"
+
+
+def test_a_place_where_this_user_may_not_write_is_one_line(run, story, monkeypatch):
+    def refuse(_settings):
+        raise PermissionError(13, "Permission denied", "/root/studies")
+
+    monkeypatch.setattr(worklist, "read_worklist", refuse)
+    done = run("worklist")
+    assert done.code == 1
+    assert done.err == "triage-agent: /root/studies: this user may not; name another place, or be another user\n"
 
 
 def test_ctrl_c_ends_as_shells_expect(run, story, monkeypatch):
@@ -131,7 +142,8 @@ def test_who_looks_on_a_machine_without_a_worklist_is_told_so_and_makes_none(run
     assert (done.code, done.out) == (1, "")
     assert done.err == (
         f"triage-agent: there is no worklist at {tmp_path}/var/triage.db yet; "
-        "`triage-agent serve` or `triage-agent db upgrade` makes it\n"
+        "`triage-agent serve` or `triage-agent db upgrade` makes it; if it should be there, name the site's "
+        "configuration (--config or TRIAGE_AGENT_CONFIG)\n"
     )
     assert not (tmp_path / "var").exists()
 
