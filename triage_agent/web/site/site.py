@@ -21,6 +21,7 @@ from triage_agent.web.site.account_pages import AccountPages
 from triage_agent.web.site.audit_chain import AuditParts
 from triage_agent.web.site.audit_story import Telling
 from triage_agent.web.site.auditing import Auditing
+from triage_agent.web.site.claims import Claims
 from triage_agent.web.site.condition import Condition
 from triage_agent.web.site.dashboard import Dashboard
 from triage_agent.web.site.entrance import Entrance
@@ -40,6 +41,16 @@ from triage_agent.web.site.weakness import PasswordRules
 
 _SERVICES = ("/dicom-web", "/healthz", "/readyz", "/metrics")
 _SEE_OTHER = 303
+_TITLES = {
+    401: "Sign in first",
+    403: "Not allowed",
+    404: "Not found",
+    410: "Not there any more",
+    422: "Cannot be shown",
+    429: "Too many requests",
+    500: "Something went wrong",
+    503: "Not available",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +112,7 @@ class Site:
             *(() if entrance is None else _entrance(entrance, gate, people, accounts, pages, clock, signing)),
             AccountPages(gate, people, accounts, sessions, pages, clock).router,
             Studies(gate, worklist, readers, pages, clock, here, views).router,
+            Claims(gate, readers, pages, clock, here).router,
             Views(gate, views, clock).router,
             Viewing(
                 gate,
@@ -135,7 +147,13 @@ class Site:
         headers = error.headers
         if _is_for_programs(request):
             return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=headers)
-        answer = self._pages.show("refused.html", None, error.status_code, said=_said(error.status_code, error.detail))
+        answer = self._pages.show(
+            "refused.html",
+            None,
+            error.status_code,
+            title=_TITLES.get(error.status_code, "Not done"),
+            said=_said(error.status_code, error.detail),
+        )
         answer.headers.update(headers or {})
         return answer
 
