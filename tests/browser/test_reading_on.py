@@ -1,4 +1,4 @@
-"""Reading one study after the other: keys between list and studies, what moves and what leaves, images that are busy."""
+"""Reading one study after the other: keys between list and studies, what moves and leaves, images that are busy."""
 
 from playwright.sync_api import expect
 from support import story
@@ -33,6 +33,7 @@ def test_keys_lead_from_study_to_study_and_back_to_the_same_row_and_over_the_end
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
     page.keyboard.press("j")
     page.wait_for_url("**/studies/1.2.3")
     expect(page.get_by_role("button", name="Claim")).to_be_enabled()
@@ -139,7 +140,8 @@ def test_an_image_that_is_busy_is_asked_for_again_and_contrast_and_zoom_do_what_
     assert image.evaluate(spread) < 0.7 * whole
     page.get_by_role("button", name="Zoom in").click()
     pane = page.locator(".pane")
-    middle = "pane => [(pane.scrollLeft + pane.clientWidth / 2) / pane.scrollWidth, (pane.scrollTop + pane.clientHeight / 2) / pane.scrollHeight]"
+    middle = """pane => [(pane.scrollLeft + pane.clientWidth / 2) / pane.scrollWidth,
+        (pane.scrollTop + pane.clientHeight / 2) / pane.scrollHeight]"""
     assert all(abs(place - 0.5) < 0.02 for place in pane.evaluate(middle))
     page.get_by_role("button", name="Zoom in").click()
     assert all(abs(place - 0.5) < 0.02 for place in pane.evaluate(middle))
