@@ -113,7 +113,7 @@ def test_two_images_stand_side_by_side_each_with_its_own_window_and_zoom(shown):
     third = page.locator(".view", has=image(page, 3))
     with page.expect_response(lambda answer: "inverted=true" in answer.url):
         third.get_by_role("button", name="Invert").click()
-    third.get_by_role("button", name="Zoom").click()
+    third.get_by_role("button", name="Zoom in").click()
     expect(third.locator(".pane")).to_have_class("pane zoomed")
     expect(page.locator(".view", has=one).locator(".pane")).to_have_class("pane")
     assert "inverted=false" in one.get_attribute("src")

@@ -41,10 +41,10 @@ def test_images_are_windowed_inverted_and_enlarged(served):
         page.get_by_role("button", name="Invert").click()
     assert abs(mean(image) - (255 - before)) < 2
     assert page.get_by_role("button", name="Invert").get_attribute("aria-pressed") == "true"
-    with page.expect_response(lambda answer: "high=0.810" in answer.url):
+    with page.expect_response(lambda answer: "high=0.800" in answer.url):
         page.get_by_label("Brightness").fill("70")
     with page.expect_response(lambda answer: "size=4096" in answer.url):
-        page.get_by_role("button", name="Zoom").click()
+        page.get_by_role("button", name="Zoom in").click()
     assert asked(image)["inverted"] == "true"
     expect(page.locator(".pane")).to_have_class("pane zoomed")
     page.get_by_role("button", name="Reset").click()
@@ -70,9 +70,9 @@ def test_what_failed_is_sent_again(served):
     assert told.decide(story.shipment(to="pacs", kind=ArtifactKind.HL7_ORU, body=b"MSH"))
     told.lose("connection refused")
     page = served.reader(then=STUDY)
-    expect(page.get_by_role("row", name="hl7-oru")).to_contain_text("connection refused")
+    expect(page.get_by_role("row", name="HL7 result (ORU)")).to_contain_text("connection refused")
     page.get_by_role("button", name="Try again what failed").click()
-    expect(page.get_by_role("row", name="hl7-oru")).not_to_contain_text("dead")
+    expect(page.get_by_role("row", name="HL7 result (ORU)")).not_to_contain_text("Failed")
     assert [one.artifact.kind for one in told.deliveries()] == [ArtifactKind.HL7_ORU]
 
 

@@ -35,16 +35,17 @@ def test_a_view_is_its_owners_alone(views):
     assert names(views) == {"Knees": "region=XR_KNEE"}
 
 
-def test_the_same_name_is_the_same_view(views):
-    views.save("ada", "Mine", "days=1", T0)
-    assert views.save("ada", "Mine", "days=3", T0)
-    assert names(views) == {"Mine": "days=3"}
+def test_another_of_the_same_name_is_refused(views):
+    assert views.save("ada", "Mine", "days=1", T0)
+    assert views.save("ada", "Mine", "days=1", T0)
+    assert not views.save("ada", "Mine", "days=3", T0)
+    assert names(views) == {"Mine": "days=1"}
 
 
 def test_there_are_so_many_and_places_are_used_again(views, database):
     assert all(views.save("ada", f"View {number}", "days=1", T0) for number in range(MOST_VIEWS))
     assert not views.save("ada", "One more", "days=1", T0)
-    assert views.save("ada", "View 3", "days=3", T0)
+    assert not views.save("ada", "View 3", "days=3", T0)
     assert views.remove("ada", 5, T0)
     assert not views.remove("ada", 5, T0)
     assert views.save("ada", "One more", "days=1", T0)

@@ -40,7 +40,7 @@ def test_a_program_gets_an_answer_of_its_own(hospital):
     browser = hospital.browser("radiologist")
     token = csrf_of(browser.get("/password"))
     answer = browser.post(FORM, data={"csrf": token, "verdict": "agree"}, headers={"Accept": "application/json"})
-    assert answer.json() == {"done": True}
+    assert answer.json() == {"done": True, "to": "#feedback-given"}
 
 
 @pytest.mark.parametrize(

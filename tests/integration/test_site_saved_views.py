@@ -27,7 +27,7 @@ def test_a_list_is_saved_shown_and_removed(browser):
     answer = save(browser, "  Knees,   today ", "region=XR_KNEE&days=1&after=")
     assert answer.headers["location"] == "/?region=XR_KNEE&days=1"
     page = browser.get("/")
-    assert '<a href="/?region=XR_KNEE&amp;days=1">Knees, today</a>' in page.text
+    assert '<a href="/?region=XR_KNEE&amp;days=1"><bdi>Knees, today</bdi></a>' in page.text
     assert "Save this list" not in browser.get("/?region=XR_KNEE&days=1").text
     browser.post("/views/1/remove", data={"csrf": csrf_of(page)})
     assert "Knees, today" not in browser.get("/").text
@@ -41,6 +41,14 @@ def test_names_that_are_none_are_refused(browser, name):
 @pytest.mark.parametrize("query", ["days=99", "color=red", "priority=high", "after=xx"])
 def test_what_is_no_list_is_not_saved(browser, query):
     assert save(browser, "Mine", query).status_code == 400
+
+
+def test_another_list_is_not_overwritten_by_one_of_its_name(browser):
+    assert save(browser, "Mine", "days=1").status_code == 303
+    assert save(browser, "Mine", "days=1").status_code == 303
+    refused = save(browser, "Mine", "days=3")
+    assert (refused.status_code, "another list of this name" in refused.text) == (409, True)
+    assert '<a href="/?days=1"><bdi>Mine</bdi></a>' in browser.get("/").text
 
 
 def test_a_name_is_text_and_no_markup(browser):
@@ -67,5 +75,5 @@ def test_what_was_ordered_and_from_where_stands_on_the_list(hospital, browser):
     hospital.worklist.keep_orders([order], message)
     text = browser.get("/").text
     assert '<td data-head="Ordered">STAT <abbr class="tag" title="Emergency department">ED</abbr>' in text
-    assert '<span class="why">ED room 4</span>' in text
+    assert '<span class="why"><bdi>ED room 4</bdi></span>' in text
     assert "ED room 4" in browser.get("/studies/1.2.1").text

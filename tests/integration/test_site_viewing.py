@@ -40,7 +40,7 @@ def test_an_image_is_shown_windowed_and_inverted(hospital):
     assert shown(whole).shape == (200, 160)
     assert np.allclose(255 - shown(browser.get(f"{address}?inverted=true")), shown(whole), atol=1)
     part = shown(browser.get(f"{address}?low=0.4&high=0.6"))
-    assert part.std() > shown(whole).std()
+    assert part.std() > shown(whole).std() > shown(browser.get(f"{address}?low=-0.5&high=1.5")).std()
     assert max(shown(browser.get(f"{address}?size=320")).shape) <= 320
 
 
@@ -51,7 +51,7 @@ def test_an_image_is_shown_windowed_and_inverted(hospital):
         (f"/studies/1.2.9/images/{IMAGE}", 404),
         (f"/studies/{STUDY}/images/{IMAGE}?size=5000", 404),
         (f"/studies/{STUDY}/images/{IMAGE}?low=nan", 400),
-        (f"/studies/{STUDY}/images/{IMAGE}?high=2", 400),
+        (f"/studies/{STUDY}/images/{IMAGE}?high=4", 400),
     ],
 )
 def test_images_that_are_not_there(hospital, path, status):
@@ -94,7 +94,7 @@ def test_the_page_says_what_was_decided_why_and_where_it_went(hospital):
     decided(hospital)
     page = hospital.browser("radiologist").get(f"/studies/{STUDY}").text
     detail = hospital.worklist.study(STUDY)
-    for said in ("Abnormal", "pacs", "pending", *detail.reasons):
+    for said in ("Abnormal", "pacs", "Waits to be sent", *detail.reasons):
         assert said in page
     assert "Radiograph 1 of 1" in page
     assert 'href="https://pacs.example/view?s=1.2.1&amp;a=A1"' in page
@@ -110,9 +110,11 @@ def test_the_report_is_readable(hospital):
 
 def test_what_failed_is_tried_again(hospital):
     decided(hospital)
+    assert "Try again what failed" not in hospital.browser("admin").get(f"/studies/{STUDY}").text
     (delivery,) = hospital.worklist.claim_deliveries("w", hospital.story.tick(), story.LEASE, 1)
     hospital.worklist.delivery_failed(delivery, "refused", None, hospital.story.tick())
     browser = hospital.browser("admin")
+    assert "Try again what failed" in browser.get(f"/studies/{STUDY}").text
     form = {"csrf": csrf_of(browser.get("/password"))}
     assert browser.post(f"/studies/{STUDY}/retry", data=form).status_code == 303
     assert hospital.worklist.study(STUDY).deliveries[0].state is DeliveryState.PENDING

@@ -64,12 +64,14 @@ class Listed:
     Attributes:
         known: what its orders, or its headers, say of its urgency, and of where the patient is.
         claimed_by: an account, or the performer of the workitem at a PACS; None where nobody reads it.
+        at_pacs: that is somebody at a PACS, whose claim ends there.
     """
 
     item: WorklistItem
     known: Circumstances = NOTHING_KNOWN
     claimed_by: str | None = None
     claimed_at: datetime | None = None
+    at_pacs: bool = False
     read_by: str | None = None
     read_at: datetime | None = None
 

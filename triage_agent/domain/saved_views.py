@@ -31,7 +31,7 @@ class SavedViews(Protocol):
         """An account's, by name."""
 
     def save(self, account: str, name: str, query: str, now: datetime) -> bool:
-        """Keep one, in place of that of the same name; False where there are MOST_VIEWS already."""
+        """Keep one; False where another has its name, or there are MOST_VIEWS already."""
 
     def remove(self, account: str, number: int, now: datetime) -> bool:
         """Keep it no longer; False where there is none."""

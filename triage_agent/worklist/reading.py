@@ -236,7 +236,7 @@ def _listed(row: StudyRow, known: Circumstances, elsewhere: tuple[str | None, da
     )
     if row.claimed_by is not None or elsewhere is None:
         return here
-    return replace(here, claimed_by=elsewhere[0] or "somebody at a PACS", claimed_at=elsewhere[1])
+    return replace(here, claimed_by=elsewhere[0] or "somebody at a PACS", claimed_at=elsewhere[1], at_pacs=True)
 
 
 def _regions(session: Session) -> list[str]:

@@ -63,9 +63,10 @@ class SqlSavedViews:
 def _save(session: Session, account: str, name: str, query: str, now: datetime) -> bool:
     session.scalar(select(AccountRow.name).where(AccountRow.name == account).with_for_update())  # one at a time
     rows = {row.place: row for row in session.scalars(select(SavedViewRow).where(SavedViewRow.account == account))}
-    same = [place for place, row in rows.items() if row.name == name]
-    free = [place for place in range(1, MOST_VIEWS + 1) if place not in rows or rows[place].name is None]
-    place = next(iter([*same, *free]), None)
+    same = next((row for row in rows.values() if row.name == name), None)
+    if same is not None:  # what somebody has saved is not overwritten by an accident of names
+        return same.query == query
+    place = next((one for one in range(1, MOST_VIEWS + 1) if one not in rows or rows[one].name is None), None)
     if place is None:
         return False
     values = {"name": name, "query": query, "changed_at": now}

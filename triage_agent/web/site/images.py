@@ -29,7 +29,7 @@ _MARGIN = 3
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What part of the display range is shown: `low` becomes black and `high` white, 0 to 1; or the other way round."""
+    """What part of the display range is shown: `low` becomes black and `high` white, -2 to 3; or the reverse."""
 
     low: float = 0.0
     high: float = 1.0

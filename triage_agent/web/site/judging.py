@@ -40,7 +40,7 @@ class Judging:
         if not kept:
             raise HTTPException(404, "There is no such study on this worklist.")
         if "application/json" in request.headers.get("accept", ""):
-            return JSONResponse({"done": True})
+            return JSONResponse({"done": True, "to": "#feedback-given"})
         return RedirectResponse(f"/studies/{uid}#feedback-given", _SEE_OTHER)
 
     def export(self, request: Request) -> Response:

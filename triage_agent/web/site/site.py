@@ -21,6 +21,7 @@ from triage_agent.web.site.account_pages import AccountPages
 from triage_agent.web.site.audit_chain import AuditParts
 from triage_agent.web.site.audit_story import Telling
 from triage_agent.web.site.auditing import Auditing
+from triage_agent.web.site.claims import Claims
 from triage_agent.web.site.condition import Condition
 from triage_agent.web.site.dashboard import Dashboard
 from triage_agent.web.site.entrance import Entrance
@@ -50,6 +51,7 @@ _TITLES = {
     413: "Too long",
     422: "Cannot be read",
     429: "Too many requests",
+    500: "Something went wrong",
     503: "Not available now",
 }
 
@@ -113,6 +115,7 @@ class Site:
             *(() if entrance is None else _entrance(entrance, gate, people, accounts, pages, clock, signing)),
             AccountPages(gate, people, accounts, sessions, pages, clock).router,
             Studies(gate, worklist, readers, pages, clock, here, views).router,
+            Claims(gate, readers, pages, clock, here).router,
             Views(gate, views, clock).router,
             Viewing(
                 gate,
@@ -149,7 +152,7 @@ class Site:
             return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=headers)
         status = error.status_code
         answer = self._pages.show(
-            "refused.html", None, status, said=_said(status, error.detail), title=_TITLES.get(status, "Not shown")
+            "refused.html", None, status, said=_said(status, error.detail), title=_TITLES.get(status, "Not done")
         )
         answer.headers.update(headers or {})
         return answer

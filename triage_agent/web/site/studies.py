@@ -2,21 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
-from functools import lru_cache, partial
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from fastapi import HTTPException, Query, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, StreamingResponse
+from fastapi import Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.reading import Listed, ListPage, ListQuestion, Order, ReadingList
 from triage_agent.domain.saved_views import SavedViews
 from triage_agent.domain.study import WorklistItem
-from triage_agent.domain.uids import is_uid
 from triage_agent.domain.vocabulary import AuditAction, Priority, Status
 from triage_agent.web.site.asking import DAYS, View, view_of
+from triage_agent.web.site.claims import is_forgotten
 from triage_agent.web.site.condition import Condition
 from triage_agent.web.site.gate import Gate, available, visitor_of
 from triage_agent.web.site.live import Live, State
@@ -26,10 +26,7 @@ from triage_agent.web.site.pages import Pages
 _IN_VIEW = 5  # studies that need a human, above every list
 _COUNTED = 1000  # of them; beyond it "1000 or more" says enough
 _ALL_HUMAN = View(status=Status.NEEDS_HUMAN, days="all")
-_CLAIM_LASTS = timedelta(hours=1)
 _ROWS_KEPT = 5000  # as they were written for pages that are open: most are the same at the next look
-_LONGEST_NUMBER = 9  # digits
-_SEE_OTHER = 303
 
 
 class Studies:
@@ -54,19 +51,14 @@ class Studies:
         self._clock = clock
         self._condition = condition
         self._views = views
-        self._row: Callable[[Listed], str] = lru_cache(_ROWS_KEPT)(
-            lambda one: pages.text("row.html", None, one=one, now=None)
+        self._row: Callable[[Listed, bool], str] = lru_cache(_ROWS_KEPT)(
+            lambda one, old: pages.text("row.html", None, one=one, now=None, old=old)
         )
         self._live = live or Live()
-        get, post = self.router.get, self.router.post
+        get = self.router.get
         get("/")(self.listed)
         get("/live")(self.live)
-        get("/condition")(self.condition)
         get("/api/worklist")(self.as_json)
-        post("/studies/{uid}/claim")(self.claim)
-        post("/studies/{uid}/release")(self.release)
-        post("/studies/{uid}/read")(self.read)
-        post("/studies/{uid}/unread")(self.unread)
 
     def listed(self, request: Request) -> Response:
         """The worklist."""
@@ -87,6 +79,7 @@ class Studies:
             troubles=self._condition.troubles(),
             after=page.studies[-1].place if page.more else None,
             now=self._clock(),
+            is_forgotten=is_forgotten,
             statuses=list(Status),
             priorities=list(reversed(Priority)),
             regions=regions,
@@ -105,10 +98,6 @@ class Studies:
             headers={"X-Accel-Buffering": "no"},
         )
 
-    def condition(self) -> Response:
-        """What is wrong with the agent, for pages that stay open: a part of a page, or nothing."""
-        return HTMLResponse(self._trouble())
-
     def as_json(
         self,
         request: Request,
@@ -122,48 +111,6 @@ class Studies:
         visitor = visitor_of(request)
         self._gate.record(visitor, AuditAction.STUDIES_LISTED, studies=len(found))
         return JSONResponse([_as_json(masked_item(item) if visitor.masked else item) for item in found])
-
-    def claim(self, request: Request, uid: str) -> Response:
-        """Read a study, so that nobody else opens it; 409 with the name of who reads it already."""
-        now, reader = self._clock(), visitor_of(request).name
-        with available():
-            owner = self._readers.claim(uid, reader, now, now - _CLAIM_LASTS) if is_uid(uid) else None
-        if owner is None:
-            raise HTTPException(404, "There is no such study on this worklist.")
-        return self._done(request, uid, f"{owner} reads this study." if owner != reader else "")
-
-    def release(self, request: Request, uid: str) -> Response:
-        """Give one's claim back."""
-        return self._change(request, uid, self._readers.release, "It was not yours to give back.")
-
-    def read(self, request: Request, uid: str) -> Response:
-        """The study has been read: it leaves the list."""
-        shown = visitor_of(request).form.get("instances", "")
-        seen = int(shown) if shown.isdecimal() and len(shown) < _LONGEST_NUMBER else 0
-        otherwise = "Somebody else reads this study, or an image has come since the page was made. Reload it."
-        return self._change(request, uid, partial(self._readers.mark_read, seen=seen), otherwise)
-
-    def unread(self, request: Request, uid: str) -> Response:
-        """Put a study back on the list."""
-        return self._change(request, uid, self._readers.mark_unread, "It is on the list already.")
-
-    def _change(
-        self, request: Request, uid: str, change: Callable[[str, str, datetime], bool], otherwise: str
-    ) -> Response:
-        if not is_uid(uid):
-            raise HTTPException(404, "There is no such study on this worklist.")
-        with available():
-            changed = change(uid, visitor_of(request).name, self._clock())
-        return self._done(request, uid, "" if changed else otherwise)
-
-    @staticmethod
-    def _done(request: Request, uid: str, wrong: str) -> Response:
-        """To the page, or to the script that asked."""
-        if wrong:
-            raise HTTPException(409, wrong)
-        if "application/json" in request.headers.get("accept", ""):
-            return JSONResponse({"done": True})
-        return RedirectResponse(f"/studies/{uid}", _SEE_OTHER)
 
     def _page(self, view: View, masked: bool) -> ListPage:
         return self._asked(view.question(self._clock()), masked)
@@ -185,7 +132,8 @@ class Studies:
     def _state(self, view: View, masked: bool) -> State:
         """A view as browsers show it; ages are not in it, since browsers count them."""
         page = self._page(view, masked)
-        rows = {one.item.study_instance_uid: self._row(one) for one in page.studies}
+        now = self._clock()
+        rows = {one.item.study_instance_uid: self._row(one, is_forgotten(one, now)) for one in page.studies}
         return {
             "order": list(rows),
             "rows": rows,

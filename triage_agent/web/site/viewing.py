@@ -19,9 +19,11 @@ from triage_agent.domain.feedback import LONGEST_NOTE, FeedbackBook, Verdict
 from triage_agent.domain.ports import Clock, StudyDetail, Worklist
 from triage_agent.domain.quiet import quiet
 from triage_agent.domain.reading import ReadingList
+from triage_agent.domain.states import sources_of
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.uids import is_uid
-from triage_agent.domain.vocabulary import ArtifactKind, AuditAction
+from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event
+from triage_agent.web.site.claims import is_forgotten, mark_of
 from triage_agent.web.site.condition import Condition
 from triage_agent.web.site.evidence_map import EvidenceMaps, Outline
 from triage_agent.web.site.gate import Gate, Visitor, available, visitor_of
@@ -99,6 +101,8 @@ class Viewing:
             visitor,
             detail=detail,
             troubles=self._condition.troubles(),
+            old=listed is not None and is_forgotten(listed, self._clock()),
+            mark=mark_of(listed) if listed is not None else "",
             item=masked_item(detail.item) if visitor.masked else detail.item,
             listed=listed,
             earlier=masked_all(earlier) if visitor.masked else earlier,
@@ -110,6 +114,7 @@ class Viewing:
             verdicts=list(Verdict),
             longest_note=LONGEST_NOTE,
             pacs_link=_filled(self._pacs_link, detail.item),
+            may_retry=_may_retry(detail),
             now=self._clock(),
         )
 
@@ -119,8 +124,8 @@ class Viewing:
         uid: str,
         image: str,
         size: int = 1024,
-        low: float = Query(0, ge=0, le=1),
-        high: float = Query(1, ge=0, le=1),
+        low: float = Query(0, ge=-2, le=3),  # beyond the range: black becomes grey, which is less contrast
+        high: float = Query(1, ge=-2, le=3),
         inverted: bool = False,
         *,
         evidence: bool = False,
@@ -184,6 +189,12 @@ class Viewing:
         if len(self._seen) >= _MOST_SEEN:
             self._seen.clear()
         self._seen[key] = now
+
+
+def _may_retry(detail: StudyDetail) -> bool:
+    """Whether there is something that failed: a result that was given up, or the study itself."""
+    failed = any(one.state is DeliveryState.DEAD for one in detail.deliveries)
+    return failed or detail.item.status in sources_of(Event.RETRIED)
 
 
 def _filled(template: str, item: WorklistItem) -> str:

@@ -3,7 +3,7 @@
 from urllib.parse import parse_qsl
 
 from fastapi import HTTPException, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 
 from triage_agent.domain.ports import Clock
 from triage_agent.domain.saved_views import LONGEST_NAME, LONGEST_QUERY, MOST_VIEWS, SavedViews
@@ -35,8 +35,15 @@ class Views:
             raise HTTPException(400, "This list cannot be saved: its search is too long.")
         with available():
             saved = self._views.save(visitor.signed_in.account.name, name, query, self._clock())
+            known = () if saved else self._views.of(visitor.signed_in.account.name)
+        if any(one.name == name for one in known):
+            raise HTTPException(
+                409, "You have another list of this name. Choose another name, or remove that one first."
+            )
         if not saved:
             raise HTTPException(409, f"There are {MOST_VIEWS} saved lists already. Remove one first.")
+        if "application/json" in request.headers.get("accept", ""):
+            return JSONResponse({"to": f"/?{query}"})
         return RedirectResponse(f"/?{query}", _SEE_OTHER)
 
     def remove(self, request: Request, number: int) -> Response:

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
+from markupsafe import Markup
+
 from triage_agent.domain.feedback import Verdict
+from triage_agent.domain.reading import Listed
 from triage_agent.domain.visible import visible
-from triage_agent.domain.vocabulary import Finding, Priority, Status
+from triage_agent.domain.vocabulary import ArtifactKind, DeliveryState, Finding, Priority, Status
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 PRIORITY = {Priority.STAT: "STAT", Priority.URGENT: "Urgent", Priority.ROUTINE: "Routine"}
@@ -33,6 +36,39 @@ VERDICT = {
     Verdict.OVERCALLED: "Disagree: overcalled",
     Verdict.WRONG_REGION: "Disagree: wrong region",
     Verdict.POOR_IMAGE: "Disagree: poor image",
+}
+
+KIND = {
+    ArtifactKind.SR: "Structured report",
+    ArtifactKind.SR_COMPREHENSIVE: "Structured report (comprehensive)",
+    ArtifactKind.SR_ENHANCED: "Structured report (enhanced)",
+    ArtifactKind.SR_TEXT: "Structured report (text)",
+    ArtifactKind.GSPS: "Presentation state",
+    ArtifactKind.SC: "Picture of the result",
+    ArtifactKind.KOS: "Key object selection",
+    ArtifactKind.PDF: "PDF",
+    ArtifactKind.EVIDENCE_GSPS: "Evidence map (presentation state)",
+    ArtifactKind.EVIDENCE_SC: "Evidence map (picture)",
+    ArtifactKind.REJECTION: "Withdrawal of what was sent",
+    ArtifactKind.HL7_ORU: "HL7 result (ORU)",
+    ArtifactKind.HL7_OMI: "HL7 order (OMI)",
+    ArtifactKind.HL7_ORM: "HL7 order (ORM)",
+    ArtifactKind.UPS: "Workitem (UPS)",
+    ArtifactKind.FHIR: "FHIR report",
+}
+DELIVERY = {
+    DeliveryState.PENDING: "Waits to be sent",
+    DeliveryState.SENDING: "Being sent",
+    DeliveryState.SENT: "Sent",
+    DeliveryState.COMMITTED: "Sent, and kept for good there",
+    DeliveryState.DEAD: "Failed",
+}
+RULE = {
+    "alert": "one image alone is high enough",
+    "no_rule": "none of the site's rules fits",
+    "anatomy_not_in_bundle": "the model does not know this region",
+    "not_scored": "no image could be scored",
+    "out_of_scope": "nothing here is a radiograph that is scored",
 }
 
 
@@ -94,6 +130,29 @@ def name(person: str | None) -> str:
     return "—"
 
 
+def apart(text: str | None) -> Markup:
+    """Foreign text that turns nothing around it: a name from right to left leaves the number behind it as it is."""
+    return Markup("<bdi>{}</bdi>").format(visible(text or "")) if text else Markup("—")
+
+
+def person(pn: str | None) -> Markup:
+    """A PN value as `name` says it, turning nothing around it."""
+    return apart(name(pn))
+
+
+def raised_by(listed: Listed) -> str:
+    """Who asks for the priority that a study has, where it is not that of its arrival."""
+    item = listed.item
+    if item.priority == item.priority_at_arrival:
+        return ""
+    return "by the order" if listed.known.order_priority == item.priority else "by the agent"
+
+
+def rule(code: str | None) -> str:
+    """The rule that fired: the agent's own ones in words, the site's by the site's name."""
+    return "none yet" if not code else RULE.get(code, f"“{visible(code)}” of the site's rules")
+
+
 def moment(at: datetime | None) -> str:
     """A time, to the second, in UTC; pages turn it into the reader's own."""
     return "" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -107,7 +166,12 @@ def region(code: str | None) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     "age": age,
     "percent": percent,
-    "person": name,
+    "person": person,
+    "apart": apart,
+    "raised_by": raised_by,
+    "rule": rule,
+    "kind": KIND.__getitem__,
+    "delivery": DELIVERY.__getitem__,
     "moment": moment,
     "visible": visible,
     "after": after,

@@ -1,9 +1,14 @@
-// What pages do by themselves: live rows, keys, claims, ages. Every page also works without it.
+// What every page does by itself: ages and times, messages, forms that are sent without leaving the page, the help.
+// Every page also works without it. list.js and reading.js, which pages load after it, use what is here.
 "use strict";
 
-const token = document.querySelector('meta[name="csrf"]')?.content;
 const me = document.querySelector('meta[name="who"]')?.content;
-const state = document.getElementById("state");
+const DEAF = 1000;  // milliseconds in which what has just come under the pointer takes no click
+let renew = async () => false;  // where a page can: another token for its forms, since the session is a new one
+let sessionOver = () => location.reload();  // to the sign-in, and back
+
+const token = () => document.querySelector('meta[name="csrf"]')?.content ?? "";
+if (!me) sessionStorage.clear();  // what it has of a list (studies' identifiers) is for as long as somebody is signed in
 
 for (const field of document.querySelectorAll("[data-submit]")) {
   field.addEventListener("change", () => field.form.requestSubmit());
@@ -31,20 +36,6 @@ function countAges() {
 countAges();
 setInterval(countAges, 10000);
 
-function say(text) {
-  if (state && state.textContent !== text) state.textContent = text;
-}
-
-// Parts of a page that are replaced as a whole, and only where they differ: a reader hears each change once.
-const shown = {};
-function showPart(name, html) {
-  if (shown[name] === html) return;
-  const part = document.getElementById(name);
-  if (shown[name] !== undefined || part.textContent.trim() || html.trim()) part.innerHTML = html;
-  shown[name] = html;
-  tellTimes();
-}
-
 // Times of day in the reader's own zone; with the date where it is another day.
 function tellTimes() {
   for (const time of document.querySelectorAll("time[data-clock]")) {
@@ -57,115 +48,111 @@ function tellTimes() {
 }
 tellTimes();
 
-// A page that nobody tells of changes asks, and shows nothing any more once its session is over.
-const trouble = document.querySelector("#trouble[data-look]");
-if (trouble) setInterval(async () => {
-  const answer = await fetch(trouble.dataset.look).catch(() => null);
-  if (answer?.status === 401) location.reload();
-  else if (answer?.ok) showPart("trouble", await answer.text());
-}, 15000);
+// Messages lie over the page, wherever it is scrolled to, and stay until they are closed or no longer true.
+const notices = document.createElement("div");
+notices.className = "notices";
+document.querySelector("main")?.append(notices);
+const told = new Map();
+function notice(key, text, { quiet = false, link = null, lasts = 0 } = {}) {
+  const old = told.get(key);
+  if (old && old.dataset.text === text) return;
+  old?.remove();
+  told.delete(key);
+  if (!text) return;
+  const said = document.createElement("div"), words = document.createElement("span"), close = document.createElement("button");
+  said.className = quiet ? "notice" : "notice bad";
+  said.setAttribute("role", quiet ? "status" : "alert");
+  said.dataset.text = words.textContent = text;
+  close.type = "button";
+  close.className = "quiet";
+  close.textContent = "Close";
+  close.addEventListener("click", () => notice(key, ""));
+  said.append(words, ...(link ? [link] : []), close);
+  told.set(key, said);
+  notices.append(said);
+  if (lasts) setTimeout(() => told.get(key) === said && notice(key, ""), lasts);
+}
+const complain = (text) => notice("wrong", text);
+const connected = (yes) => notice("connection", yes ? "" : "Not connected. What you see may be old.");
 
-// The list: rows are replaced and moved, never the whole table, so that focus and scrolling stay.
-const list = document.getElementById("list");
-const rows = document.getElementById("rows");
-
-function rowOf(html) {
+// Parts of a page that are replaced as a whole, and only where they differ: a reader hears each change once.
+const shown = {};
+function showPart(name, written) {
   const made = document.createElement("template");
-  made.innerHTML = html;
-  return made.content.querySelector("tr");
+  made.innerHTML = written;
+  const html = made.innerHTML;  // as browsers write it
+  if (shown[name] === html) return false;
+  const part = document.getElementById(name);
+  if (shown[name] !== undefined || part.textContent.trim() || html.trim()) part.innerHTML = html;
+  shown[name] = html;
+  tellTimes();
+  return true;
 }
 
-function show(told) {
-  const selected = rows.querySelector("tr.selected")?.dataset.uid;
-  const before = new Map([...rows.children].map((row) => [row.dataset.uid, row]));
-  const raised = [];
-  let last = null;
-  for (const uid of told.order) {
-    const old = before.get(uid);
-    let row = old;
-    if (told.rows[uid] !== undefined) {
-      row = rowOf(told.rows[uid]);
-      if (old) {
-        const focused = old.contains(document.activeElement);
-        if (Number(row.dataset.rank) > Number(old.dataset.rank)) raised.push(row);
-        old.replaceWith(row);
-        if (focused) row.querySelector("a.open").focus({ preventScroll: true });
-      } else if (before.size) {
-        row.classList.add("moved");
-      }
-      if (uid === selected) row.classList.add("selected");
-    }
-    if (!row) continue;
-    const place = last ? last.nextElementSibling : rows.firstElementChild;
-    if (place !== row) {
-      const focused = row.contains(document.activeElement) ? document.activeElement : null;
-      rows.insertBefore(row, place);
-      focused?.focus({ preventScroll: true });
-    }
-    last = row;
+// Buttons that stand where another was a moment ago take no click at first: the second half of a slow double click.
+function deafen(part) {
+  for (const button of part.querySelectorAll("[data-quiet]")) {
+    button.disabled = true;
+    setTimeout(() => { button.disabled = false; }, DEAF);
   }
-  const wanted = new Set(told.order);
-  for (const row of [...rows.children]) if (!wanted.has(row.dataset.uid)) row.remove();
-  for (const row of raised) row.classList.add("moved");
-  document.getElementById("none").hidden = told.order.length > 0;
-  for (const part of ["human", "trouble"]) if (told[part] !== undefined) showPart(part, told[part]);
-  countAges();
-  say(raised.length ? `${raised.length} raised` : "");
 }
+deafen(document);
 
-function watch() {
-  const source = new EventSource(list.dataset.live);
-  source.addEventListener("list", (event) => show(JSON.parse(event.data)));
-  source.addEventListener("away", () => say("The worklist is away. What you see may be old."));
-  source.addEventListener("over", () => location.reload());  // the session: what is shown is nobody's any more
-  source.addEventListener("error", () => {
-    say("Not connected. What you see may be old.");
-    if (source.readyState !== EventSource.CLOSED) return;
-    setTimeout(async () => {  // refused: the session may be over
-      const answer = await fetch("/condition").catch(() => null);
-      if (answer?.status === 401) location.reload();
-      else watch();
-    }, 5000);
+// Forms that keep the page: what was typed is there still when it could not be sent.
+const post = (path, body) => fetch(path, {
+  method: "POST",
+  headers: { Accept: "application/json", "Content-Type": "application/x-www-form-urlencoded" },
+  body: String(body),
+}).catch(() => null);
+const busy = new Set();
+async function send(form, button) {
+  if (busy.has(form)) return null;
+  busy.add(form);
+  try {
+    const body = new URLSearchParams(new FormData(form, button));
+    const path = button?.getAttribute("formaction") ?? form.getAttribute("action");
+    let answer = await post(path, body);
+    if (answer?.status === 403 && await renew()) {
+      body.set("csrf", token());
+      answer = await post(path, body);
+    }
+    const said = await answer?.json().catch(() => null);
+    if (!answer) complain("Not connected: nothing was sent. Try again.");
+    else if (answer.status === 401) sessionOver();
+    else if (!answer.ok) complain(said?.detail ?? "It could not be done. Try again.");
+    else notice("wrong", "");
+    return answer?.ok ? said : null;
+  } finally {
+    busy.delete(form);
+  }
+}
+for (const form of document.querySelectorAll('form[data-send="reload"]')) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const said = await send(form, event.submitter);
+    if (!said) return;
+    form.reset();
+    if (said.to?.startsWith("#")) history.replaceState(null, "", said.to);
+    if (said.to && !said.to.startsWith("#")) location.assign(said.to);
+    else location.reload();
   });
-  addEventListener("pagehide", () => source.close(), { once: true });
 }
-if (list?.dataset.live && rows) watch();
 
-// Claims.
-async function claim(row) {
-  const name = row.querySelector('[data-head="Reader"]').textContent.trim();
-  const what = name === me ? "release" : "claim";
-  const answer = await fetch(`/studies/${row.dataset.uid}/${what}`, {
-    method: "POST",
-    headers: { Accept: "application/json", "X-CSRF-Token": token, "Content-Type": "application/x-www-form-urlencoded" },
-    body: "",
-  });
-  if (!answer.ok) say((await answer.json().catch(() => ({}))).detail ?? "It could not be claimed.");
-}
-rows?.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-claim]");
-  if (button) claim(button.closest("tr"));
-});
-
-// Keys, as PACS worklists have them; never while somebody types.
-function select(row) {
-  if (!row) return;
-  rows.querySelector("tr.selected")?.classList.remove("selected");
-  row.classList.add("selected");
-  row.querySelector("a.open").focus({ preventScroll: true });
-  row.scrollIntoView({ block: "nearest" });
+// Help and search; never while somebody types.
+const isTyping = (event) =>
+  event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input:not([type=checkbox], [type=range], [type=radio]), select, textarea, dialog");
+const keys = document.getElementById("keys");
+for (const button of document.querySelectorAll("[data-keys]")) {
+  button.hidden = !keys;
+  button.addEventListener("click", () => keys.showModal());
 }
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog")) return;
-  const selected = rows?.querySelector("tr.selected");
-  const keys = document.getElementById("keys");
-  if (event.key === "?") keys?.showModal();
-  else if (event.key === "/") document.getElementById("q")?.focus();
-  else if (event.key === "f") (document.querySelector("#feedback input[type=radio]") ?? document.getElementById("feedback"))?.focus();
-  else if (!rows) return;
-  else if (event.key === "j") select(selected ? selected.nextElementSibling : rows.firstElementChild);
-  else if (event.key === "k") select(selected?.previousElementSibling);
-  else if (event.key === "c" && selected && document.body.classList.contains("reader")) claim(selected);
-  else return;
+  if (isTyping(event)) return;
+  const search = document.getElementById("q");
+  if (event.key === "?" && keys) keys.showModal();
+  else if (event.key === "/" && search) {
+    if (narrowing) narrowing.open = true;
+    search.focus();
+  } else return;
   event.preventDefault();
 });
