@@ -130,7 +130,7 @@ class ProviderPages:
         visitor = visitor_of(request)
         with available():
             self._accounts.sign_in_refused("", visitor.address, f"identity provider: {why}", self._clock(), None)
-        answer = self._pages.show("refused.html", None, status, said=said)
+        answer = self._pages.show("refused.html", None, status, said=said, title="Not signed in")
         self._forget(answer)
         return answer
 
