@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 Handler = tuple[evt.EventType, Callable[[evt.Event], Any]]
 
 _DRAIN_POLL_SECONDS = 0.05
-_IDLE_BEFORE_DRAINED = 0.5
+_IDLE_BEFORE_DRAINED = 2.0  # a sender that reads its next image from a slow disk has so long
 _LAST_SECONDS = 2.0  # for threads to end once everything was aborted
 _ROOMY = 4  # times as many connections may wait for a request as associations may be open
 _COLLECT_EVERY = 200  # associations; pynetdicom's objects refer to each other and wait for the cycle collector
