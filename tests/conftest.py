@@ -1,10 +1,12 @@
 import pytest
-from support import longest, ports
+from support import longest, ports, rotation
 from support.compiled import compiled_once
 
 
 def pytest_collection_modifyitems(items):
-    """Long files first; within them, and among the others, the order stays random."""
+    """The half of the day; long files first; within them, and among the others, the order stays random."""
+    which = rotation.half()
+    items[:] = [item for item in items if rotation.is_in(item.path, which)]
     items.sort(key=lambda item: longest.place(item.path))
 
 

@@ -56,6 +56,8 @@ for (const view of views) {
     const seconds = Math.min(LONGEST_WAIT, Number(answer?.headers.get("Retry-After")) || 2);
     setTimeout(() => { if (image.src === failed) image.src = failed; }, (answer?.ok ? 0 : seconds) * 1000);
   });
+  // What failed before this script ran fails again, for the listener above.
+  if (image.getAttribute("src") && image.complete && !image.naturalWidth) image.dispatchEvent(new Event("error"));
   function explain(text, button = false) {
     pane.querySelector(".none")?.remove();
     image.hidden = Boolean(text);
