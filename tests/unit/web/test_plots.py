@@ -53,3 +53,8 @@ def test_labels_do_not_lie_over_one_another():
     root = parsed(bars("p", "t", "d", [Bar(f"{hour:02}.03. 00h", 1, "") for hour in range(168)]))
     below = [one for one in root.iter("text") if one.get("text-anchor") == "middle"]
     assert 2 <= len(below) <= 8
+
+
+@pytest.mark.parametrize("highest", [5e-324, 9.999999999999999e-300, 1e-7, 0.1 + 0.2, 1.0, 5.000001, 1e23, 1e300])
+def test_an_axis_ends_at_or_above_its_highest_value_however_small_or_large(highest):
+    assert highest <= nice(highest) <= max(10.1 * highest, 1e-300)

@@ -5,6 +5,7 @@ Nothing is styled inline (the pages' content policy forbids it): classes stand i
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import floor, log10
 
 from markupsafe import Markup
 
@@ -55,12 +56,10 @@ def nice(highest: float) -> float:
     """A round number at or above: the upper end of an axis."""
     if highest <= 0:
         return 1.0
-    step = 1.0
-    while step * 10 <= highest:
-        step *= 10
-    while step > highest:
-        step /= 10
-    return next(step * factor for factor in (1, 2, 5, 10) if step * factor >= highest)
+    exponent = floor(log10(highest))
+    # By its digits: powers of ten that are multiplied together drift away from what they stand for.
+    rounds = (float(f"{factor}e{exponent + more}") for more in (0, 1) for factor in (1, 2, 5))
+    return next(one for one in rounds if one >= highest)
 
 
 def _every(values: Sequence[Bar], inner: float) -> int:
