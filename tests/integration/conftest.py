@@ -4,6 +4,7 @@ import pytest
 from support.associations import PATIENCE, eventually, threads
 from support.instances import dx, write_part10
 from support.listener import listen
+from support.site import Hospital
 
 from triage_agent.worklist import upgrade
 
@@ -54,3 +55,11 @@ def sqlite_url(sqlite_template, tmp_path):
     """A database of its own, migrated."""
     shutil.copy(sqlite_template, tmp_path / "triage.db")
     return f"sqlite:///{tmp_path / 'triage.db'}"
+
+
+@pytest.fixture
+def hospital(tmp_path):
+    """The pages, with a study that has come and an account for each role."""
+    made = Hospital(tmp_path)
+    yield made
+    made.engine.dispose()

@@ -215,6 +215,32 @@ def test_a_query_may_not_be_longer_than_queries_are(listening, monkeypatch):
         assert connection.recv(1 << 16)[0] == 7
 
 
+def test_reports_wait_their_turn_and_a_peer_has_no_more_of_them_than_of_others(tmp_path):
+    begun, proceed = threading.Event(), threading.Event()
+    running = listen(tmp_path / "spool", receive=lambda *_, **__: begun.set() or proceed.wait(2 * PATIENCE))
+    command = Dataset()
+    command.AffectedSOPClassUID, command.CommandField = DX, 0x0100  # N-EVENT-REPORT-RQ
+    command.MessageID, command.CommandDataSetType = 1, 0x0101
+    command.AffectedSOPInstanceUID, command.EventTypeID = "1.2.3", 1
+    report = fragment(COMMAND | LAST, encode(command, IMPLICIT))
+    try:
+        with raw(running.port) as connection:
+            connection.sendall(store_command("1.2.3") + fragment(DATA | LAST, bytes(100)))
+            assert begun.wait(PATIENCE), "it keeps the others waiting"
+            before = threading.active_count()
+            connection.sendall(report * 4)
+            connection.settimeout(1)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+            assert threading.active_count() == before
+            connection.settimeout(PATIENCE)
+            connection.sendall(report * 8)
+            assert connection.recv(1 << 16)[0] == 7
+    finally:
+        proceed.set()
+        running.server.stop(1)
+
+
 def test_queries_that_wait_may_not_be_longer_together_than_one_may_be(tmp_path, monkeypatch):
     monkeypatch.setattr(messages, "LARGEST_IN_MEMORY", 200_000)
     begun, proceed = threading.Event(), threading.Event()

@@ -12,13 +12,6 @@ from triage_agent.domain.vocabulary import AuditAction
 FIREFOX = {"User-Agent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0"}
 
 
-@pytest.fixture
-def hospital(tmp_path):
-    made = Hospital(tmp_path)
-    yield made
-    made.engine.dispose()
-
-
 def handles(page):
     return [one for one in re.findall(r'name="session" value="([^"]+)"', page.text) if one != "others"]
 

@@ -9,7 +9,7 @@ from lxml import etree
 from sqlalchemy import text
 from support.audit_pages import record, show
 from support.auditing import unguarded
-from support.site import Hospital, csrf_of
+from support.site import csrf_of
 from support.story import STUDY
 
 from triage_agent.domain.audit import AuditEvent, AuditQuestion
@@ -18,13 +18,6 @@ from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.web.site import audit_export, audit_story, auditing
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e'\"=1+1"
-
-
-@pytest.fixture
-def hospital(tmp_path):
-    made = Hospital(tmp_path)
-    yield made
-    made.engine.dispose()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from lxml import etree
 from sqlalchemy import text
 from support.audit_pages import record, show
 from support.auditing import seal_all, unguarded
-from support.site import Hospital, csrf_of
+from support.site import csrf_of
 
 from triage_agent.audit.anchors import open_signer
 from triage_agent.audit.verification import verify
@@ -18,13 +18,6 @@ from triage_agent.cli.auditing import verify as verify_by_command
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.web.site import audit_chain
-
-
-@pytest.fixture
-def hospital(tmp_path):
-    made = Hospital(tmp_path)
-    yield made
-    made.engine.dispose()
 
 
 @pytest.fixture

@@ -10,13 +10,6 @@ from triage_agent.domain.feedback import Verdict
 from triage_agent.domain.vocabulary import AuditAction
 
 
-@pytest.fixture
-def hospital(tmp_path):
-    made = Hospital(tmp_path)
-    yield made
-    made.engine.dispose()
-
-
 def decided(hospital):
     hospital.story.complete()
     hospital.story.claim()

@@ -1,17 +1,10 @@
 """Lists under a name, and what orders say of a study: as pages show them."""
 
 import pytest
-from support.site import Hospital, csrf_of
+from support.site import csrf_of
 
 from triage_agent.domain.orders import Message, Order
 from triage_agent.domain.vocabulary import Priority
-
-
-@pytest.fixture
-def hospital(tmp_path):
-    made = Hospital(tmp_path)
-    yield made
-    made.engine.dispose()
 
 
 @pytest.fixture

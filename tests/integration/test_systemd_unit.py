@@ -1,4 +1,4 @@
-"""The unit for systemd, as systemd reads it; nothing is started by it here."""
+"""The units for systemd, as systemd reads them; nothing is started by them here."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.programs import require_program
 
-UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "triage-agent.service"
+UNITS = sorted((Path(__file__).parents[2] / "deploy" / "systemd").glob("*.service"))
 _MOST_EXPOSED = 50  # tenths, as `systemd-analyze security` reckons; what a service without any of it has is 96
 
 
@@ -22,14 +22,14 @@ def analyze(*arguments):
     )
 
 
-@pytest.fixture
-def unit(tmp_path):
-    """The unit, with programs that are here."""
+@pytest.fixture(params=UNITS, ids=lambda unit: unit.stem)
+def unit(request, tmp_path):
+    """A unit, with programs that are here; one for each role is read as the worker's."""
     program = tmp_path / "triage-agent"
     program.write_text(f"#!{sys.executable}\n")
     program.chmod(0o755)
-    here = tmp_path / UNIT.name
-    here.write_text(UNIT.read_text().replace("/opt/triage-agent/.venv/bin/triage-agent", str(program)))
+    here = tmp_path / request.param.name.replace("@", "@worker")
+    here.write_text(request.param.read_text().replace("/opt/triage-agent/.venv/bin/triage-agent", str(program)))
     return here
 
 
@@ -51,7 +51,12 @@ def test_it_leaves_little_open(unit):
     assert done.returncode == 0, done.stdout
 
 
-def test_a_stop_has_longer_than_the_agent_takes_and_relative_folders_are_in_what_it_may_write():
-    said = dict(re.findall(r"^(\w+)=(.*)$", UNIT.read_text(), re.MULTILINE))
+def test_a_stop_has_longer_than_the_agent_takes_and_relative_folders_are_in_what_it_may_write(unit):
+    said = dict(re.findall(r"^(\w+)=(.*)$", unit.read_text(), re.MULTILINE))
     assert float(said["TimeoutStopSec"]) > 30
     assert said["WorkingDirectory"] == f"%S/{said['StateDirectory']}"
+
+
+def test_a_role_has_the_same_protection_as_the_whole():
+    whole, role = ({line for line in unit.read_text().splitlines() if line and line[0] not in "#["} for unit in UNITS)
+    assert {line.partition("=")[0] for line in whole ^ role} == {"Description", "EnvironmentFile", "ExecStart"}

@@ -77,7 +77,10 @@ class CommitmentClient(KeepingClient):
                 )
             except (RuntimeError, ValueError) as error:
                 self._let_go()
-                raise DeliveryError(f"{self._caller}: no N-ACTION can be sent ({error})", permanent=False) from error
+                ended = isinstance(error, RuntimeError)  # it was not asked, which counts as no question
+                raise DeliveryError(
+                    f"{self._caller}: no N-ACTION can be sent ({error})", permanent=False, away=ended
+                ) from error
             if "Status" not in status:
                 self._let_go()
         self._judge("N-ACTION", status)

@@ -160,14 +160,18 @@ class Caller:
 
     @contextmanager
     def associated(
-        self, contexts: Sequence[Context], *, roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = ()
+        self,
+        contexts: Sequence[Context],
+        *,
+        roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
+        handlers: Sequence[EventHandlerType] = (),
     ) -> Iterator[Association]:
-        """An association for one purpose, ended afterwards.
+        """An association for one purpose, ended afterwards; see `associate`.
 
         Raises:
             DeliveryError: there is none, or it ended before something could be sent.
         """
-        association = self.associate(contexts, roles=roles)
+        association = self.associate(contexts, roles=roles, handlers=handlers)
         try:
             yield association
         except RuntimeError as error:  # pynetdicom's, where nothing can be sent

@@ -17,7 +17,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelMove,
 )
 
-from triage_agent.dimse.outgoing import Caller, Context, accepted_contexts, end
+from triage_agent.dimse.outgoing import Caller, Context, accepted_contexts
 from triage_agent.dimse.peers import Peer
 from triage_agent.dimse.retrieve_statuses import MOVE_DESTINATION_UNKNOWN, PENDING, SUCCESS, judge_retrieve
 from triage_agent.dimse.sub_operations import Keeper, SubOperationsServer, contexts_to_keep
@@ -287,22 +287,17 @@ class RetrievalClient:
         """An association for one purpose, ended afterwards.
 
         Raises:
-            RetrievalError: there is none.
+            RetrievalError: there is none, or it ended before something could be sent.
         """
         if self._closed:
             raise RetrievalError(f"{self._caller}: we have hung up", permanent=False)
         try:
-            association = self._caller.associate(contexts, roles=roles, handlers=handlers)
+            with self._caller.associated(contexts, roles=roles, handlers=handlers) as association:
+                yield association
         except DeliveryError as error:
             refused = f"the PACS must allow C-FIND and C-{self._way.upper()} from our AE title {self._ae_title}"
             remedy = refused if error.permanent else error.remedy
             raise RetrievalError(error.message, permanent=error.permanent, remedy=remedy) from error
-        try:
-            yield association
-        except RuntimeError as error:  # pynetdicom's, where nothing can be sent
-            raise RetrievalError("the PACS ended the association", permanent=False) from error
-        finally:
-            end(association)
 
 
 def _identifier(level: str, keys: dict[str, str]) -> Dataset:

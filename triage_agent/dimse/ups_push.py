@@ -59,16 +59,19 @@ class WorkitemClient(KeepingClient):
         """
         uid, data = read_workitem(part10)
         with self._lock:
-            association = self._kept_or(lambda: self._caller.associate(CONTEXTS))
             try:
-                status = self._ask("N-CREATE", association.send_n_create(data, PUSH, uid)[0])
-                if status == _DUPLICATE:
-                    self._update(association, uid, data)
-                    return
+                self._on_kept(lambda: self._caller.associate(CONTEXTS), lambda one: self._create(one, uid, data))
             except (RuntimeError, ValueError) as error:  # nothing of ours on the association, or it has ended
                 self._let_go()
                 raise DeliveryError(f"{self._caller}: no request can be sent ({error})", permanent=False) from error
-        self._judge("N-CREATE", status)
+
+    def _create(self, association: Association, uid: str, data: Dataset) -> None:
+        """Done again from its beginning, it does no more than once."""
+        status = self._ask("N-CREATE", association.send_n_create(data, PUSH, uid)[0])
+        if status == _DUPLICATE:
+            self._update(association, uid, data)
+        else:
+            self._judge("N-CREATE", status)
 
     def _update(self, association: Association, uid: str, data: Dataset) -> None:
         tags = [Tag("ScheduledProcedureStepPriority"), Tag("ProcedureStepState")]
