@@ -73,10 +73,10 @@ tampering: $(VENV)/.dev
 	TRIAGE_TAMPERINGS=$(or $(TIMES),10000) TRIAGE_TAMPERING_SEED=$(or $(SEED),7) \
 		$(BIN)/python -m pytest -n 0 -s -o timeout=7200 tests/contract/test_audit_tampering.py -k every_tampering_is_found
 
-# Known vulnerabilities of what constraints.txt pins; asks PyPI, so it needs the network.
+# Known vulnerabilities of what constraints.txt pins; asks PyPI, and fails where it cannot.
 vulnerabilities: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
-	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 # docs/web/*.png, of patients that are made up.
 screenshots: $(VENV)/.dev tools
