@@ -16,7 +16,8 @@ def _pattern():
 
 
 def migrated(file):
-    """Make a SQLite file; its address."""
-    Path(file).parent.mkdir(parents=True, exist_ok=True)
-    Path(file).write_bytes(_pattern())
+    """Make a SQLite file, or leave the one that is there; its address."""
+    if not Path(file).exists():
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_bytes(_pattern())
     return f"sqlite:///{file}"

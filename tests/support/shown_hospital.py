@@ -22,7 +22,7 @@ _LAST = 5  # of eight studies: it still comes in
 _PLACES = ("ED room 4", "ED bay 11", "Ward 3B", "Outpatients")
 
 
-def fill(hospital, studies=24, seed=7):
+def fill(hospital, studies=24, seed=7, long_side=LONG_SIDE):
     """Studies of the last hours; returns the UID of the one to show: raised, with two views, claimed by nobody."""
     chance = Random(seed)
     now = hospital.now
@@ -30,16 +30,16 @@ def fill(hospital, studies=24, seed=7):
     for number in range(studies):
         at = now - timedelta(minutes=chance.randrange(6, 400))
         at = now - timedelta(seconds=20) if _comes_in(number) else at
-        uid, abnormal = _study(hospital, number, at, chance)
+        uid, abnormal = _study(hospital, number, at, chance, long_side)
         shown = shown or (uid if abnormal else None)
     return shown
 
 
-def _study(hospital, number, at, chance):
+def _study(hospital, number, at, chance, long_side):
     worklist = hospital.worklist
     anatomy = ANATOMIES[number % len(ANATOMIES)]
     abnormal = chance.random() < 0.4
-    images = study_datasets(simulate_study(anatomy, abnormal, number, long_side=LONG_SIDE), number, now=at)
+    images = study_datasets(simulate_study(anatomy, abnormal, number, long_side=long_side), number, now=at)
     uid = str(images[0].StudyInstanceUID)
     for image in images:
         path = f"{image.SOPInstanceUID}.dcm"
