@@ -146,3 +146,14 @@ def test_a_patient_is_found_for_the_audit_log_and_the_chain_is_told_without_read
     trail.head()
     trail.records(AuditQuestion(action=AuditAction.AUDIT_ANCHORED, limit=1))
     assert scans() == []
+
+
+def test_what_is_asked_often_is_planned_for_what_is_asked(worklist):
+    """A plan for any values, which a server makes from the sixth time on, would read all studies for a week's."""
+    readers = SqlReadingList(worklist.database)
+    for _ in range(12):
+        readers.page(LISTS["as it opens"].question(ASKED_AT))
+    prepared = text("SELECT custom_plans, generic_plans FROM pg_prepared_statements WHERE statement LIKE '%studies%'")
+    plans = worklist.database.read(lambda session: session.execute(prepared).all())
+    assert max(custom for custom, _ in plans) > 5
+    assert [generic for _, generic in plans if generic] == []

@@ -220,8 +220,15 @@ def _open_postgres(url: URL, *, bounded: bool) -> Engine:
 
 
 def _prepare_postgres(connection: Any, _: ConnectionPoolEntry) -> None:
-    """Where the server would lose commits (promise 1) or let us wait for ever, tell it not to."""
-    settings = [("synchronous_commit", "off", "on"), ("lock_timeout", "0", f"{WAIT_SECONDS}s")]
+    """Where the server would lose commits (promise 1), let us wait for ever, or plan for any value, tell it not to.
+
+    A plan that is made once for all values reads the whole table for the last week's studies, from the sixth time on.
+    """
+    settings = [
+        ("synchronous_commit", "off", "on"),
+        ("lock_timeout", "0", f"{WAIT_SECONDS}s"),
+        ("plan_cache_mode", "auto", "force_custom_plan"),
+    ]
     with connection.cursor() as cursor:
         for name, unwanted, wanted in settings:
             cursor.execute(
