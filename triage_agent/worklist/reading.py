@@ -19,7 +19,7 @@ from triage_agent.worklist.tables import StudyRow
 from triage_agent.worklist.transactions import Database
 from triage_agent.worklist.workitem_rows import WorkitemRow
 
-_FEW = 20_000  # studies that are sorted sooner than found in the index of all
+_FEW = 10_000  # studies that are sorted sooner than found in the index of all
 _MOST_NAMED = 1_000  # studies that a search's text names; who types one letter wants none of them
 _LAST_SIGN = "\U0010ffff"
 NAME_COLUMNS: tuple[InstrumentedAttribute[str | None], ...] = tuple(getattr(StudyRow, key) for key in NAME_KEYS)
