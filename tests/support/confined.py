@@ -84,6 +84,7 @@ def _make_mounts(settings, state, kept):
     own = os.open(state, os.O_PATH)
     _empty("/var/lib")
     hidden = [folder for name, folders in _HIDDEN.items() if is_on(settings, name) for folder in folders]
+    hidden += {closed for folder in opened if (closed := _closed_above(folder))} - {*hidden}
     for folder in filter(os.path.isdir, hidden):
         _empty(folder, "1777" if folder.endswith("tmp") else "0755")
     for folder, descriptor in opened.items():
@@ -100,6 +101,11 @@ def _make_mounts(settings, state, kept):
     for folder in (STATE, "/dev", "/dev/shm", "/proc", *(one for one in hidden if one.endswith("tmp"))):  # noqa: S108
         if os.path.ismount(folder):
             _read_only(folder, wanted=False)
+
+
+def _closed_above(folder):
+    """The outermost folder above that only its owner gets through, as root's home is; None where there is none."""
+    return next((str(one) for one in reversed(folder.parents) if not one.stat().st_mode & 0o001), None)
 
 
 def _make_devices():
