@@ -81,3 +81,18 @@ def test_who_serves_waits_for_the_grants_and_they_for_the_tables(composed):
         assert services[role]["depends_on"]["grants"]["condition"] == "service_completed_successfully"
     assert services["grants"]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
     assert services["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
+
+
+def test_prometheus_takes_its_configuration(tmp_path):
+    """The rules that it names have tests of their own."""
+    (tmp_path / "rules.yml").write_text("groups: []\n")
+    shutil.copy(DEPLOY / "prometheus" / "prometheus.yml", tmp_path)
+    done = run("promtool", "check", "config", tmp_path / "prometheus.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_would_find_what_is_wrong(tmp_path):
+    wrong = tmp_path / "prometheus.yml"
+    wrong.write_text((DEPLOY / "prometheus" / "prometheus.yml").read_text().replace("dns_sd_configs", "dns_configs"))
+    (tmp_path / "rules.yml").write_text("groups: []\n")
+    assert run("promtool", "check", "config", wrong).returncode != 0
