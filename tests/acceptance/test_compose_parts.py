@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from io import BytesIO
@@ -260,3 +261,29 @@ def test_the_pages_are_those_of_the_web_role_alone(parts):
     assert parts.answers("listener", "login")[0] == 404
     for role in NAMES:
         assert "triage_waiting_studies" in parts.answers(role, "metrics")[1]
+
+
+def probed(address):
+    """The images' health check of an address: (exit code, what it says)."""
+    done = subprocess.run(
+        [sys.executable, DEPLOY / "docker" / "probe.py"],
+        env={**os.environ, "PROBE": address},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("path", ["healthz", "readyz"])
+def test_the_images_health_check_ends_well_where_the_agent_answers(parts, path):
+    for role in NAMES:
+        assert probed(f"http://127.0.0.1:{parts.web[role]}/{path}") == (0, "")
+
+
+def test_the_images_health_check_fails_where_nobody_does(parts, free_port):
+    code, said = probed(f"http://127.0.0.1:{free_port}/healthz")
+    assert code == 1
+    assert "refused" in said
+    assert probed(f"http://127.0.0.1:{parts.web['listener']}/login")[0] == 1
