@@ -57,7 +57,8 @@ def run_stage(name, folder):
         "python -m": f"{sys.executable} -m",
         '--extra-index-url "${TORCH_INDEX}"': "",
     }
-    bare = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    arguments = dict(re.findall(r"^ARG (\w+)=(\S+)$", (DEPLOY / "docker" / "Dockerfile").read_text(), re.MULTILINE))
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | arguments
     for word, rest in STAGES[name][1]:
         if word == "RUN":
             step = rest

@@ -70,10 +70,13 @@ def installs(name):
 
 
 def test_the_listener_has_no_extra_with_torch_and_the_workers_have():
-    assert re.search(r"\[postgres\]", installs("listener-installed")[-1])
+    (extras,) = re.findall(r"^ARG EXTRAS=(\S+)$", FILE.read_text(), re.MULTILINE)
+    assert "postgres" in extras.split(",")
+    assert set(extras.split(",")) <= PROJECT["optional-dependencies"].keys() - {"gpu", "train", "all", "dev"}
+    assert "$1[${EXTRAS}]" in installs("listener-installed")[-1]
     assert not any("gpu" in command for command in installs("listener-installed"))
     for name in ("worker-installed", "worker-gpu-installed"):
-        assert "[gpu,postgres]" in installs(name)[-1]
+        assert "$1[gpu,${EXTRAS}]" in installs(name)[-1]
     for image in IMAGES:
         assert f"--from={image}-installed " in last(image, "COPY")
 
