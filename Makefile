@@ -9,7 +9,7 @@ UNIT := tests/unit $(addprefix --ignore=,$(MODELS))
 REST := $(filter-out tests/unit/ tests/benchmarks/ tests/support/ tests/__pycache__/,$(wildcard tests/*/)) $(MODELS)
 DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql rsyslog rsyslog-gnutls systemd chromium gcc libc6-dev
 
-.PHONY: demo test unit models lint bench faults soak fuzz tampering vulnerabilities screenshots tools clean
+.PHONY: demo test unit models lint bench faults soak fuzz tampering vulnerabilities images screenshots tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/triage-agent demo
@@ -77,6 +77,10 @@ tampering: $(VENV)/.dev
 vulnerabilities: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
+
+# The steps of deploy/docker/Dockerfile in bare environments, without Docker; sizes in build/images.json. It asks PyPI for 1.2 GB.
+images: $(VENV)/.dev tools
+	TRIAGE_IMAGES=1 $(BIN)/python -m pytest -n 0 -p no:randomly tests/acceptance/test_images.py
 
 # docs/web/*.png, of patients that are made up.
 screenshots: $(VENV)/.dev tools

@@ -1,6 +1,7 @@
 """`db`: the worklist's migrations, its backup with the spool, and the way back from either."""
 
 import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from triage_agent.domain.errors import ConfigurationError, TriageError
 from triage_agent.domain.visible import visible
 from triage_agent.settings import Settings, config_path, load_settings
 
+_LOOK_SECONDS = 1.0
 _FRESH = timedelta(hours=1)  # so old a dump may be that was made for this backup
 _WithStudies = typer.Option(
     "--with-studies",
@@ -60,6 +62,25 @@ def current(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         print_json({"revision": revision})
     else:
         stdout.print(revision or "empty: run `triage-agent db upgrade`")
+
+
+@app.command()
+def wait(
+    config: ConfigOption = None,
+    seconds: Annotated[float, typer.Option(min=0, help="How long at most.")] = 600,
+) -> None:
+    """Wait until the database has this version's tables, which its owner makes by `db upgrade` meanwhile."""
+    from triage_agent.worklist import migrate
+
+    url = load_settings(config).database_url
+    deadline = time.monotonic() + seconds
+    while not migrate.has_tables(url):
+        if time.monotonic() > deadline:
+            raise TriageError(
+                f"the database has not the tables of this version after {seconds:g} s",
+                remedy="see that it answers, and run `triage-agent db upgrade` of this version as its owner",
+            )
+        time.sleep(_LOOK_SECONDS)
 
 
 @app.command()

@@ -71,6 +71,14 @@ def current(url: str) -> str | None:
         engine.dispose()
 
 
+def has_tables(url: str) -> bool:
+    """Whether the database at `url` has exactly the tables that this version needs; False, too, while it is away."""
+    try:
+        return current(url) == _head()
+    except WorklistUnavailableError:
+        return False
+
+
 def is_current(engine: Engine) -> bool:
     """Whether the database has exactly the tables that this version needs."""
     return _revision(engine) == _head()

@@ -21,6 +21,7 @@ COMMANDS = [
         ["orders"],
         ["db", "current"],
         ["db", "upgrade"],
+        ["db", "wait", "--seconds", "0"],
         ["db", "rebuild"],
         ["db", "backup", "out"],
         ["db", "restore", "out"],

@@ -1,0 +1,56 @@
+"""What kustomize makes of the manifests, against Kubernetes' own schemas."""
+
+import kubernetes_validate
+import pytest
+from support.manifests import built, containers, objects, pod_of, written
+
+pytestmark = pytest.mark.external
+
+OTHERS = {"PodMonitor", "ScaledObject"}  # kinds that operators bring, with schemas of their own
+VERSIONS = ("1.30", "1.34")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_object_fits_the_schema_of_its_kind(version):
+    for thing in [*written().values(), *objects(built())]:
+        if thing["kind"] not in OTHERS:
+            kubernetes_validate.validate(thing, version, strict=True)
+
+
+def test_a_field_that_is_none_would_be_found():
+    (budget, *_) = [thing for thing in written().values() if thing["kind"] == "PodDisruptionBudget"]
+    wrong = {**budget, "spec": {**budget["spec"], "maxAvailable": 1}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, VERSIONS[0], strict=True)
+
+
+@pytest.fixture(scope="module")
+def site():
+    """What the example makes: {(kind, name): object}."""
+    return {(thing["kind"], thing["metadata"]["name"]): thing for thing in objects(built())}
+
+
+def test_the_example_gives_every_worker_a_gpu_and_leaves_their_number_to_the_autoscaler(site):
+    worker = site["Deployment", "worker"]
+    assert "replicas" not in worker["spec"]
+    (container,) = worker["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    names = [variable["name"] for variable in container["env"]]
+    assert names == ["TRIAGE_AGENT__MODEL__DEVICE", "TRIAGE_AGENT__DATABASE__URL_FILE"]
+    assert site["HorizontalPodAutoscaler", "worker"]["spec"]["minReplicas"] >= 1
+
+
+def test_a_change_of_the_configuration_makes_new_pods(site):
+    made = {name for kind, name in site if kind == "ConfigMap"}
+    for role in ("listener", "worker", "web"):
+        pod, _ = pod_of(site["Deployment", role])
+        (configuration,) = [one["configMap"]["name"] for one in pod["volumes"] if "configMap" in one]
+        assert configuration in made
+        assert configuration != "triage-agent"  # a digest of what is in it stands behind
+
+
+def test_all_is_in_one_namespace_and_every_image_is_the_sites(site):
+    for (kind, _), thing in site.items():
+        assert kind == "Namespace" or thing["metadata"]["namespace"] == "triage"
+        for container in containers(pod_of(thing)[0]) if pod_of(thing) else ():
+            assert container["image"].startswith(("registry.hospital.example/triage-agent:", "postgres:"))
