@@ -52,7 +52,7 @@ bench: $(VENV)/.dev
 
 # Alerts, dashboard, metrics and traces at their peers; upgrade, way back, backup and restore, each as its page says.
 ops: $(VENV)/.dev tools
-	TRIAGE_HALF=all $(BIN)/python -m pytest -n 0 tests/unit/test_operations_pages.py tests/acceptance/test_metrics.py \
+	TRIAGE_OPS=1 TRIAGE_HALF=all $(BIN)/python -m pytest -n 0 tests/unit/test_operations_pages.py tests/acceptance/test_metrics.py \
 		tests/acceptance/test_prometheus.py tests/acceptance/test_traces.py tests/acceptance/test_upgrade.py
 
 # The long form of the fault trials, the same again with the same SEED; results in build/faults/*.json.
