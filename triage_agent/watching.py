@@ -17,7 +17,7 @@ from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.intake.spool import free_percent
 from triage_agent.ops.gauges import BacklogGauges, Disk, DiskGauges, DriftGauges
 from triage_agent.ops.metrics import Metrics
-from triage_agent.ops.process import LOOK_SECONDS, Readiness
+from triage_agent.ops.process import Readiness
 from triage_agent.settings import Settings
 from triage_agent.worker import Loop
 from triage_agent.worklist.figures import figures_of
@@ -45,14 +45,15 @@ def watch_site(settings: Settings, worklist: Worklist, metrics: Metrics, clock: 
 def watch_process(
     settings: Settings, role: str, checks: Mapping[str, Callable[[], None]], metrics: Metrics, clock: Clock
 ) -> Iterator[None]:
-    """Add to the metrics what this process is and whether it is ready, looked at until the end of the block."""
+    """Add to the metrics what this process is and whether it is ready, until the end of the block."""
     metrics.describe(role, __version__, clock)
     if settings.web.tls is not None:
         expires = _expiry_of(settings.web.tls.certificate)  # of the one in use: it is read once, as the server does
         metrics.watch_certificates(lambda: {"web": expires} if expires else {})
     readiness = Readiness(checks)
     metrics.add(readiness)
-    loop = Loop("readiness", readiness.step, idle_seconds=LOOK_SECONDS)
+    loop = Loop("readiness", readiness.step, idle_seconds=_LOOK_SECONDS)  # woken by each scrape
+    readiness.wanted = loop.wake
     loop.start()
     try:
         yield

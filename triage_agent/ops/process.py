@@ -1,5 +1,6 @@
 """What Prometheus is told of a process itself: its role, whether it is ready, and its clock."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -9,12 +10,18 @@ from prometheus_client.registry import Collector
 
 from triage_agent.domain.errors import TriageError
 
-LOOK_SECONDS = 5.0
-_STALE_SECONDS = 60.0  # a look that takes so long hangs, and what hangs is not ready
+_FIRST_SECONDS = 1.0  # for the first scrape to wait for the first look
+_STALE_SECONDS = 120.0  # a look that takes so long hangs, and what hangs is not ready
 
 
 class Readiness(Collector):
-    """What `/readyz` answers, looked at in a loop: a scrape must not wait for a database that hangs."""
+    """What `/readyz` answers, looked at beside: a scrape must not wait for a database that hangs.
+
+    A scrape asks for the next look and tells of the last one, so that nothing is looked at where nobody scrapes.
+
+    Attributes:
+        wanted: called when a look is; whoever looks calls `step` then.
+    """
 
     def __init__(
         self, checks: Mapping[str, Callable[[], None]], monotonic: Callable[[], float] = time.monotonic
@@ -24,15 +31,24 @@ class Readiness(Collector):
         self._monotonic = monotonic
         self._found: dict[str, bool] = {}
         self._looked_at = float("-inf")
+        self._asked, self._looked = threading.Event(), threading.Event()
+        self.wanted: Callable[[], object] = lambda: None
 
     def step(self) -> bool:
-        """Look once; there is never more to do at once."""
+        """Look if that was asked for; there is never more to do at once."""
+        if not self._asked.is_set():
+            return False
+        self._asked.clear()
         self._found = {name: _passes(check) for name, check in dict(self._checks).items()}
         self._looked_at = self._monotonic()
+        self._looked.set()
         return False
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """See `Collector`."""
+        self._asked.set()
+        self.wanted()
+        self._looked.wait(_FIRST_SECONDS)
         fresh = self._monotonic() - self._looked_at < _STALE_SECONDS
         parts = GaugeMetricFamily(
             "triage_part_ready", "Whether this part of the process is ready (1), as /readyz names it", labels=["part"]
@@ -42,7 +58,7 @@ class Readiness(Collector):
         yield parts
         yield GaugeMetricFamily(
             "triage_ready",
-            "Whether the process is ready (1), as /readyz says; looked at every 5 s",
+            "Whether the process is ready (1), as /readyz says; as of the scrape before",
             value=float(fresh and all(self._found.values())),
         )
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from triage_agent.domain.errors import TriageError
+from triage_agent.ops import process
 from triage_agent.ops.metrics import Metrics
 from triage_agent.ops.process import ClockGauges, Readiness
 
@@ -22,6 +23,7 @@ class Parts:
         self.now = 100.0
         self.checks = {"disk": lambda: None, "model": self.model}
         self.readiness = Readiness(self.checks, lambda: self.now)
+        self.readiness.wanted = self.readiness.step
         self.metrics = Metrics()
         self.metrics.add(self.readiness)
 
@@ -34,33 +36,45 @@ class Parts:
         return {name: values.get(name) for name in (*values,) if name.startswith(("triage_ready", "triage_part"))}
 
 
-def test_a_process_that_was_not_looked_at_yet_is_not_ready():
-    assert Parts().seen() == {"triage_ready": 0}
+def test_a_process_that_was_not_looked_at_yet_is_not_ready(monkeypatch):
+    monkeypatch.setattr(process, "_FIRST_SECONDS", 0.0)
+    parts = Parts()
+    parts.readiness.wanted = lambda: None
+    assert parts.seen() == {"triage_ready": 0}
+
+
+def test_nothing_is_looked_at_where_nobody_scrapes():
+    parts = Parts()
+    looks = []
+    parts.checks["disk"] = lambda: looks.append(1)
+    for _ in range(3):
+        assert parts.readiness.step() is False
+    assert looks == []
+    parts.seen()
+    assert looks == [1]
 
 
 def test_the_part_that_fails_is_told_by_its_name():
     parts = Parts()
     parts.wrong = True
-    assert parts.readiness.step() is False
     names = {'triage_part_ready{part="disk"}': 1, 'triage_part_ready{part="model"}': 0}
     assert parts.seen() == {"triage_ready": 0, **names}
     parts.wrong = False
-    parts.readiness.step()
     assert parts.seen()["triage_ready"] == 1
 
 
 def test_a_part_that_comes_or_goes_is_seen_at_the_next_look():
     parts = Parts()
-    parts.readiness.step()
+    parts.seen()
     del parts.checks["model"]
-    parts.readiness.step()
     assert parts.seen() == {"triage_ready": 1, 'triage_part_ready{part="disk"}': 1}
 
 
 def test_a_look_that_hangs_is_not_taken_for_ready():
     parts = Parts()
-    parts.readiness.step()
-    parts.now += 59
+    parts.seen()
+    parts.readiness.wanted = lambda: None
+    parts.now += 119
     assert parts.seen()["triage_ready"] == 1
     parts.now += 1
     assert parts.seen()["triage_ready"] == 0
