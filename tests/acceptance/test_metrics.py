@@ -28,7 +28,7 @@ def site(shared_agent, shared_pacs, shared_ris, alarming_bundle, tmp_path_factor
     )
     running.start(wait=False)
     eventually(running.ready)
-    eventually(lambda: running.cli("audit", "verify").returncode == 0)  # once all that was recorded is sealed
+    eventually(lambda: running.cli("audit", "verify").returncode == 0, every=1.0)  # once all is sealed
     return running
 
 

@@ -184,6 +184,7 @@ def listed(program, running):
 
 
 @long
+@pytest.mark.timeout(900)  # the program of before starts cold, several times
 def test_the_way_back_keeps_what_came_before_and_since(agent, pacs, calm_bundle, sending, before, tmp_path):
     """Section "Upgrade", the way back, from the version that is to the one before."""
     running = agent(bundle=calm_bundle, pacs_port=pacs.port, start=False)
