@@ -1,6 +1,7 @@
 """A study's way as a trace, the same in each process and after a restart, at a collector that speaks OTLP over HTTP."""
 
 import gzip
+import os
 import threading
 import time
 from collections import defaultdict
@@ -116,6 +117,7 @@ def test_processes_and_restarts_add_to_one_trace(agent, pacs, calm_bundle, colle
     assert roles == {"listener", "worker"}
 
 
+@pytest.mark.skipif(os.environ.get("TRIAGE_OPS") != "1", reason="long: `make ops` runs it")
 def test_a_collector_that_is_away_holds_nothing_up(agent, pacs, calm_bundle):
     running = agent(
         bundle=calm_bundle, pacs_port=pacs.port, tables=telemetry(f"http://127.0.0.1:{free_port()}/v1/traces")

@@ -229,6 +229,7 @@ def test_the_way_back_keeps_what_came_before_and_since(agent, pacs, calm_bundle,
     assert ended(running) == 0
 
 
+@long
 def test_a_backup_is_restored_on_a_new_machine_and_everything_goes_on(agent, pacs, calm_bundle, sending, tmp_path):
     """Section "Backup and restore", on SQLite: a study that was not sent yet is sent by the new machine."""
     running = agent(bundle=calm_bundle, pacs_port=pacs.port)
