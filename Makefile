@@ -7,9 +7,9 @@ MODELS := tests/unit/models tests/unit/learning tests/unit/cli/test_explain_comm
 	tests/unit/cli/test_learning_commands.py tests/unit/simulation/test_phantom_files.py
 UNIT := tests/unit $(addprefix --ignore=,$(MODELS))
 REST := $(filter-out tests/unit/ tests/benchmarks/ tests/support/ tests/__pycache__/,$(wildcard tests/*/)) $(MODELS)
-DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql rsyslog rsyslog-gnutls systemd chromium gcc libc6-dev
+DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql prometheus rsyslog rsyslog-gnutls systemd chromium gcc libc6-dev
 
-.PHONY: demo test unit models lint bench faults soak fuzz tampering vulnerabilities images screenshots tools clean
+.PHONY: demo test unit models lint bench ops faults soak fuzz tampering vulnerabilities images screenshots tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/triage-agent demo
@@ -49,6 +49,11 @@ lint: $(VENV)/.dev
 # hour: BENCH_SECONDS (300) at BENCH_RATE (10) studies a second for each of five groups.
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/benchmarks -n 0 -s
+
+# Alerts, dashboard, metrics and traces at their peers; upgrade, way back, backup and restore, each as its page says.
+ops: $(VENV)/.dev tools
+	TRIAGE_OPS=1 TRIAGE_HALF=all $(BIN)/python -m pytest -n 0 tests/unit/test_operations_pages.py tests/acceptance/test_metrics.py \
+		tests/acceptance/test_prometheus.py tests/acceptance/test_traces.py tests/acceptance/test_upgrade.py
 
 # The long form of the fault trials, the same again with the same SEED; results in build/faults/*.json.
 # TRIALS: on SQLite, as many again with the power cut; TRIALS / 5 on Postgres. LANES: how many at once.

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -18,6 +18,7 @@ from triage_agent.audit.messages import Patient, message
 from triage_agent.audit.queries import QueryLog
 from triage_agent.audit.recipes import MESSAGES
 from triage_agent.audit.syslog import Receiver, frame, send
+from triage_agent.audit.verified import standing
 from triage_agent.audit_parts import SYSLOG, anchor_key, anchors_file, message_source
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.errors import ConfigurationError, TriageError
@@ -49,7 +50,8 @@ def keep_audit(
     if audit_log is None:
         yield
         return
-    metrics.add(AuditGauges(audit_log, SYSLOG if settings.audit.syslog else None, clock))
+    reader = SYSLOG if settings.audit.syslog else None
+    metrics.add(AuditGauges(audit_log, reader, clock, partial(_standing, audit_log)))
     sealer = Sealer(audit_log, clock, lambda _number: None)
     loops = [
         Loop("audit-seal", sealer.step, idle_seconds=_SEAL_SECONDS),
@@ -72,6 +74,11 @@ def keep_audit(
         for loop in loops:
             loop.join(max(0.0, stop_by - time.monotonic()))
         in_time(lambda: _end(queries, sealer))
+
+
+def _standing(audit_log: SqlAuditLog) -> tuple[bool, datetime | None]:
+    found = standing(audit_log)
+    return found.broken is not None, found.whole.at if found.whole else None
 
 
 def build_anchorer(settings: Settings, worklist: Worklist, audit_log: SqlAuditLog, clock: Clock) -> Anchorer | None:

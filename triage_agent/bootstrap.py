@@ -42,7 +42,8 @@ from triage_agent.domain.ports import Clock, ImageScorer, StudyCounter, Worklist
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
-from triage_agent.watching import watch_for_workers, watch_site
+from triage_agent.tracing import trace_journeys
+from triage_agent.watching import watch_for_workers, watch_process, watch_site
 from triage_agent.worker import Loop, Loops, Worker, in_time
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def build_agent(settings: Settings, role: str) -> Iterator[Agent]:
         TriageError: it cannot start, and why.
     """
     with ExitStack() as stack:
-        start = _Start(settings, stack)
+        start = _Start(settings, stack, role)
         start.spool(role)
         start.probes(role)
         start.certificates()
@@ -114,7 +115,7 @@ def build_agent(settings: Settings, role: str) -> Iterator[Agent]:
 class _Start:
     """Starts the parts in order and leaves their ends on the stack."""
 
-    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+    def __init__(self, settings: Settings, stack: ExitStack, role: str) -> None:
         self._settings = settings
         self._stack = stack
         self._work = ExitStack()  # what ends after the listener: the loops finish what they have while it drains
@@ -123,7 +124,7 @@ class _Start:
         self._checks: dict[str, Callable[[], None]] = {}
         self._stuck = False
         self._loops = Loops(_STOP_SECONDS)
-        self.metrics = Metrics()
+        self.metrics = Metrics(trace_journeys(settings, role, stack))
         self.reload: Callable[[], None] = lambda: None
         migrate_own(settings)
         self.worklist = open_worklist(settings)
@@ -150,6 +151,7 @@ class _Start:
         settings, worklist, queries = self._settings, self.worklist, self._queries
         disk = watch_site(settings, worklist, self.metrics, self._clock)
         self._checks |= {"start": _still_starting, "database": self.worklist.ping}
+        self._stack.enter_context(watch_process(settings, role, self._checks, self.metrics, self._clock))
         web = settings.web
         self._services = build_services(settings, worklist, self.metrics, self._clock, queries)
         made = None
@@ -266,6 +268,7 @@ class _Start:
             lease=timedelta(seconds=settings.worker.lease_seconds),
             batch=settings.model.batch,
             clock=self._clock,
+            journey=self.metrics.journey,
         )
         self._add_loop("worker", worker.step, owner)
         self._deliverers()
@@ -346,10 +349,7 @@ class _Start:
 
         if not retrieving_peers(self._settings):
             return
-        counted = self.metrics.retrievals
-        fetching = Fetching(
-            self._settings, self.worklist, self._clock, self._loops.wake, lambda outcome: counted.labels(outcome).inc()
-        )
+        fetching = Fetching(self._settings, self.worklist, self._clock, self._loops.wake, self.metrics)
         self._stack.callback(fetching.stop)
         for number in range(1, LOOPS + 1):
             owner = self._owner_of(f"fetch-{number}")

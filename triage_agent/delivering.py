@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from random import SystemRandom
 
 import structlog
@@ -10,7 +11,8 @@ from triage_agent.builders import build_retry
 from triage_agent.commitment import committing_destinations
 from triage_agent.delivery.answering import SEND_SECONDS
 from triage_agent.delivery.committing import ASK_SECONDS
-from triage_agent.delivery.sender import Sender
+from triage_agent.delivery.sender import Sender, Sent
+from triage_agent.domain.decision import Delivery
 from triage_agent.domain.ports import Clock, Transport, Worklist
 from triage_agent.domain.waits import LongestWaits
 from triage_agent.ops.metrics import Metrics
@@ -49,9 +51,17 @@ def build_senders(
             retry=build_retry(settings),
             commits=committing_destinations(settings),
             shows_regions=settings.results.evidence,
-            observed=lambda destination, outcome: metrics.deliveries.labels(destination, outcome.value).inc(),
+            observed=partial(_observed, metrics, clock),
+            journey=metrics.journey,
         )
         yield name, owner, sender
+
+
+def _observed(metrics: Metrics, clock: Clock, delivery: Delivery, outcome: Sent) -> None:
+    metrics.deliveries.labels(delivery.destination, outcome.value).inc()
+    if outcome is Sent.SENT and delivery.queued_at is not None:
+        seconds = max(0.0, (clock() - delivery.queued_at).total_seconds())
+        metrics.timings.delivery.labels(delivery.destination, delivery.artifact.kind.value).observe(seconds)
 
 
 def longest_waits(settings: Settings) -> LongestWaits:

@@ -21,6 +21,7 @@ from triage_agent.intake.incoming import Incoming
 from triage_agent.intake.receiver import Received, Receiver
 from triage_agent.intake.reconcile import reconcile
 from triage_agent.intake.spool import Spool
+from triage_agent.measuring import CountingReceiver
 from triage_agent.ops.gauges import RefusedConnections
 from triage_agent.ops.metrics import Metrics
 from triage_agent.ordering import build_order_listener
@@ -88,12 +89,11 @@ def build_listener(
     policy = AccessPolicy(build_peers(settings).values(), accept_unknown=dicom.accept_unknown_peers, own=own)
     words = settings.study.priority_words.words()
     reconcile(spool, worklist, rule, clock, words=words)
-    receiver = Receiver(spool, worklist, rule, clock, words=words)
+    receiver = CountingReceiver(Receiver(spool, worklist, rule, clock, words=words), settings, metrics)
     desk = build_desk(settings, worklist, policy, metrics, clock, wake)
 
     def receive(incoming: Incoming) -> Received:
         received = receiver.keep(incoming)
-        metrics.received_bytes.inc(incoming.size)
         wake()
         return received
 

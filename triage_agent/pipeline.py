@@ -19,6 +19,7 @@ from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, StoredInstance, with_originals
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome
 from triage_agent.imaging.loader import Loader, SpoolLoader, load_instance
+from triage_agent.ops.journey import NOWHERE, Journey
 from triage_agent.results.building import build_each, raises_to, told
 from triage_agent.results.context import DECISION, FLAG, RAISE
 from triage_agent.results.header import name_several_patients
@@ -38,9 +39,9 @@ Later = Callable[[ClaimedStudy, Decision, Sequence[Assessment]], None]
 class Observer:
     """Told what the pipeline did; the metrics' side of it."""
 
-    assessed: Callable[[Outcome, float], None]  # what became of an image, and the seconds it took
-    flagged: Callable[[], None]
-    decided: Callable[[Finding], None]
+    assessed: Callable[[Assessment, float], None]  # an image, and the seconds it took
+    flagged: Callable[[ClaimedImage], None]  # the image that raised its study
+    decided: Callable[[ClaimedStudy, Finding], None]
     unbuilt: Callable[[ArtifactKind], None] = lambda _kind: None  # a result that could not be built
 
 
@@ -64,6 +65,7 @@ class Pipeline:
         name_patient: bool = False,
         timezone: tzinfo = UTC,
         later: Sequence[Later] = (),
+        journey: Journey = NOWHERE,
     ) -> None:
         """`batch` is how many images are decoded and held in memory at once.
 
@@ -85,6 +87,7 @@ class Pipeline:
         self._loader = SpoolLoader(loader, spool)
         self._load = partial(load_instance, self._loader, secondary_captures=secondary_captures)
         self._later = tuple(later)
+        self._journey = journey
         self._model_failure: ModelUnavailableError | None = None
 
     def check_model(self) -> None:
@@ -140,13 +143,16 @@ class Pipeline:
                 instance.sop_instance_uid: instance.assessment for instance in claimed.instances if instance.assessment
             } | {assessment.sop_instance_uid: assessment for assessment in fresh}
             complete = [known[instance.sop_instance_uid] for instance in claimed.instances]
-            decision = decide(claimed, complete, self._scorer.identity, self._policy, self._clock())
-            decision, shipments = self._results_of(claimed, decision, complete)
-            written = self._worklist.decide(decision, fresh, shipments, owner, routed=bool(self._routes))
+            with self._journey.step("decide"):
+                decision = decide(claimed, complete, self._scorer.identity, self._policy, self._clock())
+            with self._journey.step("build"):
+                decision, shipments = self._results_of(claimed, decision, complete)
+            with self._journey.step("commit", results=len(shipments)):
+                written = self._worklist.decide(decision, fresh, shipments, owner, routed=bool(self._routes))
             if written:
                 for offer in self._later:
                     offer(claimed, decision, complete)
-                self._observer.decided(decision.finding)
+                self._observer.decided(claimed, decision.finding)
             elif claimed.attempt <= MAX_ATTEMPTS:
                 for instance, assessment in zip(missing, fresh, strict=True):
                     self._keep(_as_image(claimed, instance), assessment)
@@ -184,7 +190,7 @@ class Pipeline:
             raise
         seconds = (time.perf_counter() - started) / len(instances)
         for assessment in assessments:
-            self._observer.assessed(assessment.outcome, seconds)
+            self._observer.assessed(assessment, seconds)
         return assessments
 
     def _keep(self, image: ClaimedImage, assessment: Assessment) -> None:
@@ -196,7 +202,7 @@ class Pipeline:
         merged = self._worklist.merged_of(image.study_instance_uid)  # asked now: it may have been merged meanwhile
         shipments = self._flag_shipments(flag, image.instance, assessment, merged)
         if self._worklist.raise_flag(flag, shipments, self._clock(), assessment):
-            self._observer.flagged()
+            self._observer.flagged(image)
             log.info("raised", priority=flag.priority.value, rule=flag.rule, revision=flag.revision)
 
     def _flag_shipments(

@@ -13,6 +13,8 @@ from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.intake.fetching import Fetcher, FetchRule, Tried
 from triage_agent.intake.receiver import Receiver
+from triage_agent.measuring import CountingReceiver
+from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -34,9 +36,13 @@ def build_counter(settings: Settings) -> DicomClient | None:
 
 
 def build_client(
-    settings: Settings, name: str, worklist: Worklist | None = None, clock: Clock | None = None
+    settings: Settings,
+    name: str,
+    worklist: Worklist | None = None,
+    clock: Clock | None = None,
+    metrics: Metrics | None = None,
 ) -> RetrievalClient:
-    """A way to fetch from a peer; without a worklist only to ask it.
+    """A way to fetch from a peer; without a worklist only to ask it. `metrics` count what comes by C-GET.
 
     Raises:
         ConfigurationError: there is no such peer, or nothing says how to fetch from it.
@@ -50,16 +56,12 @@ def build_client(
             f"nothing says how to fetch from {name}", remedy='give its [[dicom.peers]] retrieve = "move" or "get"'
         )
 
-    receiver = None
+    receiver: CountingReceiver | None = None
     if worklist is not None and clock is not None and peer.retrieve == "get":
         build_belonging(settings, worklist).settle()  # as where a listener begins: it is written to
-        receiver = Receiver(
-            build_spool(settings),
-            worklist,
-            settings.study.rule(),
-            clock,
-            words=settings.study.priority_words.words(),
-        )
+        words = settings.study.priority_words.words()
+        keeper = Receiver(build_spool(settings), worklist, settings.study.rule(), clock, words=words)
+        receiver = CountingReceiver(keeper, settings, metrics or Metrics())
     dicom = settings.dicom
     return RetrievalClient(
         build_peers(settings)[name],
@@ -81,16 +83,18 @@ class Fetching:
         worklist: Worklist,
         clock: Clock,
         kept: Callable[[], None],
-        observed: Callable[[str], None] = lambda _outcome: None,
+        metrics: Metrics | None = None,
     ) -> None:
-        """`kept` is called when something came, `observed` with what came of a try: complete, incomplete or failed."""
-        self._observed = observed
+        """`kept` is called when something came; `metrics` count what came, and of each try what came of it."""
+        self._metrics = metrics or Metrics()
         self._worklist = worklist
         self._clock = clock
         self._kept = kept
         self._lease = timedelta(seconds=settings.worker.lease_seconds)
         self._stopping = threading.Event()
-        self._clients = {name: build_client(settings, name, worklist, clock) for name in retrieving_peers(settings)}
+        self._clients = {
+            name: build_client(settings, name, worklist, clock, self._metrics) for name in retrieving_peers(settings)
+        }
         self._fetchers = {
             name: Fetcher(
                 worklist=worklist,
@@ -117,13 +121,16 @@ class Fetching:
         if fetcher is None:
             error = f"nothing says any more how to fetch from {retrieval.peer}"
             self._worklist.retrieval_ended(retrieval, self._clock(), error=error, retry_at=None)
-            self._observed("failed")
+            self._count("failed")
             return True, None
         tried = fetcher.attempt(retrieval)
         if tried is not None:
-            self._observed("failed" if tried.error else "incomplete" if tried.lacking else "complete")
+            self._count("failed" if tried.error else "incomplete" if tried.lacking else "complete")
         self._kept()
         return True, tried
+
+    def _count(self, outcome: str) -> None:
+        self._metrics.retrievals.labels(outcome).inc()
 
     def wait(self, seconds: float) -> bool:
         """True when it is time to stop."""

@@ -26,6 +26,7 @@ from triage_agent.sections.policy import PolicySettings
 from triage_agent.sections.policy_file import read_rules, unknown_destinations
 from triage_agent.sections.results import ResultsSettings
 from triage_agent.sections.routes import RouteSettings
+from triage_agent.sections.telemetry import TelemetrySettings
 from triage_agent.sections.web import WebSettings
 from triage_agent.sections.words import PriorityWordsSettings
 
@@ -186,6 +187,7 @@ class Settings(BaseSettings):
     delivery: DeliverySettings = DeliverySettings()
     notify: NotifySettings = NotifySettings()
     logging: LoggingSettings = LoggingSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     @classmethod
     def settings_customise_sources(

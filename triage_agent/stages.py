@@ -1,6 +1,7 @@
 """Wires what reads images from the settings: the pipeline that decides, and the shadow that only compares."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import structlog
 
@@ -8,8 +9,10 @@ from triage_agent.assessing import check_model
 from triage_agent.builders import build_policy, build_routes
 from triage_agent.domain.errors import ModelUnavailableError
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
+from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy
 from triage_agent.domain.vocabulary import ArtifactKind, Finding, Outcome
 from triage_agent.imaging.loader import Loader
+from triage_agent.measuring import MeasuredLoader, MeasuredScorer
 from triage_agent.ops.metrics import Metrics
 from triage_agent.pipeline import Later, Observer, Pipeline
 from triage_agent.settings import Settings
@@ -33,38 +36,56 @@ def build_pipeline(
     Raises:
         ConfigurationError: a rule of the policy cannot be used.
     """
-
-    def assessed(outcome: Outcome, seconds: float) -> None:
-        metrics.assessed.labels(outcome.value).inc()
-        metrics.scoring_seconds.observe(seconds)
-
-    def decided(finding: Finding) -> None:
-        metrics.decided.labels(finding.value).inc()
-        wake()
-
-    def flagged() -> None:
-        metrics.flagged.inc()
-        wake()
-
-    def unbuilt(kind: ArtifactKind) -> None:
-        metrics.unbuilt.labels(kind.value).inc()
-
     return Pipeline(
         worklist=worklist,
         spool=settings.data_dir / "spool",
-        loader=loader,
-        scorer=scorer,
+        loader=MeasuredLoader(loader, metrics),
+        scorer=MeasuredScorer(scorer, metrics),
         policy=build_policy(settings),
         routes=build_routes(settings),
         institution=settings.institution,
         name_patient=settings.results.name_patient,
         timezone=settings.results.zone(),
         clock=clock,
-        observer=Observer(assessed=assessed, flagged=flagged, decided=decided, unbuilt=unbuilt),
+        observer=_observer(scorer.identity.label, metrics, clock, wake),
         batch=settings.model.batch,
         secondary_captures=settings.study.score_secondary_captures,
         later=later,
+        journey=metrics.journey,
     )
+
+
+def _observer(bundle: str, metrics: Metrics, clock: Clock, wake: Callable[[], None]) -> Observer:
+    timings = metrics.timings
+
+    def assessed(assessment: Assessment, seconds: float) -> None:
+        metrics.assessed.labels(assessment.outcome.value).inc()
+        metrics.scoring_seconds.observe(seconds)
+        if assessment.outcome is Outcome.SCORED and assessment.probability is not None:
+            timings.scores.labels(bundle).observe(assessment.probability)
+
+    def flagged(image: ClaimedImage) -> None:
+        metrics.flagged.inc()
+        timings.flag.observe(_seconds_since(image.instance.received_at, clock))
+        wake()
+
+    def decided(claimed: ClaimedStudy, finding: Finding) -> None:
+        metrics.decided.labels(finding.value).inc()
+        times = [instance.received_at for instance in claimed.instances] or [clock()]
+        timings.report.observe(_seconds_since(max(times), clock))
+        if claimed.revision == 1:
+            metrics.journey.whole(claimed.study_instance_uid, min(times).timestamp())
+        wake()
+
+    def unbuilt(kind: ArtifactKind) -> None:
+        metrics.unbuilt.labels(kind.value).inc()
+
+    return Observer(assessed=assessed, flagged=flagged, decided=decided, unbuilt=unbuilt)
+
+
+def _seconds_since(at: datetime, clock: Clock) -> float:
+    """Never less than none: two clocks may differ."""
+    return max(0.0, (clock() - at).total_seconds())
 
 
 def build_comparison(
@@ -83,7 +104,7 @@ def build_comparison(
         worklist=worklist,
         spool=settings.data_dir / "spool",
         loader=loader,
-        scorer=scorer,
+        scorer=MeasuredScorer(scorer, metrics),
         clock=clock,
         compared=compared,
         batch=settings.model.batch,

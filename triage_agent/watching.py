@@ -2,17 +2,22 @@
 
 import os
 import time
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
+from cryptography.x509 import load_pem_x509_certificate
 
+from triage_agent import __version__
 from triage_agent.domain.backlog import Backlogs
 from triage_agent.domain.figures import drifts
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.intake.spool import free_percent
 from triage_agent.ops.gauges import BacklogGauges, Disk, DiskGauges, DriftGauges
 from triage_agent.ops.metrics import Metrics
+from triage_agent.ops.process import Readiness
 from triage_agent.settings import Settings
 from triage_agent.worker import Loop
 from triage_agent.worklist.figures import figures_of
@@ -21,17 +26,48 @@ log = structlog.get_logger(__name__)
 
 TOO_LONG = timedelta(minutes=5)  # for a study to wait for a worker: scoring one takes seconds
 _LOOK_SECONDS = 60.0
+_STOP_SECONDS = 0.2  # for a look that hangs with the database: nothing is lost by leaving it
 _QUARANTINE_SECONDS = 60.0  # it may have many files, and is scraped every few seconds
 
 
 def watch_site(settings: Settings, worklist: Worklist, metrics: Metrics, clock: Clock) -> "DiskLook":
     """Add to the metrics what the worklist holds, what waits, how scores drift, and the disk; returns that look."""
     disk = DiskLook(settings.data_dir / "spool")
-    metrics.watch(worklist.counts, BacklogGauges(worklist.backlog, clock))
+    routes = sorted({route.to for route in settings.routes})
+    metrics.watch(worklist.counts, BacklogGauges(worklist.backlog, clock, routes))
     metrics.add(DiskGauges(disk, settings.storage.low_water_percent))
     if (figures := figures_of(worklist)) is not None:
         metrics.add(DriftGauges(lambda: drifts(figures.scores(clock()))))
     return disk
+
+
+@contextmanager
+def watch_process(
+    settings: Settings, role: str, checks: Mapping[str, Callable[[], None]], metrics: Metrics, clock: Clock
+) -> Iterator[None]:
+    """Add to the metrics what this process is and whether it is ready, until the end of the block."""
+    metrics.describe(role, __version__, clock)
+    if settings.web.tls is not None:
+        expires = _expiry_of(settings.web.tls.certificate)  # of the one in use: it is read once, as the server does
+        metrics.watch_certificates(lambda: {"web": expires} if expires else {})
+    readiness = Readiness(checks)
+    metrics.add(readiness)
+    loop = Loop("readiness", readiness.step, idle_seconds=_LOOK_SECONDS)  # woken by each scrape
+    readiness.wanted = loop.wake
+    loop.start()
+    try:
+        yield
+    finally:
+        loop.stop()
+        loop.join(_STOP_SECONDS)
+
+
+def _expiry_of(certificate: Path) -> datetime | None:
+    """When the first certificate of a PEM file expires; None where it cannot be read: who serves it says so."""
+    try:
+        return load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError):
+        return None
 
 
 def watch_for_workers(worklist: Worklist, clock: Clock) -> Loop:

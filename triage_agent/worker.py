@@ -5,12 +5,15 @@ import time
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import structlog
 
 from triage_agent.domain.errors import ModelUnavailableError, WorklistUnavailableError
 from triage_agent.domain.ports import Clock, Worklist
+from triage_agent.domain.study import StoredInstance
+from triage_agent.ops.journey import NOWHERE, Journey, Moment
 
 if TYPE_CHECKING:  # loops of processes that score nothing need none of what it imports
     from triage_agent.pipeline import Pipeline
@@ -28,7 +31,15 @@ class Worker:
     """Takes work from the list, one batch of images and one complete study at a time."""
 
     def __init__(
-        self, *, pipeline: "Pipeline", worklist: Worklist, owner: str, lease: timedelta, batch: int, clock: Clock
+        self,
+        *,
+        pipeline: "Pipeline",
+        worklist: Worklist,
+        owner: str,
+        lease: timedelta,
+        batch: int,
+        clock: Clock,
+        journey: Journey = NOWHERE,
     ) -> None:
         self._pipeline = pipeline
         self._worklist = worklist
@@ -36,6 +47,7 @@ class Worker:
         self._lease = lease
         self._batch = batch
         self._clock = clock
+        self._journey = journey
 
     def step(self) -> bool:
         """Do one round; True if there was something to do.
@@ -46,13 +58,23 @@ class Worker:
             ModelUnavailableError: the model scores nothing; what is held has to be given back.
         """
         self._pipeline.try_model_again()
+        since = Moment()
         images = self._worklist.claim_images(self._owner, self._clock(), self._lease, self._batch)
         if images:
-            self._pipeline.score_images(images)
+            files = {_name(image.instance): image.study_instance_uid for image in images}
+            with self._journey.holding(since, files):
+                self._pipeline.score_images(images)
+        since = Moment()
         study = self._worklist.claim_study(self._owner, self._clock(), self._lease)
         if study is not None:
-            self._pipeline.decide_study(study, self._owner)
+            files = {_name(instance): study.study_instance_uid for instance in study.instances}
+            with self._journey.holding(since, files):
+                self._pipeline.decide_study(study, self._owner)
         return bool(images) or study is not None
+
+
+def _name(instance: StoredInstance) -> str:
+    return PurePosixPath(instance.path).name
 
 
 class Loop:

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 from support.story import LEASE, SECOND, STUDY, T0, shipment
 
-from triage_agent.domain.backlog import Pending
+from triage_agent.domain.backlog import Pending, Waiting
 from triage_agent.domain.retrieval import RetrievalState
+from triage_agent.domain.vocabulary import Priority
 
 
 def test_nothing_waits_where_nothing_is(worklist):
@@ -75,3 +76,36 @@ def test_what_is_to_be_fetched_is_counted_until_it_has_ended(story):
     worklist.retrieval_ended(retrieval, story.tick(), error=None, retry_at=None)
     assert worklist.retrieval_of(retrieval.study_instance_uid).state is not RetrievalState.WAITING
     assert worklist.backlog(story.tick()).retrievals == 1
+
+
+def test_what_waits_is_told_by_priority_with_the_longest_of_each(story):
+    story.receive("1.2.1")
+    story.complete("1.2.1")
+    story.receive("1.2.2", requested_priority=Priority.STAT)
+    stat = story.worklist.study("1.2.2").item.received_at
+    story.complete("1.2.2")
+    story.receive("1.2.3")
+    overdue = story.worklist.study("1.2.3").item.received_at + 30 * SECOND
+    backlog = story.worklist.backlog(overdue + SECOND)
+    first = story.worklist.study("1.2.1").item.received_at
+    assert backlog.by_priority == {
+        Priority.ROUTINE: Waiting(number=2, since=first),
+        Priority.STAT: Waiting(number=1, since=stat),
+    }
+    assert (backlog.waiting, backlog.since) == (3, first)
+    assert story.worklist.backlog(overdue - SECOND).by_priority[Priority.ROUTINE].number == 1
+
+
+def test_what_is_not_tried_any_more_is_told_by_destination(story):
+    story.decided(shipment("2.25.1"), shipment("2.25.2", "ris"), study="1.2.1")
+    story.decided(shipment("2.25.3", "ris"), study="1.2.2")
+    assert story.worklist.backlog(story.tick()).dead == {}
+    story.lose(destinations=["ris"])
+    assert story.worklist.backlog(story.tick()).dead == {"ris": 2}
+
+
+def test_a_delivery_says_since_when_it_waits(story):
+    story.decided(shipment("2.25.1"))
+    made = story.worklist.study(STUDY).item.decided_at
+    (delivery,) = story.deliveries()
+    assert delivery.queued_at == made

@@ -1,5 +1,6 @@
 """What a process counts of the studies that it fetches from a PACS."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ from support.story import T0
 
 from triage_agent.domain.retrieval import RetrievalError
 from triage_agent.intake.fetching import Tried
+from triage_agent.ops.metrics import Metrics
 from triage_agent.retrieval import Fetching
 from triage_agent.settings import Settings
 from triage_agent.worklist import MemoryWorklist
@@ -14,13 +16,20 @@ from triage_agent.worklist import MemoryWorklist
 PEER = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 104, "retrieve": "get"}
 
 
+def tries_of(metrics):
+    """What a scrape shows of them: each outcome as often as it was."""
+    (family,) = metrics.retrievals.collect()
+    totals = [one for one in family.samples if one.name.endswith("_total")]
+    return [one.labels["outcome"] for one in totals for _ in range(int(one.value))]
+
+
 @pytest.fixture
 def fetching(tmp_path):
     """What fetches, a worklist that wants one study, and what was counted."""
-    worklist, counted = MemoryWorklist(), []
+    worklist, metrics = MemoryWorklist(), Metrics()
     settings = Settings(data_dir=tmp_path, dicom={"peers": [PEER]})
-    made = Fetching(settings, worklist, lambda: T0, lambda: None, counted.append)
-    yield made, worklist, counted
+    made = Fetching(settings, worklist, lambda: T0, lambda: None, metrics)
+    yield made, worklist, partial(tries_of, metrics)
     made.stop()
 
 
@@ -39,13 +48,13 @@ def test_what_came_of_a_try_is_counted(fetching, tried, outcome):
     made._fetchers["pacs"] = SimpleNamespace(attempt=lambda _retrieval: tried)
     worklist.want_retrieval("1.2.1", "pacs", T0, requested_by="admin")
     assert made.step("w") == (True, tried)
-    assert counted == outcome
+    assert counted() == outcome
     assert made.step("w") == (False, None), "it is held"
-    assert counted == outcome
+    assert counted() == outcome
 
 
 def test_a_study_of_a_peer_that_is_not_configured_any_more_counts_as_failed(fetching):
     made, worklist, counted = fetching
     worklist.want_retrieval("1.2.1", "gone", T0, requested_by="admin")
     assert made.step("w") == (True, None)
-    assert counted == ["failed"]
+    assert counted() == ["failed"]

@@ -82,13 +82,20 @@ def test_a_scrape_shows_what_waits_and_since_when():
     story.complete("1.2.2")
     story.worklist.want_retrieval("1.2.9", "pacs", story.tick(), requested_by="admin")
     now = last + 10 * MINUTE
-    metrics.add(BacklogGauges(story.worklist.backlog, lambda: now))
+    story.lose(destinations=["pacs"])
+    metrics.add(BacklogGauges(story.worklist.backlog, lambda: now, ["pacs", "fhir"]))
     values = shown(metrics)
     assert values["triage_waiting_studies"] == 1
     assert values["triage_oldest_waiting_seconds"] == 600
     assert values["triage_held_studies"] == 0
     assert values["triage_open_retrievals"] == 1
-    assert values['triage_pending_deliveries{destination="pacs"}'] == 1
+    assert values['triage_pending_deliveries{destination="ris"}'] == 1
+    assert values['triage_pending_deliveries{destination="pacs"}'] == 0
+    assert values['triage_dead_deliveries{destination="pacs"}'] == 1
+    assert values['triage_dead_deliveries{destination="fhir"}'] == 0, "a route of which nothing waits is told, too"
+    assert values['triage_backlog_studies{priority="routine"}'] == 1
+    assert values['triage_backlog_oldest_seconds{priority="routine"}'] == 600
+    assert values['triage_backlog_studies{priority="stat"}'] == 0
     age = (now - made).total_seconds()
     assert values['triage_oldest_pending_delivery_seconds{destination="ris"}'] == age
 

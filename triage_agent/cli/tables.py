@@ -132,14 +132,16 @@ def _age(seconds: int) -> str:
     return f"{days}d" if days > 1 else f"{hours}h{minutes % 60:02d}"
 
 
-def study_page(detail: StudyDetail, now: datetime, trouble: Mapping[str, str | None]) -> Group:
+def study_page(detail: StudyDetail, now: datetime, trouble: Mapping[str, str | None], trace: str = "") -> Group:
     """One study: its line, reasons, instances, deliveries and audit trail; times are UTC.
 
-    `trouble` is what destinations said last to others' deliveries: why those that nobody has tried yet wait.
+    `trouble` is what destinations said last to others' deliveries: why those that nobody has tried yet wait. `trace` is
+    the id of its trace; "" where the site has none made.
     """
     return Group(
         WorklistTable([detail.item], now),
         shown(f"Study Instance UID {detail.item.study_instance_uid}"),
+        *([shown(f"Trace {trace}")] if trace else []),
         *(shown(f"  - {reason}") for reason in detail.reasons),
         *_originals(detail.instances),
         *([_shadow(detail.shadow)] if detail.shadow else []),

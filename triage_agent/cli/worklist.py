@@ -12,6 +12,7 @@ from triage_agent.cli.tables import study_page, worklist_page
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.ports import Worklist
 from triage_agent.domain.vocabulary import Priority, Status
+from triage_agent.ops.journey import trace_id
 from triage_agent.settings import load_settings
 
 STUDY = typer.Argument(metavar="STUDY", help="Its Study Instance UID or accession number.")
@@ -45,7 +46,8 @@ def study(
     as_json: JsonOption = False,
 ) -> None:
     """One study: instances, scores, decision, reasons, deliveries, audit trail."""
-    queue = read_worklist(load_settings(config))
+    settings = load_settings(config)
+    queue = read_worklist(settings)
     detail = queue.study(uid_of(queue, name))
     if detail is None:
         raise _unknown(name)
@@ -53,7 +55,9 @@ def study(
         print_json(detail)
     else:
         untried = {row.destination for row in detail.deliveries if not row.attempts}
-        stdout.print(study_page(detail, datetime.now(UTC), {to: queue.trouble_at(to) for to in untried}))
+        trace = trace_id(detail.item.study_instance_uid) if settings.telemetry.traces else ""
+        trouble = {to: queue.trouble_at(to) for to in untried}
+        stdout.print(study_page(detail, datetime.now(UTC), trouble, trace))
 
 
 def uid_of(queue: Worklist, name: str) -> str:

@@ -18,6 +18,7 @@ from triage_agent.domain.decision import Delivery
 from triage_agent.domain.errors import DeliveryError
 from triage_agent.domain.ports import Clock, Transport, Worklist
 from triage_agent.domain.vocabulary import Family
+from triage_agent.ops.journey import NOWHERE, Journey
 
 log = structlog.get_logger(__name__)
 
@@ -56,13 +57,14 @@ class Sender:
         retry: RetryPolicy | None = None,
         commits: Collection[str] = (),
         shows_regions: bool = True,
-        observed: Callable[[str, Sent], None] | None = None,
+        observed: Callable[[Delivery, Sent], None] | None = None,
+        journey: Journey = NOWHERE,
     ) -> None:
         """`transports` are by destination; `lease` must be longer than the slowest send takes.
 
         `commits` are destinations that are asked to commit to what they take. Without `shows_regions` evidence that was
-        queued while the site showed any is dead when its turn comes (promise 6). `observed` is told the destination and
-        the outcome of each attempt; the metrics' side of it.
+        queued while the site showed any is dead when its turn comes (promise 6). `observed` is told of each
+        attempt and its outcome, the metrics' side of it, `journey` of its steps.
         """
         self._worklist = worklist
         self._transports = dict(transports)
@@ -74,6 +76,7 @@ class Sender:
         self._commits = frozenset(commits)
         self._shows_regions = shows_regions
         self._observed = observed
+        self._journey = journey
         self._away: dict[str, _Away] = {}  # by destination; each is served by one thread
 
     @property
@@ -121,17 +124,18 @@ class Sender:
         started = time.perf_counter()
         withheld = failure = self._withheld(delivery)
         if withheld is None:
-            failure = self._attempt(delivery)
+            failure = self._told_attempt(delivery)
             self._note_whether_away(delivery.destination, failure)
         if failure is None:
             # Storage commitment is about stored objects: a workitem's answer would name another UID.
             commits = delivery.destination in self._commits and delivery.artifact.kind.family is Family.DICOM_OBJECT
-            self._worklist.delivery_sent(delivery, self._clock(), commit=commits)
+            with self._journey.step("acknowledged", [delivery.study_instance_uid], destination=delivery.destination):
+                self._worklist.delivery_sent(delivery, self._clock(), commit=commits)
             outcome = Sent.SENT
         else:
             outcome = self._keep_failure(delivery, failure, tried=withheld is None)
         if self._observed is not None:
-            self._observed(delivery.destination, outcome)
+            self._observed(delivery, outcome)
         line = log.bind(
             study_instance_uid=delivery.study_instance_uid,
             kind=delivery.artifact.kind.value,
@@ -172,6 +176,19 @@ class Sender:
                 f"{delivery.destination} cannot be sent {kind.value}", permanent=True, remedy="correct the route"
             )
         return None
+
+    def _told_attempt(self, delivery: Delivery) -> DeliveryError | None:
+        """See `_attempt`; a step of the study's journey."""
+        with self._journey.step(
+            "deliver",
+            [delivery.study_instance_uid],
+            destination=delivery.destination,
+            kind=delivery.artifact.kind.value,
+            attempt=delivery.attempt,
+        ) as details:
+            failure = self._attempt(delivery)
+            details["taken"] = int(failure is None)
+        return failure
 
     def _attempt(self, delivery: Delivery) -> DeliveryError | None:
         """The reason why it was not taken; None when it was."""

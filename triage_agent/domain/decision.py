@@ -211,6 +211,7 @@ class Delivery:
     """An outbox row that a sender holds; `attempt` counts from 1.
 
     `is_outdone`: it asks for a raise to less than the study has by now, and must not be sent (promise 3).
+    `queued_at` is when it was put into the outbox; None where nobody knows.
     """
 
     delivery_id: int
@@ -220,6 +221,7 @@ class Delivery:
     attempt: int
     artifact: Artifact
     is_outdone: bool = False
+    queued_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

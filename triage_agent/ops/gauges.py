@@ -1,7 +1,7 @@
 """What Prometheus is told of the site at each scrape: what waits, the disk, the quarantine, the door."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from triage_agent.domain.backlog import Backlog
 from triage_agent.domain.errors import TriageError, WorklistUnavailableError
 from triage_agent.domain.figures import Drift
+from triage_agent.domain.vocabulary import Priority
 
 Gauges = Iterator[GaugeMetricFamily]
 _DRIFT_SECONDS = 300.0
@@ -19,9 +20,16 @@ _DRIFT_SECONDS = 300.0
 class BacklogGauges(Collector):
     """Who waits, and for how long; nothing while the database is away (`triage_worklist_up` says so)."""
 
-    def __init__(self, backlog: Callable[[datetime], Backlog], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        backlog: Callable[[datetime], Backlog],
+        clock: Callable[[], datetime],
+        destinations: Iterable[str] = (),
+    ) -> None:
+        """`destinations` are told of even where nothing waits for them: those of the routes."""
         self._backlog = backlog
         self._clock = clock
+        self._destinations = frozenset(destinations)
 
     def collect(self) -> Gauges:
         """See `Collector`."""
@@ -42,15 +50,42 @@ class BacklogGauges(Collector):
         yield GaugeMetricFamily(
             "triage_open_retrievals", "Studies to be fetched from a PACS, or being fetched", value=backlog.retrievals
         )
+        yield from self._by_priority(backlog, now)
+        yield from self._by_destination(backlog, now)
+
+    @staticmethod
+    def _by_priority(backlog: Backlog, now: datetime) -> Gauges:
+        """Every priority, so that one of which nothing waits is told as 0."""
+        number = GaugeMetricFamily(
+            "triage_backlog_studies", "Studies that wait for a worker, by priority", labels=["priority"]
+        )
+        oldest = GaugeMetricFamily(
+            "triage_backlog_oldest_seconds", "How long the longest of them has waited", labels=["priority"]
+        )
+        for priority in Priority:
+            waiting = backlog.by_priority.get(priority)
+            number.add_metric([priority.value], waiting.number if waiting else 0)
+            oldest.add_metric([priority.value], max(0.0, (now - waiting.since).total_seconds()) if waiting else 0)
+        yield number
+        yield oldest
+
+    def _by_destination(self, backlog: Backlog, now: datetime) -> Gauges:
+        """Every route of the site, and what is left of those that are no more."""
         pending = GaugeMetricFamily("triage_pending_deliveries", "Results that wait to be sent", labels=["destination"])
         oldest = GaugeMetricFamily(
             "triage_oldest_pending_delivery_seconds", "How long ago the oldest of them was made", labels=["destination"]
         )
-        for destination, waits in sorted(backlog.pending.items()):
-            pending.add_metric([destination], waits.number)
-            oldest.add_metric([destination], max(0.0, (now - waits.since).total_seconds()))
+        dead = GaugeMetricFamily(
+            "triage_dead_deliveries", "Results that are not tried any more", labels=["destination"]
+        )
+        for destination in sorted({*self._destinations, *backlog.pending, *backlog.dead}):
+            waits = backlog.pending.get(destination)
+            pending.add_metric([destination], waits.number if waits else 0)
+            oldest.add_metric([destination], max(0.0, (now - waits.since).total_seconds()) if waits else 0)
+            dead.add_metric([destination], backlog.dead.get(destination, 0))
         yield pending
         yield oldest
+        yield dead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

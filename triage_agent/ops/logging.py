@@ -12,11 +12,12 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from triage_agent.domain.visible import visible
 
 # Libraries that chatter, a line a tick.
-_QUIET_LIBRARIES = ("pynetdicom", "alembic", "uvicorn", "transformers", "httpx")
+_QUIET_LIBRARIES = ("pynetdicom", "alembic", "uvicorn", "transformers", "httpx", "urllib3")
 # Warns of each tick that a slow one made superfluous, as it is told to coalesce them.
 _MUTED_LIBRARIES = ("apscheduler",)
-# Its remarks quote the values that it remarks on, and those name patients; what matters is raised, not logged.
-_SILENT_LIBRARIES = ("pydicom",)
+# pydicom's remarks quote the values that it remarks on, and those name patients; what matters is raised, not logged.
+# OpenTelemetry's come with each batch that a collector does not take; `ops.traces` says so once a minute.
+_SILENT_LIBRARIES = ("pydicom", "opentelemetry")
 _PATIENT_KEYS = frozenset({"patient_name", "patient_id", "patient_birth_date", "accession_number"})
 
 

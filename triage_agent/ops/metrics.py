@@ -3,21 +3,29 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from triage_agent.domain.errors import WorklistUnavailableError
+from triage_agent.ops.journey import NOWHERE, Journey
+from triage_agent.ops.process import ClockGauges
+from triage_agent.ops.timings import Timings
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900)
 
 
 class Metrics:
-    """The agent's metrics on a registry of their own, so that two agents in one process do not mix."""
+    """The agent's metrics on a registry of their own, so that two agents in one process do not mix.
 
-    def __init__(self) -> None:
+    `journey` is told of each study's steps by whoever counts them here.
+    """
+
+    def __init__(self, journey: Journey = NOWHERE) -> None:
         self.registry = CollectorRegistry()
-        self.received_bytes = Counter("triage_received_bytes", "Bytes kept in the spool", registry=self.registry)
+        self.journey = journey
+        self.timings = Timings(self.registry)
+        self._certificates: _CertificateCollector | None = None
         self.stores = Counter("triage_store_answers", "C-STORE responses", ["status"], registry=self.registry)
         self.rejected = Counter(
             "triage_rejected_associations", "Associations rejected", ["reason"], registry=self.registry
@@ -108,9 +116,23 @@ class Metrics:
         """Add the worklist's own numbers; `counts` is `Worklist.counts`, `also` asks it for more where it answers."""
         self.registry.register(_WorklistCollector(counts, also))
 
-    def watch_certificates(self, expires: Callable[[], dict[str, datetime]], current: Callable[[], bool]) -> None:
-        """Add when our certificates expire, and whether the files as they are now are in use."""
-        self.registry.register(_CertificateCollector(expires, current))
+    def watch_certificates(
+        self, expires: Callable[[], dict[str, datetime]], current: Callable[[], bool] | None = None
+    ) -> None:
+        """Add when certificates expire, and, where `current` can tell, whether the files as they are are in use."""
+        if self._certificates is None:
+            self._certificates = _CertificateCollector()
+            self.registry.register(self._certificates)
+        self._certificates.sources.append(expires)
+        self._certificates.current = current or self._certificates.current
+
+    def describe(self, role: str, version: str, clock: Callable[[], datetime]) -> None:
+        """Add what this process is: its role, its clock, and what it takes of the machine."""
+        Gauge("triage_info", "A process of the agent", ["serves", "version"], registry=self.registry).labels(
+            role, version
+        ).set(1)
+        ProcessCollector(registry=self.registry)
+        self.registry.register(ClockGauges(clock))
 
     def exposition(self) -> bytes:
         """The text that `/metrics` answers with."""
@@ -120,24 +142,26 @@ class Metrics:
 class _CertificateCollector(Collector):
     """Asked at each scrape: certificates change while the agent runs."""
 
-    def __init__(self, expires: Callable[[], dict[str, datetime]], current: Callable[[], bool]) -> None:
-        self._expires = expires
-        self._current = current
+    def __init__(self) -> None:
+        self.sources: list[Callable[[], dict[str, datetime]]] = []
+        self.current: Callable[[], bool] | None = None
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         expires = GaugeMetricFamily(
             "triage_certificate_expires_timestamp_seconds",
-            "When our TLS certificate (own), and the next of the CAs, expires",
+            "When a certificate expires: own (DICOM and HL7), ca (the next of the CAs), web",
             labels=["certificate"],
         )
-        for which, at in self._expires().items():
-            expires.add_metric([which], at.timestamp())
+        for source in self.sources:
+            for which, at in source().items():
+                expires.add_metric([which], at.timestamp())
         yield expires
-        yield GaugeMetricFamily(
-            "triage_certificate_current",
-            "Whether the TLS files as they are now are in use (1), or what they were before (0)",
-            value=float(self._current()),
-        )
+        if self.current is not None:
+            yield GaugeMetricFamily(
+                "triage_certificate_current",
+                "Whether the TLS files as they are now are in use (1), or what they were before (0)",
+                value=float(self.current()),
+            )
 
 
 class _WorklistCollector(Collector):

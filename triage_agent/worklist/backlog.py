@@ -6,9 +6,9 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from triage_agent.domain.backlog import Backlog, Pending
+from triage_agent.domain.backlog import Backlog, Pending, Waiting
 from triage_agent.domain.retrieval import RetrievalState
-from triage_agent.domain.vocabulary import DeliveryState, Status
+from triage_agent.domain.vocabulary import DeliveryState, Priority, Status
 from triage_agent.worklist.retrieval_row import RetrievalRow
 from triage_agent.worklist.rows import status_is, word_is
 from triage_agent.worklist.tables import ArtifactRow, OutboxRow, StudyRow
@@ -26,23 +26,40 @@ class SqlBacklogs:
 
 
 def _backlog(session: Session, now: datetime) -> Backlog:
-    ready, ready_since = session.execute(
-        select(func.count(), func.min(StudyRow.last_received_at)).where(status_is(Status.READY))
-    ).one()
-    overdue, overdue_since = session.execute(
-        select(func.count(), func.min(StudyRow.next_check_at)).where(
-            status_is(Status.RECEIVING), StudyRow.next_check_at <= now
-        )
-    ).one()
+    by_priority = _waiting(session, now)
     held = select(func.count()).where(status_is(Status.SCORING), StudyRow.lease_until > now)
     waiting = word_is(RetrievalRow.state, RetrievalState.WAITING)
     return Backlog(
-        waiting=ready + overdue,
-        since=min((at for at in (ready_since, overdue_since) if at is not None), default=None),
+        waiting=sum(one.number for one in by_priority.values()),
+        since=min((one.since for one in by_priority.values()), default=None),
         held=session.scalar(held) or 0,
         pending=_pending(session),
         retrievals=session.scalar(select(func.count()).select_from(RetrievalRow).where(waiting)) or 0,
+        by_priority=by_priority,
+        dead=_dead(session),
     )
+
+
+def _waiting(session: Session, now: datetime) -> dict[Priority, Waiting]:
+    """Studies that are ready, since their last image, and those whose look at completeness is overdue, since then."""
+    ready = select(StudyRow.priority, func.count(), func.min(StudyRow.last_received_at)).where(status_is(Status.READY))
+    overdue = select(StudyRow.priority, func.count(), func.min(StudyRow.next_check_at)).where(
+        status_is(Status.RECEIVING), StudyRow.next_check_at <= now
+    )
+    found: dict[Priority, Waiting] = {}
+    for statement in (ready, overdue):
+        for priority, number, since in session.execute(statement.group_by(StudyRow.priority)):
+            since_then = since or now  # never null: a group has rows, and these have a time
+            known = found.get(priority, Waiting(number=0, since=since_then))
+            found[priority] = Waiting(number=known.number + number, since=min(known.since, since_then))
+    return found
+
+
+def _dead(session: Session) -> dict[str, int]:
+    statement = select(OutboxRow.destination, func.count().label("number")).where(
+        word_is(OutboxRow.state, DeliveryState.DEAD)
+    )
+    return {row.destination: row.number for row in session.execute(statement.group_by(OutboxRow.destination))}
 
 
 def _pending(session: Session) -> Mapping[str, Pending]:

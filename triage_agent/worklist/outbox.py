@@ -213,6 +213,7 @@ def _delivery(row: OutboxRow, artifact: ArtifactRow, priority: Priority) -> Deli
         attempt=row.attempts,
         artifact=artifact_of(artifact),
         is_outdone=is_outdone(row.raises_to, priority),
+        queued_at=artifact.created_at,
     )
 
 

@@ -279,7 +279,7 @@ def test_a_run_is_bounded_so_that_it_can_be_stopped():
 def test_each_attempt_is_one_line_with_its_facts_and_the_metrics_hear_of_it(lines):
     outbox, heard = Outbox(row(1), row(2, attempt=3)), []
     wire = Wire(None, None, DeliveryError("away", permanent=False))
-    sender_of(outbox, observed=lambda *what: heard.append(what), pacs=wire).run_once()
+    sender_of(outbox, observed=lambda one, outcome: heard.append((one.destination, outcome)), pacs=wire).run_once()
     facts = [{key: line[key] for key in line if key not in {"seconds", "log_level"}} for line in lines]
     common = {"event": "delivery", "kind": "sr", "destination": "pacs"}
     assert facts == [

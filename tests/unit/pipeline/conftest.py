@@ -58,13 +58,13 @@ class Told:
 
     def as_observer(self):
         return Observer(
-            assessed=lambda outcome, seconds: self.assessed.append((outcome, seconds >= 0)),
+            assessed=lambda assessment, seconds: self.assessed.append((assessment.outcome, seconds >= 0)),
             flagged=self._count,
-            decided=self.decided.append,
+            decided=lambda _claimed, finding: self.decided.append(finding),
             unbuilt=self.unbuilt.append,
         )
 
-    def _count(self):
+    def _count(self, _image):
         self.flagged += 1
 
 

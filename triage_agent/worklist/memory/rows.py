@@ -339,6 +339,7 @@ class OutboxEntry:
             attempt=self.attempts,
             artifact=self.shipment.artifact,
             is_outdone=is_outdone(self.shipment.raises_to, priority),
+            queued_at=self.queued_at,
         )
 
     def wait(self, until: datetime) -> None:
