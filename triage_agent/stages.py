@@ -1,6 +1,7 @@
 """Wires what reads images from the settings: the pipeline that decides, and the shadow that only compares."""
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 import structlog
 
@@ -9,11 +10,14 @@ from triage_agent.builders import build_policy, build_routes
 from triage_agent.domain.errors import ModelUnavailableError
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.vocabulary import ArtifactKind, Finding, Outcome
+from triage_agent.imaging.ahead import ReadAhead
 from triage_agent.imaging.loader import Loader
 from triage_agent.ops.metrics import Metrics
+from triage_agent.pace import Pace
 from triage_agent.pipeline import Later, Observer, Pipeline
 from triage_agent.settings import Settings
 from triage_agent.shadow import Shadow
+from triage_agent.worker import Worker
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +31,7 @@ def build_pipeline(
     metrics: Metrics,
     clock: Clock,
     wake: Callable[[], None],
+    pace: Pace,
 ) -> Pipeline:
     """From claimed work to the outbox; `wake` is called when there is something to send, `later` of each decision.
 
@@ -62,8 +67,23 @@ def build_pipeline(
         clock=clock,
         observer=Observer(assessed=assessed, flagged=flagged, decided=decided, unbuilt=unbuilt),
         batch=settings.model.batch,
+        together=pace.together,
+        side=pace.side,
+        ahead=ReadAhead(pace.decoders),
         secondary_captures=settings.study.score_secondary_captures,
         later=later,
+    )
+
+
+def build_worker(settings: Settings, pipeline: Pipeline, worklist: Worklist, owner: str, clock: Clock) -> Worker:
+    """One loop's work; what it claims it holds as `owner`."""
+    return Worker(
+        pipeline=pipeline,
+        worklist=worklist,
+        owner=owner,
+        lease=timedelta(seconds=settings.worker.lease_seconds),
+        batch=settings.model.batch,
+        clock=clock,
     )
 
 
