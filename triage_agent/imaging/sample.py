@@ -31,8 +31,8 @@ def sampled(shown: Shown, side: int) -> NDArray[np.float32]:
     square = max(height, width)
     (upper, over), (lower, under) = _axis(height, square, side)
     (left, before), (right, behind) = _axis(width, square, side)
-    above = shown.part(np.ix_(upper, left)) * before + shown.part(np.ix_(upper, right)) * behind
-    below = shown.part(np.ix_(lower, left)) * before + shown.part(np.ix_(lower, right)) * behind
+    above = shown.at(upper, left) * before + shown.at(upper, right) * behind
+    below = shown.at(lower, left) * before + shown.at(lower, right) * behind
     between: NDArray[np.float32] = np.clip(above * over[:, None] + below * under[:, None], 0.0, 1.0)
     return between
 

@@ -33,15 +33,23 @@ class Shown:
 
     def part(self, where: Any) -> NDArray[np.float32]:
         """The display values of what numpy selects by `where`."""
-        chosen: NDArray[Any] = self.stored[where]
-        return chosen if self.shades is None else np.take(self.shades, chosen)
+        return self._looked_up(self.stored[where])
+
+    def at(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Those of each of some rows with each of some columns, [rows, columns]."""
+        places = rows[:, None] * self.shape[1] + columns
+        return self._looked_up(self.stored.take(places))
 
     def whole(self) -> NDArray[np.float32]:
-        """All of them, float32 [H, W]."""
+        """All of them, float32 [H, W] in one piece."""
+        return self._looked_up(np.ascontiguousarray(self.stored))
+
+    def _looked_up(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         if self.shades is None:
-            return np.ascontiguousarray(self.stored)
-        flat = np.ascontiguousarray(self.stored).reshape(-1)
-        values = np.empty(len(flat), np.float32)
-        for start in range(0, len(flat), _BLOCK):
-            values[start : start + _BLOCK] = np.take(self.shades, flat[start : start + _BLOCK])
-        return values.reshape(self.shape)
+            return stored
+        flat, values = stored.reshape(-1), np.empty(stored.shape, np.float32)
+        found = values.reshape(-1)
+        for start in range(0, flat.size, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            np.take(self.shades, flat[block], out=found[block], mode="clip")  # every one is there: none is clipped
+        return values

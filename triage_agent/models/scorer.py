@@ -56,10 +56,12 @@ class BundleScorer:
 
     def __init__(self, bundle: Bundle, device: str, threads: int | None, batch: int, error_rate: float | None) -> None:
         """Choose the device; a subclass then puts its model there. Arguments and errors as `Scorer`."""
-        if threads is not None:
-            torch.set_num_threads(threads)
         self._bundle = bundle
         self._device = choose_device(device)
+        if threads is None and self._device.type == "cuda":
+            threads = 1  # small things are left to the CPU, whose cores belong to the decoders
+        if threads is not None:
+            torch.set_num_threads(threads)
         self._identity = bundle.identity_at(error_rate)
         self._batch = batch if self._device.type == "cuda" else 1
         self._lock = threading.Lock()
@@ -101,7 +103,7 @@ class Scorer(BundleScorer):
         Args:
             bundle: the model, its files checked.
             device: "auto" (CUDA where there is one), "cuda", "cuda:1" or "cpu".
-            threads: for the CPU's arithmetic, in the whole process; None leaves them as they are.
+            threads: for the CPU's arithmetic, in the whole process; None leaves them as they are, or is 1 beside a GPU.
             batch: images that go through a GPU together.
             encoder_source: where this site keeps the encoder's base weights, instead of where training found them.
             error_rate: the share of wrong findings that the site allows; see `Bundle.identity_at`.
