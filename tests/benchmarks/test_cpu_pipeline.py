@@ -62,21 +62,23 @@ def test_files_become_scores_about_as_fast_as_the_bare_model_goes(name, report, 
     bundle = "embedded" if name == "embedded" else write_tower_bundle(tmp_path / "bundle", "siglip", TOWER)
     scorer = load_scorer(bundle, "cpu", threads=1)
     side = scorer.sampled_side
-    images = [load_for_scoring(path, side=side).image for path in paths]
-    expected = [score.probability for score in scorer.score(images)]
-    pace = pace_of(Settings(), SimpleNamespace(device="cpu", sampled_side=side))
-    way = {"decoders": pace.decoders, "loops": pace.loops, "together": pace.together, "count": FILES}
+    loaded = [load_for_scoring(path, side=side) for path in paths]
+    images = [one.image for one in loaded]
+    expected = [one.probability for one in scorer.score(images, [one.region.code for one in loaded])]
+    site = Settings()
+    pace = pace_of(site, SimpleNamespace(device="cpu", sampled_side=side))
+    way = {"decoders": pace.decoders, "loops": pace.loops, "together": pace.together, "claim": site.model.batch}
     bare, whole = [], []
     with Decoders(Limits(seconds=60, memory_mb=2048), most=pace.decoders) as decoders:
         for _ in range(ROUNDS):
             bare.append(ready_to_scores(images, scorer, loops=1, together=1, count=FILES))
-            rate, scores = files_to_scores(paths, decoders, scorer, **way)
+            rate, scores = files_to_scores(paths, decoders, scorer, **way, count=FILES)
             whole.append(rate)
             assert [scores[str(path)] for path in paths] == expected  # whichever way an image takes
     torch.set_num_threads(before)
     ratios = [one / other for one, other in zip(whole, bare, strict=True)]
     report["bundles"][name] = {
-        "decoders": pace.decoders,
+        **way,
         "bare_images_per_second": statistics.median(bare),
         "files_images_per_second": statistics.median(whole),
         "ratio": statistics.median(ratios),

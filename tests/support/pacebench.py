@@ -85,11 +85,11 @@ def write_radiographs(folder, count, shape=LARGE, coding="uncompressed"):
 
 
 class _Turns:
-    """Chunks of so many images, up to a count, for several threads."""
+    """Claims of so many images, up to a count, for several threads."""
 
-    def __init__(self, images, together, count):
-        self._images, self._together, self._count = images, together, count
-        self._starts = iter(range(0, count, together))
+    def __init__(self, images, claim, count):
+        self._images, self._claim, self._count = images, claim, count
+        self._starts = iter(range(0, count, claim))
         self._lock = threading.Lock()
 
     def __iter__(self):
@@ -98,7 +98,7 @@ class _Turns:
                 start = next(self._starts, None)
             if start is None:
                 return
-            yield [self._images[n % len(self._images)] for n in range(start, min(start + self._together, self._count))]
+            yield [self._images[n % len(self._images)] for n in range(start, min(start + self._claim, self._count))]
 
 
 def _rate(work, turns, loops, count):
@@ -111,8 +111,8 @@ def _rate(work, turns, loops, count):
         return count / (time.perf_counter() - begun)
 
 
-def files_to_scores(paths, loader, scorer, *, decoders, loops, together, count):
-    """`count` images through `loops` rounds side by side; images a second and each file's probability.
+def files_to_scores(paths, loader, scorer, *, decoders, loops, claim, together, count):
+    """`count` images through `loops` loops, which claim `claim` at a time; images a second and each file's probability.
 
     Decoder processes are started, and the model is warmed up, before the clock is.
     """
@@ -129,7 +129,14 @@ def files_to_scores(paths, loader, scorer, *, decoders, loops, together, count):
 
     (warm,) = ahead.groups([partial(read, paths[0])] * (decoders * 2), decoders * 2)
     scorer.score([warm[0].image])
-    return _rate(work, _Turns(paths, together, count), loops, count), found
+    return _rate(work, _Turns(paths, claim, count), loops, count), found
+
+
+def long_enough(measured, seconds, count):
+    """Images a second of `measured(count)`, for twice as many each time until that takes so long."""
+    while (rate := measured(count)) * seconds > count:
+        count *= 2
+    return rate
 
 
 def ready_to_scores(images, scorer, *, loops, together, count):

@@ -27,7 +27,7 @@ def scorer(tmp_path):
 @pytest.mark.parametrize("coding", CODINGS)
 def test_every_file_becomes_the_score_that_it_has_alone(coding, scorer, tmp_path):
     paths = write_radiographs(tmp_path / "files", 3, shape=(96, 80), coding=coding)
-    rate, scores = files_to_scores(paths, DirectLoader(), scorer, decoders=2, loops=2, together=2, count=7)
+    rate, scores = files_to_scores(paths, DirectLoader(), scorer, decoders=2, loops=2, claim=3, together=2, count=7)
     expected = [scorer.score([load_for_scoring(path, side=56).image])[0].probability for path in paths]
     assert [scores[str(path)] for path in paths] == expected
     assert len(set(expected)) == 3
@@ -51,4 +51,4 @@ def test_what_goes_wrong_in_a_round_is_told(scorer, tmp_path):
     bad.write_bytes(b"no image")
     good = write_radiographs(tmp_path / "files", 1, shape=(96, 80))
     with pytest.raises(AssertionError, match="not a DICOM file"):
-        files_to_scores([*good, bad], DirectLoader(), scorer, decoders=1, loops=1, together=1, count=2)
+        files_to_scores([*good, bad], DirectLoader(), scorer, decoders=1, loops=1, claim=1, together=1, count=2)
