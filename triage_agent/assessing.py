@@ -1,6 +1,7 @@
 """Loaded images to assessments: the model is asked, and where it fails it is found out whether the image is why."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 
 import numpy as np
 import structlog
@@ -10,12 +11,33 @@ from triage_agent.domain.errors import ModelUnavailableError, UnreadableImageErr
 from triage_agent.domain.ports import ImageScorer
 from triage_agent.domain.study import Assessment, ImageScore
 from triage_agent.domain.vocabulary import Outcome
+from triage_agent.imaging.ahead import ReadAhead
 from triage_agent.imaging.load import Displayable, Skipped
 
 log = structlog.get_logger(__name__)
 
 # What every model can score: if it fails on this one too, the fault is not in the image that it failed on.
 _TEST_IMAGE = np.linspace(0.0, 1.0, 224 * 224, dtype=np.float32).reshape(224, 224)
+
+
+Read = Callable[[], Displayable | Skipped | UnreadableImageError]
+"""Loads one file; what goes wrong with it is a value."""
+
+
+def assess_ahead(
+    reads: Sequence[tuple[str, Read]], scorer: ImageScorer, ahead: ReadAhead, together: int
+) -> Generator[list[Assessment]]:
+    """Assessments for each (SOP Instance UID, how it is read), in order, `together` at a time.
+
+    While the model has some, the next ones are read.
+
+    Raises:
+        ModelUnavailableError: the model scores nothing at all, or nothing can be read at the moment.
+    """
+    uids = iter([uid for uid, _ in reads])
+    with closing(ahead.groups([read for _, read in reads], together)) as groups:
+        for loaded in groups:
+            yield score_loaded([(next(uids), what) for what in loaded], scorer)
 
 
 def score_loaded(

@@ -41,10 +41,11 @@ from triage_agent.domain.errors import (
 from triage_agent.domain.ports import Clock, ImageScorer, StudyCounter, Worklist
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.ops.metrics import Metrics
+from triage_agent.pace import pace_of
 from triage_agent.settings import Settings
 from triage_agent.tracing import trace_journeys
 from triage_agent.watching import watch_for_workers, watch_process, watch_site
-from triage_agent.worker import Loop, Loops, Worker, in_time
+from triage_agent.worker import Loop, Loops, in_time
 
 if TYPE_CHECKING:
     from triage_agent.dimse.commitment import CommitmentDesk
@@ -246,31 +247,25 @@ class _Start:
         from triage_agent.evidence import add_evidence, shows_evidence
         from triage_agent.notification import add_notifiers
         from triage_agent.procedure_steps import add_performer
-        from triage_agent.stages import build_pipeline
+        from triage_agent.stages import build_pipeline, build_worker
 
         settings = self._settings
+        pace = pace_of(settings, scorer)
         # The shadow reads with a decoder of its own, so that no image waits for it; and so does evidence.
-        most = 1 + (second is not None) + shows_evidence(settings)
+        most = pace.decoders + (second is not None) + shows_evidence(settings)
         loader = self._work.enter_context(build_loader(settings, most=most))
         later = add_evidence(settings, self.worklist, loader, self.metrics, self._clock, self._loops, self._stack)
         if second is not None:
             later.append(self._shadow(second, loader).offer)
         pipeline = build_pipeline(
-            settings, self.worklist, loader, scorer, later, self.metrics, self._clock, self._loops.wake
+            settings, self.worklist, loader, scorer, later, self.metrics, self._clock, self._loops.wake, pace
         )
         pipeline.warm_up()
         self._checks["model"] = pipeline.check_model
-        owner = self._owner_of("worker")
-        worker = Worker(
-            pipeline=pipeline,
-            worklist=self.worklist,
-            owner=owner,
-            lease=timedelta(seconds=settings.worker.lease_seconds),
-            batch=settings.model.batch,
-            clock=self._clock,
-            journey=self.metrics.journey,
-        )
-        self._add_loop("worker", worker.step, owner)
+        for name in pace.names:
+            owner = self._owner_of(name)
+            worker = build_worker(settings, pipeline, self.worklist, owner, self._clock, self.metrics)
+            self._add_loop(name, worker.step, owner)
         self._deliverers()
         self._fetchers()
         add_performer(settings, self.worklist, self._clock, self._loops)

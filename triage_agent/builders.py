@@ -147,6 +147,8 @@ def _start(
         error_rate=error_rate,
         outlier_limit=model.outlier_limit,
         compiled=model.compile,
+        latency=model.latency_ms / 1000,
+        precision=model.precision,
         yields=yields,
     )
     try:

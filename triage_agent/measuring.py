@@ -86,10 +86,10 @@ class MeasuredLoader:
         self._seconds = metrics.timings.decode_seconds
         self._journey = metrics.journey
 
-    def load(self, path: Path, *, secondary_captures: bool = False) -> Loaded:
+    def load(self, path: Path, *, secondary_captures: bool = False, side: int | None = None) -> Loaded:
         """See `Loader.load`."""
         with self._journey.step("decode", file=path.name), self._seconds.time():
-            return self._loader.load(path, secondary_captures=secondary_captures)
+            return self._loader.load(path, secondary_captures=secondary_captures, side=side)
 
     def header(self, path: Path) -> Dataset:
         """See `Loader.header`."""

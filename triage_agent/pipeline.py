@@ -1,7 +1,8 @@
 """The way of a study: claimed -> imaging -> models -> decision -> results -> outbox; intake before, delivery after."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from functools import partial
@@ -10,14 +11,16 @@ from pathlib import Path
 import structlog
 from pydicom import Dataset
 
-from triage_agent.assessing import check_model, score_loaded
+from triage_agent.assessing import assess_ahead, check_model
 from triage_agent.decision.policy import Policy, decide, flag_for, flag_of_failed, of_several_patients
 from triage_agent.domain.decision import Artifact, Decision, Flag, InForm, Route, Shipment
-from triage_agent.domain.errors import ModelUnavailableError, UnreadableImageError
+from triage_agent.domain.errors import DecoderUnavailableError, ModelUnavailableError, UnreadableImageError
 from triage_agent.domain.orders import MergedPatient
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, StoredInstance, with_originals
+from triage_agent.domain.urgency import asking_for
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome
+from triage_agent.imaging.ahead import ReadAhead
 from triage_agent.imaging.loader import Loader, SpoolLoader, load_instance
 from triage_agent.ops.journey import NOWHERE, Journey
 from triage_agent.results.building import build_each, raises_to, told
@@ -61,13 +64,18 @@ class Pipeline:
         clock: Clock,
         observer: Observer,
         batch: int,
+        together: int | None = None,
+        side: int | None = None,
+        ahead: ReadAhead | None = None,
         secondary_captures: bool = False,
         name_patient: bool = False,
         timezone: tzinfo = UTC,
         later: Sequence[Later] = (),
         journey: Journey = NOWHERE,
     ) -> None:
-        """`batch` is how many images are decoded and held in memory at once.
+        """The model is given `together` images at once, else `batch`; `ahead` reads the next ones meanwhile.
+
+        `side`: of the square that the model samples of each, see `load_for_scoring`.
 
         `later` are told of every decision that was written, with its assessments; they must return at once.
         `secondary_captures`: score those of a radiographic modality too (a site that digitises film).
@@ -83,9 +91,10 @@ class Pipeline:
         self._timezone = timezone
         self._clock = clock
         self._observer = observer
-        self._batch = batch
+        self._together = together or batch
+        self._ahead = ahead or ReadAhead(1)
         self._loader = SpoolLoader(loader, spool)
-        self._load = partial(load_instance, self._loader, secondary_captures=secondary_captures)
+        self._load = partial(load_instance, self._loader, secondary_captures=secondary_captures, side=side)
         self._later = tuple(later)
         self._journey = journey
         self._model_failure: ModelUnavailableError | None = None
@@ -122,10 +131,11 @@ class Pipeline:
         Raises:
             ModelUnavailableError: the model scores nothing at all, or the spool is away; what was not kept waits.
         """
-        assessments = self._assess([image.instance for image in claimed])
-        for image, assessment in zip(claimed, assessments, strict=True):
-            with structlog.contextvars.bound_contextvars(study_instance_uid=image.study_instance_uid):
-                self._keep(image, assessment)
+        with asking_for(image.priority for image in claimed):
+            assessments = self._assess([image.instance for image in claimed])
+            for image, assessment in zip(claimed, assessments, strict=True):
+                with structlog.contextvars.bound_contextvars(study_instance_uid=image.study_instance_uid):
+                    self._keep(image, assessment)
 
     def decide_study(self, claimed: ClaimedStudy, owner: str) -> bool:
         """Assess what is left of a complete study, decide, and hand the results to the outbox.
@@ -138,7 +148,8 @@ class Pipeline:
         """
         with structlog.contextvars.bound_contextvars(study_instance_uid=claimed.study_instance_uid):
             missing = [instance for instance in claimed.instances if self._needs_assessment(instance)]
-            fresh = self._assess(missing) if claimed.attempt <= MAX_ATTEMPTS else _given_up(missing)
+            with asking_for([claimed.priority]):
+                fresh = list(self._assess(missing)) if claimed.attempt <= MAX_ATTEMPTS else _given_up(missing)
             known = {
                 instance.sop_instance_uid: instance.assessment for instance in claimed.instances if instance.assessment
             } | {assessment.sop_instance_uid: assessment for assessment in fresh}
@@ -173,25 +184,23 @@ class Pipeline:
         another_s = known.bundle_digest not in {"", self._scorer.identity.digest}  # also one that it refused
         return another_s and instance.original_deleted_at is None
 
-    def _assess(self, instances: Sequence[StoredInstance]) -> list[Assessment]:
-        """One assessment an instance, in order, a batch at a time: a study may have more images than fit in memory."""
-        batches = [instances[start : start + self._batch] for start in range(0, len(instances), self._batch)]
-        return [assessment for batch in batches for assessment in self._assess_batch(batch)]
-
-    def _assess_batch(self, instances: Sequence[StoredInstance]) -> list[Assessment]:
-        """Decodes all, then asks the model once."""
+    def _assess(self, instances: Sequence[StoredInstance]) -> Iterator[Assessment]:
+        """One assessment an instance, in order, as soon as it is there; the next files are read meanwhile."""
+        reads = [(one.sop_instance_uid, partial(self._load, self._spool / one.path)) for one in instances]
         started = time.perf_counter()
-        loaded = [self._load(self._spool / instance.path) for instance in instances]
-        named = [(instance.sop_instance_uid, what) for instance, what in zip(instances, loaded, strict=True)]
-        try:
-            assessments = score_loaded(named, self._scorer)
-        except ModelUnavailableError as error:
-            self._model_failure = error
-            raise
-        seconds = (time.perf_counter() - started) / len(instances)
-        for assessment in assessments:
-            self._observer.assessed(assessment, seconds)
-        return assessments
+        with closing(assess_ahead(reads, self._scorer, self._ahead, self._together)) as groups:
+            try:
+                for assessments in groups:
+                    seconds = (time.perf_counter() - started) / len(assessments)
+                    for assessment in assessments:
+                        self._observer.assessed(assessment, seconds)
+                    yield from assessments
+                    started = time.perf_counter()
+            except DecoderUnavailableError:
+                raise  # which is not the model's fault
+            except ModelUnavailableError as error:
+                self._model_failure = error
+                raise
 
     def _keep(self, image: ClaimedImage, assessment: Assessment) -> None:
         """Commit an image's assessment, with the raise that it asks for: the flag does not wait (promise 7)."""

@@ -98,6 +98,8 @@ class ModelSettings(Section):
     error_rate: float | None = Field(default=None, ge=0, le=0.3)
     outlier_limit: float = Field(default=1.0, ge=0, le=100)
     compile: bool = False
+    latency_ms: float = Field(default=20, ge=0, le=10_000)
+    precision: Literal["auto", "float32"] = "auto"
 
 
 class StorageSettings(Section):
@@ -128,6 +130,8 @@ class WorkerSettings(Section):
         default=60, ge=1, le=3600
     )  # in less, a large radiograph on a busy machine is not read
     decode_memory_mb: int = Field(default=2048, ge=512, le=1 << 20)
+    decoders: int | None = Field(default=None, ge=1, le=1024)
+    loops: int | None = Field(default=None, ge=1, le=64)
 
 
 class DeliverySettings(Section):

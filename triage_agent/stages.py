@@ -1,7 +1,7 @@
 """Wires what reads images from the settings: the pipeline that decides, and the shadow that only compares."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -11,12 +11,15 @@ from triage_agent.domain.errors import ModelUnavailableError
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy
 from triage_agent.domain.vocabulary import ArtifactKind, Finding, Outcome
+from triage_agent.imaging.ahead import ReadAhead
 from triage_agent.imaging.loader import Loader
 from triage_agent.measuring import MeasuredLoader, MeasuredScorer
 from triage_agent.ops.metrics import Metrics
+from triage_agent.pace import Pace
 from triage_agent.pipeline import Later, Observer, Pipeline
 from triage_agent.settings import Settings
 from triage_agent.shadow import Shadow
+from triage_agent.worker import Worker
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +33,7 @@ def build_pipeline(
     metrics: Metrics,
     clock: Clock,
     wake: Callable[[], None],
+    pace: Pace,
 ) -> Pipeline:
     """From claimed work to the outbox; `wake` is called when there is something to send, `later` of each decision.
 
@@ -49,6 +53,9 @@ def build_pipeline(
         clock=clock,
         observer=_observer(scorer.identity.label, metrics, clock, wake),
         batch=settings.model.batch,
+        together=pace.together,
+        side=pace.side,
+        ahead=ReadAhead(pace.decoders),
         secondary_captures=settings.study.score_secondary_captures,
         later=later,
         journey=metrics.journey,
@@ -86,6 +93,21 @@ def _observer(bundle: str, metrics: Metrics, clock: Clock, wake: Callable[[], No
 def _seconds_since(at: datetime, clock: Clock) -> float:
     """Never less than none: two clocks may differ."""
     return max(0.0, (clock() - at).total_seconds())
+
+
+def build_worker(
+    settings: Settings, pipeline: Pipeline, worklist: Worklist, owner: str, clock: Clock, metrics: Metrics
+) -> Worker:
+    """One loop's work; what it claims it holds as `owner`."""
+    return Worker(
+        pipeline=pipeline,
+        worklist=worklist,
+        owner=owner,
+        lease=timedelta(seconds=settings.worker.lease_seconds),
+        batch=settings.model.batch,
+        clock=clock,
+        journey=metrics.journey,
+    )
 
 
 def build_comparison(

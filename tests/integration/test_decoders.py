@@ -77,6 +77,13 @@ def test_an_image_comes_back_as_it_is_read_here_and_is_the_callers_own(decoders,
     assert np.array_equal(loaded.image, before)
 
 
+def test_the_square_that_a_model_samples_comes_back_in_place_of_the_whole(decoders, knee):
+    square = decoders.load(knee, side=56)
+    assert square.image.shape == (56, 56)
+    assert np.array_equal(square.image, load_for_scoring(knee, side=56).image)
+    assert square.facts == decoders.load(knee).facts  # which tell of the file
+
+
 def test_a_large_image_follows_a_small_one_and_a_small_one_a_large_one(decoders, knee, tmp_path):
     large = radiograph(tmp_path / "large.dcm", rows=4200, columns=4200)  # beyond what is kept of shared memory
     for path in (knee, large, knee, large):

@@ -9,6 +9,7 @@ import numpy as np
 
 from triage_agent.domain.errors import UnreadableImageError
 from triage_agent.imaging import lut
+from triage_agent.imaging.shown import Shown
 from triage_agent.imaging.tags import integer, is_little_endian, items, numbers, text, unreadable_on_failure
 
 if TYPE_CHECKING:
@@ -31,12 +32,17 @@ class Display:
     """An image as a display shows it.
 
     Attributes:
-        image: float32 [H, W] in [0, 1]; 1 is white, and attenuating (bone) is bright.
+        shown: values in [0, 1]; 1 is white, and attenuating (bone) is bright.
         grey_scale: what made the grey values, in a word or two, for the log.
     """
 
-    image: NDArray[np.float32]
+    shown: Shown
     grey_scale: str
+
+    @property
+    def image(self) -> NDArray[np.float32]:
+        """All of it, float32 [H, W]."""
+        return self.shown.whole()
 
 
 def to_display(pixels: Pixels, header: Dataset) -> Display:
@@ -47,15 +53,18 @@ def to_display(pixels: Pixels, header: Dataset) -> Display:
     """
     with unreadable_on_failure("the image cannot be rendered"):
         if pixels.photometric.startswith("MONOCHROME"):
-            image, grey_scale = _monochrome(pixels, header)
+            shown, grey_scale = _monochrome(pixels, header)
         elif pixels.photometric == "PALETTE COLOR":
-            image, grey_scale = _palette(pixels, header), "palette"
+            shown, grey_scale = Shown(_palette(pixels, header)), "palette"
         else:
-            image, grey_scale = _colour(pixels, header), "colour"
-        return Display(_square_pixels(image, _aspect(header)), grey_scale)
+            shown, grey_scale = Shown(_colour(pixels, header)), "colour"
+        aspect = _aspect(header)
+        if abs(aspect - 1.0) > _SQUARE_ENOUGH:
+            shown = Shown(_square_pixels(shown.whole(), aspect))
+        return Display(shown, grey_scale)
 
 
-def _monochrome(pixels: Pixels, header: Dataset) -> tuple[NDArray[np.float32], str]:
+def _monochrome(pixels: Pixels, header: Dataset) -> tuple[Shown, str]:
     stored = _one_sample(pixels)
     if 8 * stored.dtype.itemsize > _TABLE_BITS:
         levels, found = np.unique(stored, return_inverse=True)
@@ -64,7 +73,7 @@ def _monochrome(pixels: Pixels, header: Dataset) -> tuple[NDArray[np.float32], s
         index = stored.view(f"u{stored.dtype.itemsize}")
         levels = np.arange(1 << (8 * stored.dtype.itemsize), dtype=index.dtype).view(stored.dtype)
     shades, grey_scale = _shades(levels, index, pixels.photometric, header)
-    return np.take(shades, index), grey_scale
+    return Shown(index, shades), grey_scale
 
 
 def _shades(
@@ -212,8 +221,6 @@ def _aspect(header: Dataset) -> float:
 
 def _square_pixels(image: NDArray[np.float32], aspect: float) -> NDArray[np.float32]:
     """Interpolate the coarser axis until pixels are as high as they are wide."""
-    if abs(aspect - 1.0) <= _SQUARE_ENOUGH:
-        return np.ascontiguousarray(image)
     if aspect < 1.0:
         return np.ascontiguousarray(_square_pixels(image.T, 1.0 / aspect).T)
     height = len(image)

@@ -14,6 +14,7 @@ from triage_agent.imaging.decode import decode, syntax_in_words
 from triage_agent.imaging.display import to_display
 from triage_agent.imaging.part10 import read_header, read_part10
 from triage_agent.imaging.region import Region, laterality_of, region_of
+from triage_agent.imaging.sample import sampled
 from triage_agent.imaging.select import reason_to_skip
 from triage_agent.imaging.tags import text, unreadable_on_failure
 
@@ -49,7 +50,7 @@ class Displayable:
     """A musculoskeletal radiograph, or one of which nothing says that it is none.
 
     Attributes:
-        image: float32 [H, W] in [0, 1], bone bright, square pixels.
+        image: float32 [H, W] in [0, 1], bone bright, square pixels; or the square of a model's size that was asked for.
         laterality: R, L, B (both), U (unpaired) or None.
     """
 
@@ -71,12 +72,13 @@ class Skipped:
 Loaded = Displayable | Skipped
 
 
-def load_for_scoring(path: Path, *, secondary_captures: bool = False) -> Loaded:
+def load_for_scoring(path: Path, *, secondary_captures: bool = False, side: int | None = None) -> Loaded:
     """Read one Part 10 file for the model; pixels are decoded only if it is to be scored.
 
     Args:
         path: the file.
         secondary_captures: also score secondary captures of radiographic modality (a site that digitises film).
+        side: give the image as a square of that many pixels, see `sample.sampled`; None for all of it.
 
     Raises:
         UnreadableImageError: it should be scored and cannot: not DICOM, not decodable, truncated, blank ...
@@ -93,7 +95,7 @@ def load_for_scoring(path: Path, *, secondary_captures: bool = False) -> Loaded:
     dataset = read_part10(path)
     pixels = decode(dataset)
     display = to_display(pixels, dataset)
-    refusal = quality.reason_to_refuse(display.image)
+    refusal = quality.reason_to_refuse(display.shown)
     if refusal is not None:
         raise UnreadableImageError(refusal)
     rows, columns = pixels.values.shape[:2]
@@ -107,7 +109,8 @@ def load_for_scoring(path: Path, *, secondary_captures: bool = False) -> Loaded:
         frames=pixels.frames,
         view=text(header, "ViewPosition"),
     )
-    return Displayable(image=display.image, region=region, laterality=laterality, facts=facts)
+    image = display.image if side is None else sampled(display.shown, side)
+    return Displayable(image=image, region=region, laterality=laterality, facts=facts)
 
 
 def read_headers(path: Path) -> Dataset:

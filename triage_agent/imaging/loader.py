@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 class Loader(Protocol):
     """Reads stored Part 10 files; may be used by several threads."""
 
-    def load(self, path: Path, *, secondary_captures: bool = False) -> Loaded:
+    def load(self, path: Path, *, secondary_captures: bool = False, side: int | None = None) -> Loaded:
         """As `load_for_scoring`.
 
         Raises:
@@ -40,9 +40,9 @@ class Loader(Protocol):
 class DirectLoader:
     """Reads in this process: for files that one made oneself."""
 
-    def load(self, path: Path, *, secondary_captures: bool = False) -> Loaded:
+    def load(self, path: Path, *, secondary_captures: bool = False, side: int | None = None) -> Loaded:
         """See `Loader.load`."""
-        return load_for_scoring(path, secondary_captures=secondary_captures)
+        return load_for_scoring(path, secondary_captures=secondary_captures, side=side)
 
     def header(self, path: Path) -> Dataset:
         """See `Loader.header`."""
@@ -57,10 +57,10 @@ class SpoolLoader:
         self._loader = loader
         self._root = root
 
-    def load(self, path: Path, *, secondary_captures: bool = False) -> Loaded:
+    def load(self, path: Path, *, secondary_captures: bool = False, side: int | None = None) -> Loaded:
         """See `Loader.load`."""
         with self._unless_away(path):
-            return self._loader.load(path, secondary_captures=secondary_captures)
+            return self._loader.load(path, secondary_captures=secondary_captures, side=side)
 
     def header(self, path: Path) -> Dataset:
         """See `Loader.header`."""
@@ -92,7 +92,7 @@ class SpoolLoader:
 
 
 def load_instance(
-    loader: Loader, path: Path, *, secondary_captures: bool = False
+    loader: Loader, path: Path, *, secondary_captures: bool = False, side: int | None = None
 ) -> Displayable | Skipped | UnreadableImageError:
     """`Loader.load` with its error as a value, so that one bad image does not stop a batch.
 
@@ -100,7 +100,7 @@ def load_instance(
         DecoderUnavailableError: nothing can be read at the moment.
     """
     try:
-        return loader.load(path, secondary_captures=secondary_captures)
+        return loader.load(path, secondary_captures=secondary_captures, side=side)
     except UnreadableImageError as error:
         return error
     except DecoderUnavailableError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from triage_agent.domain.errors import BundleError
 from triage_agent.models.checkpoint import check_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 GRID = "grid"  # the pooling that gives tokens, and the key of how many a side
 DEFAULT_GRID = 8
 TOKENS_NDIM = 3
+
+Precision = Literal["auto", "float32"]
 
 
 class Encoder(nn.Module, ABC):
@@ -33,6 +35,8 @@ class Encoder(nn.Module, ABC):
     Attributes:
         kind: its key in `registry.REGISTRY`.
         resizable: whether `forward` also takes squares of other sizes, and gives embeddings of the same length.
+        sampled_side: side of the square that `preprocess` only samples: zero-padded, bilinear, without anti-aliasing.
+            Who decodes may do that and hand over `imaging.sample`'s square; None where every pixel is looked at.
         config: JSON values that rebuild the architecture; "pooling" among them where there is a choice.
         image_size: side of the square input in pixels.
         embedding_dim: length of the embedding, and of each token of a grid.
@@ -40,6 +44,7 @@ class Encoder(nn.Module, ABC):
 
     kind: ClassVar[str]
     resizable: ClassVar[bool] = False
+    sampled_side: int | None = None
     config: dict[str, Any]
     image_size: int
     embedding_dim: int
@@ -104,9 +109,16 @@ class Encoder(nn.Module, ABC):
             remedy="use the source 'bundle'",
         )
 
-    def for_inference(self, device: torch.device) -> Self:
-        """Move to `device` in the precision it scores with there, gradients and training behaviour off."""
+    def for_inference(self, device: torch.device, precision: Precision = "auto") -> Self:  # noqa: ARG002 - only some have several
+        """Move to `device` in the precision it scores with there, gradients and training behaviour off.
+
+        `precision`: "auto" for the one that suits kind and device, or "float32".
+        """
         return self.to(device).eval().requires_grad_(requires_grad=False)
+
+    def accelerated(self, *, compiled: bool = False) -> Callable[[Tensor], Tensor]:
+        """What `forward` does, for inference on a GPU where the encoder is already; `compiled` takes minutes longer."""
+        return torch.compile(self) if compiled else self
 
 
 def pooled(embedding: Tensor) -> Tensor:

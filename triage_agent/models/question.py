@@ -69,7 +69,7 @@ class QuestionScorer(ZeroShotScorer):
         dtype = torch.bfloat16 if self._device.type == "cuda" else torch.float32
         self._model = _read_model(folder, dtype).to(self._device)
         self._dtype = dtype
-        self._size = bundle.spec.encoder.image_size
+        self._size = self.sampled_side = bundle.spec.encoder.image_size
         self._image_token = int(self._model.config.image_token_id)
         ids = {name: tensor.to(self._device) for name, tensor in tensors.items()}
         missing = sorted({DEFAULT, YES, NO, *question.regions} - set(ids))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from triage_agent.domain.errors import ConfigurationError
 
@@ -24,6 +24,8 @@ class Placement:
     error_rate: float | None = None
     outlier_limit: float = 1.0
     compiled: bool = False
+    latency: float = 0.02
+    precision: Literal["auto", "float32"] = "auto"
     yields: bool = False
 
 
@@ -40,6 +42,8 @@ def _local(ref: str, placement: Placement) -> ImageScorer:
         placement.error_rate,
         outlier_limit=placement.outlier_limit,
         compiled=placement.compiled,
+        latency=placement.latency,
+        precision=placement.precision,
     )
     return SharedScorer(scorer, scorer.device, yields=placement.yields)
 

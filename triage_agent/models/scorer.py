@@ -10,10 +10,13 @@ import torch
 
 from triage_agent.domain.errors import BundleError, TriageError, UnreadableImageError
 from triage_agent.domain.study import ImageScore
+from triage_agent.domain.urgency import urgency
+from triage_agent.models.batching import Batcher
 from triage_agent.models.bundle import Bundle, load_bundle
 from triage_agent.models.calibration import apply_platt
 from triage_agent.models.checkpoint import read_file
-from triage_agent.models.encoder import pooled
+from triage_agent.models.encoder import Precision, pooled
+from triage_agent.models.engine import CudaDevice, Found, one_by_one
 from triage_agent.models.head import build_head
 from triage_agent.models.reference import Reference
 from triage_agent.models.registry import build_encoder
@@ -26,8 +29,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from triage_agent.domain.decision import ModelIdentity
+    from triage_agent.models.encoder import Encoder
     from triage_agent.models.zero_shot import ZeroShotScorer
 
+LATENCY = 0.02  # seconds
 _RANGE_SLACK = 1e-4
 _IMAGE_DIMENSIONS = 2
 
@@ -41,15 +46,22 @@ class BundleScorer:
 
     The same image always gets the same probability on the same machine, whatever else is scored with it. Matrix
     kernels are chosen by shape and round differently, so that shape is held fixed: on the CPU images go through the
-    model one at a time, on a GPU in batches that are always filled up to `batch`. May be called from several threads.
+    model one at a time, on a GPU in batches that always have the shape of `batch`. May be called from several threads.
+
+    Attributes:
+        sampled_side: as `Encoder.sampled_side`.
     """
+
+    sampled_side: int | None = None
 
     def __init__(self, bundle: Bundle, device: str, threads: int | None, batch: int, error_rate: float | None) -> None:
         """Choose the device; a subclass then puts its model there. Arguments and errors as `Scorer`."""
-        if threads is not None:
-            torch.set_num_threads(threads)
         self._bundle = bundle
         self._device = choose_device(device)
+        if threads is None and self._device.type == "cuda":
+            threads = 1  # small things are left to the CPU, whose cores belong to the decoders
+        if threads is not None:
+            torch.set_num_threads(threads)
         self._identity = bundle.identity_at(error_rate)
         self._batch = batch if self._device.type == "cuda" else 1
         self._lock = threading.Lock()
@@ -83,20 +95,24 @@ class Scorer(BundleScorer):
         *,
         outlier_limit: float = 1.0,
         compiled: bool = False,
+        latency: float = LATENCY,
+        precision: Precision = "auto",
     ) -> None:
         """Build the model and move it to its device.
 
         Args:
             bundle: the model, its files checked.
             device: "auto" (CUDA where there is one), "cuda", "cuda:1" or "cpu".
-            threads: for the CPU's arithmetic, in the whole process; None leaves them as they are.
+            threads: for the CPU's arithmetic, in the whole process; None leaves them as they are, or is 1 beside a GPU.
             batch: images that go through a GPU together.
             encoder_source: where this site keeps the encoder's base weights, instead of where training found them.
             error_rate: the share of wrong findings that the site allows; see `Bundle.identity_at`.
             outlier_limit: how far from the training images an image may be, as a multiple of the bundle's own limit; 0
                 for as far as it likes.
-            compiled: compile the encoder for the device (`torch.compile`) with the first image, which takes minutes;
-                worth it for a large tower on a GPU.
+            compiled: compile the encoder for the device (`torch.compile`) with the first image, which takes minutes; a
+                SigLIP tower on a GPU is as fast without (`models.fused`), and is left as it is.
+            latency: seconds that an image may wait on an idle GPU for others of its batch, whoever asks for them.
+            precision: as in `Encoder.for_inference`.
 
         Raises:
             ConfigurationError: the bundle has no such error rate.
@@ -109,8 +125,11 @@ class Scorer(BundleScorer):
                 f"the head takes {bundle.spec.head.input_dim} numbers, the encoder gives {encoder.embedding_dim}",
                 remedy="train the bundle again",
             )
-        self._encoder = encoder.for_inference(self._device)
-        self._embed: Callable[[Tensor], Tensor] = torch.compile(self._encoder) if compiled else self._encoder
+        self._encoder = encoder.for_inference(self._device, precision)
+        self._embed = embedding_on(self._encoder, self._device, compiled=compiled)
+        self.sampled_side = encoder.sampled_side
+        self._latency = latency
+        self._batcher: Batcher | None = None
         head = build_head(bundle.spec.head, read_file(bundle.head_path))
         self._head = head.to(self._device).eval().requires_grad_(requires_grad=False)
         self._reference = reference_of(bundle)
@@ -158,17 +177,29 @@ class Scorer(BundleScorer):
     def examine(self, images: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float64], Tensor]:
         """Uncalibrated logits [N] and embeddings [N, D], float64 on the CPU; arguments and errors as `score`."""
         checked = [checked_image(image, position) for position, image in enumerate(images)]
-        with self._lock, torch.inference_mode():
-            parts = [self._run(checked[start : start + self._batch]) for start in range(0, len(checked), self._batch)]
-        logits = finite(torch.cat([part[0] for part in parts]).numpy() if parts else np.zeros(0))
-        width = self._bundle.spec.head.input_dim
-        return logits, torch.cat([part[1] for part in parts]) if parts else torch.zeros(0, width)
+        if not checked:
+            return np.zeros(0), torch.zeros(0, self._bundle.spec.head.input_dim)
+        logits, embeddings = self._ask([self._encoder.preprocess(image) for image in checked])
+        return finite(logits.numpy()), embeddings
 
-    def _run(self, images: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
-        embedding = self._embed(self._filled([self._encoder.preprocess(image) for image in images]))
+    def _ask(self, images: list[Tensor]) -> Found:
+        if self._device.type == "cuda":
+            return self._gathered(images[0]).ask(images, urgency())
+        with self._lock:
+            return one_by_one(self._run, images)
+
+    def _gathered(self, example: Tensor) -> Batcher:
+        """What gathers batches for the GPU; made with the first image, since only then is its memory needed."""
+        with self._lock:
+            if self._batcher is None:
+                device = CudaDevice(self._run, self._device, self._batch, example)
+                self._batcher = Batcher(device, batch=self._batch, latency=self._latency)
+            return self._batcher
+
+    def _run(self, batch: Tensor) -> Found:
+        embedding = self._embed(batch)
         logits: Tensor = self._head(embedding)
-        count = len(images)
-        return logits[:count].to("cpu", torch.float64), pooled(embedding)[:count].to("cpu", torch.float64)
+        return logits, pooled(embedding)
 
 
 def reference_of(bundle: Bundle) -> Reference | None:
@@ -194,11 +225,13 @@ def load_scorer(
     *,
     outlier_limit: float = 1.0,
     compiled: bool = False,
+    latency: float = LATENCY,
+    precision: Precision = "auto",
 ) -> Scorer | ZeroShotScorer:
     """The scorer that a bundle needs, trained or zero-shot: the one place that chooses.
 
     Arguments and errors as `load_bundle` (a bundle's folder or "embedded"; or a bundle that is loaded) and `Scorer`;
-    `outlier_limit` and `compiled` are for trained bundles.
+    the last four are for trained bundles.
     """
     bundle = ref if isinstance(ref, Bundle) else load_bundle(ref)
     if bundle.spec.zero_shot is None:
@@ -211,10 +244,19 @@ def load_scorer(
             error_rate,
             outlier_limit=outlier_limit,
             compiled=compiled,
+            latency=latency,
+            precision=precision,
         )
     from triage_agent.models.zero_shot import zero_shot_scorer  # noqa: PLC0415 - it shares this module's checks
 
     return zero_shot_scorer(bundle, device, threads, batch, encoder_source, error_rate)
+
+
+def embedding_on(encoder: Encoder, device: torch.device, *, compiled: bool = False) -> Callable[[Tensor], Tensor]:
+    """What makes embeddings of batches on `device`, where `encoder` is already."""
+    if device.type == "cuda":
+        return encoder.accelerated(compiled=compiled)
+    return torch.compile(encoder) if compiled else encoder
 
 
 def choose_device(name: str) -> torch.device:

@@ -34,23 +34,31 @@ class Turns:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._taken = False
+        self._holders = 0
+        self._party: object = None
         self._first_waiting = 0
 
     @contextmanager
-    def take(self, *, first: bool) -> Iterator[None]:
-        """Hold it for the block; with `first`, one that holds it already is all that is waited for."""
+    def take(self, *, first: bool, party: object = None) -> Iterator[None]:
+        """Hold it for the block; with `first`, one that holds it already is all that is waited for.
+
+        Those of one `party` hold it together: threads whose images go through a GPU in the same batches.
+        """
         with self._changed:
             self._first_waiting += first
-            self._changed.wait_for(lambda: not self._taken and (first or not self._first_waiting))
+            self._changed.wait_for(lambda: self._is_free_for(party) and (first or not self._first_waiting))
             self._first_waiting -= first
-            self._taken = True
+            self._holders += 1
+            self._party = party
         try:
             yield
         finally:
             with self._changed:
-                self._taken = False
+                self._holders -= 1
                 self._changed.notify_all()
+
+    def _is_free_for(self, party: object) -> bool:
+        return not self._holders or (party is not None and party is self._party)
 
 
 _TURNS: defaultdict[str, Turns] = defaultdict(Turns)  # by device: one is one, whoever in the process asks for it
@@ -71,6 +79,8 @@ class SharedScorer:
     def __init__(self, scorer: ImageScorer, device: str, *, yields: bool) -> None:
         """`device` is where the scorer runs: "cpu", "cuda:0"."""
         self._scorer = scorer
+        self.device = device
+        self.sampled_side: int | None = getattr(scorer, "sampled_side", None)  # as the encoder says, where it is ours
         self._turns = turns_on(device)
         self._first = not yields
 
@@ -102,7 +112,7 @@ class SharedScorer:
         )
 
     def _turn(self) -> AbstractContextManager[None]:
-        return self._turns.take(first=self._first) if self._turns else nullcontext()
+        return self._turns.take(first=self._first, party=self) if self._turns else nullcontext()
 
 
 def _is_full(error: RuntimeError) -> bool:

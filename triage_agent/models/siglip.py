@@ -14,10 +14,11 @@ from transformers import SiglipVisionConfig, SiglipVisionModel
 
 from triage_agent.domain.errors import BundleError
 from triage_agent.models.checkpoint import check_names, read_config, read_tensors, tower_name
-from triage_agent.models.encoder import DEFAULT_GRID, GRID, Encoder, grid_tokens, pooled
+from triage_agent.models.encoder import DEFAULT_GRID, GRID, Encoder, Precision, grid_tokens, pooled
+from triage_agent.models.fused import FusedTower
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -48,8 +49,11 @@ def pad_and_resize(display: NDArray[np.float32], size: int) -> Tensor:
     side = max(height, width)
     left, top = (side - width) // 2, (side - height) // 2
     square = functional.pad(image, (left, side - width - left, top, side - height - top))[None, None]
-    resized = functional.interpolate(square, size=(size, size), mode="bilinear", align_corners=False, antialias=False)
-    return resized[0, 0].clamp(0.0, 1.0)
+    if side != size:  # as it is where it has been sampled before
+        square = functional.interpolate(
+            square, size=(size, size), mode="bilinear", align_corners=False, antialias=False
+        )
+    return square[0, 0].clamp(0.0, 1.0)
 
 
 class SiglipEncoder(Encoder):
@@ -80,7 +84,7 @@ class SiglipEncoder(Encoder):
         self.config = {**{key: getattr(vision, key) for key in _CONFIG_KEYS}, "pooling": self.pooling}
         if self.pooling == GRID:
             self.config[GRID] = _grid(grid, vision.image_size // vision.patch_size)
-        self.image_size = vision.image_size
+        self.image_size = self.sampled_side = vision.image_size
         self.embedding_dim = vision.hidden_size
         model = SiglipVisionModel(vision)
         self.tower = getattr(model, "vision_model", model)  # early transformers 5 wraps the tower once more
@@ -127,20 +131,32 @@ class SiglipEncoder(Encoder):
         if self.pooling == "head":
             embedding: Tensor = output.pooler_output.float()
             return embedding
-        tokens = output.last_hidden_state.float()
+        return self._pooled(output.last_hidden_state)
+
+    def _pooled(self, last: Tensor) -> Tensor:
+        """The embedding of the tokens [B, T, width] after the last layer norm."""
+        if self.pooling == "head":
+            asked: Tensor = self.tower.head(last)
+            return asked.float()
+        tokens = last.float()
         if self.pooling == GRID:
             side = self.image_size // self.config["patch_size"]
-            return grid_tokens(tokens.transpose(1, 2).unflatten(2, (side, side)), self.config[GRID])
+            return grid_tokens(tokens.transpose(1, 2).view(len(tokens), -1, side, side), self.config[GRID])
         return pooled(tokens)
 
     def blocks(self) -> list[nn.Module]:
         """The transformer layers from first to last."""
         return list(self.tower.encoder.layers)
 
-    def for_inference(self, device: torch.device) -> Self:
-        """As `Encoder.for_inference`, in bfloat16 on CUDA: Google publishes the weights in it."""
-        placed = super().for_inference(device)
-        return placed.to(torch.bfloat16) if device.type == "cuda" else placed
+    def for_inference(self, device: torch.device, precision: Precision = "auto") -> Self:
+        """As `Encoder.for_inference`, by itself in bfloat16 on CUDA: Google publishes the weights in it."""
+        placed = super().for_inference(device, precision)
+        return placed.to(torch.bfloat16) if device.type == "cuda" and precision == "auto" else placed
+
+    def accelerated(self, *, compiled: bool = False) -> Callable[[Tensor], Tensor]:  # noqa: ARG002 - see below
+        """As `Encoder.accelerated`, by `FusedTower`: what compilers add to that was measured, and is nothing."""
+        tower = FusedTower(self.tower)
+        return lambda batch: self._pooled(tower(batch))
 
 
 def _grid(asked: int | None, side: int) -> int:

@@ -17,7 +17,7 @@ from triage_agent.domain.study import ImageScore
 from triage_agent.models.calibration import apply_platt
 from triage_agent.models.checkpoint import read_file
 from triage_agent.models.registry import build_encoder
-from triage_agent.models.scorer import BundleScorer, checked_image, finite
+from triage_agent.models.scorer import BundleScorer, checked_image, embedding_on, finite
 from triage_agent.models.spec import Question, TextPrompts
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ class PromptScorer(ZeroShotScorer):
                 remedy="make the bundle again",
             )
         self._encoder = encoder.for_inference(self._device)
+        self._embed = embedding_on(self._encoder, self._device)
+        self.sampled_side = encoder.sampled_side
         lines = functional.normalize(rows.float(), dim=-1)
         directions = prompts.scale * (lines[:, 0] - lines[:, 1]).to(self._device)
         self._directions = dict(zip((None, *sorted(prompts.regions)), directions, strict=True))
@@ -124,7 +126,7 @@ class PromptScorer(ZeroShotScorer):
         return self._encoder.preprocess(display)
 
     def _forward(self, batch: Tensor, region: str | None) -> Tensor:
-        embedding: Tensor = functional.normalize(self._encoder(batch), dim=-1)
+        embedding: Tensor = functional.normalize(self._embed(batch), dim=-1)
         logits: Tensor = embedding @ self._directions[region]
         return logits
 

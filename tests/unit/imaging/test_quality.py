@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from triage_agent.imaging.quality import reason_to_refuse
+from triage_agent.imaging.shown import Shown
 
 RANDOM = np.random.default_rng(3)
 
@@ -77,3 +78,21 @@ def test_a_grainy_radiograph_passes(image):
 def test_values_that_are_no_numbers_are_refused(image):
     image[::2, 3] = np.nan
     assert "no numbers" in reason_to_refuse(image)
+
+
+@pytest.mark.parametrize("change", ["none", "lower half", "one row", "clipped", "constant"])
+def test_an_image_that_is_looked_up_is_judged_like_the_whole(limb, change):
+    stored = limb(256, 224).astype(np.uint16)
+    shades = (np.arange(4096) / 4095).astype(np.float32)
+    if change == "lower half":
+        stored[128:] = 7
+    elif change == "one row":
+        stored[1:] = 7
+    elif change == "clipped":
+        shades = np.round(shades)
+    elif change == "constant":
+        shades = np.full_like(shades, 0.25)
+    shown = Shown(stored, shades)
+    assert np.array_equal(shown.whole(), shades[stored])
+    assert reason_to_refuse(shown) == reason_to_refuse(shades[stored])
+    assert (reason_to_refuse(shown) is None) is (change == "none")

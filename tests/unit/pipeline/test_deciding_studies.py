@@ -46,17 +46,23 @@ def test_a_secondary_capture_is_scored_where_the_site_says_so_and_it_is_a_radiog
     assert ward.item().status is (Status.DECIDED if scored else Status.OUT_OF_SCOPE)
 
 
-def test_a_large_study_is_decoded_batch_by_batch(ward, monkeypatch):
-    steps, score = [], ward.scorer.score
+def test_of_a_large_study_a_batch_and_the_next_image_are_in_memory(ward, monkeypatch):
+    loaded, held, score = [], [], ward.scorer.score
     monkeypatch.setattr(
         "triage_agent.pipeline.load_instance",
-        lambda loader, path, **rule: (steps.append("load"), load_instance(loader, path, **rule))[1],
+        lambda loader, path, **rule: (loaded.append(path), load_instance(loader, path, **rule))[1],
     )
-    ward.scorer.score = lambda images, anatomies=(): (steps.append("score"), score(images))[1]
-    for _ in range(7):
+
+    def scored(images, anatomies=()):
+        held.append(len(loaded) - sum(map(len, ward.scorer.batches)))
+        return score(images)
+
+    ward.scorer.score = scored
+    for _ in range(17):
         ward.receive(columns=64)
     ward.decide()
-    assert steps == [*["load"] * 3, "score", *["load"] * 3, "score", "load", "score"]
+    assert ward.scorer.batches == [[64] * 3] * 5 + [[64] * 2]
+    assert max(held) <= 3 + 3 + 1  # what is scored, and read meanwhile: the next batch and what one hand holds
     assert ward.item().status is Status.DECIDED
 
 

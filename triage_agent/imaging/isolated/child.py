@@ -19,6 +19,7 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from triage_agent.domain.errors import UnreadableImageError
 from triage_agent.imaging.isolated import plain, wire
@@ -99,13 +100,13 @@ def _serve(connection: socket.socket) -> None:
         wire.send(connection, _answer(Path(request["path"]), request, pixels))
 
 
-def _answer(path: Path, request: dict[str, object], pixels: SharedPixels | None) -> Message:
+def _answer(path: Path, request: dict[str, Any], pixels: SharedPixels | None) -> Message:
     """What became of it; an exception of whatever kind is an answer too."""
     _out_of_memory.heard = False
     try:
         if request["want"] == "header":
             return Message(Word.HEADER, plain.pack_header(read_headers(path)))
-        loaded = load_for_scoring(path, secondary_captures=bool(request["secondary_captures"]))
+        loaded = load_for_scoring(path, secondary_captures=bool(request["secondary_captures"]), side=request["side"])
         if not isinstance(loaded, Displayable):
             return Message(Word.SKIPPED, plain.pack_loaded(loaded))
         assert pixels is not None  # noqa: S101 - the first request brings them

@@ -76,9 +76,9 @@ class Decoders:
         with self._changed:
             return [process.pid for process in (*self._idle, *self._lent)]
 
-    def load(self, path: Path, *, secondary_captures: bool = False) -> Loaded:
+    def load(self, path: Path, *, secondary_captures: bool = False, side: int | None = None) -> Loaded:
         """See `Loader.load`."""
-        answer, image = self._ask(path, "image", secondary_captures=secondary_captures)
+        answer, image = self._ask(path, "image", secondary_captures=secondary_captures, side=side)
         if image is not None:
             return plain.unpack_displayable(answer.body, image)
         if answer.word is Word.SKIPPED:
@@ -105,7 +105,7 @@ class Decoders:
             process.kill()
         self._starter.shutdown()
 
-    def _ask(self, path: Path, want: str, *, secondary_captures: bool = False) -> _Answer:
+    def _ask(self, path: Path, want: str, *, secondary_captures: bool = False, side: int | None = None) -> _Answer:
         """The answer about one file, and its image where it has one.
 
         A file whose process was killed from outside is given a second try.
@@ -114,6 +114,7 @@ class Decoders:
             "want": want,
             "path": os.fspath(path.absolute()),
             "secondary_captures": secondary_captures,
+            "side": side,
             "seconds": self._limits.seconds,
         }
         body = json.dumps(request).encode()
