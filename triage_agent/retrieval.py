@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import structlog
 
-from triage_agent.builders import build_belonging, build_peers, build_spool
+from triage_agent.builders import build_peers
 from triage_agent.dimse.client import DicomClient
 from triage_agent.dimse.retrieving import RetrievalClient
 from triage_agent.domain.errors import ConfigurationError
@@ -14,6 +14,7 @@ from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.intake.fetching import Fetcher, FetchRule, Tried
 from triage_agent.intake.receiver import Receiver
 from triage_agent.settings import Settings
+from triage_agent.spooling import build_belonging, build_spool
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +55,7 @@ def build_client(
     if worklist is not None and clock is not None and peer.retrieve == "get":
         build_belonging(settings, worklist).settle()  # as where a listener begins: it is written to
         receiver = Receiver(
-            build_spool(settings),
+            build_spool(settings, holds=False),  # what is not kept is fetched again
             worklist,
             settings.study.rule(),
             clock,

@@ -14,6 +14,7 @@ from triage_agent.ops.metrics import Metrics
 from triage_agent.pipeline import Later, Observer, Pipeline
 from triage_agent.settings import Settings
 from triage_agent.shadow import Shadow
+from triage_agent.spooling import reading, spool_folder
 
 log = structlog.get_logger(__name__)
 
@@ -51,8 +52,8 @@ def build_pipeline(
 
     return Pipeline(
         worklist=worklist,
-        spool=settings.data_dir / "spool",
-        loader=loader,
+        spool=spool_folder(settings),
+        loader=reading(settings, loader),
         scorer=scorer,
         policy=build_policy(settings),
         routes=build_routes(settings),
@@ -81,8 +82,8 @@ def build_comparison(
 
     return Shadow(
         worklist=worklist,
-        spool=settings.data_dir / "spool",
-        loader=loader,
+        spool=spool_folder(settings),
+        loader=reading(settings, loader),
         scorer=scorer,
         clock=clock,
         compared=compared,

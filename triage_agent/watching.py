@@ -14,6 +14,7 @@ from triage_agent.intake.spool import free_percent
 from triage_agent.ops.gauges import BacklogGauges, Disk, DiskGauges, DriftGauges
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
+from triage_agent.spooling import receiving_folder
 from triage_agent.worker import Loop
 from triage_agent.worklist.figures import figures_of
 
@@ -26,7 +27,7 @@ _QUARANTINE_SECONDS = 60.0  # it may have many files, and is scraped every few s
 
 def watch_site(settings: Settings, worklist: Worklist, metrics: Metrics, clock: Clock) -> "DiskLook":
     """Add to the metrics what the worklist holds, what waits, how scores drift, and the disk; returns that look."""
-    disk = DiskLook(settings.data_dir / "spool")
+    disk = DiskLook(receiving_folder(settings))
     metrics.watch(worklist.counts, BacklogGauges(worklist.backlog, clock))
     metrics.add(DiskGauges(disk, settings.storage.low_water_percent))
     if (figures := figures_of(worklist)) is not None:
