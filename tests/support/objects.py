@@ -23,7 +23,7 @@ def utc_now():
     return datetime.now(UTC)
 
 
-def store_at(endpoint, bucket, *, seconds=5.0, prefix="site/spool"):
+def store_at(endpoint, bucket, *, seconds=60.0, prefix="site/spool"):
     return S3Store(Access(bucket=bucket, prefix=prefix, endpoint=endpoint, key=KEY, secret=SECRET, seconds=seconds))
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from triage_agent.sections.base import LOOPBACK, Section
 from triage_agent.sections.places import Folder
 
-_URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9._\-/]{1,200}))?")
+_URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9._\-/]{0,200}))?")
 
 
 class SpoolSettings(Section):

@@ -1,6 +1,5 @@
 """What was read of an object store, on this machine's disk and bounded: decoders are given files."""
 
-import fcntl
 import os
 import shutil
 import threading
@@ -49,20 +48,16 @@ class Cache:
     def opened(self, key: str, fetch: Callable[[Path], None]) -> Iterator[Path]:
         """The copy of an object, which `fetch` writes where there is none; it stays as long as the context.
 
+        By a second name, so that it stays also where another process makes room at that moment.
+
         Raises:
             OSError: the disk refuses; and what `fetch` raises.
         """
-        file = self.root / key
-        descriptor = self._held(key)
-        while descriptor is None:
-            self._add(key, fetch)
-            descriptor = self._held(key)
-        try:
-            with suppress(OSError):
-                os.utime(file)
+        with self.apart() as folder:
+            file = folder / Path(key).name
+            while not self._named(key, file):
+                self._add(key, fetch)
             yield file
-        finally:
-            os.close(descriptor)
 
     def take(self, key: str, file: Unfinished, size: int) -> None:
         """Have a file that was put into the store as its copy; where that is not possible it is fetched when needed."""
@@ -91,32 +86,20 @@ class Cache:
             (self.root / key).unlink(missing_ok=True)
             (self.root / key).parent.rmdir()
 
-    def _held(self, key: str) -> int | None:
-        """A descriptor under whose lock nobody evicts the copy; None where there is no whole one."""
-        file = self.root / key
+    def _named(self, key: str, file: Path) -> bool:
+        """Give the copy a second name; False where there is none, or was a torn one: a power cut may have torn it."""
         try:
-            descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            os.link(self.root / key, file)
         except FileNotFoundError:
-            return None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-            if os.fstat(descriptor).st_nlink and self._is_whole(key, file):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        return None
-
-    def _is_whole(self, key: str, file: Path) -> bool:
-        """Whether it has the data set that its name says; another one is deleted: a power cut may have torn it."""
+            return False
         with self._lock:
-            if key in self._known:
-                return True
-        if data_set_digest(file) is not None:
+            known = key in self._known
+        if known or data_set_digest(file) is not None:
             self._remember(key)
+            os.utime(file)
             return True
-        file.unlink(missing_ok=True)
+        file.unlink()
+        (self.root / key).unlink(missing_ok=True)
         return False
 
     @contextmanager
@@ -217,19 +200,11 @@ def _files(root: Path) -> Iterator[tuple[float, int, Path]]:
 
 
 def _evicted(file: Path) -> bool:
-    """Delete a copy unless somebody reads it; whether it is gone."""
+    """Delete a copy; who reads it has another name of it. Whether it is gone."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return not file.exists()
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         file.unlink(missing_ok=True)
         with suppress(OSError):
             file.parent.rmdir()
     except OSError:
         return False
-    else:
-        return True
-    finally:
-        os.close(descriptor)
+    return True

@@ -53,11 +53,17 @@ class Reach:
         except StoreAwayError as error:
             self._failed(error)
             raise
+        except FileNotFoundError:
+            self._answered()  # that it has no such object
+            raise
+        self._answered()
+        return done
+
+    def _answered(self) -> None:
         with self._lock:
             if self._why:
                 log.info("object_store_is_back")
             self._pause, self._why = 0.0, ""
-        return done
 
     def _failed(self, error: StoreAwayError) -> None:
         with self._lock:

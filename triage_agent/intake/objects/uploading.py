@@ -77,9 +77,11 @@ class Uploader:
             try:
                 self._bring([held for held in waiting if not self._is_damaged(held)][:_AT_ONCE])
             except StoreAwayError:
-                return False  # it is in the log, once
+                pass  # it is in the log, once
         left = self._spool.ahead.waiting()
         self._tell(left)
+        if self._spool.reach.away:
+            return False
         return len(waiting) > len(left) > 0
 
     def _bring(self, waiting: list[Held]) -> None:
