@@ -1,6 +1,5 @@
 """What else is done with a spool in an object store: retention, commitment, rebuilding, backup, reading for scores."""
 
-import os
 from datetime import timedelta
 
 import pytest
@@ -184,5 +183,5 @@ def test_a_restored_copy_keeps_the_times_of_what_was_put(machine, tmp_path):
     path = machine.receive().path
     copy_out(machine.store, tmp_path / "backup")
     put = machine.store.head(path).modified
-    assert abs(os.stat(tmp_path / "backup" / path).st_mtime - put.timestamp()) < timedelta(seconds=2).total_seconds()
+    assert abs((tmp_path / "backup" / path).stat().st_mtime - put.timestamp()) < timedelta(seconds=2).total_seconds()
     assert split_path(path) == (None, path)

@@ -1,5 +1,6 @@
 """Parts of the spool in an object store that need no store: names, copies, and when one that is away is asked again."""
 
+import itertools
 import threading
 
 import pytest
@@ -49,7 +50,7 @@ def test_a_store_that_is_away_is_asked_ever_more_seldom_and_at_once_when_it_is_b
     while time.now < 200:
         ask()
         time.now += 0.5
-    pauses = [later - sooner for sooner, later in zip(asked, asked[1:], strict=False)]
+    pauses = [later - sooner for sooner, later in itertools.pairwise(asked)]
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
     assert reach.away == "it does not answer"
     time.now += 30
@@ -118,7 +119,7 @@ def test_the_longest_unused_copies_go_and_one_in_use_stays(tmp_path, originals):
             with cache.opened(key, fetch(key)):
                 pass
         assert file.read_bytes() == originals[first]
-    left = [one for one in (tmp_path / "cache" / "incoming").rglob("*.dcm")]
+    left = list((tmp_path / "cache" / "incoming").rglob("*.dcm"))
     assert 1 <= len(left) <= 2
     assert tmp_path / "cache" / others[-1] in left
 

@@ -13,9 +13,11 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from aiobotocore.session import AioSession
 from botocore.exceptions import ClientError
 from fsspec.asyn import sync
 from fsspec.exceptions import FSTimeoutError
@@ -295,10 +297,17 @@ class S3Store:
             ) from error
 
 
+@lru_cache(maxsize=1)
+def _session() -> AioSession:
+    """One a process: each reads botocore's descriptions of AWS anew."""
+    return AioSession()
+
+
 def _file_system(access: Access) -> Any:
     """The session's owner, one a store: s3fs would else share it with whoever asks with the same values."""
     client = {"endpoint_url": access.endpoint, "region_name": access.region, "verify": access.ca and str(access.ca)}
     return S3FileSystem(
+        session=_session(),
         key=access.key or None,
         secret=access.secret or None,
         token=access.token or None,

@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -74,10 +74,8 @@ class Uploader:
         with _alone(self._spool.ahead.root / _LOCK) as alone:
             if not alone:
                 return False
-            try:
+            with suppress(StoreAwayError):  # it is in the log, once
                 self._bring([held for held in waiting if not self._is_damaged(held)][:_AT_ONCE])
-            except StoreAwayError:
-                pass  # it is in the log, once
         left = self._spool.ahead.waiting()
         self._tell(left)
         if self._spool.reach.away:
