@@ -1,7 +1,7 @@
 """Receiving into an object store beside receiving onto the local disk, in one run: same files and sender, interleaved.
 
-The server is moto on loopback, one process of Python that keeps what it gets in memory: measured is what a server in between
-costs for each image, not a store. Figures go to build/bench/object_store.json; only that all came is asserted.
+The server is moto on loopback, one process of Python that keeps what it gets in memory: measured is what a server in
+between costs for each image, not a store. Figures go to build/bench/object_store.json; only that all came is asserted.
 BENCH_ROUNDS (5) and BENCH_IMAGES (20) change how much.
 """
 
