@@ -27,7 +27,10 @@ _QUARANTINE_SECONDS = 60.0  # it may have many files, and is scraped every few s
 
 def watch_site(settings: Settings, worklist: Worklist, metrics: Metrics, clock: Clock) -> "DiskLook":
     """Add to the metrics what the worklist holds, what waits, how scores drift, and the disk; returns that look."""
-    disk = DiskLook(receiving_folder(settings))
+    folder = receiving_folder(settings)
+    if settings.spool.url:  # whoever only scores or shows has none yet, and its disk is looked at
+        folder.mkdir(parents=True, exist_ok=True)
+    disk = DiskLook(folder)
     metrics.watch(worklist.counts, BacklogGauges(worklist.backlog, clock))
     metrics.add(DiskGauges(disk, settings.storage.low_water_percent))
     if (figures := figures_of(worklist)) is not None:

@@ -106,7 +106,7 @@ class Cache:
     def apart(self) -> Iterator[Path]:
         """A folder for what is read and not kept; it goes with the context."""
         folder = self.root / _TEMPORARY / uuid.uuid4().hex
-        folder.mkdir()
+        folder.mkdir(parents=True)  # somebody may have emptied the cache
         try:
             yield folder
         finally:
