@@ -60,7 +60,8 @@ ops: $(VENV)/.dev tools
 faults: $(VENV)/.dev tools
 	TRIAGE_FAULTS=$(or $(TRIALS),1000) TRIAGE_FAULT_SEED=$(or $(SEED),7) TRIAGE_FAULT_LANES=$(or $(LANES),3) \
 		$(BIN)/python -m pytest -n 0 -p no:randomly tests/acceptance/faults
-	TRIAGE_FAULT_TRIALS=15 TRIAGE_FAULT_STUDIES=100 $(BIN)/python -m pytest tests/acceptance/test_kill.py
+	TRIAGE_FAULT_TRIALS=15 TRIAGE_FAULT_STUDIES=100 $(BIN)/python -m pytest tests/acceptance/test_kill.py \
+		tests/acceptance/test_object_store.py
 
 # Studies at a steady rate: MINUTES (30) at RATE (10) a second. Results in build/faults/soak.json and soak.svg.
 soak: $(VENV)/.dev

@@ -16,7 +16,6 @@ from triage_agent import __version__
 from triage_agent.audit.queries import QueryLog
 from triage_agent.auditing import keep_audit
 from triage_agent.builders import (
-    build_belonging,
     build_certificate_watch,
     build_loader,
     build_peers,
@@ -26,7 +25,6 @@ from triage_agent.builders import (
     build_scorer,
     build_shadow,
     build_signals,
-    build_spool,
     build_transports,
     migrate_own,
     open_worklist,
@@ -43,6 +41,7 @@ from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.ops.metrics import Metrics
 from triage_agent.pace import pace_of
 from triage_agent.settings import Settings
+from triage_agent.spooling import build_belonging, build_spool
 from triage_agent.tracing import trace_journeys
 from triage_agent.watching import watch_for_workers, watch_process, watch_site
 from triage_agent.worker import Loop, Loops, in_time

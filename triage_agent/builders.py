@@ -12,6 +12,7 @@ from triage_agent.domain.ports import Clock, ImageScorer, Transport, Worklist
 from triage_agent.sections.dicom import PeerSettings
 from triage_agent.sections.hl7 import Hl7PeerSettings
 from triage_agent.settings import Settings
+from triage_agent.spooling import originals, reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
     from triage_agent.dimse.tls import ClientTls, TlsKeeper
     from triage_agent.dimse.tls_watch import CertificateWatch
     from triage_agent.imaging.isolated.pool import Decoders
-    from triage_agent.intake.belonging import Belonging
     from triage_agent.intake.retention import Retention
-    from triage_agent.intake.spool import Spool
     from triage_agent.worklist.signals import Signals
 
 
@@ -39,7 +38,7 @@ def open_worklist(settings: Settings) -> Worklist:
     from triage_agent.worklist.engine import open_engine
     from triage_agent.worklist.repository import SqlWorklist
 
-    worklist = SqlWorklist(open_engine(settings.database_url, create=False))
+    worklist = SqlWorklist(open_engine(settings.database_url, create=False), reachable(settings))
     worklist.ping()
     return worklist
 
@@ -324,21 +323,7 @@ def build_retention(settings: Settings, worklist: Worklist, clock: Clock) -> "Re
         originals=None if days is None else timedelta(days=days),
         quarantine=timedelta(days=storage.quarantine_days) if storage.quarantine_days else None,
     )
-    return Retention(settings.data_dir / "spool", worklist, rule, clock)
-
-
-def build_spool(settings: Settings) -> "Spool":
-    """The folder that received instances are kept in."""
-    from triage_agent.intake.spool import Spool
-
-    return Spool(settings.data_dir / "spool", settings.storage.low_water_percent)
-
-
-def build_belonging(settings: Settings, worklist: Worklist) -> "Belonging":
-    """Whether the spool and the database are each other's; asked before the spool is made."""
-    from triage_agent.intake.belonging import Belonging
-
-    return Belonging(settings.data_dir / "spool", worklist)
+    return Retention(originals(settings), worklist, rule, clock)
 
 
 def build_loader(settings: Settings, *, most: int = 1) -> "Decoders":

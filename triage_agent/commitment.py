@@ -17,9 +17,9 @@ from triage_agent.dimse.peers import AccessPolicy
 from triage_agent.domain.commitment import CommitmentReport, CommitmentRequest
 from triage_agent.domain.errors import DeliveryError
 from triage_agent.domain.ports import Clock, Worklist
-from triage_agent.intake.keeping import is_kept
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
+from triage_agent.spooling import kept
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +88,7 @@ def build_answerer(
 
     return Answerer(
         worklist=worklist,
-        is_kept=partial(is_kept, settings.data_dir / "spool"),
+        is_kept=kept(settings),
         tell=tell,
         clock=clock,
         rng=SystemRandom(),

@@ -13,6 +13,7 @@ from triage_agent.mapping import QUEUED, Mapper
 from triage_agent.ops.metrics import Metrics
 from triage_agent.pipeline import Later
 from triage_agent.settings import Settings
+from triage_agent.spooling import reading, spool_folder
 from triage_agent.worker import Loop, Loops
 
 log = structlog.get_logger(__name__)
@@ -72,8 +73,8 @@ def _build_mapper(
 
     return Mapper(
         worklist=worklist,
-        spool=settings.data_dir / "spool",
-        loader=loader,
+        spool=spool_folder(settings),
+        loader=reading(settings, loader),
         explainer=explainer,
         routes=build_routes(settings),
         institution=settings.institution,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from triage_agent.audit.queries import QueryLog
-from triage_agent.builders import build_belonging, build_peers, build_server_settings, build_spool
+from triage_agent.builders import build_peers, build_server_settings
 from triage_agent.commitment import build_desk
 from triage_agent.dimse.commitment import CommitmentDesk
 from triage_agent.dimse.modality_worklist import ModalityWorklist, WorklistTerms
@@ -18,15 +18,18 @@ from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.vocabulary import Searched
 from triage_agent.hl7in.listener import MllpListener
 from triage_agent.intake.incoming import Incoming
+from triage_agent.intake.keeper import Keeper
 from triage_agent.intake.receiver import Received, Receiver
-from triage_agent.intake.reconcile import reconcile
-from triage_agent.intake.spool import Spool
 from triage_agent.measuring import CountingReceiver
 from triage_agent.ops.gauges import RefusedConnections
 from triage_agent.ops.metrics import Metrics
 from triage_agent.ordering import build_order_listener
 from triage_agent.procedure_steps import build_ups_desk
 from triage_agent.settings import Settings
+from triage_agent.spooling import build_belonging, build_spool, settle_spool
+from triage_agent.worker import Loop
+
+_UPLOAD_SECONDS = 2.0  # for the upload in hand, at the stop; it is begun anew after the next start
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,12 @@ class Listener:
 
     server: DicomServer
     desk: CommitmentDesk
-    spool: Spool
+    spool: Keeper
     begin: Callable[..., Incoming]
     receive: Callable[[Incoming], Received]
     answered: Callable[[int], None]
     orders: MllpListener | None
+    uploads: Loop | None = None  # what brings an object store what waits here
 
     def start(self) -> None:
         """Accept associations, and orders where the site has those sent.
@@ -48,16 +52,24 @@ class Listener:
             ConfigurationError: an address cannot be listened on; nothing is then.
         """
         self.server.start()
-        if self.orders is None:
-            return
         try:
-            self.orders.start()
+            if self.orders is not None:
+                self.orders.start()
         except ConfigurationError:
             self.server.stop(0.0)
             raise
+        if self.uploads is not None:
+            self.uploads.start()
 
     def stop(self, drain_seconds: float) -> None:
-        """Accept nothing more; both let what is in hand end in the same seconds, since a stop may not take long."""
+        """Accept nothing more; all let what is in hand end in the same seconds, since a stop may not take long."""
+        if self.uploads is not None:
+            self.uploads.stop()  # what waits is uploaded after the next start
+        self._stop_listening(drain_seconds)
+        if self.uploads is not None:
+            self.uploads.join(_UPLOAD_SECONDS)
+
+    def _stop_listening(self, drain_seconds: float) -> None:
         orders = self.orders
         if orders is None:
             self.server.stop(drain_seconds)
@@ -88,7 +100,7 @@ def build_listener(
     own = ourselves(dicom.ae_title, dicom.host, dicom.port)
     policy = AccessPolicy(build_peers(settings).values(), accept_unknown=dicom.accept_unknown_peers, own=own)
     words = settings.study.priority_words.words()
-    reconcile(spool, worklist, rule, clock, words=words)
+    uploads = settle_spool(settings, spool, worklist, metrics, clock)
     receiver = CountingReceiver(Receiver(spool, worklist, rule, clock, words=words), settings, metrics)
     desk = build_desk(settings, worklist, policy, metrics, clock, wake)
 
@@ -114,7 +126,7 @@ def build_listener(
     )
     metrics.add(RefusedConnections(lambda: server.refused_connections))
     orders = build_order_listener(settings, worklist, metrics, clock)
-    return Listener(server, desk, spool, receiver.begin, receive, answered, orders)
+    return Listener(server, desk, spool, receiver.begin, receive, answered, orders, uploads)
 
 
 def build_services(

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import structlog
 
-from triage_agent.builders import build_belonging, build_peers, build_spool
+from triage_agent.builders import build_peers
 from triage_agent.dimse.client import DicomClient
 from triage_agent.dimse.retrieving import RetrievalClient
 from triage_agent.domain.errors import ConfigurationError
@@ -16,6 +16,7 @@ from triage_agent.intake.receiver import Receiver
 from triage_agent.measuring import CountingReceiver
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
+from triage_agent.spooling import build_belonging, build_spool
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +61,8 @@ def build_client(
     if worklist is not None and clock is not None and peer.retrieve == "get":
         build_belonging(settings, worklist).settle()  # as where a listener begins: it is written to
         words = settings.study.priority_words.words()
-        keeper = Receiver(build_spool(settings), worklist, settings.study.rule(), clock, words=words)
+        spool = build_spool(settings, holds=False)  # what is not kept is fetched again
+        keeper = Receiver(spool, worklist, settings.study.rule(), clock, words=words)
         receiver = CountingReceiver(keeper, settings, metrics or Metrics())
     dicom = settings.dicom
     return RetrievalClient(

@@ -17,6 +17,7 @@ from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.second_factor import SecondFactors
 from triage_agent.ops.gauges import Disk
 from triage_agent.settings import Settings
+from triage_agent.spooling import reading, spool_folder
 from triage_agent.web.access import Access, Caller
 from triage_agent.web.site.entrance import Entrance
 from triage_agent.web.site.people import make_first_admin
@@ -87,7 +88,7 @@ def build_site(
         accounts,
         build_audit_parts(settings, worklist),
         SqlReadingList(database),
-        Radiographs(decoders, settings.data_dir / "spool"),
+        Radiographs(reading(settings, decoders), spool_folder(settings)),
         SqlFeedback(database),
         SqlFigures(database),
         disk,

@@ -19,6 +19,7 @@ from triage_agent.pace import Pace
 from triage_agent.pipeline import Later, Observer, Pipeline
 from triage_agent.settings import Settings
 from triage_agent.shadow import Shadow
+from triage_agent.spooling import reading, spool_folder
 from triage_agent.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -42,8 +43,8 @@ def build_pipeline(
     """
     return Pipeline(
         worklist=worklist,
-        spool=settings.data_dir / "spool",
-        loader=MeasuredLoader(loader, metrics),
+        spool=spool_folder(settings),
+        loader=MeasuredLoader(reading(settings, loader), metrics),
         scorer=MeasuredScorer(scorer, metrics),
         policy=build_policy(settings),
         routes=build_routes(settings),
@@ -124,8 +125,8 @@ def build_comparison(
 
     return Shadow(
         worklist=worklist,
-        spool=settings.data_dir / "spool",
-        loader=loader,
+        spool=spool_folder(settings),
+        loader=reading(settings, loader),
         scorer=MeasuredScorer(scorer, metrics),
         clock=clock,
         compared=compared,

@@ -19,6 +19,7 @@ from triage_agent.ops.gauges import BacklogGauges, Disk, DiskGauges, DriftGauges
 from triage_agent.ops.metrics import Metrics
 from triage_agent.ops.process import Readiness
 from triage_agent.settings import Settings
+from triage_agent.spooling import receiving_folder
 from triage_agent.worker import Loop
 from triage_agent.worklist.figures import figures_of
 
@@ -32,7 +33,10 @@ _QUARANTINE_SECONDS = 60.0  # it may have many files, and is scraped every few s
 
 def watch_site(settings: Settings, worklist: Worklist, metrics: Metrics, clock: Clock) -> "DiskLook":
     """Add to the metrics what the worklist holds, what waits, how scores drift, and the disk; returns that look."""
-    disk = DiskLook(settings.data_dir / "spool")
+    folder = receiving_folder(settings)
+    if settings.spool.url:  # whoever only scores or shows has none yet, and its disk is looked at
+        folder.mkdir(parents=True, exist_ok=True)
+    disk = DiskLook(folder)
     routes = sorted({route.to for route in settings.routes})
     metrics.watch(worklist.counts, BacklogGauges(worklist.backlog, clock, routes))
     metrics.add(DiskGauges(disk, settings.storage.low_water_percent))

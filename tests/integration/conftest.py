@@ -4,6 +4,7 @@ import pytest
 from support.associations import PATIENCE, eventually, threads
 from support.instances import dx, write_part10
 from support.listener import listen
+from support.s3 import s3_server
 from support.site import Hospital
 
 from triage_agent.worklist import upgrade
@@ -63,3 +64,10 @@ def hospital(tmp_path):
     made = Hospital(tmp_path)
     yield made
     made.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """An S3 server on loopback."""
+    with s3_server() as running:
+        yield running

@@ -10,10 +10,12 @@ import typer
 
 from triage_agent.bootstrap import build_belonging, build_spool, open_worklist
 from triage_agent.builders import read_worklist
+from triage_agent.cli import stores
 from triage_agent.cli.options import ConfigOption, JsonOption, counted, keep_private, print_json, stdout, tell
 from triage_agent.domain.errors import ConfigurationError, TriageError
 from triage_agent.domain.visible import visible
 from triage_agent.settings import Settings, config_path, load_settings
+from triage_agent.spooling import receiving_folder
 
 _LOOK_SECONDS = 1.0
 _FRESH = timedelta(hours=1)  # so old a dump may be that was made for this backup
@@ -140,7 +142,7 @@ def backup(
     from triage_agent.worklist.dumps import POSTGRES_FILE
 
     settings = load_settings(config)
-    spool = settings.data_dir / "spool"
+    spool = receiving_folder(settings)
     if to.resolve().is_relative_to(spool.resolve()):
         raise ConfigurationError(f"{to} is in the spool itself", remedy="name a folder elsewhere")
     keep_private()
@@ -153,7 +155,10 @@ def backup(
         else:
             _require_dump(to / POSTGRES_FILE, settings)
             began = datetime.fromtimestamp((to / POSTGRES_FILE).stat().st_mtime, UTC) - _LONGEST_DUMP
-        copied = copy_spool(spool, to / "spool", link=link)
+        if settings.spool.url:
+            copied = stores.copied_out(settings, to / "spool", link=link)
+        else:
+            copied = copy_spool(spool, to / "spool", link=link)
         pruned = prune_copy(to / "spool", read_worklist(settings).deleted_originals(began)) if prune else 0
     except OSError as error:
         raise _refused(error) from None
@@ -182,7 +187,10 @@ def restore(
             databases.put_back(source / databases.SQLITE_FILE, settings.database_url)
         else:
             _tell_how_to_restore(source, settings)
-        copied = copy_spool(source / "spool", settings.data_dir / "spool")
+        if settings.spool.url:
+            copied = stores.copied_in(settings, source / "spool")
+        else:
+            copied = copy_spool(source / "spool", settings.data_dir / "spool")
         _tell_whose_they_are(settings.data_dir)
     except OSError as error:
         raise _refused(error) from None
@@ -242,10 +250,13 @@ def _numbers(new: int, there: int) -> dict[str, int]:
 def _require_empty(settings: Settings) -> None:
     from triage_agent.worklist import migrate
 
-    full = any((settings.data_dir / "spool" / "incoming").glob("*/*/*"))
+    if settings.spool.url:
+        full = not stores.is_empty(settings)
+    else:
+        full = any((settings.data_dir / "spool" / "incoming").glob("*/*/*"))
     if full or (settings.database_url.startswith("sqlite") and migrate.current(settings.database_url)):
         raise ConfigurationError(
-            f"{settings.data_dir} is in use: nothing is put over what is there",
+            f"{settings.spool.url or settings.data_dir} is in use: nothing is put over what is there",
             remedy="stop the agent and move the folder away, or set another data_dir",
         )
 

@@ -18,7 +18,7 @@ from triage_agent.bootstrap import (
     build_transports,
     open_worklist,
 )
-from triage_agent.cli import auditing, callers, messages, notices, ports, site, waiting
+from triage_agent.cli import auditing, callers, messages, notices, ports, site, stores, waiting
 from triage_agent.commitment import build_client, committing_destinations
 from triage_agent.dimse.client import DicomClient
 from triage_agent.domain.errors import DeliveryError, TriageError
@@ -27,6 +27,7 @@ from triage_agent.intake.spool import check_room, free_percent
 from triage_agent.retrieval import build_client as build_retrieval_client
 from triage_agent.retrieval import retrieving_peers
 from triage_agent.settings import Settings
+from triage_agent.spooling import receiving_folder, spool_home
 
 _AS_SERVE = "run `check` as the user that `serve` runs as, and give that user the folder"
 _EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)  # a clock before this agent was written is wrong
@@ -60,6 +61,7 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     if not settings.database_url.startswith("sqlite"):
         yield "database role", lambda: site.look_at_role(settings)
     yield "spool", lambda: _spool(settings)
+    yield from stores.looks(settings)
     yield "audit", lambda: auditing.look_at_audit(settings)
     yield "backlog", lambda: waiting.look_at_backlog(settings)
     yield "disk", lambda: _disk(settings)
@@ -157,7 +159,7 @@ def _spool(settings: Settings) -> str:
     from triage_agent.worklist import migrate
 
     if settings.database_url.startswith("sqlite") and migrate.current(settings.database_url) is None:
-        bond = look_without_database(settings.data_dir / "spool")
+        bond = look_without_database(spool_home(settings))
     else:
         bond = build_belonging(settings, open_worklist(settings)).look()
     return "it and the database belong together" if bond is Bond.TOGETHER else "`serve` joins it to the database"
@@ -166,7 +168,7 @@ def _spool(settings: Settings) -> str:
 def _disk(settings: Settings) -> str:
     """Look at what is there, and make nothing: it would belong to whoever looks, and `serve` may be another user."""
     data_dir = settings.data_dir.absolute()
-    spool = data_dir / "spool"
+    spool = receiving_folder(settings).absolute()
     try:
         there = next(folder for folder in (spool, *spool.parents) if folder.exists())
     except PermissionError as error:

@@ -14,6 +14,7 @@ from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.settings import load_settings
+from triage_agent.spooling import opened
 
 app = typer.Typer(no_args_is_help=True, help="What readers said of results.")
 
@@ -59,7 +60,7 @@ def export(
         event = AuditEvent(at=utc_now(), action=AuditAction.FEEDBACK_EXPORTED, actor=actor(), detail=detail)
         worklist.record_audit(event)
 
-    spool = settings.data_dir / "spool" if images else None
+    spool = opened(settings) if images else None
     done = write_export(out, studies, Secret(_key(secret_file)), spool, seal)
     for refused in done.refused:
         tell(f"{refused.path} was left out: {refused.why}")

@@ -10,6 +10,7 @@ from triage_agent.cli.ports import Noteworthy
 from triage_agent.decision.reach import doubts
 from triage_agent.domain.errors import ConfigurationError, TriageError
 from triage_agent.settings import Settings
+from triage_agent.spooling import receiving_folder, spool_folder
 
 _VOLATILE = frozenset({"tmpfs", "ramfs"})
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "glusterfs", "ceph", "afs"})
@@ -85,7 +86,11 @@ def look_at_folder(settings: Settings) -> str:
             f"the SQLite file {database} is on a network file system ({theirs}), where its locks do not hold",
             remedy="move it to a local disk, or use Postgres",
         )
-    exposed = [path for path in (data_dir / "spool", *([database] if on_file else [])) if _world_reads(path)]
+    exposed = [
+        path
+        for path in (receiving_folder(settings), spool_folder(settings), *([database] if on_file else []))
+        if _world_reads(path)
+    ]
     if exposed:
         raise TriageError(
             f"anybody on this machine can read {exposed[0]}, which holds patients' data",

@@ -4,6 +4,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
+HELD = "held"
+"""How paths begin of instances that wait on one machine for an object store that is away; the next part names it."""
+
 
 class Spools(Protocol):
     """The worklist's side of it; a part of the port `Worklist`."""
@@ -25,3 +28,6 @@ class Spools(Protocol):
 
         A backup brings deleted files back. Returns whether it had been deleted.
         """
+
+    def move_original(self, sop_instance_uid: str, path: str, to: str) -> bool:
+        """The file of an instance is `to` in the spool, and not `path` any more; False where it was not that before."""

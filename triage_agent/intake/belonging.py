@@ -8,9 +8,11 @@ import fcntl
 import os
 import re
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -74,11 +76,71 @@ def judge(seen: Seen) -> Bond:
     return Bond.STRANGERS if seen.studies else Bond.UNCLAIMED
 
 
-class Belonging:
-    """A spool's folder and a worklist, which are to be each other's."""
+class Home(Protocol):
+    """Where a spool keeps its files, as far as it matters whose they are; its text names it for people."""
 
-    def __init__(self, spool: Path, worklist: Worklist) -> None:
-        self._spool = spool
+    def has_files(self) -> bool:
+        """Whether an instance is kept there."""
+
+    def has_any(self, paths: Sequence[str]) -> bool:
+        """Whether one of these is kept there."""
+
+    def read_id(self) -> str | None:
+        """The spool's id; None where there is none, or what is there was never written whole.
+
+        Raises:
+            TriageError: it cannot be read.
+        """
+
+    def mark(self, proposed: str | None, *, anew: bool = False) -> str:
+        """The spool's id, which is written where it has none, or `anew`: `proposed`, or a new one. Durable then.
+
+        Raises:
+            StorageExhaustedError: it cannot be written.
+        """
+
+    def settled(self) -> None:
+        """Spool and database are each other's, and something is going to be received.
+
+        Raises:
+            StorageExhaustedError: what is to be noted of that cannot be written.
+        """
+
+
+class Folder:
+    """A spool in a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __str__(self) -> str:
+        return str(self._root)
+
+    def has_files(self) -> bool:
+        """See `Home.has_files`."""
+        return has_files(self._root)
+
+    def has_any(self, paths: Sequence[str]) -> bool:
+        """See `Home.has_any`."""
+        return any((self._root / path).is_file() for path in paths)
+
+    def read_id(self) -> str | None:
+        """See `Home.read_id`."""
+        return _read(self._root)
+
+    def mark(self, proposed: str | None, *, anew: bool = False) -> str:
+        """See `Home.mark`."""
+        return _mark(self._root, proposed, anew=anew)
+
+    def settled(self) -> None:
+        """See `Home.settled`: nothing is to be done."""
+
+
+class Belonging:
+    """A spool and a worklist, which are to be each other's."""
+
+    def __init__(self, spool: Path | Home, worklist: Worklist) -> None:
+        self._spool = Folder(spool) if isinstance(spool, Path) else spool
         self._worklist = worklist
 
     def settle(self) -> None:
@@ -90,10 +152,11 @@ class Belonging:
         bond = self.look()
         if bond in {Bond.NEW, Bond.KIN}:
             # The file first: whoever starts at the same time finds it, so that the database is told one id only.
-            marked = _mark(self._spool, self._worklist.spool_id())
+            marked = self._spool.mark(self._worklist.spool_id())
             if self._worklist.join_spool(marked) != marked:
                 raise _stranger(self._spool, studies=True)
             log.info("spool_joined", why=bond.value)
+        self._spool.settled()
 
     def require(self) -> None:
         """For who only reads the spool, and for whoever asks whether we are ready: nothing is written.
@@ -102,7 +165,7 @@ class Belonging:
             TriageError: the database's spool is another one, or away.
         """
         noted = self._worklist.spool_id()
-        if noted is not None and _read(self._spool) != noted:
+        if noted is not None and self._spool.read_id() != noted:
             self.look()
 
     def look(self) -> Bond:
@@ -119,31 +182,36 @@ class Belonging:
         Raises:
             StorageExhaustedError: the spool's disk refuses.
         """
-        self._worklist.join_spool(_mark(self._spool, uuid.uuid4().hex, anew=True), replacing=True)
+        self._worklist.join_spool(self._spool.mark(uuid.uuid4().hex, anew=True), replacing=True)
 
     def _see(self) -> Seen:
+        marked, noted = self._spool.read_id(), self._worklist.spool_id()
+        if marked is not None and noted is not None:  # what is in them is not asked for then: a store may be away
+            return Seen(marked=marked, noted=noted, files=False, studies=False, originals=False, kin=False)
         originals = self._worklist.some_originals(_SAMPLE)
         return Seen(
-            marked=_read(self._spool),
-            noted=self._worklist.spool_id(),
-            files=has_files(self._spool),
+            marked=marked,
+            noted=noted,
+            files=self._spool.has_files(),
             studies=bool(self._worklist.items(limit=1)),
             originals=bool(originals),
-            kin=any((self._spool / path).is_file() for path in originals),
+            kin=self._spool.has_any(originals),
         )
 
 
-def look_without_database(spool: Path) -> Bond:
+def look_without_database(spool: Path | Home) -> Bond:
     """`Belonging.look`, before the database is made.
 
     Raises:
         TriageError: the spool is not new, and a new database may not take it by itself.
     """
-    seen = Seen(marked=_read(spool), noted=None, files=has_files(spool), studies=False, originals=False, kin=False)
-    return accept(spool, judge(seen), studies=False)
+    home = Folder(spool) if isinstance(spool, Path) else spool
+    files = home.has_files()
+    seen = Seen(marked=home.read_id(), noted=None, files=files, studies=False, originals=False, kin=False)
+    return accept(home, judge(seen), studies=False)
 
 
-def accept(spool: Path, bond: Bond, *, studies: bool) -> Bond:
+def accept(spool: Path | Home, bond: Bond, *, studies: bool) -> Bond:
     """The bond, if the two may be used together; `studies` are the database's.
 
     Raises:
@@ -151,7 +219,7 @@ def accept(spool: Path, bond: Bond, *, studies: bool) -> Bond:
     """
     if bond is Bond.AWAY:
         raise TriageError(
-            f"{spool} is not the spool that the database knows, but a folder without its {NAME}",
+            f"{spool} is not the spool that the database knows, but a place without its {NAME}",
             remedy=f"mount its disk or share, or correct data_dir; {_MEANT_WITH_STUDIES}",
         )
     if bond is Bond.UNCLAIMED:
@@ -169,7 +237,7 @@ def has_files(spool: Path) -> bool:
     return next(spool.glob("incoming/*/*/*.dcm"), None) is not None
 
 
-def _stranger(spool: Path, *, studies: bool) -> ConfigurationError:
+def _stranger(spool: Path | Home, *, studies: bool) -> ConfigurationError:
     return ConfigurationError(
         f"{spool} belongs to another database than the one that [database] url names",
         remedy=f"correct [database] url or data_dir; {_MEANT_WITH_STUDIES if studies else _MEANT}",

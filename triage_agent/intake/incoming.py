@@ -10,8 +10,9 @@ from triage_agent.domain.errors import StorageExhaustedError
 from triage_agent.domain.study import InstanceHeader
 from triage_agent.domain.uids import is_uid
 from triage_agent.intake.durable import Buffer, Unfinished
+from triage_agent.intake.keeper import Keeper
 from triage_agent.intake.part10 import encode_preamble
-from triage_agent.intake.spool import Spool, Stored
+from triage_agent.intake.spool import Stored
 
 _IN_MEMORY = 1 << 18  # bytes; what is longer goes to disk as it comes
 _LOOK_EVERY = 16 << 20  # bytes written between two looks at the low-water mark
@@ -70,7 +71,7 @@ class Incoming:
         size: bytes that came.
     """
 
-    def __init__(self, spool: Spool, request: Request, memory: Memory) -> None:
+    def __init__(self, spool: Keeper, request: Request, memory: Memory) -> None:
         self.request = request
         self.size = 0
         self._spool = spool

@@ -20,9 +20,9 @@ def is_kept(root: Path, instance: KeptInstance, *, read_whole: bool) -> bool:
         with (root / instance.path).open("rb") as file:
             meta = decode_preamble(memoryview(file.read(_START)))
             if meta is None or meta.sop_instance_uid != instance.sop_instance_uid:
-                return _not_kept(instance, "no file meta information of this object")
+                return not_kept(instance, "no file meta information of this object")
             if file.seek(0, 2) != meta.data_set_offset + instance.size:
-                return _not_kept(instance, "not as long as it was")
+                return not_kept(instance, "not as long as it was")
             if not read_whole:
                 return True
             file.seek(meta.data_set_offset)
@@ -30,11 +30,11 @@ def is_kept(root: Path, instance: KeptInstance, *, read_whole: bool) -> bool:
             while piece := file.read(_PIECE):
                 digest.update(piece)
     except OSError as error:
-        return _not_kept(instance, error.strerror or type(error).__name__)
-    return digest.hexdigest() == instance.sha256 or _not_kept(instance, "not the bytes that it was")
+        return not_kept(instance, error.strerror or type(error).__name__)
+    return digest.hexdigest() == instance.sha256 or not_kept(instance, "not the bytes that it was")
 
 
-def _not_kept(instance: KeptInstance, why: str) -> bool:
-    """Something is lost, or the disk fails: an admin must hear of it."""
+def not_kept(instance: KeptInstance, why: str) -> bool:
+    """False, and a line of the log: something is lost, or the disk fails: an admin must hear of it."""
     log.error("spool_file_not_as_kept", path=instance.path, sop_instance_uid=instance.sop_instance_uid, why=why)
     return False

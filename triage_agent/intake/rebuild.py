@@ -1,8 +1,10 @@
 """Fills an empty worklist from the spool: every file takes its place again, at the time when it came."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from operator import itemgetter
 
 import structlog
 
@@ -11,10 +13,10 @@ from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.priorities import STANDARD, PriorityWords
 from triage_agent.domain.study import CompletenessRule, ReceivedInstance
 from triage_agent.intake.header import read_header
+from triage_agent.intake.keeper import Keeper
 from triage_agent.intake.part10 import decode_preamble
 from triage_agent.intake.reading import START, digest_of, mapped
 from triage_agent.intake.reconcile import adopt
-from triage_agent.intake.spool import Spool
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +39,7 @@ class Rebuilt:
 
 
 def rebuild(
-    spool: Spool, worklist: Worklist, rule: CompletenessRule, clock: Clock, *, words: PriorityWords = STANDARD
+    spool: Keeper, worklist: Worklist, rule: CompletenessRule, clock: Clock, *, words: PriorityWords = STANDARD
 ) -> Rebuilt:
     """Register every file of the spool, in the order in which they were written; `worklist` must have no study.
 
@@ -47,10 +49,10 @@ def rebuild(
         WorklistUnavailableError: the database is away.
     """
     counts: Counter[str] = Counter()
-    by_age = sorted((_written(spool, path), path) for path in spool.instances())  # the first copy of a UID stays
+    by_age = sorted(spool.dated_instances())  # the first copy of a UID stays
     for at, path in by_age:
         counts[adopt(spool, worklist, rule, clock, path, received_at=at, words=words)] += 1
-    conflicts = sum(_tell_conflict(spool, worklist, rule, path, words) for path in _set_aside(spool))
+    conflicts = sum(_tell_conflict(spool, worklist, rule, one, words) for one in _by_name(spool.dated_set_aside()))
     result = Rebuilt(
         registered=counts["recovered"] + counts["known"],
         conflicts=conflicts,
@@ -61,21 +63,18 @@ def rebuild(
     return result
 
 
-def _written(spool: Spool, path: str) -> datetime:
-    try:
-        return datetime.fromtimestamp((spool.root / path).stat().st_mtime, UTC)
-    except OSError:  # looked at again, and counted, by whoever registers it
-        return datetime.fromtimestamp(0, UTC)
-
-
-def _tell_conflict(spool: Spool, worklist: Worklist, rule: CompletenessRule, path: str, words: PriorityWords) -> bool:
+def _tell_conflict(
+    spool: Keeper, worklist: Worklist, rule: CompletenessRule, one: tuple[datetime, str], words: PriorityWords
+) -> bool:
     """A file that was set aside for its UID goes through registration again, which says so in its study."""
+    at, path = one
     try:
-        with (spool.root / path).open("rb") as opened:
-            meta = decode_preamble(memoryview(opened.read(START)))
-        if meta is None or (kept := worklist.digest_of(meta.sop_instance_uid)) is None:
-            return False
-        encoded = mapped(spool.root / path, meta.data_set_offset)
+        with spool.opened(path) as file:
+            with file.open("rb") as opened:
+                meta = decode_preamble(memoryview(opened.read(START)))
+            if meta is None or (kept := worklist.digest_of(meta.sop_instance_uid)) is None:
+                return False
+            encoded = mapped(file, meta.data_set_offset)
         header = read_header(encoded, meta.transfer_syntax_uid, meta.sop_class_uid, meta.sop_instance_uid, words=words)
     except (OSError, InvalidDatasetError):
         return False
@@ -88,11 +87,11 @@ def _tell_conflict(spool: Spool, worklist: Worklist, rule: CompletenessRule, pat
         sha256=digest,
         size=len(encoded),
         source=meta.source,
-        received_at=_written(spool, path),
+        received_at=at,
     )
     worklist.register(received, rule)
     return True
 
 
-def _set_aside(spool: Spool) -> list[str]:
-    return sorted(str(file.relative_to(spool.root)) for file in (spool.root / "quarantine").glob("*/*.dcm"))
+def _by_name(dated: Iterable[tuple[datetime, str]]) -> list[tuple[datetime, str]]:
+    return sorted(dated, key=itemgetter(1))

@@ -15,7 +15,8 @@ from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.intake.durable import Buffer
 from triage_agent.intake.header import read_header
 from triage_agent.intake.incoming import Incoming, Memory, Request
-from triage_agent.intake.spool import Spool, Stored
+from triage_agent.intake.keeper import Keeper
+from triage_agent.intake.spool import Stored
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +38,7 @@ class Receiver:
 
     def __init__(
         self,
-        spool: Spool,
+        spool: Keeper,
         worklist: Worklist,
         rule: CompletenessRule,
         clock: Clock,

@@ -15,10 +15,10 @@ from triage_agent.domain.priorities import STANDARD, PriorityWords
 from triage_agent.domain.study import CompletenessRule, ReceivedInstance
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.intake.header import read_header
+from triage_agent.intake.keeper import Keeper
 from triage_agent.intake.part10 import FileMeta, decode_preamble
 from triage_agent.intake.reading import START, digest_of, mapped
 from triage_agent.intake.receiver import OTHER_BYTES
-from triage_agent.intake.spool import Spool
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ class Reconciled:
 
 
 def reconcile(
-    spool: Spool, worklist: Worklist, rule: CompletenessRule, clock: Clock, *, words: PriorityWords = STANDARD
+    spool: Keeper, worklist: Worklist, rule: CompletenessRule, clock: Clock, *, words: PriorityWords = STANDARD
 ) -> Reconciled:
     """Register every spool file that the worklist does not know; nothing in it was acknowledged, nothing is lost.
 
@@ -77,7 +77,7 @@ def _side_by_side(files: Iterator[str], registered: Iterator[str]) -> Iterator[t
 
 
 def adopt(
-    spool: Spool,
+    spool: Keeper,
     worklist: Worklist,
     rule: CompletenessRule,
     clock: Clock,
@@ -96,7 +96,7 @@ def adopt(
 
 @dataclass(frozen=True, slots=True)
 class _Orphanage:
-    spool: Spool
+    spool: Keeper
     worklist: Worklist
     rule: CompletenessRule
     clock: Clock
@@ -114,7 +114,10 @@ class _Orphanage:
             return "left"
 
     def _look_at(self, path: str) -> str:
-        file = self.spool.root / path
+        with self.spool.opened(path) as file:
+            return self._decide(path, file)
+
+    def _decide(self, path: str, file: Path) -> str:
         with file.open("rb") as opened:
             meta = decode_preamble(memoryview(opened.read(START)))
         if meta is None:

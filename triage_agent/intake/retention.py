@@ -2,15 +2,17 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
 from triage_agent.domain.audit import AuditEvent
+from triage_agent.domain.errors import StorageExhaustedError
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.domain.vocabulary import AuditAction
 
@@ -35,11 +37,57 @@ class Rule:
     quarantine: timedelta | None = None
 
 
+class Originals(Protocol):
+    """Where files are deleted."""
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """Delete the originals of a study, by their paths in the spool; one that is not there is none.
+
+        Raises:
+            OSError: the disk refuses.
+            StorageExhaustedError: an object store is away.
+        """
+
+    def empty_quarantine(self, seconds: float, most: int) -> int:
+        """Delete what was put into quarantine so long ago, with the notes beside it; `most` at once. How many.
+
+        Raises:
+            StorageExhaustedError: an object store is away.
+        """
+
+
+class Folder:
+    """A spool in a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """See `Originals.delete`."""
+        for path in paths:
+            (self._root / path).unlink(missing_ok=True)
+        for folder in {(self._root / path).parent for path in paths} - {self._root}:
+            with suppress(OSError):  # a late image lies there
+                folder.rmdir()
+
+    def empty_quarantine(self, seconds: float, most: int) -> int:
+        """See `Originals.empty_quarantine`: by the time of a file's change, which is the machine's."""
+        deleted = 0
+        for file in _old_files(self._root / _QUARANTINE, time.time() - seconds):
+            with suppress(OSError):
+                file.unlink()
+                file.with_suffix(".json").unlink(missing_ok=True)
+                deleted += 1
+            if deleted >= most:
+                break
+        return deleted
+
+
 class Retention:
     """Two ticks, each bounded; what one leaves, the next one takes."""
 
-    def __init__(self, spool: Path, worklist: Worklist, rule: Rule, clock: Clock) -> None:
-        self._spool = spool
+    def __init__(self, spool: Path | Originals, worklist: Worklist, rule: Rule, clock: Clock) -> None:
+        self._originals = Folder(spool) if isinstance(spool, Path) else spool
         self._worklist = worklist
         self._rule = rule
         self._clock = clock
@@ -69,14 +117,11 @@ class Retention:
         if not paths:
             return False
         try:
-            for path in paths:
-                (self._spool / path).unlink(missing_ok=True)
-        except OSError as error:
-            log.error("originals_not_deleted", study_instance_uid=study_instance_uid, error=str(error.strerror))  # noqa: TRY400 - the disk's fault, no bug
+            self._originals.delete(paths)
+        except (OSError, StorageExhaustedError) as error:
+            said = error.message if isinstance(error, StorageExhaustedError) else str(error.strerror)
+            log.error("originals_not_deleted", study_instance_uid=study_instance_uid, error=said)  # noqa: TRY400 - the disk's fault, no bug
             return False
-        for folder in {(self._spool / path).parent for path in paths} - {self._spool}:
-            with suppress(OSError):  # a late image lies there
-                folder.rmdir()
         self._worklist.originals_gone(study_instance_uid, self._clock())
         log.info("originals_deleted", study_instance_uid=study_instance_uid, files=len(paths))
         return True
@@ -90,16 +135,11 @@ class Retention:
         if self._rule.quarantine is None:
             return
         now = self._clock()
-        # A file's time of change is the machine's, whatever clock the agent reckons by.
-        latest = time.time() - self._rule.quarantine.total_seconds()
-        deleted = 0
-        for file in _old_files(self._spool / _QUARANTINE, latest):
-            with suppress(OSError):
-                file.unlink()
-                file.with_suffix(".json").unlink(missing_ok=True)
-                deleted += 1
-            if deleted >= _MOST:
-                break
+        try:
+            deleted = self._originals.empty_quarantine(self._rule.quarantine.total_seconds(), _MOST)
+        except StorageExhaustedError as error:
+            log.warning("quarantine_not_emptied", error=error.message)
+            return
         if deleted:
             log.info("quarantine_emptied", files=deleted)
             detail = {"quarantined": deleted}

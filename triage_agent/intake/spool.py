@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from triage_agent.domain.errors import StorageExhaustedError
@@ -48,7 +50,7 @@ class Spool:
             StorageExhaustedError: there is no room, or the disk refuses; nothing is left behind.
         """
         digest = hashlib.sha256(encoded).hexdigest()
-        path = _instance_path(header, digest)
+        path = instance_path(header, digest)
         final = self.root / path
         new = not final.exists()
         if new:
@@ -81,7 +83,7 @@ class Spool:
         Raises:
             StorageExhaustedError: there is no room, or the disk refuses.
         """
-        path = _instance_path(header, sha256)
+        path = instance_path(header, sha256)
         final = self.root / path
         new = not final.exists()
         if new:
@@ -152,6 +154,20 @@ class Spool:
                 for name in sorted(names):
                     yield f"{_INCOMING}/{shard.name}/{study.name}/{name}"
 
+    def dated_instances(self) -> Iterator[tuple[datetime, str]]:
+        """The same, each with when it was written; the beginning of time where that cannot be seen."""
+        return ((_written(self.root / path), path) for path in self.instances())
+
+    def dated_set_aside(self) -> Iterator[tuple[datetime, str]]:
+        """Instances that were moved to quarantine, each with when it was written."""
+        files = (self.root / _QUARANTINE).glob(f"*/*{_SUFFIX}")
+        return ((_written(file), str(file.relative_to(self.root))) for file in files)
+
+    @contextmanager
+    def opened(self, path: str) -> Iterator[Path]:
+        """See `Keeper.opened`."""
+        yield self.root / path
+
     def remove_stale(self) -> int:
         """Remove unfinished files of writers that are gone; returns how many."""
         return self._store.remove_stale()
@@ -179,9 +195,17 @@ def check_room(folder: Path, low_water_percent: float, size: int = 0) -> None:
         )
 
 
-def _instance_path(header: InstanceHeader, digest: str) -> str:
+def instance_path(header: InstanceHeader, digest: str) -> str:
+    """Where an instance lies in a spool, by the digest of its data set: names say nothing of whose it is."""
     study, instance = _hash(header.study_instance_uid), _hash(header.sop_instance_uid)
     return f"{_INCOMING}/{study[:2]}/{study}/{instance}-{digest[:_HASH_LENGTH]}{_SUFFIX}"
+
+
+def _written(file: Path) -> datetime:
+    try:
+        return datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    except OSError:  # looked at again, and counted, by whoever registers it
+        return datetime.fromtimestamp(0, UTC)
 
 
 def _hash(uid: str) -> str:

@@ -5,6 +5,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
@@ -31,6 +32,9 @@ COLUMNS = (
     "images",
 )
 LABELS_CSV, LABELS_JSON, IMAGES = "labels.csv", "labels.json", "images"
+
+Opened = Callable[[str], AbstractContextManager[Path]]
+"""A file of an image, by its path in the spool, as long as the context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +70,13 @@ def csv_of(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def write_export(
-    out: Path, studies: Sequence[LabelledStudy], secret: Secret, spool: Path | None, seal: Callable[[Exported], None]
+    out: Path,
+    studies: Sequence[LabelledStudy],
+    secret: Secret,
+    spool: Path | Opened | None,
+    seal: Callable[[Exported], None],
 ) -> Exported:
-    """Write the set into a new folder; `spool` where its images are wanted, too.
+    """Write the set into a new folder; `spool` where its images are wanted, too: their folder, or what gives each file.
 
     `seal` is called when all is written and before it gets its name: where it raises, there is no export.
 
@@ -83,7 +91,8 @@ def write_export(
         rows = rows_of(studies, secret)
         done = Exported(len(rows), 0, ())
         if spool is not None:
-            done = _write_images(making / IMAGES, studies, rows, secret, spool)
+            opened = _in_folder(spool) if isinstance(spool, Path) else spool
+            done = _write_images(making / IMAGES, studies, rows, secret, opened)
         (making / LABELS_CSV).write_text(csv_of(rows), encoding="utf-8", newline="")
         (making / LABELS_JSON).write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         seal(done)
@@ -118,8 +127,12 @@ def _cell(value: Any) -> str:
     return harmless(" ".join(value) if isinstance(value, list) else "" if value is None else str(value))
 
 
+def _in_folder(root: Path) -> Opened:
+    return lambda path: nullcontext(root / path)
+
+
 def _write_images(
-    folder: Path, studies: Sequence[LabelledStudy], rows: list[dict[str, Any]], secret: Secret, spool: Path
+    folder: Path, studies: Sequence[LabelledStudy], rows: list[dict[str, Any]], secret: Secret, opened: Opened
 ) -> Exported:
     """Each study's once, whoever said how much about it."""
     done = Exported(len(rows), 0, ())
@@ -130,9 +143,11 @@ def _write_images(
             written[uid] = []
             for path in one.paths:
                 try:
-                    image = deidentified(spool / path, row["patient"], secret)
-                except RefusedError as error:
-                    done = replace(done, refused=(*done.refused, Refused(path, str(error))))
+                    with opened(path) as file:
+                        image = deidentified(file, row["patient"], secret)
+                except (RefusedError, FileNotFoundError) as error:
+                    why = str(error) if isinstance(error, RefusedError) else "it is not there"
+                    done = replace(done, refused=(*done.refused, Refused(path, why)))
                     continue
                 file = Path(uid) / f"{image.SOPInstanceUID}.dcm"
                 (folder / uid).mkdir(parents=True, exist_ok=True)

@@ -125,6 +125,32 @@ class DiskGauges(Collector):
             yield GaugeMetricFamily(name, what, value=value)
 
 
+class ObjectStoreGauges(Collector):
+    """Whether the object store answers, as far as was seen, and what waits on this machine until it has it."""
+
+    def __init__(self, up: Callable[[], bool], waiting: Callable[[], tuple[int, float]]) -> None:
+        """`waiting`: how many files, and the seconds since the first of them was written."""
+        self._up = up
+        self._waiting = waiting
+
+    def collect(self) -> Gauges:
+        """See `Collector`."""
+        files, seconds = self._waiting()
+        yield GaugeMetricFamily(
+            "triage_object_store_up",
+            "1 while the object store answered when it was last asked",
+            value=float(self._up()),
+        )
+        yield GaugeMetricFamily(
+            "triage_write_ahead_files", "Files that wait here until the object store has them", value=files
+        )
+        yield GaugeMetricFamily(
+            "triage_oldest_write_ahead_seconds",
+            "How long the first of them has waited; 0 where none does",
+            value=seconds,
+        )
+
+
 class RefusedConnections(Collector):
     """Connections to the DICOM ports that were closed before they asked for an association."""
 

@@ -12,7 +12,17 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from triage_agent.domain.visible import visible
 
 # Libraries that chatter, a line a tick.
-_QUIET_LIBRARIES = ("pynetdicom", "alembic", "uvicorn", "transformers", "httpx", "urllib3")
+_QUIET_LIBRARIES = (
+    "pynetdicom",
+    "alembic",
+    "uvicorn",
+    "transformers",
+    "httpx",
+    "urllib3",
+    "botocore",
+    "aiobotocore",
+    "s3fs",
+)
 # Warns of each tick that a slow one made superfluous, as it is told to coalesce them.
 _MUTED_LIBRARIES = ("apscheduler",)
 # pydicom's remarks quote the values that it remarks on, and those name patients; what matters is raised, not logged.

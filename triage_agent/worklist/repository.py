@@ -31,6 +31,7 @@ from triage_agent.domain.waits import LongestWaits
 from triage_agent.worklist import clocks, leases, outbox, queries, registration, retention, scoring, shadow, unrouted
 from triage_agent.worklist.backlog import SqlBacklogs
 from triage_agent.worklist.commitments import SqlCommitments
+from triage_agent.worklist.held import Reachable
 from triage_agent.worklist.history import SqlHistories
 from triage_agent.worklist.migrate import is_current
 from triage_agent.worklist.ordering import SqlOrders
@@ -52,8 +53,10 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
     decided in `history`.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, reachable: Reachable | None = None) -> None:
+        """`reachable`: with an object store, what of it that waits elsewhere may be claimed; see `held`."""
         super().__init__(Database(engine))
+        self._reachable = reachable
 
     @property
     def database(self) -> Database:
@@ -103,7 +106,9 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
 
     def claim_images(self, owner: str, now: datetime, lease: timedelta, limit: int) -> Sequence[ClaimedImage]:
         """See `Worklist.claim_images`."""
-        return self._database.write(lambda session: scoring.claim_images(session, owner, now, lease, limit))
+        return self._database.write(
+            lambda session: scoring.claim_images(session, owner, now, lease, limit, self._reachable)
+        )
 
     def record_assessment(self, claimed: ClaimedImage, assessment: Assessment, now: datetime) -> bool:
         """See `Worklist.record_assessment`."""
@@ -117,7 +122,7 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
 
     def claim_study(self, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
         """See `Worklist.claim_study`."""
-        return self._database.write(lambda session: scoring.claim_study(session, owner, now, lease))
+        return self._database.write(lambda session: scoring.claim_study(session, owner, now, lease, self._reachable))
 
     def last_artifact(self, study_instance_uid: str, kind: ArtifactKind, before_revision: int) -> Artifact | None:
         """See `Worklist.last_artifact`."""

@@ -13,6 +13,7 @@ from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy
 from triage_agent.domain.vocabulary import Event, Priority, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.circumstances import circumstances_of, told_of
+from triage_agent.worklist.held import Reachable, image_is_reachable, study_is_reachable
 from triage_agent.worklist.limits import MAX_ATTEMPTS, not_lowering, require_conclusion
 from triage_agent.worklist.merge_rules import merge_of_json
 from triage_agent.worklist.outbox import enqueue, settle
@@ -30,7 +31,14 @@ from triage_agent.worklist.tables import DecisionRow, InstanceRow, StudyRow
 from triage_agent.worklist.transactions import changed
 
 
-def claim_images(session: Session, owner: str, now: datetime, lease: timedelta, limit: int) -> Sequence[ClaimedImage]:
+def claim_images(
+    session: Session,
+    owner: str,
+    now: datetime,
+    lease: timedelta,
+    limit: int,
+    reachable: Reachable | None = None,
+) -> Sequence[ClaimedImage]:
     """See `Worklist.claim_images`."""
     candidates = (
         select(InstanceRow, StudyRow)
@@ -40,6 +48,7 @@ def claim_images(session: Session, owner: str, now: datetime, lease: timedelta, 
             InstanceRow.outcome.is_(None),
             InstanceRow.attempts < MAX_ATTEMPTS,
             lease_is_free(InstanceRow.lease_until, now),
+            *([] if reachable is None else [image_is_reachable(reachable, now)]),
         )
         .order_by(StudyRow.priority.desc(), InstanceRow.received_at, InstanceRow.sop_instance_uid)
         .limit(limit)
@@ -108,11 +117,13 @@ def raise_flag(
     return True
 
 
-def claim_study(session: Session, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
+def claim_study(
+    session: Session, owner: str, now: datetime, lease: timedelta, reachable: Reachable | None = None
+) -> ClaimedStudy | None:
     """See `Worklist.claim_study`."""
     most_urgent = (
         select(StudyRow)
-        .where(status_is(Status.READY))
+        .where(status_is(Status.READY), *([] if reachable is None else [study_is_reachable(reachable, now)]))
         .order_by(StudyRow.priority.desc(), StudyRow.received_at, StudyRow.study_instance_uid)
         .limit(1)
         .with_for_update(skip_locked=True, key_share=True)

@@ -10,7 +10,7 @@ from sqlalchemy.types import String
 
 from triage_agent.worklist.retention import look_again
 from triage_agent.worklist.tables import Base, InstanceRow
-from triage_agent.worklist.transactions import Database
+from triage_agent.worklist.transactions import Database, changed
 
 _ONLY = 1
 
@@ -50,6 +50,10 @@ class SqlSpools:
             lambda session: iter(session.scalars(deleted.execution_options(yield_per=5000)))
         )
 
+    def move_original(self, sop_instance_uid: str, path: str, to: str) -> bool:
+        """See `Spools.move_original`."""
+        return self._database.write(lambda session: _moved(session, sop_instance_uid, path, to))
+
     def original_found(self, sop_instance_uid: str) -> bool:
         """See `Spools.original_found`."""
         return self._database.write(lambda session: _found(session, sop_instance_uid))
@@ -68,6 +72,12 @@ def _join(session: Session, spool_id: str, *, replacing: bool) -> str:
     else:
         return known
     return spool_id
+
+
+def _moved(session: Session, sop_instance_uid: str, path: str, to: str) -> bool:
+    there = (InstanceRow.sop_instance_uid == sop_instance_uid, InstanceRow.path == path)
+    statement = update(InstanceRow).where(*there).values(path=to).execution_options(synchronize_session=False)
+    return changed(session, statement) == 1
 
 
 def _found(session: Session, sop_instance_uid: str) -> bool:

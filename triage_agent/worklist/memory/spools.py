@@ -1,6 +1,7 @@
 """Which spool belongs to the worklist, in memory."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from triage_agent.worklist.memory.base import Rows
@@ -34,6 +35,15 @@ class Spools(Rows):
         with self._lock:
             images = list(self._images.values())
         return (one.received.path for one in images if one.original_deleted_at and one.original_deleted_at < before)
+
+    def move_original(self, sop_instance_uid: str, path: str, to: str) -> bool:
+        """See `Spools.move_original`."""
+        with self._lock:
+            image = self._images.get(sop_instance_uid)
+            if image is None or image.received.path != path:
+                return False
+            image.received = replace(image.received, path=to)
+            return True
 
     def original_found(self, sop_instance_uid: str) -> bool:
         """See `Spools.original_found`."""
