@@ -113,7 +113,7 @@ class UpperLayer(DULServiceProvider):
             return
         while self._receive(wire) and self.to_provider_queue.empty() and not self._kill_thread:
             self._idle_timer.restart()
-            if not wire.wait(WAIT_SECONDS, self._woken):
+            if not wire.wait(WAIT_SECONDS, self._woken, flowing=True):
                 return
 
     def _receive(self, wire: BoundedSocket) -> bool:

@@ -22,6 +22,7 @@ _ITEM_LENGTH_BYTES = 4
 _QUICK_ACKNOWLEDGEMENT: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
 LARGEST_PDU = 1 << 20  # bytes; far more than we ask senders for
 _KEPT_BUFFER = 1 << 18  # bytes; a PDU of the length that we ask for, and most of another one
+_MOMENT = 1.0  # milliseconds; the next bytes of a data set come sooner
 
 
 class BoundedSocket(AssociationSocket):
@@ -87,8 +88,12 @@ class BoundedSocket(AssociationSocket):
         """Whether there is something to read; `poll`, since `select` fails beyond descriptor 1023."""
         return self.wait(0.0, None)
 
-    def wait(self, seconds: float, waker: socket.socket | None) -> bool:
-        """Whether there is something to read, now or within `seconds`; returns early when `waker` is written to."""
+    def wait(self, seconds: float, waker: socket.socket | None, *, flowing: bool = False) -> bool:
+        """Whether there is something to read, now or within `seconds`; returns early when `waker` is written to.
+
+        `flowing`: more of what comes already is waited for, so that the kernel acknowledges it by itself; only where
+        nothing comes for a moment it is asked to, since each time costs as much as reading a PDU.
+        """
         connection = self.socket
         if connection is None or not self._is_connected:
             return False
@@ -97,8 +102,11 @@ class BoundedSocket(AssociationSocket):
         if pending := getattr(connection, "pending", None):  # an SSLSocket holds decrypted bytes that poll cannot see
             seconds = 0.0 if pending() else seconds
         try:
-            _acknowledge_at_once(connection)
-            came = [descriptor for descriptor, _ in self._poller(connection, waker).poll(seconds * 1000)]
+            poller = self._poller(connection, waker)
+            came = [descriptor for descriptor, _ in poller.poll(min(seconds * 1000, _MOMENT))] if flowing else []
+            if not came:
+                _acknowledge_at_once(connection)
+                came = [descriptor for descriptor, _ in poller.poll(seconds * 1000)]
             if pending and not pending():
                 return connection.fileno() in came and self._decrypted(connection)
             return connection.fileno() in came or bool(pending)
