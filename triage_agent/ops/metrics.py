@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from triage_agent.domain.errors import WorklistUnavailableError
+from triage_agent.ops.processes import AllProcesses
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900)
 
@@ -17,6 +18,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._shown = self.registry
         self.received_bytes = Counter("triage_received_bytes", "Bytes kept in the spool", registry=self.registry)
         self.stores = Counter("triage_store_answers", "C-STORE responses", ["status"], registry=self.registry)
         self.rejected = Counter(
@@ -112,9 +114,16 @@ class Metrics:
         """Add when our certificates expire, and whether the files as they are now are in use."""
         self.registry.register(_CertificateCollector(expires, current))
 
+    def all_processes(self) -> AllProcesses:
+        """Show what other processes have counted, too; what is returned is told of it."""
+        shown = AllProcesses(self.registry)
+        self._shown = CollectorRegistry()
+        self._shown.register(shown)
+        return shown
+
     def exposition(self) -> bytes:
         """The text that `/metrics` answers with."""
-        return generate_latest(self.registry)
+        return generate_latest(self._shown)
 
 
 class _CertificateCollector(Collector):
