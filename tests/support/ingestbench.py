@@ -89,7 +89,8 @@ def send(port, folders, called="TRIAGE"):
     ]
     said = [sender.communicate(timeout=_SENT_SECONDS)[0] for sender in senders]
     seconds = time.monotonic() - started
-    assert [text[-300:] for text, sender in zip(said, senders, strict=True) if sender.returncode] == []
+    failed = [text[-300:] for text, sender in zip(said, senders, strict=True) if sender.returncode]
+    assert not failed, failed
     return seconds
 
 
