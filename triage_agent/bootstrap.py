@@ -182,9 +182,9 @@ class _Start:
 
     def listener(self) -> None:
         """Bring spool and worklist to agree, then accept associations."""
-        from triage_agent.listening import build_listener
+        from triage_agent.listeners.wiring import build_listeners
 
-        listener = build_listener(
+        listener = build_listeners(
             self._settings, self.worklist, self.metrics, self._clock, self._loops.wake, self._queries
         )
         listener.start()
@@ -192,17 +192,18 @@ class _Start:
         watch = watch_for_workers(self.worklist, self._clock)
         watch.start()
         self._stack.callback(watch.stop)
-        self._answers(listener.desk)
+        if listener.answers_here:
+            self._answers(listener.desk)
+        self.reload = listener.reloading(self.reload)
         self._announces()
-        self._checks["disk"] = listener.spool.check_ready
+        self._checks |= {"disk": listener.spool.check_ready, "listeners": listener.check}
         self._stack.callback(self._services.receive(listener))
 
     def _answers(self, desk: "CommitmentDesk") -> None:
         """Answer requests for storage commitment where the associations are: some peers listen only on theirs."""
-        from triage_agent.commitment import build_answerer
+        from triage_agent.commitment import build_answering
 
-        answerer = build_answerer(self._settings, self.worklist, desk, self.metrics, self._clock)
-        loop = Loop("commitment-answers", answerer.step)
+        loop = build_answering(self._settings, self.worklist, desk, self.metrics, self._clock)
         loop.start()
         self._work.callback(loop.join, _LAST_ANSWER_SECONDS)  # what it cannot end is answered after the next start
         self._stack.callback(loop.stop)

@@ -20,6 +20,7 @@ from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
 from triage_agent.spooling import kept
+from triage_agent.worker import Loop
 
 log = structlog.get_logger(__name__)
 
@@ -96,6 +97,13 @@ def build_answerer(
         retry=build_retry(settings),
         observed=lambda outcome: metrics.commitment_answers.labels(outcome).inc(),
     )
+
+
+def build_answering(
+    settings: Settings, worklist: Worklist, desk: CommitmentDesk, metrics: Metrics, clock: Clock
+) -> Loop:
+    """The loop that answers what peers asked for, in a process that has their associations."""
+    return Loop("commitment-answers", build_answerer(settings, worklist, desk, metrics, clock).step)
 
 
 def build_askers(

@@ -24,7 +24,6 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE, DimseServiceType
 from pynetdicom.dul import DULServiceProvider
-from pynetdicom.pdu_primitives import P_DATA
 
 from triage_agent.dimse.checkpoint import Checkpoint
 from triage_agent.dimse.messages import WAIT_SECONDS, Messages, Terms, incoming_of
@@ -112,22 +111,30 @@ class UpperLayer(DULServiceProvider):
         if not isinstance(wire, BoundedSocket) or self.state_machine.current_state != _ESTABLISHED:
             super()._read_pdu_data()
             return
+        while self._receive(wire) and self.to_provider_queue.empty() and not self._kill_thread:
+            self._idle_timer.restart()
+            if not wire.wait(WAIT_SECONDS, self._woken, flowing=True):
+                return
+
+    def _receive(self, wire: BoundedSocket) -> bool:
+        """Take up one PDU; whether it was a part of a data set, so that the next one is, too.
+
+        Those come by the thousand: from one to the next there is no round through pynetdicom's reactor.
+        """
         try:
             value = wire.receive_p_data()
+            values = [] if value is None else list(fragments(value))
         except OSError as error:
             log.warning("connection_lost", error=type(error).__name__)
             self.event_queue.put("Evt17")
-            return
-        if value is None:
-            super()._read_pdu_data()
-            return
-        primitive = P_DATA()
-        try:
-            primitive.presentation_data_value_list.extend(fragments(value))
+            return False
         except ValueError:
             self.event_queue.put("Evt19")
-            return
-        self.assoc.dimse.receive_primitive(primitive)
+            return False
+        if value is None:
+            super()._read_pdu_data()
+            return False
+        return isinstance(self.assoc, GuardedAssociation) and self.assoc.dimse.receive(values)
 
     def _abandon_message(self) -> None:
         if isinstance(self.assoc, GuardedAssociation):
@@ -157,6 +164,7 @@ class GuardedAssociation(Association):
         self._reactor_checkpoint: Checkpoint = Checkpoint()
         self._serving = False
         self.last_served = time.monotonic()
+        self.at_end: list[Callable[[], None]] = []  # called once it has ended, in its own thread; they raise nothing
 
     @property
     def in_flight(self) -> bool:
@@ -204,6 +212,8 @@ class GuardedAssociation(Association):
         finally:
             self.dul.kill_dul()
             self.dimse.end()
+            for call in self.at_end:
+                call()
 
     def abandon_unasked(self) -> None:
         """End at once when the connection closed before anything was requested that could be understood."""

@@ -10,7 +10,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 
 from triage_agent.dimse.contexts import VERIFICATION
-from triage_agent.dimse.limits import AssociationLimits
+from triage_agent.dimse.limits import AssociationLimits, Seats
 from triage_agent.dimse.offer import Offer
 from triage_agent.dimse.peers import AccessPolicy, Grant
 from triage_agent.dimse.services import Service
@@ -61,8 +61,12 @@ class Door:
         rejected: Callable[[str], None],
         commits: bool = False,
         services: Sequence[Service] = (),
+        seats: Seats | None = None,
     ) -> None:
-        """`commits`: there is somebody who serves storage commitment; `services` are served besides."""
+        """`commits`: there is somebody who serves storage commitment; `services` are served besides.
+
+        `seats` counts associations; by default those of this process.
+        """
         self._ae_title = ae_title.strip()
         self._policy = policy
         self._audit = audit
@@ -70,7 +74,7 @@ class Door:
         self._rejected = rejected
         self._offer = Offer(services, commits=commits)
         self._rejections = Throttle(_REPORTS, _WINDOW_SECONDS)
-        self._limits = AssociationLimits()
+        self._limits = seats or AssociationLimits()
 
     @property
     def for_anybody(self) -> PresentationContext:

@@ -113,7 +113,10 @@ class Listener(ThreadedAssociationServer):
         io_timeout: float,
         request_timeout: float,
         terms: Terms,
+        listening: socket.socket | None = None,
     ) -> None:
+        """`listening`: a socket that listens already, shared with other processes; else one is made for `address`."""
+        self._listening = listening
         self.tls = tls
         self.handlers = tuple(handlers)
         self.io_timeout = io_timeout
@@ -130,8 +133,34 @@ class Listener(ThreadedAssociationServer):
         self._counting = threading.Lock()
         super().__init__(ae, address, ae.ae_title, contexts, request_handler=_Connection)
 
+    def server_bind(self) -> None:
+        """Bind the socket, or take the one that listens already."""
+        if self._listening is None:
+            super().server_bind()
+            return
+        # The one that socketserver has made.
+        self.socket.close()  # type: ignore[union-attr]
+        self.socket = self._listening
+        self.server_address = self.socket.getsockname()
+
+    def server_close(self) -> None:
+        """Close the socket; one that is shared goes on listening for the others."""
+        if self._listening is None:
+            super().server_close()
+        else:
+            self._listening.close()
+
+    def server_activate(self) -> None:
+        """Listen."""
+        if self._listening is None:
+            super().server_activate()
+
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; TLS waits until it has a thread of its own."""
+        """Accept a connection; TLS waits until it has a thread of its own.
+
+        Raises:
+            BlockingIOError: another process that shares the socket was quicker; socketserver goes on.
+        """
         return self.socket.accept()  # type: ignore[union-attr]
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002 - socketserver's

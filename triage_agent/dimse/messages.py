@@ -7,7 +7,7 @@ it, fragment by fragment, in the thread that reads the connection: a disk that i
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from triage_agent.dimse.inbox import LARGEST_IN_MEMORY, Inbox, size_of_data_set
 
 WAIT_SECONDS = 0.25  # how long a reactor sleeps when nothing wakes it, that is how late it sees a timer
 _MOST_WAITING = 8  # requests a peer has sent without waiting for answers; more than one was not negotiated
-_IS_COMMAND = 0x01  # bit of a fragment's message control header (PS3.8 section E.2)
+_IS_COMMAND, _IS_LAST = 0x01, 0x02  # bits of a fragment's message control header (PS3.8 section E.2)
 
 
 class Incoming(Protocol):
@@ -104,24 +104,29 @@ class Messages(Inbox):
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Take up a P-DATA; anything wrong with it aborts the association (PS3.8 section 9.2.3, AA-8)."""
+        self.receive(primitive.presentation_data_value_list)
+
+    def receive(self, values: Sequence[tuple[int, Any]]) -> bool:
+        """As `receive_primitive`, for a PDU's fragments; whether a data set is coming, so that more of it is next."""
         came, before = self._monotonic(), self.message
         if self._too_slow(came):
             self.refuse("message too slow")
-            return
+            return False
         try:
-            for value in primitive.presentation_data_value_list:
+            for value in values:
                 self._take(value)
         except Exception as error:  # noqa: BLE001 - strangers' input must not end a thread with a traceback
             self.refuse(type(error).__name__)
-            return
+            return False
         now = self._monotonic()
         self._waited_since = now if self.message is not before else self._waited_since + now - came
         if self.too_long():
             self.refuse("message too long")
-        elif self._too_many_waiting():
+        elif not self.msg_queue.empty() and self._too_many_waiting():
             self.refuse("requests without waiting for answers")
         if self._ended:
             self.end()
+        return self.message is not None and isinstance(self.message.data_set, _Passing)
 
     def abandon(self) -> None:
         """Let go of a message that will not be completed; for the thread that receives."""
@@ -142,11 +147,15 @@ class Messages(Inbox):
                     incoming.close()
 
     def _take(self, value: tuple[int, Any]) -> None:
-        """One fragment; the first of a data set begins where it is kept."""
+        """One fragment; the first of a data set begins where it is kept, and all but the last go there from here."""
         message = self.message
-        passing = message is not None and isinstance(message.data_set, _Passing)
-        if passing and value[1][0] & _IS_COMMAND:
-            raise ValueError("a command in the middle of a data set")
+        if message is not None and isinstance(message.data_set, _Passing):
+            control = value[1][0]
+            if control & _IS_COMMAND:
+                raise ValueError("a command in the middle of a data set")
+            if not control & _IS_LAST:
+                message.data_set.incoming.write(value[1][1:])
+                return
         self.collect(value)
         message = self.message
         if isinstance(message, C_STORE_RQ) and not isinstance(message.data_set, _Passing):

@@ -1,5 +1,6 @@
 """The DICOM server: who may associate, and what a C-STORE is answered."""
 
+import socket
 import ssl
 import threading
 import time
@@ -20,6 +21,7 @@ from triage_agent.dimse.association import GuardedAssociation
 from triage_agent.dimse.commitment import CommitmentDesk
 from triage_agent.dimse.door import Door
 from triage_agent.dimse.library import configure_pynetdicom
+from triage_agent.dimse.limits import Seats
 from triage_agent.dimse.listener import Handler, Listener, TlsGate
 from triage_agent.dimse.messages import Begin, Incoming, Terms, incoming_of
 from triage_agent.dimse.peers import AccessPolicy
@@ -116,6 +118,8 @@ class DicomServer:
         rejected: told why, of every association that is rejected.
         commitment: serves storage commitment (PS3.4 annex J) for peers that may ask for it, or that we ask.
         services: what else is served, each for its SOP classes.
+        seats: who counts associations; by default those of this process are counted here.
+        listening: sockets that listen already (`sockets.listening_sockets`); by default they are made here.
     """
 
     def __init__(
@@ -131,8 +135,11 @@ class DicomServer:
         rejected: Callable[[str], None] = _unobserved,
         commitment: CommitmentDesk | None = None,
         services: Sequence[Service] = (),
+        seats: Seats | None = None,
+        listening: Sequence[socket.socket] = (),
     ) -> None:
         configure_pynetdicom()
+        self._shared = iter(listening)
         self._answered = answered
         self._settings = settings
         self._begin = begin
@@ -147,6 +154,7 @@ class DicomServer:
             rejected=rejected,
             commits=commitment is not None,
             services=services,
+            seats=seats,
         )
         self._listeners: list[Listener] = []
         self._threads: list[threading.Thread] = []
@@ -207,12 +215,10 @@ class DicomServer:
                     slowest=settings.min_bytes_per_second,
                     grace=settings.timeout_seconds,
                 ),
+                listening=next(self._shared, None),
             )
         except OSError as error:
-            raise ConfigurationError(
-                f"cannot listen on {settings.host}:{port}: {error.strerror or error}",
-                remedy="set [dicom] host and port to an address of this machine that is free",
-            ) from error
+            raise cannot_listen(settings.host, port, error) from error
         thread = threading.Thread(
             target=listener.serve_forever, args=(_POLL_SECONDS,), name="dicom-listener", daemon=True
         )
@@ -295,6 +301,14 @@ class DicomServer:
         if received.outcome is Registered.CONFLICT and self._settings.warn_on_conflict:
             return _status(COERCED, "first copy kept: this SOP Instance UID came before with other bytes")
         return SUCCESS
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> ConfigurationError:
+    """An address that is taken, or not ours, in the house's words."""
+    return ConfigurationError(
+        f"cannot listen on {host}:{port}: {error.strerror or error}",
+        remedy="set [dicom] host and port to an address of this machine that is free",
+    )
 
 
 def _origin(error: Exception) -> str:

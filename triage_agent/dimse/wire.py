@@ -1,4 +1,7 @@
-"""A connection that cannot make anybody wait for ever: pynetdicom's wrapper of a socket, with bounds."""
+"""A connection that cannot make anybody wait for ever: pynetdicom's wrapper of a socket, with bounds.
+
+It reads ahead: what the kernel has is taken in large pieces, and one PDU after the other handed out of them.
+"""
 
 import select
 import socket
@@ -18,7 +21,8 @@ _ITEM = Struct(">IB")  # length of what follows it, presentation context id (PS3
 _ITEM_LENGTH_BYTES = 4
 _QUICK_ACKNOWLEDGEMENT: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
 LARGEST_PDU = 1 << 20  # bytes; far more than we ask senders for
-_KEPT_BUFFER = (1 << 17) + 64  # bytes; a PDU of the length that we ask for
+_KEPT_BUFFER = 1 << 18  # bytes; a PDU of the length that we ask for, and most of another one
+_MOMENT = 1.0  # milliseconds; the next bytes of a data set come sooner
 
 
 class BoundedSocket(AssociationSocket):
@@ -40,8 +44,9 @@ class BoundedSocket(AssociationSocket):
         unread: bytes = b"",
     ) -> None:
         self._timeout = timeout
-        self._unread = unread
-        self._buffer = bytearray()  # for one P-DATA-TF after another
+        self._buffer = bytearray(unread)  # what was read and not taken yet lies between these two
+        self._start, self._end = 0, len(unread)
+        self._poll: tuple[select.poll, int, socket.socket | None] | None = None
         self.connected = connection is not None
         self.failure: OSError | None = None  # what TLS said
         if connection is not None:
@@ -83,28 +88,46 @@ class BoundedSocket(AssociationSocket):
         """Whether there is something to read; `poll`, since `select` fails beyond descriptor 1023."""
         return self.wait(0.0, None)
 
-    def wait(self, seconds: float, waker: socket.socket | None) -> bool:
-        """Whether there is something to read, now or within `seconds`; returns early when `waker` is written to."""
+    def wait(self, seconds: float, waker: socket.socket | None, *, flowing: bool = False) -> bool:
+        """Whether there is something to read, now or within `seconds`; returns early when `waker` is written to.
+
+        `flowing`: more of what comes already is waited for, so that the kernel acknowledges it by itself; only where
+        nothing comes for a moment it is asked to, since each time costs as much as reading a PDU.
+        """
         connection = self.socket
         if connection is None or not self._is_connected:
             return False
-        if self._unread:
+        if self._start < self._end:
             return True
         if pending := getattr(connection, "pending", None):  # an SSLSocket holds decrypted bytes that poll cannot see
             seconds = 0.0 if pending() else seconds
-        poller = select.poll()
         try:
-            _acknowledge_at_once(connection)
-            poller.register(connection, select.POLLIN)
-            if waker is not None:
-                poller.register(waker, select.POLLIN)
-            ready = dict(poller.poll(seconds * 1000))
+            poller = self._poller(connection, waker)
+            came = [descriptor for descriptor, _ in poller.poll(min(seconds * 1000, _MOMENT))] if flowing else []
+            if not came:
+                _acknowledge_at_once(connection)
+                came = [descriptor for descriptor, _ in poller.poll(seconds * 1000)]
             if pending and not pending():
-                return connection.fileno() in ready and self._decrypted(connection)
-            return connection.fileno() in ready or bool(pending)
+                return connection.fileno() in came and self._decrypted(connection)
+            return connection.fileno() in came or bool(pending)
         except (OSError, ValueError):  # closed meanwhile
             self.event_queue.put("Evt17")
             return False
+
+    def _poller(self, connection: socket.socket, waker: socket.socket | None) -> select.poll:
+        """What waits for these two; the same one as long as they are the same, since there is a wait a PDU.
+
+        Raises:
+            ValueError: the connection is closed.
+        """
+        descriptor = connection.fileno()
+        if self._poll is None or self._poll[1:] != (descriptor, waker):
+            poller = select.poll()
+            poller.register(descriptor, select.POLLIN)
+            if waker is not None:
+                poller.register(waker, select.POLLIN)
+            self._poll = poller, descriptor, waker
+        return self._poll[0]
 
     def _decrypted(self, connection: socket.socket) -> bool:
         """Whether what came over TLS holds anything to read, which is kept; it may be a ticket, or half a record.
@@ -113,7 +136,7 @@ class BoundedSocket(AssociationSocket):
         """
         connection.settimeout(0.0)
         try:
-            self._unread = connection.recv(_HEADER.size)
+            self._take_up(connection, _HEADER.size)
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError as error:
@@ -131,10 +154,10 @@ class BoundedSocket(AssociationSocket):
         """
         if nr_bytes > LARGEST_PDU:
             raise OSError("the peer announced a PDU that is longer than was agreed")
-        received = bytearray(nr_bytes)
-        with memoryview(received) as view:
-            filled = self._fill(view)
-        del received[filled:]
+        self._has(nr_bytes)
+        end = min(self._end, self._start + nr_bytes)
+        received = self._buffer[self._start : end]
+        self._start = end
         return received
 
     def receive_p_data(self) -> memoryview | None:
@@ -143,37 +166,64 @@ class BoundedSocket(AssociationSocket):
         Raises:
             OSError: it is longer than a PDU may be, or did not come whole and in time.
         """
-        header = bytes(self.recv(_HEADER.size))
-        if len(header) < _HEADER.size or header[0] != _P_DATA_TF:
-            self._unread = header
+        if not self._has(_HEADER.size):
             return None
-        _, _, length = _HEADER.unpack(header)
+        kind, _, length = _HEADER.unpack_from(self._buffer, self._start)
+        if kind != _P_DATA_TF:
+            return None
         if length > LARGEST_PDU:
             raise OSError("the peer announced a PDU that is longer than was agreed")
-        if length > len(self._buffer):
-            # One that is longer than was agreed is taken, and its memory let go of.
-            self._buffer = bytearray(min(length, _KEPT_BUFFER))
-        value = memoryview(self._buffer if length <= len(self._buffer) else bytearray(length))[:length]
-        if self._fill(value) < length:
+        if not self._has(_HEADER.size + length):
             raise OSError("the peer closed the connection in the middle of a PDU")
-        return value
+        start = self._start + _HEADER.size
+        self._start = start + length
+        return memoryview(self._buffer)[start : self._start]
 
-    def _fill(self, view: memoryview) -> int:
-        """Read until `view` is full or the peer closes; how many bytes came."""
+    def _has(self, size: int) -> bool:
+        """Read until so many bytes are there to be taken; False where the peer closes first.
+
+        Raises:
+            OSError: they did not come in time.
+        """
+        if self._end - self._start >= size:
+            return True
         connection = self.socket
         if connection is None:
             raise OSError("the connection is closed")
-        filled = min(len(self._unread), len(view))
-        view[:filled], self._unread = self._unread[:filled], self._unread[filled:]
         deadline = time.monotonic() + self._timeout
-        while filled < len(view):
+        while self._end - self._start < size:
             if time.monotonic() > deadline:
                 raise TimeoutError("the peer did not finish a PDU in time")
-            count = connection.recv_into(view[filled:])
-            if count == 0:
-                break
-            filled += count
-        return filled
+            if not self._take_up(connection, size):
+                return False
+        return True
+
+    def _take_up(self, connection: socket.socket, size: int) -> int:
+        """Read once, in one piece with what is there and with room for `size` bytes of both; how many came."""
+        self._make_room(size)
+        with memoryview(self._buffer) as view:
+            count = connection.recv_into(view[self._end :])
+        self._end += count
+        return count
+
+    def _make_room(self, size: int) -> None:
+        """Move what is there to the front where there is no room behind it for the rest of `size` bytes.
+
+        Into a new buffer where this one is too small, or larger than is kept: a PDU that is longer than was agreed is
+        taken, and its memory let go of.
+        """
+        held, length = self._end - self._start, len(self._buffer)
+        wanted = max(size, held + 1, _KEPT_BUFFER)
+        if length < wanted or (length > _KEPT_BUFFER and wanted == _KEPT_BUFFER):
+            buffer = bytearray(wanted)
+            buffer[:held] = self._buffer[self._start : self._end]
+            self._buffer = buffer
+        elif held == 0 or self._start + size > length:
+            if held:
+                self._buffer[:held] = self._buffer[self._start : self._end]
+        else:
+            return
+        self._start, self._end = 0, held
 
 
 def _acknowledge_at_once(connection: socket.socket) -> None:

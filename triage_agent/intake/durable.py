@@ -12,11 +12,13 @@ from types import TracebackType
 from typing import Self
 
 from triage_agent.domain.errors import StorageExhaustedError
+from triage_agent.intake.writeback import begin_to_write
 
 Buffer = bytes | bytearray | memoryview
 
 _TEMPORARY = "tmp"
 _MOST_REMEMBERED = 10_000  # folders known to be durable; a study's is used for minutes
+_BEGIN_EVERY = 1 << 20  # bytes; a disk is kept busy with so much at a time while more comes
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
@@ -120,6 +122,7 @@ class Unfinished:
         with refusing():
             self._temporary: Path | None
             self._temporary, self._descriptor = _locked_file(folder)
+        self._size = self._begun = 0  # bytes written, and those of them that are on their way to the disk
 
     def __enter__(self) -> Self:
         return self
@@ -133,6 +136,10 @@ class Unfinished:
         """Write `parts` behind what is there."""
         with refusing():
             _write_all(self._descriptor, parts)
+        self._size += sum(map(len, parts))
+        if self._size - self._begun >= _BEGIN_EVERY:
+            begin_to_write(self._descriptor, self._begun, self._size - self._begun)
+            self._begun = self._size
 
     def view(self, start: int) -> memoryview:
         """The file's bytes from `start`, mapped: what nobody looks at is in no memory. The file must not be empty."""

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.ops.journey import NOWHERE, Journey
 from triage_agent.ops.process import ClockGauges
+from triage_agent.ops.processes import AllProcesses
 from triage_agent.ops.timings import Timings
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900)
@@ -23,6 +24,7 @@ class Metrics:
 
     def __init__(self, journey: Journey = NOWHERE) -> None:
         self.registry = CollectorRegistry()
+        self._shown = self.registry
         self.journey = journey
         self.timings = Timings(self.registry)
         self._certificates: _CertificateCollector | None = None
@@ -134,9 +136,16 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.registry.register(ClockGauges(clock))
 
+    def all_processes(self) -> AllProcesses:
+        """Show what other processes have counted, too; what is returned is told of it."""
+        shown = AllProcesses(self.registry)
+        self._shown = CollectorRegistry()
+        self._shown.register(shown)
+        return shown
+
     def exposition(self) -> bytes:
         """The text that `/metrics` answers with."""
-        return generate_latest(self.registry)
+        return generate_latest(self._shown)
 
 
 class _CertificateCollector(Collector):

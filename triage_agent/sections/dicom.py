@@ -88,6 +88,7 @@ class DicomSettings(Section):
     tls: TlsSettings | None = None
     accept_unknown_peers: bool = False
     max_associations: int = Field(default=100, ge=1)
+    processes: int = Field(default=1, ge=1, le=64)
     timeout_seconds: float = Field(default=30, gt=0, le=YEAR)
     min_bytes_per_second: float = Field(default=4000, ge=0)
     warn_on_conflict: bool = False

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.ports import Registered
@@ -22,15 +22,20 @@ from triage_agent.worklist.ordering import link_orders, meet_orders
 from triage_agent.worklist.retention import look_again
 from triage_agent.worklist.retrieval_row import RetrievalRow
 from triage_agent.worklist.rows import advance, append_audit, locked_study, status_is
+from triage_agent.worklist.statements import add_row
 from triage_agent.worklist.tables import InstanceRow, StudyRow
 from triage_agent.worklist.transactions import changed
 from triage_agent.worklist.workitem_reports import insert_workitem
+
+_KNOWN = select(InstanceRow.sha256, InstanceRow.study_instance_uid, InstanceRow.original_deleted_at).where(
+    InstanceRow.sop_instance_uid == bindparam("wanted")
+)
 
 
 def register(session: Session, received: ReceivedInstance, rule: CompletenessRule) -> Registered:
     """See `Worklist.register`."""
     header, at = received.header, received.received_at
-    known = session.get(InstanceRow, header.sop_instance_uid)
+    known = session.execute(_KNOWN, {"wanted": header.sop_instance_uid}).one_or_none()
     if known is not None:
         found = Registered.DUPLICATE if known.sha256 == received.sha256 else Registered.CONFLICT
         append_audit(session, trail.instance_received(received, found, known.study_instance_uid))
@@ -153,7 +158,7 @@ def _insert_study(session: Session, received: ReceivedInstance, event: Event, co
         "reasons": [],
         **columns,
     }
-    session.execute(insert(StudyRow).values(with_keys(values)))
+    add_row(session, StudyRow, with_keys(values))
     header = received.header
     insert_workitem(session, header.study_instance_uid, 1, 1, header.requested_priority, at)
 
@@ -186,7 +191,7 @@ def _insert_instance(session: Session, received: ReceivedInstance, revision: int
     }
     if (assessment := assessment_on_arrival(header, status)) is not None:
         values |= {"outcome": assessment.outcome, "reason": assessment.reason, "assessed_at": received.received_at}
-    session.execute(insert(InstanceRow).values(values))
+    add_row(session, InstanceRow, values)
 
 
 def _add_to_study(session: Session, study: StudyRow, received: ReceivedInstance, rule: CompletenessRule) -> None:

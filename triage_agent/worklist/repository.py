@@ -65,7 +65,7 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
 
     def register(self, received: ReceivedInstance, rule: CompletenessRule) -> Registered:
         """See `Worklist.register`."""
-        return self._database.write(lambda session: registration.register(session, received, rule))
+        return self._database.write_in_company(lambda session: registration.register(session, received, rule))
 
     def digest_of(self, sop_instance_uid: str) -> str | None:
         """See `Worklist.digest_of`."""

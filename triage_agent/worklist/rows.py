@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from triage_agent.domain.audit import AuditEvent
@@ -15,10 +15,16 @@ from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import shown_reason
 from triage_agent.worklist.notice_queue import queue_notices
+from triage_agent.worklist.statements import add_row, change_rows
 from triage_agent.worklist.tables import AuditRow, InstanceRow, StudyRow
-from triage_agent.worklist.transactions import changed
 
 _Word = TypeVar("_Word", bound=StrEnum)
+_LOCKED_STUDY = (
+    select(StudyRow)
+    .where(StudyRow.study_instance_uid == bindparam("wanted"))
+    .with_for_update(key_share=True)  # inserts of its images and outbox rows may go on elsewhere
+    .execution_options(populate_existing=True)
+)
 
 
 def advance(
@@ -52,18 +58,13 @@ def advance(
         columns = {"read_at": None, "read_by": None, **columns}
     if status is not Status.SCORING:
         columns = {"lease_owner": None, "lease_until": None, **columns}
-    statement = (
-        update(StudyRow)
-        .where(
-            StudyRow.study_instance_uid == study.study_instance_uid,
-            StudyRow.status == study.status,
-            StudyRow.revision == study.revision,
-            *unless_moved,
-        )
-        .values(status=status, revision=revision, **columns)
-        .execution_options(synchronize_session=False)
-    )
-    if changed(session, statement) != 1:
+    as_read = {
+        "study_instance_uid": study.study_instance_uid,
+        "status": study.status,
+        "revision": study.revision,
+    }
+    values = {"status": status, "revision": revision, **columns}
+    if change_rows(session, StudyRow, as_read, values, unless_moved) != 1:
         return False
     if status is not study.status:
         event_of_change = trail.status_changed(
@@ -89,19 +90,13 @@ def append_audit(session: Session, *events: AuditEvent) -> None:
             "study_instance_uid": event.study_instance_uid,
             "detail": dict(event.detail),
         }
-        session.execute(insert(AuditRow).values(values))
+        add_row(session, AuditRow, values)
         queue_notices(session, event)
 
 
 def locked_study(session: Session, study_instance_uid: str) -> StudyRow | None:
     """The study as it is now, held until the transaction ends; always the first row a writer locks."""
-    statement = (
-        select(StudyRow)
-        .where(StudyRow.study_instance_uid == study_instance_uid)
-        .with_for_update(key_share=True)  # inserts of its images and outbox rows may go on elsewhere
-        .execution_options(populate_existing=True)
-    )
-    return session.scalars(statement).one_or_none()
+    return session.scalars(_LOCKED_STUDY, {"wanted": study_instance_uid}).one_or_none()
 
 
 def word_is(column: InstrumentedAttribute[_Word], word: _Word) -> ColumnElement[bool]:

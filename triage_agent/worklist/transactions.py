@@ -1,9 +1,8 @@
 """Units of work: one transaction each, with the database's failures told in the house's words."""
 
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import CursorResult, Engine, Executable
@@ -13,6 +12,8 @@ from sqlalchemy.orm import Session
 
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.worklist.engine import READ_ONLY, STILL_THERE, WAIT_SECONDS, waiting
+from triage_agent.worklist.grouping import Company, Work
+from triage_agent.worklist.one_writer import OneWriter
 from triage_agent.worklist.reserve import give_up, is_full
 
 Result = TypeVar("Result")
@@ -29,9 +30,9 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        # Threads that write to SQLite queue here: its own way of waiting is to sleep and to try again.
-        self._turn = threading.Lock() if engine.dialect.name == "sqlite" else None
+        self._writer = OneWriter(Path(engine.url.database or "")) if engine.dialect.name == "sqlite" else None
         self._reader = engine.execution_options(**READ_ONLY)
+        self._company = None if self._writer is None else self._gathering(self._writer)
 
     def read(self, work: Callable[[Session], Result]) -> Result:
         """`work` in a transaction that takes no write lock.
@@ -69,23 +70,49 @@ class Database:
                 if not _is_lost_race(error):
                     raise
             except WorklistUnavailableError as error:
-                made_room = is_full(error.__cause__) and give_up(self.engine)
-                if not made_room and _sqlstate(error.__cause__) not in _TRY_AGAIN:
+                if not self._may_help(error):
                     raise
         return self._write_once(work, patience)
 
+    def write_in_company(self, work: Callable[[Session], Result]) -> Result:
+        """As `write`, of what many threads want at the same time, and returns no rows.
+
+        On SQLite one transaction takes all that wait, so that they share its commit. Postgres shares the sync of its
+        log among transactions by itself, and one of many studies would hold the locks of all of them.
+        """
+        return self.write(work) if self._company is None else self._company.write(work)
+
+    def _gathering(self, writer: OneWriter) -> Company:
+        return Company(
+            turn=lambda: writer.turn(WAIT_SECONDS),
+            together=self._together,
+            alone=self.write,
+            hopeless=lambda error: not self._may_help(error),
+        )
+
+    def _may_help(self, error: WorklistUnavailableError) -> bool:
+        """Whether the same work may succeed now; makes room where the disk was full and there was a reserve."""
+        made_room = is_full(error.__cause__) and give_up(self.engine)
+        return made_room or _sqlstate(error.__cause__) in _TRY_AGAIN
+
     def _write_once(self, work: Callable[[Session], Result], patience: float | None) -> Result:
-        if self._turn is None:
+        if self._writer is None:
             return self._run(self.engine, work)
-        seconds = WAIT_SECONDS if patience is None else patience
-        deadline = time.monotonic() + seconds
-        if not self._turn.acquire(timeout=seconds):
-            raise WorklistUnavailableError("the worklist database is busy", remedy="senders retry")
-        try:
-            left = max(0.0, deadline - time.monotonic())
+        with self._writer.turn(WAIT_SECONDS if patience is None else patience) as left:
             return self._run(self.engine.execution_options(**waiting(left)), work)
-        finally:
-            self._turn.release()
+
+    def _together(self, works: Sequence[Work], seconds: float) -> Sequence[Any]:
+        """See `Together`."""
+
+        def one_after_the_other(session: Session) -> Sequence[Any]:
+            results = []
+            for work in works:
+                results.append(work(session))
+                session.flush()
+                session.expunge_all()  # as if each had a session of its own
+            return results
+
+        return self._run(self.engine.execution_options(**waiting(seconds)), one_after_the_other)
 
     @staticmethod
     def _run(engine: Engine, work: Callable[[Session], Result]) -> Result:

@@ -21,6 +21,7 @@ from triage_agent.domain.workitem import (
     workitem_uid,
 )
 from triage_agent.worklist.rows import word_is
+from triage_agent.worklist.statements import add_row
 from triage_agent.worklist.tables import StudyRow
 from triage_agent.worklist.transactions import changed
 from triage_agent.worklist.workitem_rows import ReportRow, SubscriptionRow, WorkitemRow
@@ -313,7 +314,7 @@ def insert_workitem(
         "stale": True,
         "told_priority": priority,
     }
-    session.execute(insert(WorkitemRow).values(values))
+    add_row(session, WorkitemRow, values)
 
 
 def first_due(

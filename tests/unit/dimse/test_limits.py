@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from triage_agent.dimse.limits import TOO_FAST, TOO_MANY, AssociationLimits
+from triage_agent.dimse.limits import TOO_FAST, TOO_MANY, TOO_MANY_OF_ALL, AssociationLimits
 from triage_agent.dimse.peers import Peer
 
 
@@ -64,3 +64,14 @@ def test_who_is_two_peers_keeps_within_the_limits_of_both(limits):
     assert limits.enter([wide, narrow], FakeAssociation()) is None
     assert limits.enter([wide, narrow], FakeAssociation()) == TOO_MANY
     assert limits.enter([wide], FakeAssociation()) is None, "what was refused has taken a seat"
+
+
+def test_of_all_peers_together_so_many_are_open():
+    limits, one = AssociationLimits(most=2), FakeAssociation()
+    assert [limits.enter([], each) for each in (one, FakeAssociation(), FakeAssociation())] == [
+        None,
+        None,
+        TOO_MANY_OF_ALL,
+    ]
+    one.alive = False
+    assert limits.enter([peer()], FakeAssociation()) is None

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from triage_agent.dimse.wire import LARGEST_PDU, BoundedSocket, fragments
+from triage_agent.dimse.wire import _KEPT_BUFFER, LARGEST_PDU, BoundedSocket, fragments
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def pair():
     """A bounded socket, and the peer's end of it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     wire = object.__new__(BoundedSocket)
-    wire._timeout, wire._unread, wire._buffer = 0.5, b"", bytearray()
+    wire._timeout, wire._buffer, wire._start, wire._end, wire._poll = 0.5, bytearray(), 0, 0, None
     wire.socket, wire._is_connected = ours, True
     wire._assoc = SimpleNamespace(dul=SimpleNamespace(event_queue=SimpleNamespace(put=lambda _: None)))
     ours.settimeout(0.5)
@@ -45,6 +45,35 @@ def test_one_p_data_after_another_is_read(pair):
     wire, peer = pair
     peer.sendall(p_data(b"one") + p_data(b"longer") + p_data(b"2"))
     assert [bytes(wire.receive_p_data()) for _ in range(3)] == [b"one", b"longer", b"2"]
+
+
+def test_what_was_read_ahead_is_there_to_be_taken(pair):
+    wire, peer = pair
+    peer.sendall(p_data(b"one") + p_data(b"two"))
+    assert bytes(wire.receive_p_data()) == b"one"
+    assert wire.wait(60, None)  # nothing is left in the kernel
+    assert bytes(wire.receive_p_data()) == b"two"
+    assert not wire.ready
+
+
+@pytest.mark.parametrize("size", [1, _KEPT_BUFFER - 7, _KEPT_BUFFER - 6, _KEPT_BUFFER, LARGEST_PDU])
+def test_pdus_of_any_length_come_one_after_the_other_as_they_were_sent(pair, size):
+    wire, peer = pair
+    sent = [bytes([number]) * size for number in range(4)] + [b"end"]
+    sender = threading.Thread(target=lambda: [peer.sendall(p_data(one)) for one in sent])
+    sender.start()
+    assert [bytes(wire.receive_p_data()) == one for one in sent] == [True] * 5
+    sender.join()
+    assert len(wire._buffer) <= max(_KEPT_BUFFER, size + 6)
+
+
+def test_the_memory_of_a_pdu_that_is_longer_than_was_agreed_is_let_go_of(pair):
+    wire, peer = pair
+    threading.Thread(target=peer.sendall, args=(p_data(bytes(LARGEST_PDU)),)).start()
+    assert len(wire.receive_p_data()) == LARGEST_PDU
+    peer.sendall(p_data(b"short"))
+    assert bytes(wire.receive_p_data()) == b"short"
+    assert len(wire._buffer) == _KEPT_BUFFER
 
 
 def test_another_pdu_is_left_to_be_read(pair):

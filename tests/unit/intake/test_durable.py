@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from triage_agent.domain.errors import StorageExhaustedError
-from triage_agent.intake import durable
+from triage_agent.intake import durable, writeback
 from triage_agent.intake.durable import DurableStore
 
 
@@ -153,3 +153,21 @@ def test_a_store_whose_beginnings_are_gone_says_so(store):
     (store.root / "tmp").rmdir()
     with pytest.raises(StorageExhaustedError, match="No such file"):
         store.prove()
+
+
+def test_the_kernel_begins_to_write_a_file_that_grows_before_it_is_synced(store, monkeypatch):
+    begun = []
+    monkeypatch.setattr(durable, "begin_to_write", lambda _descriptor, start, size: begun.append((start, size)))
+    with store.begin() as file:
+        for _ in range(5):
+            file.append(b"x" * (durable._BEGIN_EVERY // 2), b"y")
+        assert begun == [(0, durable._BEGIN_EVERY + 2), (durable._BEGIN_EVERY + 2, durable._BEGIN_EVERY + 2)]
+
+
+def test_what_the_kernel_is_asked_to_begin_with_is_written(tmp_path):
+    with (tmp_path / "file").open("wb") as file:
+        file.write(b"x" * 10_000)
+        file.flush()
+        assert writeback._sync_file_range(file.fileno(), 0, 10_000, 2) == 0
+        assert writeback._sync_file_range(file.fileno(), -1, 10_000, 2) == -1
+        writeback.begin_to_write(file.fileno(), -1, 10_000)  # what goes wrong is fsync's to tell
