@@ -25,12 +25,16 @@ STILL_THERE = "triage_still_there"
 """Where a connection's `info` has what raises once its files were removed or replaced; SQLite only."""
 
 _WAIT = "triage_wait_seconds"
+_LASTING = "triage_lasting"
 _LOG_BYTES = 16 << 20  # what one long transaction made of SQLite's log is given back to the disk after it
 
 
-def waiting(seconds: float) -> dict[str, float]:
-    """Execution options of a transaction that waits so long for SQLite's write lock instead of `WAIT_SECONDS`."""
-    return {_WAIT: seconds}
+def waiting(seconds: float, *, lasting: bool = True) -> dict[str, float | bool]:
+    """Execution options of a transaction that waits so long for SQLite's write lock instead of `WAIT_SECONDS`.
+
+    One that is not `lasting` is on the disk with the next that is.
+    """
+    return {_WAIT: seconds, _LASTING: lasting}
 
 
 def open_engine(url: str, *, create: bool = True, bounded: bool = True, reading: bool = False) -> Engine:
@@ -186,6 +190,10 @@ def _begin_sqlite(connection: Connection) -> None:
         return
     milliseconds = round(1000 * options.get(_WAIT, WAIT_SECONDS))
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {milliseconds}")
+    # NORMAL syncs the log only when it is emptied into the database, and FULL all of it at each commit: so whatever a
+    # lasting commit stands on is on the disk with it (https://www.sqlite.org/pragma.html#pragma_synchronous).
+    synced = "FULL" if options.get(_LASTING, True) else "NORMAL"
+    connection.exec_driver_sql(f"PRAGMA synchronous = {synced}")
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 

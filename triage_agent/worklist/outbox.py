@@ -1,10 +1,25 @@
 """The outbox: results leave by it, at least once and in order (promise 5)."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    ScalarSelect,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from triage_agent.domain.decision import Artifact, Delivery, Shipment
@@ -178,28 +193,59 @@ def claim_deliveries(
     return [found[number] for number in numbers]
 
 
-def _due(session: Session, now: datetime, limit: int, destinations: Sequence[str] | None) -> Sequence[int]:
-    """The rows to send next, held, most urgent first.
+@dataclass(frozen=True)
+class _Looks:
+    """What finds the rows to send next; made once, since it is asked all the time.
 
-    What waits is read off its index in that order, if anything of it is due; what a lost sender held are a few.
+    Attributes:
+        there: Which destinations; its parameter is `destinations`.
+        any_due: For what waits, and for what a lost sender held: whether there is any. `now` is its parameter.
+        best: For the same, in the same order: the first `limit`, held.
     """
-    waiting = and_(word_is(OutboxRow.state, DeliveryState.PENDING), OutboxRow.next_attempt_at <= now)
-    left = and_(word_is(OutboxRow.state, DeliveryState.SENDING), OutboxRow.lease_until <= now)
-    best_first = (OutboxRow.priority.desc(), OutboxRow.study_received_at, OutboxRow.id)
-    found: list[tuple[Priority, datetime, int]] = []
+
+    there: tuple[ColumnElement[bool], ...]
+    any_due: tuple[Select[tuple[int]], ...]
+    best: tuple[Select[tuple[Priority | None, datetime | None, int]], ...]
+
+
+@cache
+def _looks(*, everywhere: bool) -> _Looks:
+    """What waits is read off its index in the order of sending, if anything of it is due; what was held are a few."""
+    row, now = OutboxRow, bindparam("now", type_=OutboxRow.next_attempt_at.type)
+    there = () if everywhere else (row.destination.in_(bindparam("destinations", expanding=True)),)
+    waiting = and_(word_is(row.state, DeliveryState.PENDING), row.next_attempt_at <= now)
+    left = and_(word_is(row.state, DeliveryState.SENDING), row.lease_until <= now)
     # Spelled so that no index of times serves: the planner would take that one and sort all that is due.
-    in_order = and_(
-        word_is(OutboxRow.state, DeliveryState.PENDING), func.coalesce(OutboxRow.next_attempt_at, now) <= now
+    in_order = and_(word_is(row.state, DeliveryState.PENDING), func.coalesce(row.next_attempt_at, now) <= now)
+    best_first = (row.priority.desc(), row.study_received_at, row.id)
+    rows = select(row.priority, row.study_received_at, row.id).where(*there, ~has_to_wait()).order_by(*best_first)
+    rows = rows.limit(bindparam("limit", type_=Integer)).with_for_update(skip_locked=True)
+    return _Looks(
+        there=there,
+        any_due=tuple(select(row.id).where(which, *there).limit(1) for which in (waiting, left)),
+        best=(rows.where(in_order), rows.where(left)),
     )
-    there = [] if destinations is None else [OutboxRow.destination.in_(destinations)]
-    unfilled.fill(session, there)
-    for which, read_off in ((waiting, in_order), (left, left)):
-        if session.scalar(select(OutboxRow.id).where(which, *there).limit(1)) is None:
+
+
+def any_due(session: Session, now: datetime, destinations: Sequence[str] | None) -> bool:
+    """Whether `claim_deliveries` may find something; takes no lock."""
+    looks, asked = _looks(everywhere=destinations is None), _parameters(now, destinations)
+    return any(session.scalar(look, asked) is not None for look in looks.any_due)
+
+
+def _parameters(now: datetime, destinations: Sequence[str] | None) -> dict[str, object]:
+    return {"now": now} if destinations is None else {"now": now, "destinations": list(destinations)}
+
+
+def _due(session: Session, now: datetime, limit: int, destinations: Sequence[str] | None) -> Sequence[int]:
+    """The rows to send next, held, most urgent first."""
+    looks, asked = _looks(everywhere=destinations is None), _parameters(now, destinations)
+    unfilled.fill(session, looks.there, asked)
+    found: list[tuple[Priority, datetime, int]] = []
+    for there_is, best in zip(looks.any_due, looks.best, strict=True):
+        if session.scalar(there_is, asked) is None:
             continue
-        rows = select(OutboxRow.priority, OutboxRow.study_received_at, OutboxRow.id)
-        rows = rows.where(read_off, *there, ~has_to_wait())
-        held = rows.order_by(*best_first).limit(limit).with_for_update(skip_locked=True)
-        for priority, received_at, number in session.execute(held):
+        for priority, received_at, number in session.execute(best, asked | {"limit": limit}):
             found.append((priority or Priority.ROUTINE, received_at or now, number))
     return [number for *_, number in sorted(found, key=lambda row: (-row[0].rank, *row[1:]))[:limit]]
 

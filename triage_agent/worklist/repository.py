@@ -103,7 +103,9 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
 
     def claim_images(self, owner: str, now: datetime, lease: timedelta, limit: int) -> Sequence[ClaimedImage]:
         """See `Worklist.claim_images`."""
-        return self._database.write(lambda session: scoring.claim_images(session, owner, now, lease, limit))
+        return self._database.write(
+            lambda session: scoring.claim_images(session, owner, now, lease, limit), lasting=False
+        )
 
     def record_assessment(self, claimed: ClaimedImage, assessment: Assessment, now: datetime) -> bool:
         """See `Worklist.record_assessment`."""
@@ -117,7 +119,7 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
 
     def claim_study(self, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
         """See `Worklist.claim_study`."""
-        return self._database.write(lambda session: scoring.claim_study(session, owner, now, lease))
+        return self._database.write(lambda session: scoring.claim_study(session, owner, now, lease), lasting=False)
 
     def last_artifact(self, study_instance_uid: str, kind: ArtifactKind, before_revision: int) -> Artifact | None:
         """See `Worklist.last_artifact`."""
@@ -168,7 +170,7 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
 
     def renew_leases(self, owner: str, now: datetime, lease: timedelta) -> int:
         """See `Worklist.renew_leases`."""
-        return self._database.write(lambda session: leases.renew(session, owner, now, lease))
+        return self._database.write(lambda session: leases.renew(session, owner, now, lease), lasting=False)
 
     def expire_leases(self, now: datetime) -> int:
         """See `Worklist.expire_leases`."""
@@ -182,8 +184,10 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
         self, owner: str, now: datetime, lease: timedelta, limit: int, destinations: Sequence[str] | None = None
     ) -> Sequence[Delivery]:
         """See `Worklist.claim_deliveries`."""
-        return self._database.write(
-            lambda session: outbox.claim_deliveries(session, owner, now, lease, limit, destinations)
+        return self._database.claim(
+            lambda session: outbox.any_due(session, now, destinations),
+            lambda session: outbox.claim_deliveries(session, owner, now, lease, limit, destinations),
+            (),
         )
 
     def delivery_sent(self, delivery: Delivery, now: datetime, *, commit: bool = False) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, insert, literal_column, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from triage_agent.domain.audit import AuditEvent
@@ -105,8 +105,8 @@ def locked_study(session: Session, study_instance_uid: str) -> StudyRow | None:
 
 
 def word_is(column: InstrumentedAttribute[_Word], word: _Word) -> ColumnElement[bool]:
-    """`column = '...'` with the word spelled out, so that the planner sees that a partial index serves."""
-    return column == bindparam(None, word, literal_execute=True, type_=column.type)
+    """`column = '...'` with the word, which is ours, spelled out: so the planner sees that a partial index serves."""
+    return column == literal_column(f"'{word.value}'", column.type)
 
 
 def status_is(status: Status) -> ColumnElement[bool]:

@@ -51,20 +51,23 @@ class Database:
         with telling_when_away(), Session(self._reader) as session, session.begin(), _patient(session):
             yield from work(session)
 
-    def write(self, work: Callable[[Session], Result], *, patience: float | None = None) -> Result:
+    def write(
+        self, work: Callable[[Session], Result], *, patience: float | None = None, lasting: bool = True
+    ) -> Result:
         """`work` in a transaction; returns after its commit.
 
         Work that lost a race for a unique key, or a deadlock, was rolled back and is done again from the start;
         so is what found the disk full, where a reserve made room (`reserve`).
         `patience` is how many seconds to wait for the one writer of SQLite, in this process and outside, at most; by
-        default `WAIT_SECONDS`.
+        default `WAIT_SECONDS`. What is not `lasting` is on SQLite's disk by the next commit that is: for what may be
+        undone by a power cut as if it had never been, such as a claim. Nothing else may be lost by it, and no order.
 
         Raises:
             WorklistUnavailableError: the database is away, locked, full or read-only.
         """
         for _ in range(_TRIES - 1):
             try:
-                return self._write_once(work, patience)
+                return self._write_once(work, patience, lasting)
             except IntegrityError as error:
                 if not _is_lost_race(error):
                     raise
@@ -72,9 +75,22 @@ class Database:
                 made_room = is_full(error.__cause__) and give_up(self.engine)
                 if not made_room and _sqlstate(error.__cause__) not in _TRY_AGAIN:
                     raise
-        return self._write_once(work, patience)
+        return self._write_once(work, patience, lasting)
 
-    def _write_once(self, work: Callable[[Session], Result], patience: float | None) -> Result:
+    def claim(self, there_is: Callable[[Session], bool], work: Callable[[Session], Result], nothing: Result) -> Result:
+        """`work`, which is not `lasting`, if `there_is` some, else `nothing`: for what is often asked for in vain.
+
+        Where writers queue, who asks in vain would hold up those who write. Postgres has no such queue, and a question
+        less is quicker there.
+
+        Raises:
+            WorklistUnavailableError: as `write`.
+        """
+        if self._turn is not None and not self.read(there_is):
+            return nothing
+        return self.write(work, lasting=False)
+
+    def _write_once(self, work: Callable[[Session], Result], patience: float | None, lasting: bool) -> Result:
         if self._turn is None:
             return self._run(self.engine, work)
         seconds = WAIT_SECONDS if patience is None else patience
@@ -83,7 +99,7 @@ class Database:
             raise WorklistUnavailableError("the worklist database is busy", remedy="senders retry")
         try:
             left = max(0.0, deadline - time.monotonic())
-            return self._run(self.engine.execution_options(**waiting(left)), work)
+            return self._run(self.engine.execution_options(**waiting(left, lasting=lasting)), work)
         finally:
             self._turn.release()
 
