@@ -188,13 +188,18 @@ def _begin_sqlite(connection: Connection) -> None:
     if options.get("triage_read_only", False):
         connection.exec_driver_sql("BEGIN")
         return
-    milliseconds = round(1000 * options.get(_WAIT, WAIT_SECONDS))
-    connection.exec_driver_sql(f"PRAGMA busy_timeout = {milliseconds}")
+    _set(connection, "busy_timeout", str(round(1000 * options.get(_WAIT, WAIT_SECONDS))))
     # NORMAL syncs the log only when it is emptied into the database, and FULL all of it at each commit: so whatever a
     # lasting commit stands on is on the disk with it (https://www.sqlite.org/pragma.html#pragma_synchronous).
-    synced = "FULL" if options.get(_LASTING, True) else "NORMAL"
-    connection.exec_driver_sql(f"PRAGMA synchronous = {synced}")
+    _set(connection, "synchronous", "FULL" if options.get(_LASTING, True) else "NORMAL")
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _set(connection: Connection, pragma: str, value: str) -> None:
+    """Set one of SQLite's own, where the connection does not have it so already: it keeps what it was told."""
+    if connection.info.get(pragma) != value:
+        connection.exec_driver_sql(f"PRAGMA {pragma} = {value}")
+        connection.info[pragma] = value
 
 
 def postgres_url(url: URL) -> URL:

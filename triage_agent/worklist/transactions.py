@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import CursorResult, Engine, Executable
@@ -32,6 +33,8 @@ class Database:
         # Threads that write to SQLite queue here: its own way of waiting is to sleep and to try again.
         self._turn = threading.Lock() if engine.dialect.name == "sqlite" else None
         self._reader = engine.execution_options(**READ_ONLY)
+        # Kept, since to make one costs as much as a statement; waits are told in tenths of a second, so they are few.
+        self._writer = cache(lambda left, lasting: engine.execution_options(**waiting(left, lasting=lasting)))
 
     def read(self, work: Callable[[Session], Result]) -> Result:
         """`work` in a transaction that takes no write lock.
@@ -77,8 +80,15 @@ class Database:
                     raise
         return self._write_once(work, patience, lasting)
 
-    def claim(self, there_is: Callable[[Session], bool], work: Callable[[Session], Result], nothing: Result) -> Result:
-        """`work`, which is not `lasting`, if `there_is` some, else `nothing`: for what is often asked for in vain.
+    def claim(
+        self,
+        there_is: Callable[[Session], bool],
+        work: Callable[[Session], Result],
+        nothing: Result,
+        *,
+        lasting: bool,
+    ) -> Result:
+        """`work` if `there_is` some, else `nothing`: for what is often asked for in vain.
 
         Where writers queue, who asks in vain would hold up those who write. Postgres has no such queue, and a question
         less is quicker there.
@@ -88,7 +98,7 @@ class Database:
         """
         if self._turn is not None and not self.read(there_is):
             return nothing
-        return self.write(work, lasting=False)
+        return self.write(work, lasting=lasting)
 
     def _write_once(self, work: Callable[[Session], Result], patience: float | None, lasting: bool) -> Result:
         if self._turn is None:
@@ -98,8 +108,8 @@ class Database:
         if not self._turn.acquire(timeout=seconds):
             raise WorklistUnavailableError("the worklist database is busy", remedy="senders retry")
         try:
-            left = max(0.0, deadline - time.monotonic())
-            return self._run(self.engine.execution_options(**waiting(left, lasting=lasting)), work)
+            left = round(max(0.0, deadline - time.monotonic()), 1)
+            return self._run(self._writer(left, lasting), work)
         finally:
             self._turn.release()
 
@@ -148,9 +158,9 @@ def telling_when_away() -> Iterator[None]:
         raise
 
 
-def changed(session: Session, statement: Executable) -> int:
+def changed(session: Session, statement: Executable, parameters: Mapping[str, object] | None = None) -> int:
     """How many rows `statement` changed."""
-    return cast("CursorResult[tuple[object]]", session.execute(statement)).rowcount
+    return cast("CursorResult[tuple[object]]", session.execute(statement, parameters)).rowcount
 
 
 def _sqlstate(error: BaseException | None) -> str | None:

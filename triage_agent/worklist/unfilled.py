@@ -20,7 +20,7 @@ _Value = TypeVar("_Value")
 
 
 @cache
-def _open_ones(which: tuple[ColumnElement[bool], ...]) -> Select[tuple[int]]:
+def _open_ones(which: tuple[ColumnElement[bool], ...]) -> Select[int]:
     """Read off the queue's index, in which the rows without a priority stand together."""
     return (
         select(OutboxRow.id)
