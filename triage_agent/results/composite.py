@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from io import BytesIO
 
 from highdicom.sr import CodedConcept
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
+from pydicom.charset import default_encoding
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
@@ -21,6 +22,7 @@ from triage_agent.results.context import MANUFACTURER, PRODUCT, ResultContext
 from triage_agent.results.header import copy_patient_and_study, utc_offset
 
 _SERIES_DESCRIPTION = "Triage result, preliminary, by a machine"
+_EXPLICIT_LITTLE_ENDIAN = (False, True)  # not implicit, and little
 _LONG_STRING = 64  # characters of LO, PS3.5 section 6.2
 _SHORT_TEXT = 1024  # characters of ST
 
@@ -137,6 +139,20 @@ def as_file(dataset: Dataset, software_version: str = __version__) -> bytes:
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = f"TRIAGE_{software_version}"[:16]
     dataset.file_meta = meta
+    _settle_items(dataset)
     file = BytesIO()
     dataset.save_as(file, enforce_file_format=True)
     return file.getvalue()
+
+
+def _settle_items(dataset: Dataset) -> None:
+    """Tell pydicom that items are as they will be written.
+
+    Of others it looks, at every level again, for whose value representation depends on others; one look at the whole
+    has found those already (`pydicom.filewriter.write_dataset`).
+    """
+    for element in dataset.values():
+        for item in element.value if element.VR == "SQ" and isinstance(element, DataElement) else ():
+            if item.original_encoding == (None, None):  # made here, and not read from anywhere
+                item.set_original_encoding(*_EXPLICIT_LITTLE_ENDIAN, default_encoding)
+            _settle_items(item)

@@ -4,13 +4,13 @@ A rejection note and a successor need that of objects whose originals, and whose
 """
 
 from dataclasses import replace
+from io import BytesIO
 
-from pydicom import Dataset
+from pydicom import dcmread
 
 from triage_agent.domain.decision import Artifact
 from triage_agent.domain.vocabulary import Family
 from triage_agent.results.composite import as_file
-from triage_agent.results.evidence import header_in
 from triage_agent.results.header import KEPT
 
 EQUIPMENT = ("InstitutionName", "InstitutionalDepartmentName", "ManufacturerModelName", "SoftwareVersions")
@@ -22,8 +22,5 @@ def with_header(artifact: Artifact) -> Artifact:
     """The same with its header, where it is a DICOM object."""
     if artifact.kind.family is not Family.DICOM_OBJECT:
         return artifact
-    whole, kept = header_in(artifact), Dataset()
-    for keyword in _ELEMENTS:
-        if keyword in whole:
-            kept[keyword] = whole[keyword]
+    kept = dcmread(BytesIO(artifact.body), specific_tags=list(_ELEMENTS), stop_before_pixels=True)
     return replace(artifact, header=as_file(kept))

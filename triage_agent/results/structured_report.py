@@ -7,6 +7,7 @@ group refers to a region within an image: the report tells when to read, not whe
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import cast
 
 from highdicom.sr import (
@@ -29,7 +30,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from triage_agent.domain.decision import Artifact, Decision
+from triage_agent.domain.decision import Artifact, Decision, ModelIdentity
 from triage_agent.domain.uids import derive_uid
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome
 from triage_agent.results import codes as concepts
@@ -76,9 +77,9 @@ def _content(context: ResultContext, decision: Decision, sources: Sequence[Sourc
     return root
 
 
-def _algorithm(context: ResultContext) -> AlgorithmIdentification:
-    """TID 4019."""
-    model = context.model
+@lru_cache(maxsize=8)
+def _algorithm(model: ModelIdentity) -> AlgorithmIdentification:
+    """TID 4019; the same in each group, and in every report that a bundle makes."""
     return AlgorithmIdentification(
         name=model.name,
         version=model.version,
@@ -150,7 +151,7 @@ def _group(
         tracking_identifier=TrackingIdentifier(
             uid=derive_uid("tracking", context.result.study_instance_uid, *tracked), identifier=identifier
         ),
-        algorithm_id=_algorithm(context),
+        algorithm_id=_algorithm(context.model),
         finding_sites=sites,
         measurements=measurements,
         qualitative_evaluations=[QualitativeEvaluation(name=name, value=value) for name, value in evaluations],

@@ -11,7 +11,10 @@ from triage_agent.domain.orders import OrderRecord, OrderStatus
 from triage_agent.domain.vocabulary import Priority
 from triage_agent.worklist.order_rules import asked_by
 from triage_agent.worklist.ordering import orders_of
+from triage_agent.worklist.statements import OF, is_asked
 from triage_agent.worklist.tables import OutboxRow, StudyRow
+
+_TOLD = select(OutboxRow.destination).where(is_asked(OutboxRow.study_instance_uid)).distinct()
 
 
 def circumstances_of(session: Session, study: StudyRow) -> Circumstances:
@@ -27,8 +30,7 @@ def circumstances_of(session: Session, study: StudyRow) -> Circumstances:
 
 def told_of(session: Session, study_instance_uid: str) -> frozenset[str]:
     """The destinations that results of a study have been queued for."""
-    statement = select(OutboxRow.destination).where(OutboxRow.study_instance_uid == study_instance_uid).distinct()
-    return frozenset(session.scalars(statement))
+    return frozenset(session.scalars(_TOLD, {OF: study_instance_uid}))
 
 
 def circumstances(

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.commitment import (
@@ -77,19 +77,27 @@ def _taken_over(session: Session, forget: datetime | None, values: dict[str, obj
     return True
 
 
+def any_due(session: Session, now: datetime, away: Collection[str]) -> bool:
+    """Whether `claim` may find something; takes no lock."""
+    return session.scalar((_ANY_DUE.where(*_except(away)) if away else _ANY_DUE), {"now": now}) is not None
+
+
+_DUE = (
+    word_is(CommitmentRequestRow.state, AnswerState.WAITING),
+    CommitmentRequestRow.next_attempt_at <= bindparam("now", type_=CommitmentRequestRow.next_attempt_at.type),
+)
+_ANY_DUE = select(CommitmentRequestRow.id).where(*_DUE).limit(1)
+
+
+def _except(away: Collection[str]) -> list[ColumnElement[bool]]:
+    return [CommitmentRequestRow.peer.not_in(sorted(away))] if away else []
+
+
 def claim(session: Session, now: datetime, until: datetime, away: Collection[str]) -> OpenRequest | None:
     """See `Commitments.claim_commitment_request`."""
     row = CommitmentRequestRow
-    due = (
-        select(row)
-        .where(word_is(row.state, AnswerState.WAITING), row.next_attempt_at <= now)
-        .order_by(row.next_attempt_at, row.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    if away:
-        due = due.where(row.peer.not_in(sorted(away)))
-    found = session.scalars(due).one_or_none()
+    first = select(row).where(*_DUE, *_except(away)).order_by(row.next_attempt_at, row.id).limit(1)
+    found = session.scalars(first.with_for_update(skip_locked=True), {"now": now}).one_or_none()
     if found is None:
         return None
     attempt = found.attempts + 1
@@ -185,7 +193,12 @@ class SqlCommitments:
         self, now: datetime, until: datetime, away: Collection[str] = ()
     ) -> OpenRequest | None:
         """See `Commitments.claim_commitment_request`."""
-        return self._database.write(lambda session: claim(session, now, until, away))
+        return self._database.claim(
+            lambda session: any_due(session, now, away),
+            lambda session: claim(session, now, until, away),
+            None,
+            lasting=False,
+        )
 
     def hold_commitment_request(self, claimed: OpenRequest, until: datetime) -> None:
         """See `Commitments.hold_commitment_request`."""

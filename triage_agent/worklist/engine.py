@@ -25,12 +25,16 @@ STILL_THERE = "triage_still_there"
 """Where a connection's `info` has what raises once its files were removed or replaced; SQLite only."""
 
 _WAIT = "triage_wait_seconds"
+_LASTING = "triage_lasting"
 _LOG_BYTES = 16 << 20  # what one long transaction made of SQLite's log is given back to the disk after it
 
 
-def waiting(seconds: float) -> dict[str, float]:
-    """Execution options of a transaction that waits so long for SQLite's write lock instead of `WAIT_SECONDS`."""
-    return {_WAIT: seconds}
+def waiting(seconds: float, *, lasting: bool = True) -> dict[str, float | bool]:
+    """Execution options of a transaction that waits so long for SQLite's write lock instead of `WAIT_SECONDS`.
+
+    One that is not `lasting` is on the disk with the next that is.
+    """
+    return {_WAIT: seconds, _LASTING: lasting}
 
 
 def open_engine(url: str, *, create: bool = True, bounded: bool = True, reading: bool = False) -> Engine:
@@ -184,9 +188,18 @@ def _begin_sqlite(connection: Connection) -> None:
     if options.get("triage_read_only", False):
         connection.exec_driver_sql("BEGIN")
         return
-    milliseconds = round(1000 * options.get(_WAIT, WAIT_SECONDS))
-    connection.exec_driver_sql(f"PRAGMA busy_timeout = {milliseconds}")
+    _set(connection, "busy_timeout", str(round(1000 * options.get(_WAIT, WAIT_SECONDS))))
+    # NORMAL syncs the log only when it is emptied into the database, and FULL all of it at each commit: so whatever a
+    # lasting commit stands on is on the disk with it (https://www.sqlite.org/pragma.html#pragma_synchronous).
+    _set(connection, "synchronous", "FULL" if options.get(_LASTING, True) else "NORMAL")
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _set(connection: Connection, pragma: str, value: str) -> None:
+    """Set one of SQLite's own, where the connection does not have it so already: it keeps what it was told."""
+    if connection.info.get(pragma) != value:
+        connection.exec_driver_sql(f"PRAGMA {pragma} = {value}")
+        connection.info[pragma] = value
 
 
 def postgres_url(url: URL) -> URL:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from triage_agent.domain.orders import MergedPatient, Message, PatientUpdate
 from triage_agent.domain.study import InstanceHeader
 from triage_agent.worklist.merge_rules import Merge, Survivor, merge_of_json, survivor_of
+from triage_agent.worklist.statements import OF, is_asked
 from triage_agent.worklist.tables import Base, StudyRow
 from triage_agent.worklist.transactions import changed
 from triage_agent.worklist.turns import take_turns
@@ -27,6 +28,10 @@ class MergeRow(Base):
     control_id: Mapped[str] = mapped_column(FittedText(200))
     sender: Mapped[str] = mapped_column(FittedText(200))
     merged_at: Mapped[datetime]
+
+
+_MERGE = select(MergeRow).where(is_asked(MergeRow.prior_patient_id)).execution_options(populate_existing=True)
+_MERGED = select(StudyRow.merged).where(is_asked(StudyRow.study_instance_uid))
 
 
 def note_merge(session: Session, prior_ids: Sequence[str], into: PatientUpdate, message: Message) -> None:
@@ -66,8 +71,7 @@ def survivor_for(session: Session, study: StudyRow | None, header: InstanceHeade
 
 def _merge_of(session: Session, patient_id: str) -> Merge | None:
     take_turns(session, (patient_id,))
-    asked = select(MergeRow).where(MergeRow.prior_patient_id == patient_id)
-    row = session.scalars(asked.execution_options(populate_existing=True)).one_or_none()
+    row = session.scalars(_MERGE, {OF: patient_id}).one_or_none()
     if row is None:
         return None
     message = Message(control_id=row.control_id, sender=row.sender, received_at=row.merged_at)
@@ -76,5 +80,4 @@ def _merge_of(session: Session, patient_id: str) -> Merge | None:
 
 def merged_of(session: Session, study_instance_uid: str) -> MergedPatient | None:
     """See `Orders.merged_of`."""
-    asked = select(StudyRow.merged).where(StudyRow.study_instance_uid == study_instance_uid)
-    return merge_of_json(session.scalar(asked))
+    return merge_of_json(session.scalar(_MERGED, {OF: study_instance_uid}))

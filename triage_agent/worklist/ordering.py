@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import ColumnElement, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.orders import MergedPatient, Message, Narrowing, Order, OrderRecord, PatientUpdate
@@ -28,6 +29,7 @@ from triage_agent.worklist.order_rules import (
     with_patient,
 )
 from triage_agent.worklist.rows import advance, append_audit, locked_study
+from triage_agent.worklist.statements import OF, is_asked
 from triage_agent.worklist.tables import InstanceRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import Database
 from triage_agent.worklist.turns import take_turns
@@ -97,14 +99,19 @@ def orders_of(session: Session, study: StudyRow) -> Sequence[OrderRecord]:
 def _orders_about(
     session: Session, uid: str, accession_number: str, patient_id: str, *, hold: bool = False
 ) -> Sequence[OrderRecord]:
-    by = [OrderRow.study_instance_uid == uid, OrderRow.study_here == uid]
-    if accession_number:
-        by.append(OrderRow.accession_number == accession_number)
-    statement = select(OrderRow).where(or_(*by)).order_by(OrderRow.id)
-    if hold:
-        statement = statement.with_for_update().execution_options(populate_existing=True)
-    known = [row.record() for row in session.scalars(statement)]
+    asked = {OF: uid} if not accession_number else {OF: uid, "number": accession_number}
+    statement = _about(numbered=bool(accession_number), hold=hold)
+    known = [row.record() for row in session.scalars(statement, asked)]
     return [order for order in known if is_of(order, uid, accession_number, patient_id)]
+
+
+@cache
+def _about(*, numbered: bool, hold: bool) -> Select[OrderRow]:
+    by = [is_asked(OrderRow.study_instance_uid), is_asked(OrderRow.study_here)]
+    if numbered:
+        by.append(is_asked(OrderRow.accession_number, "number"))
+    statement = select(OrderRow).where(or_(*by)).order_by(OrderRow.id)
+    return statement.with_for_update().execution_options(populate_existing=True) if hold else statement
 
 
 def _keep_all(session: Session, orders: Sequence[Order], message: Message) -> Sequence[OrderRecord]:

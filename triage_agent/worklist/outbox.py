@@ -1,23 +1,45 @@
 """The outbox: results leave by it, at least once and in order (promise 5)."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from triage_agent.domain.decision import Artifact, Delivery, Shipment
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Priority, Status
-from triage_agent.worklist import trail, unfilled
-from triage_agent.worklist.chains import has_to_wait
+from triage_agent.worklist import trail
 from triage_agent.worklist.limits import delivery_failure, is_outdone
 from triage_agent.worklist.rows import advance, append_audit, locked_study, word_is
+from triage_agent.worklist.statements import OF, is_asked, put, table_of, update_where
 from triage_agent.worklist.supersession import ARRIVED, Place, superseded
 from triage_agent.worklist.tables import ArtifactRow, DecisionRow, OutboxRow, StudyRow
 from triage_agent.worklist.transactions import changed
 
 _Value = TypeVar("_Value")
+
+
+def _of_study(column: InstrumentedAttribute[_Value]) -> ScalarSelect[_Value]:
+    return select(column).where(is_asked(StudyRow.study_instance_uid)).scalar_subquery()
+
+
+_QUEUE = insert(table_of(OutboxRow)).values(
+    priority=_of_study(StudyRow.priority), study_received_at=_of_study(StudyRow.received_at)
+)
+_ARTIFACT = select(ArtifactRow.id).where(
+    is_asked(ArtifactRow.study_instance_uid),
+    is_asked(ArtifactRow.revision, "its_revision"),
+    is_asked(ArtifactRow.uid, "its_uid"),
+)
 
 
 def enqueue(
@@ -31,15 +53,11 @@ def enqueue(
 ) -> None:
     """Put shipments into the outbox; what is there already under its UID and destination stays as it is."""
     for shipment in shipments:
-        artifact_id = _keep_artifact(session, study_instance_uid, revision, shipment.artifact, now)
-        known = select(OutboxRow.id).where(
-            OutboxRow.artifact_id == artifact_id, OutboxRow.destination == shipment.destination
-        )
-        if (row := session.scalar(known)) is not None:
-            if of_decision:
-                session.execute(update(OutboxRow).where(OutboxRow.id == row).values(of_decision=True))
+        artifact_id, is_new = _keep_artifact(session, study_instance_uid, revision, shipment.artifact, now)
+        if not is_new and _is_queued(session, artifact_id, shipment.destination, of_decision=of_decision):
             continue
         values = {
+            OF: study_instance_uid,
             "artifact_id": artifact_id,
             "study_instance_uid": study_instance_uid,
             "revision": revision,
@@ -50,39 +68,36 @@ def enqueue(
             "next_attempt_at": now,
             "raises_to": shipment.raises_to,
             "kind": shipment.artifact.kind,
-            "priority": _of_study(study_instance_uid, StudyRow.priority),
-            "study_received_at": _of_study(study_instance_uid, StudyRow.received_at),
         }
-        session.execute(insert(OutboxRow).values(values))
+        session.execute(_QUEUE, values)
 
 
-def _of_study(study_instance_uid: str, column: InstrumentedAttribute[_Value]) -> ScalarSelect[_Value]:
-    return select(column).where(StudyRow.study_instance_uid == study_instance_uid).scalar_subquery()
+def _is_queued(session: Session, artifact_id: int, destination: str, *, of_decision: bool) -> bool:
+    known = select(OutboxRow.id).where(OutboxRow.artifact_id == artifact_id, OutboxRow.destination == destination)
+    row = session.scalar(known)
+    if row is not None and of_decision:
+        session.execute(update(OutboxRow).where(OutboxRow.id == row).values(of_decision=True))
+    return row is not None
 
 
-def _keep_artifact(session: Session, study_instance_uid: str, revision: int, artifact: Artifact, now: datetime) -> int:
-    known = session.scalar(
-        select(ArtifactRow.id).where(
-            ArtifactRow.study_instance_uid == study_instance_uid,
-            ArtifactRow.revision == revision,
-            ArtifactRow.uid == artifact.uid,
-        )
-    )
-    if known is not None:
-        return known
-    row = ArtifactRow(
-        study_instance_uid=study_instance_uid,
-        revision=revision,
-        kind=artifact.kind,
-        uid=artifact.uid,
-        body=artifact.body,
-        header=artifact.header or None,
-        summary=artifact.summary,
-        created_at=now,
-    )
-    session.add(row)
-    session.flush()
-    return row.id
+def _keep_artifact(
+    session: Session, study_instance_uid: str, revision: int, artifact: Artifact, now: datetime
+) -> tuple[int, bool]:
+    """Its number, and whether it is new."""
+    asked = {OF: study_instance_uid, "its_revision": revision, "its_uid": artifact.uid}
+    if (known := session.scalar(_ARTIFACT, asked)) is not None:
+        return known, False
+    values = {
+        "study_instance_uid": study_instance_uid,
+        "revision": revision,
+        "kind": artifact.kind,
+        "uid": artifact.uid,
+        "body": artifact.body,
+        "header": artifact.header or None,
+        "summary": artifact.summary,
+        "created_at": now,
+    }
+    return put(session, ArtifactRow, values), True
 
 
 def last_artifact(
@@ -146,75 +161,7 @@ def artifact_of(row: ArtifactRow) -> Artifact:
     return Artifact(kind=row.kind, uid=row.uid, body=row.body, summary=row.summary, header=row.header or b"")
 
 
-def claim_deliveries(
-    session: Session, owner: str, now: datetime, lease: timedelta, limit: int, destinations: Sequence[str] | None
-) -> Sequence[Delivery]:
-    """See `Worklist.claim_deliveries`.
-
-    A row waits for the earlier open rows of its chain (`chains`), so that a report never overtakes its flag.
-    """
-    numbers = _due(session, now, limit, destinations)
-    if not numbers:
-        return []
-    session.execute(
-        update(OutboxRow)
-        .where(OutboxRow.id.in_(numbers))
-        .values(
-            state=DeliveryState.SENDING,
-            attempts=OutboxRow.attempts + 1,
-            lease_owner=owner,
-            lease_until=now + lease,
-        )
-        .execution_options(synchronize_session=False)
-    )
-    claimed = (
-        select(OutboxRow, ArtifactRow, StudyRow.priority)
-        .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
-        .join(StudyRow, StudyRow.study_instance_uid == OutboxRow.study_instance_uid)
-        .where(OutboxRow.id.in_(numbers))
-        .execution_options(populate_existing=True)
-    )
-    found = {row.id: _delivery(row, artifact, priority) for row, artifact, priority in session.execute(claimed)}
-    return [found[number] for number in numbers]
-
-
-def _due(session: Session, now: datetime, limit: int, destinations: Sequence[str] | None) -> Sequence[int]:
-    """The rows to send next, held, most urgent first.
-
-    What waits is read off its index in that order, if anything of it is due; what a lost sender held are a few.
-    """
-    waiting = and_(word_is(OutboxRow.state, DeliveryState.PENDING), OutboxRow.next_attempt_at <= now)
-    left = and_(word_is(OutboxRow.state, DeliveryState.SENDING), OutboxRow.lease_until <= now)
-    best_first = (OutboxRow.priority.desc(), OutboxRow.study_received_at, OutboxRow.id)
-    found: list[tuple[Priority, datetime, int]] = []
-    # Spelled so that no index of times serves: the planner would take that one and sort all that is due.
-    in_order = and_(
-        word_is(OutboxRow.state, DeliveryState.PENDING), func.coalesce(OutboxRow.next_attempt_at, now) <= now
-    )
-    there = [] if destinations is None else [OutboxRow.destination.in_(destinations)]
-    unfilled.fill(session, there)
-    for which, read_off in ((waiting, in_order), (left, left)):
-        if session.scalar(select(OutboxRow.id).where(which, *there).limit(1)) is None:
-            continue
-        rows = select(OutboxRow.priority, OutboxRow.study_received_at, OutboxRow.id)
-        rows = rows.where(read_off, *there, ~has_to_wait())
-        held = rows.order_by(*best_first).limit(limit).with_for_update(skip_locked=True)
-        for priority, received_at, number in session.execute(held):
-            found.append((priority or Priority.ROUTINE, received_at or now, number))
-    return [number for *_, number in sorted(found, key=lambda row: (-row[0].rank, *row[1:]))[:limit]]
-
-
-def _delivery(row: OutboxRow, artifact: ArtifactRow, priority: Priority) -> Delivery:
-    return Delivery(
-        delivery_id=row.id,
-        study_instance_uid=row.study_instance_uid,
-        revision=row.revision,
-        destination=row.destination,
-        attempt=row.attempts,
-        artifact=artifact_of(artifact),
-        is_outdone=is_outdone(row.raises_to, priority),
-        queued_at=artifact.created_at,
-    )
+_SEND = update_where(OutboxRow, id="delivery").where(table_of(OutboxRow).c.state.not_in(ARRIVED))
 
 
 def delivery_sent(session: Session, delivery: Delivery, now: datetime, *, commit: bool) -> None:
@@ -222,27 +169,23 @@ def delivery_sent(session: Session, delivery: Delivery, now: datetime, *, commit
 
     Sent is a fact, also when the lease ran out meanwhile and another sender took the row.
     """
-    locked_study(session, delivery.study_instance_uid)
+    study = locked_study(session, delivery.study_instance_uid)
     commit = commit and not session.scalar(select(_is_withdrawn(delivery)))
-    statement = (
-        update(OutboxRow)
-        .where(OutboxRow.id == delivery.delivery_id, OutboxRow.state.not_in(ARRIVED))
-        .values(
-            state=DeliveryState.SENT,
-            sent_at=now,
-            next_attempt_at=None,
-            lease_owner=None,
-            lease_until=None,
-            last_error=None,
-            transaction_uid=None,
-            commit_at=now if commit else None,
-            commit_asks=0,
-        )
-        .execution_options(synchronize_session=False)
-    )
-    if changed(session, statement) == 1:
+    values = {
+        "delivery": delivery.delivery_id,
+        "state": DeliveryState.SENT,
+        "sent_at": now,
+        "next_attempt_at": None,
+        "lease_owner": None,
+        "lease_until": None,
+        "last_error": None,
+        "transaction_uid": None,
+        "commit_at": now if commit else None,
+        "commit_asks": 0,
+    }
+    if changed(session, _SEND, values) == 1:
         append_audit(session, trail.delivery_moved(AuditAction.DELIVERY_SENT, delivery, now))
-        settle(session, delivery.study_instance_uid, now)
+        _settle(session, study, now)
 
 
 def _is_withdrawn(delivery: Delivery) -> ColumnElement[bool]:
@@ -308,10 +251,14 @@ def settle(session: Session, study_instance_uid: str, now: datetime) -> None:
     every row of the revision, the flag's too, is sent or superseded. A study that is delivered stays so, and says why
     when something that was sent is dead after all.
     """
-    study = locked_study(session, study_instance_uid)
+    _settle(session, locked_study(session, study_instance_uid), now)
+
+
+def _settle(session: Session, study: StudyRow | None, now: datetime) -> None:
+    """`study` is held, and as it is now."""
     if study is None or study.status not in {Status.DECIDED, Status.DELIVERED}:
         return
-    places = _places(session, study_instance_uid)
+    places = _places(session, study.study_instance_uid)
     past = superseded(places)
     rows = [place for place in places if place.revision == study.revision and place.number not in past]
     rows = [place for place in rows if not place.kind.is_evidence]  # a map costs itself alone
@@ -327,25 +274,26 @@ def settle(session: Session, study_instance_uid: str, now: datetime) -> None:
             columns={"delivered_at": now, "status_reason": reason},
         )
         return
-    dead = (
+    reason = _first_failure(session, [row.number for row in rows if row.state is DeliveryState.DEAD])
+    if reason is None:
+        reason = _reason_of_decision(session, study)
+    if reason != study.status_reason:
+        session.execute(_SAY, {OF: study.study_instance_uid, "status_reason": reason})
+
+
+_SAY = update_where(StudyRow, study_instance_uid=OF)
+
+
+def _first_failure(session: Session, dead: Sequence[int]) -> str | None:
+    if not dead:
+        return None
+    row = (
         select(ArtifactRow.kind, OutboxRow.destination, OutboxRow.last_error)
         .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
-        .where(OutboxRow.id.in_([row.number for row in rows if row.state is DeliveryState.DEAD]))
-        .order_by(OutboxRow.id)
-        .limit(1)
+        .where(OutboxRow.id == min(dead))
     )
-    failed = session.execute(dead).one_or_none()
-    if failed is None:
-        reason = _reason_of_decision(session, study)
-    else:
-        reason = delivery_failure(failed.kind, failed.destination, failed.last_error or "")
-    if reason != study.status_reason:
-        session.execute(
-            update(StudyRow)
-            .where(StudyRow.study_instance_uid == study_instance_uid)
-            .values(status_reason=reason)
-            .execution_options(synchronize_session=False)
-        )
+    kind, destination, error = session.execute(row).one()
+    return delivery_failure(kind, destination, error or "")
 
 
 def superseded_rows(session: Session, study_instance_uid: str) -> frozenset[int]:
@@ -354,14 +302,20 @@ def superseded_rows(session: Session, study_instance_uid: str) -> frozenset[int]
 
 
 def _places(session: Session, study_instance_uid: str) -> list[Place]:
-    statement = (
-        select(OutboxRow, ArtifactRow.kind, StudyRow.priority)
-        .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
-        .join(StudyRow, StudyRow.study_instance_uid == OutboxRow.study_instance_uid)
-        .where(OutboxRow.study_instance_uid == study_instance_uid)
-        .execution_options(populate_existing=True)
-    )
-    return [place_of(row, kind, priority) for row, kind, priority in session.execute(statement)]
+    found = session.execute(_PLACES, {OF: study_instance_uid})
+    return [place_of(row, kind, priority) for row, kind, priority in found]
+
+
+_PLACES = (
+    select(OutboxRow, ArtifactRow.kind, StudyRow.priority)
+    .join(ArtifactRow, ArtifactRow.id == OutboxRow.artifact_id)
+    .join(StudyRow, StudyRow.study_instance_uid == OutboxRow.study_instance_uid)
+    .where(is_asked(OutboxRow.study_instance_uid))
+    .execution_options(populate_existing=True)
+)
+_OF_DECISION = (is_asked(DecisionRow.study_instance_uid), is_asked(DecisionRow.revision, "its_revision"))
+_ROUTED = select(DecisionRow.routed).where(*_OF_DECISION)
+_REASON = select(DecisionRow.status_reason).where(*_OF_DECISION)
 
 
 def place_of(row: OutboxRow, kind: ArtifactKind, priority: Priority) -> Place:
@@ -378,12 +332,12 @@ def place_of(row: OutboxRow, kind: ArtifactKind, priority: Priority) -> Place:
 
 
 def _is_routed(session: Session, study: StudyRow) -> bool:
-    return bool(session.scalar(select(DecisionRow.routed).where(*_of_decision(study))))
+    return bool(session.scalar(_ROUTED, _decision_of(study)))
 
 
-def _of_decision(study: StudyRow) -> tuple[ColumnElement[bool], ...]:
-    return (DecisionRow.study_instance_uid == study.study_instance_uid, DecisionRow.revision == study.revision)
+def _decision_of(study: StudyRow) -> dict[str, object]:
+    return {OF: study.study_instance_uid, "its_revision": study.revision}
 
 
 def _reason_of_decision(session: Session, study: StudyRow) -> str | None:
-    return session.scalar(select(DecisionRow.status_reason).where(*_of_decision(study))) or None
+    return session.scalar(_REASON, _decision_of(study)) or None

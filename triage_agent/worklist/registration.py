@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import Integer, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.ports import Registered
@@ -22,20 +22,38 @@ from triage_agent.worklist.ordering import link_orders, meet_orders
 from triage_agent.worklist.retention import look_again
 from triage_agent.worklist.retrieval_row import RetrievalRow
 from triage_agent.worklist.rows import advance, append_audit, locked_study, status_is
-from triage_agent.worklist.statements import add_row
+from triage_agent.worklist.statements import OF, is_asked, put
 from triage_agent.worklist.tables import InstanceRow, StudyRow
 from triage_agent.worklist.transactions import changed
-from triage_agent.worklist.workitem_reports import insert_workitem
+from triage_agent.worklist.workitem_changes import insert_workitem
 
-_KNOWN = select(InstanceRow.sha256, InstanceRow.study_instance_uid, InstanceRow.original_deleted_at).where(
-    InstanceRow.sop_instance_uid == bindparam("wanted")
+_KNOWN = select(InstanceRow.study_instance_uid, InstanceRow.sha256, InstanceRow.original_deleted_at).where(
+    is_asked(InstanceRow.sop_instance_uid)
+)
+_DIGEST = select(InstanceRow.sha256).where(is_asked(InstanceRow.sop_instance_uid))
+_NOW = bindparam("now", type_=StudyRow.next_check_at.type)
+_DUE = (
+    select(
+        StudyRow.study_instance_uid,
+        StudyRow.revision,
+        StudyRow.instances,
+        StudyRow.first_received_at,
+        StudyRow.last_received_at,
+        StudyRow.asked,
+        RetrievalRow,
+    )
+    .outerjoin(RetrievalRow, RetrievalRow.study_instance_uid == StudyRow.study_instance_uid)
+    # A clock that was set back: then the next check may lie hours ahead.
+    .where(status_is(Status.RECEIVING), or_(StudyRow.next_check_at <= _NOW, StudyRow.last_received_at > _NOW))
+    .order_by(StudyRow.next_check_at, StudyRow.study_instance_uid)
+    .limit(bindparam("most", type_=Integer))
 )
 
 
 def register(session: Session, received: ReceivedInstance, rule: CompletenessRule) -> Registered:
     """See `Worklist.register`."""
     header, at = received.header, received.received_at
-    known = session.execute(_KNOWN, {"wanted": header.sop_instance_uid}).one_or_none()
+    known = session.execute(_KNOWN, {OF: header.sop_instance_uid}).one_or_none()
     if known is not None:
         found = Registered.DUPLICATE if known.sha256 == received.sha256 else Registered.CONFLICT
         append_audit(session, trail.instance_received(received, found, known.study_instance_uid))
@@ -68,7 +86,7 @@ def register(session: Session, received: ReceivedInstance, rule: CompletenessRul
 
 def digest_of(session: Session, sop_instance_uid: str) -> str | None:
     """See `Worklist.digest_of`."""
-    return session.scalar(select(InstanceRow.sha256).where(InstanceRow.sop_instance_uid == sop_instance_uid))
+    return session.scalar(_DIGEST, {OF: sop_instance_uid})
 
 
 def spool_paths(session: Session) -> Iterator[str]:
@@ -158,7 +176,7 @@ def _insert_study(session: Session, received: ReceivedInstance, event: Event, co
         "reasons": [],
         **columns,
     }
-    add_row(session, StudyRow, with_keys(values))
+    put(session, StudyRow, with_keys(values))
     header = received.header
     insert_workitem(session, header.study_instance_uid, 1, 1, header.requested_priority, at)
 
@@ -191,7 +209,7 @@ def _insert_instance(session: Session, received: ReceivedInstance, revision: int
     }
     if (assessment := assessment_on_arrival(header, status)) is not None:
         values |= {"outcome": assessment.outcome, "reason": assessment.reason, "assessed_at": received.received_at}
-    add_row(session, InstanceRow, values)
+    put(session, InstanceRow, values)
 
 
 def _add_to_study(session: Session, study: StudyRow, received: ReceivedInstance, rule: CompletenessRule) -> None:
@@ -236,25 +254,19 @@ def _awaiting_more(study: StudyRow, received: ReceivedInstance, rule: Completene
 
 def due_for_completion(session: Session, now: datetime, limit: int) -> Sequence[AssemblyView]:
     """See `Worklist.due_for_completion`."""
-    clock_was_set_back = StudyRow.last_received_at > now  # then its next check may lie hours ahead
-    statement = (
-        select(StudyRow, RetrievalRow)
-        .outerjoin(RetrievalRow, RetrievalRow.study_instance_uid == StudyRow.study_instance_uid)
-        .where(status_is(Status.RECEIVING), or_(StudyRow.next_check_at <= now, clock_was_set_back))
-        .order_by(StudyRow.next_check_at, StudyRow.study_instance_uid)
-        .limit(limit)
-    )
     return [
         AssemblyView(
-            study_instance_uid=study.study_instance_uid,
-            revision=study.revision,
-            instances=study.instances,
-            first_received_at=study.first_received_at,
-            last_received_at=study.last_received_at,
-            asked=study.asked,
+            study_instance_uid=uid,
+            revision=revision,
+            instances=instances,
+            first_received_at=first,
+            last_received_at=last,
+            asked=asked,
             retrieval=_record(retrieval),
         )
-        for study, retrieval in session.execute(statement)
+        for uid, revision, instances, first, last, asked, retrieval in session.execute(
+            _DUE, {"now": now, "most": limit}
+        )
     ]
 
 

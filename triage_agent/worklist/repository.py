@@ -28,7 +28,18 @@ from triage_agent.domain.study import (
 )
 from triage_agent.domain.vocabulary import DICOM_OBJECTS, ArtifactKind, Priority, Status
 from triage_agent.domain.waits import LongestWaits
-from triage_agent.worklist import clocks, leases, outbox, queries, registration, retention, scoring, shadow, unrouted
+from triage_agent.worklist import (
+    clocks,
+    leases,
+    outbox,
+    queries,
+    registration,
+    retention,
+    scoring,
+    sending,
+    shadow,
+    unrouted,
+)
 from triage_agent.worklist.backlog import SqlBacklogs
 from triage_agent.worklist.commitments import SqlCommitments
 from triage_agent.worklist.held import Reachable
@@ -47,9 +58,9 @@ _PING_SECONDS = 2.0  # whoever asks whether we are ready will not wait for long
 class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWithdrawals, SqlOrders, SqlHistories):
     """The `Worklist` port on SQLite or Postgres; safe to share between threads.
 
-    The functions behind it stand in `registration`, `scoring`, `shadow`, `outbox`, `leases` and `queries`; those
-    of storage commitment in `commitments`, of what is fetched from a PACS in `retrievals`, about the spool in `spools`,
-    of what waits in `backlog`, of what is taken back in `withdrawals`, of orders in `ordering`, of what was
+    The functions behind it stand in `registration`, `scoring`, `shadow`, `outbox`, `sending`, `leases` and `queries`;
+    those of storage commitment in `commitments`, of what is fetched from a PACS in `retrievals`, about the spool in
+    `spools`, of what waits in `backlog`, of what is taken back in `withdrawals`, of orders in `ordering`, of what was
     decided in `history`.
     """
 
@@ -106,8 +117,11 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
 
     def claim_images(self, owner: str, now: datetime, lease: timedelta, limit: int) -> Sequence[ClaimedImage]:
         """See `Worklist.claim_images`."""
-        return self._database.write(
-            lambda session: scoring.claim_images(session, owner, now, lease, limit, self._reachable)
+        return self._database.claim(
+            lambda session: scoring.any_image(session, now),
+            lambda session: scoring.claim_images(session, owner, now, lease, limit, self._reachable),
+            [],
+            lasting=True,
         )
 
     def record_assessment(self, claimed: ClaimedImage, assessment: Assessment, now: datetime) -> bool:
@@ -122,7 +136,12 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
 
     def claim_study(self, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
         """See `Worklist.claim_study`."""
-        return self._database.write(lambda session: scoring.claim_study(session, owner, now, lease, self._reachable))
+        return self._database.claim(
+            scoring.any_ready,
+            lambda session: scoring.claim_study(session, owner, now, lease, self._reachable),
+            None,
+            lasting=True,
+        )
 
     def last_artifact(self, study_instance_uid: str, kind: ArtifactKind, before_revision: int) -> Artifact | None:
         """See `Worklist.last_artifact`."""
@@ -173,7 +192,7 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
 
     def renew_leases(self, owner: str, now: datetime, lease: timedelta) -> int:
         """See `Worklist.renew_leases`."""
-        return self._database.write(lambda session: leases.renew(session, owner, now, lease))
+        return self._database.write(lambda session: leases.renew(session, owner, now, lease), lasting=False)
 
     def expire_leases(self, now: datetime) -> int:
         """See `Worklist.expire_leases`."""
@@ -187,8 +206,11 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
         self, owner: str, now: datetime, lease: timedelta, limit: int, destinations: Sequence[str] | None = None
     ) -> Sequence[Delivery]:
         """See `Worklist.claim_deliveries`."""
-        return self._database.write(
-            lambda session: outbox.claim_deliveries(session, owner, now, lease, limit, destinations)
+        return self._database.claim(
+            lambda session: sending.any_due(session, now, destinations),
+            lambda session: sending.claim_deliveries(session, owner, now, lease, limit, destinations),
+            [],
+            lasting=False,
         )
 
     def delivery_sent(self, delivery: Delivery, now: datetime, *, commit: bool = False) -> None:

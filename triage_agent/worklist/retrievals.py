@@ -11,8 +11,11 @@ from triage_agent.domain.vocabulary import Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.retrieval_row import RetrievalRow
 from triage_agent.worklist.rows import append_audit, lease_is_free, locked_study, word_is
+from triage_agent.worklist.statements import OF, is_asked
 from triage_agent.worklist.tables import ArtifactRow, InstanceRow, StudyRow
 from triage_agent.worklist.transactions import Database, changed
+
+_LAST = select(RetrievalRow).where(is_asked(RetrievalRow.study_instance_uid))
 
 
 class SqlRetrievals:
@@ -56,7 +59,7 @@ class SqlRetrievals:
 
 def record_of(session: Session, study_instance_uid: str) -> RetrievalRecord | None:
     """The last retrieval of a study."""
-    row = session.get(RetrievalRow, study_instance_uid)
+    row = session.scalars(_LAST, {OF: study_instance_uid}).one_or_none()
     return None if row is None else row.record()
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, bindparam, select
+from sqlalchemy import BindParameter, ColumnElement, literal_column, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from triage_agent.domain.audit import AuditEvent
@@ -15,15 +15,22 @@ from triage_agent.domain.vocabulary import Event, Status
 from triage_agent.worklist import trail
 from triage_agent.worklist.limits import shown_reason
 from triage_agent.worklist.notice_queue import queue_notices
-from triage_agent.worklist.statements import add_row, change_rows
+from triage_agent.worklist.statements import OF, is_asked, put, update_where
 from triage_agent.worklist.tables import AuditRow, InstanceRow, StudyRow
+from triage_agent.worklist.transactions import changed
 
 _Word = TypeVar("_Word", bound=StrEnum)
-_LOCKED_STUDY = (
+_MOVE = update_where(StudyRow, study_instance_uid=OF, status="was", revision="was_revision")
+_STUDY = (
     select(StudyRow)
-    .where(StudyRow.study_instance_uid == bindparam("wanted"))
+    .where(is_asked(StudyRow.study_instance_uid))
     .with_for_update(key_share=True)  # inserts of its images and outbox rows may go on elsewhere
     .execution_options(populate_existing=True)
+)
+_INSTANCES = (
+    select(InstanceRow)
+    .where(is_asked(InstanceRow.study_instance_uid))
+    .order_by(InstanceRow.received_at, InstanceRow.sop_instance_uid)
 )
 
 
@@ -41,7 +48,7 @@ def advance(
 
     Compare-and-set on the status and revision that `study` was read with, and on `unless_moved`. With an image and with
     a new revision attempts start over: whoever is interrupted by an image has not failed. Only SCORING has a lease.
-    `columns` and the audit event are written along.
+    `columns`, plain values by name, and the audit event are written along.
 
     Returns:
         False, and nothing written, when the study is not as it was read any more.
@@ -58,13 +65,9 @@ def advance(
         columns = {"read_at": None, "read_by": None, **columns}
     if status is not Status.SCORING:
         columns = {"lease_owner": None, "lease_until": None, **columns}
-    as_read = {
-        "study_instance_uid": study.study_instance_uid,
-        "status": study.status,
-        "revision": study.revision,
-    }
-    values = {"status": status, "revision": revision, **columns}
-    if change_rows(session, StudyRow, as_read, values, unless_moved) != 1:
+    as_read = {OF: study.study_instance_uid, "was": study.status, "was_revision": study.revision}
+    statement = _MOVE.where(*unless_moved) if unless_moved else _MOVE
+    if changed(session, statement, {**as_read, "status": status, "revision": revision, **columns}) != 1:
         return False
     if status is not study.status:
         event_of_change = trail.status_changed(
@@ -90,18 +93,18 @@ def append_audit(session: Session, *events: AuditEvent) -> None:
             "study_instance_uid": event.study_instance_uid,
             "detail": dict(event.detail),
         }
-        add_row(session, AuditRow, values)
+        put(session, AuditRow, values)
         queue_notices(session, event)
 
 
 def locked_study(session: Session, study_instance_uid: str) -> StudyRow | None:
     """The study as it is now, held until the transaction ends; always the first row a writer locks."""
-    return session.scalars(_LOCKED_STUDY, {"wanted": study_instance_uid}).one_or_none()
+    return session.scalars(_STUDY, {OF: study_instance_uid}).one_or_none()
 
 
 def word_is(column: InstrumentedAttribute[_Word], word: _Word) -> ColumnElement[bool]:
-    """`column = '...'` with the word spelled out, so that the planner sees that a partial index serves."""
-    return column == bindparam(None, word, literal_execute=True, type_=column.type)
+    """`column = '...'` with the word, which is ours, spelled out: so the planner sees that a partial index serves."""
+    return column == literal_column(f"'{word.value}'", column.type)
 
 
 def status_is(status: Status) -> ColumnElement[bool]:
@@ -109,19 +112,16 @@ def status_is(status: Status) -> ColumnElement[bool]:
     return word_is(StudyRow.status, status)
 
 
-def lease_is_free(column: InstrumentedAttribute[datetime | None], now: datetime) -> ColumnElement[bool]:
+def lease_is_free(
+    column: InstrumentedAttribute[datetime | None], now: datetime | BindParameter[datetime]
+) -> ColumnElement[bool]:
     """Nobody holds it, or whoever held it let the lease run out."""
     return column.is_(None) | (column <= now)
 
 
 def instances_of(session: Session, study_instance_uid: str) -> tuple[StoredInstance, ...]:
     """A study's instances, oldest first."""
-    statement = (
-        select(InstanceRow)
-        .where(InstanceRow.study_instance_uid == study_instance_uid)
-        .order_by(InstanceRow.received_at, InstanceRow.sop_instance_uid)
-    )
-    return tuple(stored(row) for row in session.scalars(statement))
+    return tuple(stored(row) for row in session.scalars(_INSTANCES, {OF: study_instance_uid}))
 
 
 def stored(row: InstanceRow) -> StoredInstance:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Integer, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.decision import Decision, Flag, Shipment
@@ -27,8 +27,58 @@ from triage_agent.worklist.rows import (
     status_is,
     stored,
 )
+from triage_agent.worklist.statements import OF, put, table_of, update_where
 from triage_agent.worklist.tables import DecisionRow, InstanceRow, StudyRow
 from triage_agent.worklist.transactions import changed
+
+_NOW = bindparam("now", type_=StudyRow.lease_until.type)
+_FREE = (
+    status_is(Status.RECEIVING),
+    InstanceRow.outcome.is_(None),
+    InstanceRow.attempts < MAX_ATTEMPTS,
+    lease_is_free(InstanceRow.lease_until, _NOW),
+)
+_IMAGES = (
+    select(InstanceRow, StudyRow)
+    .join(StudyRow, StudyRow.study_instance_uid == InstanceRow.study_instance_uid)
+    .where(*_FREE)
+    .order_by(StudyRow.priority.desc(), InstanceRow.received_at, InstanceRow.sop_instance_uid)
+    .limit(bindparam("most", type_=Integer))
+    .with_for_update(skip_locked=True, of=InstanceRow)
+)
+_ANY_IMAGE = (
+    select(InstanceRow.sop_instance_uid)
+    .join(StudyRow, StudyRow.study_instance_uid == InstanceRow.study_instance_uid)
+    .where(*_FREE)
+    .limit(1)
+)
+_INSTANCES = table_of(InstanceRow)
+_TAKE_IMAGES = (
+    update(_INSTANCES)
+    .where(_INSTANCES.c.sop_instance_uid.in_(bindparam("those", expanding=True)))
+    .values(lease_owner=bindparam("owner"), lease_until=bindparam("until"), attempts=_INSTANCES.c.attempts + 1)
+)
+_READY = (
+    select(StudyRow)
+    .where(status_is(Status.READY))
+    .order_by(StudyRow.priority.desc(), StudyRow.received_at, StudyRow.study_instance_uid)
+    .limit(1)
+    .with_for_update(skip_locked=True, key_share=True)
+)
+_ANY_READY = select(StudyRow.study_instance_uid).where(status_is(Status.READY)).limit(1)
+_RAISE = update_where(StudyRow, study_instance_uid=OF)
+_ASSESS = update_where(InstanceRow, sop_instance_uid="image", study_instance_uid=OF)
+_ASSESS_FIRST = _ASSESS.where(_INSTANCES.c.outcome.is_(None))
+
+
+def any_image(session: Session, now: datetime) -> bool:
+    """Whether `claim_images` may find something; takes no lock."""
+    return session.scalar(_ANY_IMAGE, {"now": now}) is not None
+
+
+def any_ready(session: Session) -> bool:
+    """Whether `claim_study` may find something; takes no lock."""
+    return session.scalar(_ANY_READY) is not None
 
 
 def claim_images(
@@ -40,29 +90,11 @@ def claim_images(
     reachable: Reachable | None = None,
 ) -> Sequence[ClaimedImage]:
     """See `Worklist.claim_images`."""
-    candidates = (
-        select(InstanceRow, StudyRow)
-        .join(StudyRow, StudyRow.study_instance_uid == InstanceRow.study_instance_uid)
-        .where(
-            status_is(Status.RECEIVING),
-            InstanceRow.outcome.is_(None),
-            InstanceRow.attempts < MAX_ATTEMPTS,
-            lease_is_free(InstanceRow.lease_until, now),
-            *([] if reachable is None else [image_is_reachable(reachable, now)]),
-        )
-        .order_by(StudyRow.priority.desc(), InstanceRow.received_at, InstanceRow.sop_instance_uid)
-        .limit(limit)
-        .with_for_update(skip_locked=True, of=InstanceRow)
-    )
-    found = session.execute(candidates).all()
-    claim = (
-        update(InstanceRow)
-        .where(InstanceRow.sop_instance_uid.in_([row.sop_instance_uid for row, _ in found]))
-        .values(lease_owner=owner, lease_until=now + lease, attempts=InstanceRow.attempts + 1)
-        .execution_options(synchronize_session=False)
-    )
+    candidates = _IMAGES if reachable is None else _IMAGES.where(image_is_reachable(reachable, now))
+    found = session.execute(candidates, {"now": now, "most": limit}).all()
     if found:
-        session.execute(claim)
+        uids = [row.sop_instance_uid for row, _ in found]
+        session.execute(_TAKE_IMAGES, {"those": uids, "owner": owner, "until": now + lease})
     studies = {study.study_instance_uid: study for _, study in found}
     known = {uid: circumstances_of(session, study) for uid, study in studies.items()}
     return [
@@ -106,12 +138,7 @@ def raise_flag(
             "bundle": flag.model.label,
             "reasons": list(flag.reasons),
         }
-    session.execute(
-        update(StudyRow)
-        .where(StudyRow.study_instance_uid == study.study_instance_uid)
-        .values(values)
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(_RAISE, {OF: study.study_instance_uid, **values})
     append_audit(session, trail.priority_flagged(flag, study.priority, now))
     enqueue(session, flag.study_instance_uid, flag.revision, shipments, now, of_decision=False)
     return True
@@ -121,13 +148,7 @@ def claim_study(
     session: Session, owner: str, now: datetime, lease: timedelta, reachable: Reachable | None = None
 ) -> ClaimedStudy | None:
     """See `Worklist.claim_study`."""
-    most_urgent = (
-        select(StudyRow)
-        .where(status_is(Status.READY), *([] if reachable is None else [study_is_reachable(reachable, now)]))
-        .order_by(StudyRow.priority.desc(), StudyRow.received_at, StudyRow.study_instance_uid)
-        .limit(1)
-        .with_for_update(skip_locked=True, key_share=True)
-    )
+    most_urgent = _READY if reachable is None else _READY.where(study_is_reachable(reachable, now))
     study = session.scalars(most_urgent).one_or_none()
     if study is None:
         return None
@@ -220,34 +241,26 @@ def _insert_decision(session: Session, decision: Decision, owner: str, *, routed
         "known": decision.known.as_json(),
         "routed": routed,
     }
-    session.execute(insert(DecisionRow).values(values))
+    put(session, DecisionRow, values)
 
 
 def _write_assessment(
     session: Session, study_instance_uid: str, assessment: Assessment, now: datetime, *, first_stays: bool
 ) -> bool:
-    statement = (
-        update(InstanceRow)
-        .where(
-            InstanceRow.sop_instance_uid == assessment.sop_instance_uid,
-            InstanceRow.study_instance_uid == study_instance_uid,
-        )
-        .values(
-            outcome=assessment.outcome,
-            probability=assessment.probability,
-            reason=assessment.reason,
-            anatomy=assessment.anatomy,
-            seen_anatomy=assessment.seen_anatomy,
-            anatomy_from_image=assessment.anatomy_from_image,
-            bundle_digest=assessment.bundle_digest,
-            shadow_probability=assessment.shadow_probability,
-            shadow_digest=assessment.shadow_digest,
-            assessed_at=now,
-            lease_owner=None,
-            lease_until=None,
-        )
-        .execution_options(synchronize_session=False)
-    )
-    if first_stays:
-        statement = statement.where(InstanceRow.outcome.is_(None))
-    return changed(session, statement) == 1
+    values: dict[str, object] = {
+        "image": assessment.sop_instance_uid,
+        OF: study_instance_uid,
+        "outcome": assessment.outcome,
+        "probability": assessment.probability,
+        "reason": assessment.reason,
+        "anatomy": assessment.anatomy,
+        "seen_anatomy": assessment.seen_anatomy,
+        "anatomy_from_image": assessment.anatomy_from_image,
+        "bundle_digest": assessment.bundle_digest,
+        "shadow_probability": assessment.shadow_probability,
+        "shadow_digest": assessment.shadow_digest,
+        "assessed_at": now,
+        "lease_owner": None,
+        "lease_until": None,
+    }
+    return changed(session, _ASSESS_FIRST if first_stays else _ASSESS, values) == 1

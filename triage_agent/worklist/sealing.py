@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from triage_agent.domain.audit import TIME_FORMAT, AuditRecord
 from triage_agent.domain.audit_log import GENESIS, Link, Seal
 from triage_agent.worklist.audit_tables import HeadRow, SealRow
-from triage_agent.worklist.statements import add_rows
+from triage_agent.worklist.statements import put_all
 
 _UNSEALED = "NOT EXISTS (SELECT 1 FROM audit_seals s WHERE s.record_id = e.id)"
 _COLUMNS = {
@@ -87,7 +87,7 @@ def seal(session: Session, link: Link, now: datetime, limit: int) -> int:
         return 0
     floor = _floor(session, end, settled, records, limit)
     seals = _chained(end, records, link, now, floor)
-    add_rows(session, SealRow, [_values(one, now) for one in seals])
+    put_all(session, SealRow, [_values(one, now) for one in seals])
     _move_end(session, end, seals[-1], max(one.id for one in records), own, settled=settled is not None)
     return len(seals)
 

@@ -1,64 +1,53 @@
-"""Statements that each image needs, made once for each set of columns.
+"""Statements that are made once, and get their values as parameters.
 
-SQLAlchemy finds what it has compiled by a key that it makes of every statement and every value in it. For a statement
-that is made anew that takes longer than SQLite does with it; values that are parameters are no part of it.
+To put a statement together, and to find again what was compiled of the same, takes SQLAlchemy several times as long as
+the database takes to do it. So it is not done anew for what every image, study and delivery asks. Rows are written by
+their tables, past the ORM's bookkeeping, which nobody here reads afterwards.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
-from typing import cast
+from functools import cache
+from typing import Any, cast
 
-from sqlalchemy import ClauseElement, ColumnElement, CursorResult, Insert, Table, Update, bindparam, insert, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, CursorResult, Insert, Table, Update, bindparam, insert, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from triage_agent.worklist.tables import Base
 
-_WAS, _BECOMES = "was_", "becomes_"  # no column's name
+OF = "of"
+"""The parameter that says of which study a statement is; no column may be called so."""
 
 
-def add_row(session: Session, row: type[Base], values: Mapping[str, object]) -> None:
-    """INSERT one row; its number, where the database gives one, is not told."""
-    session.execute(_insert(row), values)
-
-
-def add_rows(session: Session, row: type[Base], values: Sequence[Mapping[str, object]]) -> None:
-    """INSERT rows, at least one, which all state the same columns."""
-    session.execute(_insert(row), values)
-
-
-def change_rows(
-    session: Session,
-    row: type[Base],
-    was: Mapping[str, object],
-    becomes: Mapping[str, object],
-    and_only: Sequence[ColumnElement[bool]] = (),
-) -> int:
-    """UPDATE rows whose columns are as `was` says, none of which is null; returns how many."""
-    fixed = {name: value for name, value in becomes.items() if not isinstance(value, ClauseElement)}
-    statement = _update(row, tuple(was), tuple(fixed))
-    if len(fixed) < len(becomes):
-        statement = statement.values({name: value for name, value in becomes.items() if name not in fixed})
-    if and_only:
-        statement = statement.where(*and_only)
-    values = {_WAS + name: value for name, value in was.items()}
-    values |= {_BECOMES + name: value for name, value in fixed.items()}
-    return cast("CursorResult[tuple[object]]", session.execute(statement, values)).rowcount
-
-
-def _table(row: type[Base]) -> Table:
+def table_of(row: type[Base]) -> Table:
+    """The table that a class of rows stands for."""
     return cast("Table", row.__table__)
 
 
+def put(session: Session, row: type[Base], values: Mapping[str, object]) -> int:
+    """Insert one row, of plain values by the names of its columns; returns its number, where the table gives one."""
+    done = cast("CursorResult[tuple[object]]", session.execute(_insertion(row), dict(values)))
+    return cast("int", done.inserted_primary_key[0]) if done.inserted_primary_key else 0
+
+
+def put_all(session: Session, row: type[Base], values: Sequence[Mapping[str, object]]) -> None:
+    """Insert rows, at least one, which all state the same columns; their numbers are not told."""
+    session.execute(_insertion(row).inline(), values)
+
+
 @cache
-def _insert(row: type[Base]) -> Insert:
-    return insert(_table(row)).inline()
+def _insertion(row: type[Base]) -> Insert:
+    return insert(table_of(row))
 
 
-@lru_cache(maxsize=256)
-def _update(row: type[Base], was: tuple[str, ...], becomes: tuple[str, ...]) -> Update:
-    table = _table(row)
-    return (
-        update(table)
-        .where(*(table.c[name] == bindparam(_WAS + name) for name in was))
-        .values({name: bindparam(_BECOMES + name) for name in becomes})
-    )
+def is_asked(column: InstrumentedAttribute[Any], parameter: str = OF) -> ColumnElement[bool]:
+    """`column = :parameter`."""
+    return column == bindparam(parameter, type_=column.type)
+
+
+def update_where(row: type[Base], **which: str) -> Update:
+    """An update whose columns and values are parameters of its own; `which` are columns, and the parameters they equal.
+
+    By the table's columns: with those of the class it would go by the ORM.
+    """
+    columns = table_of(row).c
+    return update(table_of(row)).where(*[columns[name] == bindparam(asked) for name, asked in which.items()])

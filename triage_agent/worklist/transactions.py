@@ -1,7 +1,8 @@
 """Units of work: one transaction each, with the database's failures told in the house's words."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -32,6 +33,8 @@ class Database:
         self.engine = engine
         self._writer = OneWriter(Path(engine.url.database or "")) if engine.dialect.name == "sqlite" else None
         self._reader = engine.execution_options(**READ_ONLY)
+        # Kept, since to make one costs as much as a statement; waits are told in tenths of a second, so they are few.
+        self._waiter = cache(lambda left, lasting: engine.execution_options(**waiting(left, lasting=lasting)))
         self._company = None if self._writer is None else self._gathering(self._writer)
 
     def read(self, work: Callable[[Session], Result]) -> Result:
@@ -52,27 +55,50 @@ class Database:
         with telling_when_away(), Session(self._reader) as session, session.begin(), _patient(session):
             yield from work(session)
 
-    def write(self, work: Callable[[Session], Result], *, patience: float | None = None) -> Result:
+    def write(
+        self, work: Callable[[Session], Result], *, patience: float | None = None, lasting: bool = True
+    ) -> Result:
         """`work` in a transaction; returns after its commit.
 
         Work that lost a race for a unique key, or a deadlock, was rolled back and is done again from the start;
         so is what found the disk full, where a reserve made room (`reserve`).
         `patience` is how many seconds to wait for the one writer of SQLite, in this process and outside, at most; by
-        default `WAIT_SECONDS`.
+        default `WAIT_SECONDS`. What is not `lasting` is on SQLite's disk by the next commit that is: for what may be
+        undone by a power cut as if it had never been, such as a claim. Nothing else may be lost by it, and no order.
 
         Raises:
             WorklistUnavailableError: the database is away, locked, full or read-only.
         """
         for _ in range(_TRIES - 1):
             try:
-                return self._write_once(work, patience)
+                return self._write_once(work, patience, lasting)
             except IntegrityError as error:
                 if not _is_lost_race(error):
                     raise
             except WorklistUnavailableError as error:
                 if not self._may_help(error):
                     raise
-        return self._write_once(work, patience)
+        return self._write_once(work, patience, lasting)
+
+    def claim(
+        self,
+        there_is: Callable[[Session], bool],
+        work: Callable[[Session], Result],
+        nothing: Result,
+        *,
+        lasting: bool,
+    ) -> Result:
+        """`work` if `there_is` some, else `nothing`: for what is often asked for in vain.
+
+        Where writers queue, who asks in vain would hold up those who write. Postgres has no such queue, and a question
+        less is quicker there.
+
+        Raises:
+            WorklistUnavailableError: as `write`.
+        """
+        if self._writer is not None and not self.read(there_is):
+            return nothing
+        return self.write(work, lasting=lasting)
 
     def write_in_company(self, work: Callable[[Session], Result]) -> Result:
         """As `write`, of what many threads want at the same time, and returns no rows.
@@ -95,11 +121,11 @@ class Database:
         made_room = is_full(error.__cause__) and give_up(self.engine)
         return made_room or _sqlstate(error.__cause__) in _TRY_AGAIN
 
-    def _write_once(self, work: Callable[[Session], Result], patience: float | None) -> Result:
+    def _write_once(self, work: Callable[[Session], Result], patience: float | None, lasting: bool) -> Result:
         if self._writer is None:
             return self._run(self.engine, work)
         with self._writer.turn(WAIT_SECONDS if patience is None else patience) as left:
-            return self._run(self.engine.execution_options(**waiting(left)), work)
+            return self._run(self._waiter(round(left, 1), lasting=lasting), work)
 
     def _together(self, works: Sequence[Work], seconds: float) -> Sequence[Any]:
         """See `Together`."""
@@ -112,7 +138,7 @@ class Database:
                 session.expunge_all()  # as if each had a session of its own
             return results
 
-        return self._run(self.engine.execution_options(**waiting(seconds)), one_after_the_other)
+        return self._run(self._waiter(round(seconds, 1), lasting=True), one_after_the_other)
 
     @staticmethod
     def _run(engine: Engine, work: Callable[[Session], Result]) -> Result:
@@ -159,9 +185,9 @@ def telling_when_away() -> Iterator[None]:
         raise
 
 
-def changed(session: Session, statement: Executable) -> int:
+def changed(session: Session, statement: Executable, parameters: Mapping[str, object] | None = None) -> int:
     """How many rows `statement` changed."""
-    return cast("CursorResult[tuple[object]]", session.execute(statement)).rowcount
+    return cast("CursorResult[tuple[object]]", session.execute(statement, parameters)).rowcount
 
 
 def _sqlstate(error: BaseException | None) -> str | None:

@@ -3,10 +3,11 @@
 They know nothing of the columns that say what a row is of and where it stands in the queue. Whoever sends fills them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import cache
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, ScalarSelect, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Select, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from triage_agent.domain.vocabulary import DeliveryState
@@ -18,18 +19,23 @@ _AT_ONCE = 500
 _Value = TypeVar("_Value")
 
 
-def fill(session: Session, which: Sequence[ColumnElement[bool]]) -> None:
-    """Fill what waits and is not filled, some rows at a time; `which` narrows them to a sender's destinations.
-
-    Read off the queue's index, in which the rows without a priority stand together.
-    """
-    open_ones = (
+@cache
+def _open_ones(which: tuple[ColumnElement[bool], ...]) -> Select[int]:
+    """Read off the queue's index, in which the rows without a priority stand together."""
+    return (
         select(OutboxRow.id)
         .where(word_is(OutboxRow.state, DeliveryState.PENDING), OutboxRow.priority.is_(None), *which)
         .limit(_AT_ONCE)
         .with_for_update(skip_locked=True)
     )
-    if numbers := session.scalars(open_ones).all():
+
+
+def fill(session: Session, which: tuple[ColumnElement[bool], ...], asked: Mapping[str, object]) -> None:
+    """Fill what waits and is not filled, some rows at a time.
+
+    `which` narrows them to a sender's destinations, and is one of a few; `asked` are its parameters.
+    """
+    if numbers := session.scalars(_open_ones(which), asked).all():
         values = {
             "kind": select(ArtifactRow.kind).where(ArtifactRow.id == OutboxRow.artifact_id).scalar_subquery(),
             "priority": _of_study(StudyRow.priority),

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import ColumnElement, TextClause, func, insert, select, text, true, update
+from sqlalchemy import ColumnElement, Select, bindparam, func, insert, select, true, update
 from sqlalchemy.orm import Session
 
 from triage_agent.domain.commitment import AnswerState
@@ -18,10 +19,9 @@ from triage_agent.domain.workitem import (
     StepReport,
     StepState,
     Verdict,
-    workitem_uid,
 )
 from triage_agent.worklist.rows import word_is
-from triage_agent.worklist.statements import add_row
+from triage_agent.worklist.statements import put
 from triage_agent.worklist.tables import StudyRow
 from triage_agent.worklist.transactions import changed
 from triage_agent.worklist.workitem_rows import ReportRow, SubscriptionRow, WorkitemRow
@@ -93,12 +93,15 @@ def queue(
         "attempts": 0,
         "next_attempt_at": now,
     }
-    session.execute(insert(ReportRow).values(values))
+    put(session, ReportRow, values)
+
+
+_SUBSCRIPTIONS = select(SubscriptionRow).where(SubscriptionRow.target.in_(bindparam("targets", expanding=True)))
 
 
 def _subscribers(session: Session, item: WorkitemRow, study: StudyRow | None) -> list[str]:
     """Who has the state "subscribed" for it (PS3.4 table CC.2.3-2): what was said last of it or of all counts."""
-    rows = session.scalars(select(SubscriptionRow).where(SubscriptionRow.target.in_([item.uid, GLOBAL, FILTERED])))
+    rows = session.scalars(_SUBSCRIPTIONS, {"targets": [item.uid, GLOBAL, FILTERED]})
     own: dict[str, SubscriptionRow] = {}
     general: dict[str, SubscriptionRow] = {}
     for row in rows:
@@ -238,97 +241,28 @@ def suspend(session: Session, subscriber: str, now: datetime) -> Verdict:
     return Verdict.DONE
 
 
-def any_stale(session: Session) -> bool:
-    """Whether there is something for `tell_changes`."""
-    return session.scalar(select(WorkitemRow.uid).where(_marked(session)).limit(1)) is not None
-
-
-def _marked(session: Session) -> TextClause:
-    """As the partial index has it: by other words for the same the whole table would be read."""
-    return text("workitems.stale" if session.get_bind().dialect.name == "postgresql" else "workitems.stale = 1")
-
-
-def tell_changes(session: Session, now: datetime, limit: int) -> int:
-    """See `Workitems.tell_changes`; what a trigger marks while this looks is marked again after it."""
-    stale = (
-        select(WorkitemRow)
-        .where(_marked(session))
-        .order_by(WorkitemRow.modified_at, WorkitemRow.uid)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .execution_options(populate_existing=True)
-    )
-    items = session.scalars(stale).all()
-    for item in items:
-        study = session.get(StudyRow, item.study_instance_uid, populate_existing=True)
-        item.stale = False
-        if item.state.is_final:
-            _begin_anew(session, item, study, now)
-            continue
-        put_down(session, item, study, _news(item, study), now)
-        item.told_priority, item.told_readiness = priority_of(item, study), readiness_of(study).value
-        item.modified_at = now
-    return len(items)
-
-
-def _news(item: WorkitemRow, study: StudyRow | None) -> list[tuple[ReportType, Attributes]]:
-    """What has changed since it was told of last."""
-    news: list[tuple[ReportType, Attributes]] = []
-    if item.told_readiness != readiness_of(study):
-        news.append((ReportType.STATE, state_report(item, study)))
-    before, after = item.told_priority, priority_of(item, study)
-    if before is not None and before is not after:
-        news.append((ReportType.PROGRESS, progress_report(before, after)))
-    return news
-
-
-def _begin_anew(session: Session, item: WorkitemRow, study: StudyRow | None, now: datetime) -> None:
-    """Images that came after a study was read are to be read, too: an ended workitem can never be opened again."""
-    if study is None or study.revision <= item.revision:
-        return
-    item.latest = False
-    session.flush()
-    insert_workitem(session, study.study_instance_uid, item.generation + 1, study.revision, study.priority, now)
-
-
-def insert_workitem(
-    session: Session, study_instance_uid: str, generation: int, revision: int, priority: Priority, now: datetime
-) -> None:
-    """Make a study's workitem that nobody has been told of; a raise from `priority` on will be.
-
-    A peer may have posted one under its UID (another agent derives the same): then it is the next that is free, since
-    neither the peer's is ours to change nor may a study be refused for it.
-    """
-    while session.get(WorkitemRow, workitem_uid(study_instance_uid, generation)) is not None:
-        generation += 1
-    values = {
-        "uid": workitem_uid(study_instance_uid, generation),
-        "study_instance_uid": study_instance_uid,
-        "generation": generation,
-        "latest": True,
-        "revision": revision,
-        "state": StepState.SCHEDULED,
-        "attributes": {},
-        "created_at": now,
-        "modified_at": now,
-        "stale": True,
-        "told_priority": priority,
-    }
-    add_row(session, WorkitemRow, values)
-
-
 def first_due(
     session: Session, now: datetime, away: Collection[str], among: Collection[str] | None = None
 ) -> ReportRow | None:
     """The report that the subscriber whose turn it is has to be told first."""
-    waiting = word_is(ReportRow.state, AnswerState.WAITING)
-    firsts = select(func.min(ReportRow.id)).where(waiting).group_by(ReportRow.subscriber)
-    due = select(ReportRow).where(ReportRow.id.in_(firsts), ReportRow.next_attempt_at <= now)
-    if away:
-        due = due.where(ReportRow.subscriber.not_in(sorted(away)))
+    asked: dict[str, object] = {"now": now, "away": sorted(away)}
     if among is not None:
-        due = due.where(ReportRow.subscriber.in_(sorted(among)))
-    return session.scalars(due.order_by(ReportRow.next_attempt_at, ReportRow.id).limit(1)).one_or_none()
+        asked["among"] = sorted(among)
+    return session.scalars(_first_due(everybody=among is None), asked).one_or_none()
+
+
+@cache
+def _first_due(*, everybody: bool) -> Select[ReportRow]:
+    row = ReportRow
+    firsts = select(func.min(row.id)).where(word_is(row.state, AnswerState.WAITING)).group_by(row.subscriber)
+    due = select(row).where(
+        row.id.in_(firsts),
+        row.next_attempt_at <= bindparam("now", type_=row.next_attempt_at.type),
+        row.subscriber.not_in(bindparam("away", expanding=True)),
+    )
+    if not everybody:
+        due = due.where(row.subscriber.in_(bindparam("among", expanding=True)))
+    return due.order_by(row.next_attempt_at, row.id).limit(1)
 
 
 def claim(

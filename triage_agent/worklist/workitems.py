@@ -30,6 +30,7 @@ from triage_agent.domain.workitem import (
     meets_final_state,
     text_at,
 )
+from triage_agent.worklist import workitem_changes as changes
 from triage_agent.worklist import workitem_reports as reports
 from triage_agent.worklist.repository import SqlWorklist
 from triage_agent.worklist.rows import append_audit, locked_study
@@ -358,9 +359,9 @@ class SqlWorkitems:
 
     def tell_changes(self, now: datetime, limit: int) -> int:
         """See `Workitems.tell_changes`."""
-        if not self._database.read(reports.any_stale):  # asked all the time: most of the time without the write lock
+        if not self._database.read(changes.any_stale):  # asked all the time: most of the time without the write lock
             return 0
-        return self._database.write(lambda session: reports.tell_changes(session, now, limit))
+        return self._database.write(lambda session: changes.tell_changes(session, now, limit))
 
     def claim_reports(
         self, now: datetime, until: datetime, away: Collection[str], limit: int, among: Collection[str] | None = None

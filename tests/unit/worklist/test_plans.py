@@ -80,13 +80,14 @@ def test_who_sends_to_one_destination_walks_past_nothing_that_waits_for_another(
     worklist.raise_flag(flag(), [shipment(to="pacs")], T0)
     plans.clear()
     assert worklist.claim_deliveries("w", T0, LEASE, 1, ["pacs"])
-    unfilled, due, queue, left, *_ = plans
+    before, unfilled, due, queue, *_ = plans
+    assert before == due  # asked without the write lock, and again with it
     assert "ix_outbox_queue (state=? AND destination=? AND priority=?)" in unfilled
     assert "COVERING INDEX ix_outbox_due (state=? AND destination=? AND next_attempt_at<?)" in due
     assert "ix_outbox_queue (state=? AND destination=?)" in queue
     assert "TEMP B-TREE" not in queue
     assert "artifacts" not in queue
-    assert "ix_outbox_due (state=? AND destination=?" in left
+    assert due.count("ix_outbox_due (state=? AND destination=?") == 2  # what waits, and what a lost sender held
 
 
 def test_originals_past_their_time_are_read_off_an_index_in_their_order(worklist, plans):
