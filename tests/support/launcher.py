@@ -152,15 +152,10 @@ def _sync_no_folders():
 
 
 def _sync_no_commits():
-    from triage_agent.worklist import engine  # noqa: PLC0415
+    from triage_agent.worklist import transactions  # noqa: PLC0415
 
-    real = engine._prepare_sqlite
-
-    def prepare(connection, *rest):
-        real(connection, *rest)
-        connection.execute("PRAGMA synchronous = NORMAL")
-
-    engine._prepare_sqlite = prepare
+    real = transactions.waiting
+    transactions.waiting = lambda seconds, *, lasting: real(seconds, lasting=False)
 
 
 # What a trial has to notice: each is a way to lose what was acknowledged, one fsync away from being right.
