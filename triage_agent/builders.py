@@ -148,6 +148,7 @@ def _start(
         outlier_limit=model.outlier_limit,
         compiled=model.compile,
         yields=yields,
+        plan=model.ray.plan() if model.runner == "ray" else None,
     )
     try:
         return runner.start(model.runner, ref, placement)

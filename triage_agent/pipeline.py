@@ -17,6 +17,7 @@ from triage_agent.domain.errors import ModelUnavailableError, UnreadableImageErr
 from triage_agent.domain.orders import MergedPatient
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy, StoredInstance, with_originals
+from triage_agent.domain.urgency import asking_for
 from triage_agent.domain.vocabulary import ArtifactKind, Event, Finding, Outcome
 from triage_agent.imaging.loader import Loader, SpoolLoader, load_instance
 from triage_agent.results.building import build_each, raises_to, told
@@ -119,7 +120,8 @@ class Pipeline:
         Raises:
             ModelUnavailableError: the model scores nothing at all, or the spool is away; what was not kept waits.
         """
-        assessments = self._assess([image.instance for image in claimed])
+        with asking_for(image.priority for image in claimed):
+            assessments = self._assess([image.instance for image in claimed])
         for image, assessment in zip(claimed, assessments, strict=True):
             with structlog.contextvars.bound_contextvars(study_instance_uid=image.study_instance_uid):
                 self._keep(image, assessment)
@@ -135,7 +137,8 @@ class Pipeline:
         """
         with structlog.contextvars.bound_contextvars(study_instance_uid=claimed.study_instance_uid):
             missing = [instance for instance in claimed.instances if self._needs_assessment(instance)]
-            fresh = self._assess(missing) if claimed.attempt <= MAX_ATTEMPTS else _given_up(missing)
+            with asking_for([claimed.priority]):
+                fresh = self._assess(missing) if claimed.attempt <= MAX_ATTEMPTS else _given_up(missing)
             known = {
                 instance.sop_instance_uid: instance.assessment for instance in claimed.instances if instance.assessment
             } | {assessment.sop_instance_uid: assessment for assessment in fresh}
