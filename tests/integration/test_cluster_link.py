@@ -87,10 +87,19 @@ def test_a_process_that_ends_costs_what_it_had_in_hand_and_is_started_again(join
 def test_a_process_that_hangs_is_given_up_after_its_time_and_started_again(joined, monkeypatch):
     monkeypatch.setattr(link_module, "_LATE_SECONDS", 0.0)
     scorer = joined(timeout_seconds=1.0)
+    settled(scorer)
     with pytest.raises(ModelUnavailableError, match="hangs"):
         scorer.score([picture(fakedriver.HANGS)])
     settled(scorer)  # another one
     assert scorer.score([picture(0.5)])[0].probability == 0.25
+
+
+def test_a_process_that_takes_long_to_join_is_left_to_it(joined, monkeypatch):
+    monkeypatch.setattr(link_module, "_LATE_SECONDS", 0.0)
+    scorer = joined(address=fakedriver.JOINING_ADDRESS, timeout_seconds=1.0)
+    with pytest.raises(ModelUnavailableError, match="joining the cluster"):
+        scorer.score([picture(fakedriver.LATE)])
+    assert scorer._link._process.status is None
 
 
 def test_a_cluster_that_is_away_is_told_to_whoever_asks_whether_all_is_ready(joined):

@@ -14,7 +14,7 @@ from triage_agent.models.cluster.answer import Answer, Outcome, scored
 from triage_agent.models.cluster.wire import Standing, State
 
 ENDS, HANGS, FAILS, LATE = 0.9, 0.8, 0.7, 0.6
-AWAY_ADDRESS = "away:1"
+AWAY_ADDRESS, JOINING_ADDRESS = "away:1", "joining:1"
 
 
 def main():
@@ -22,7 +22,7 @@ def main():
         plan, _ = wire.receive_beginning(connection)
         if plan.address == AWAY_ADDRESS:
             wire.send_standing(connection, Standing(State.AWAY, "the cluster cannot be joined"))
-        else:
+        elif plan.address != JOINING_ADDRESS:
             wire.send_standing(connection, Standing(State.READY, f"token {os.environ.get('RAY_AUTH_TOKEN', '')}"))
         try:
             while True:

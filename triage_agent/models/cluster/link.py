@@ -89,6 +89,9 @@ class Link:
         try:
             return [future.result(max(0.0, deadline - time.monotonic())) for future in waiting]
         except FutureTimeoutError:
+            # Joining takes as long as it takes: importing Ray alone may be a minute on a machine under load.
+            if process.standing.state is State.JOINING:
+                raise ModelUnavailableError(f"Ray: {process.standing.says}", remedy=_REMEDY) from None
             process.end(0.0)  # it hangs; the next question starts another one
             raise ModelUnavailableError("the process that speaks with Ray hangs", remedy=_REMEDY) from None
 
