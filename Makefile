@@ -9,7 +9,7 @@ UNIT := tests/unit $(addprefix --ignore=,$(MODELS))
 REST := $(filter-out tests/unit/ tests/benchmarks/ tests/support/ tests/__pycache__/,$(wildcard tests/*/)) $(MODELS)
 DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql prometheus rsyslog rsyslog-gnutls systemd chromium gcc libc6-dev
 
-.PHONY: demo test unit models lint bench ops faults soak fuzz tampering vulnerabilities images screenshots tools clean
+.PHONY: demo test unit models lint bench ops ray faults soak fuzz tampering vulnerabilities images screenshots tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/triage-agent demo
@@ -78,6 +78,10 @@ fuzz: $(VENV)/.dev
 tampering: $(VENV)/.dev
 	TRIAGE_TAMPERINGS=$(or $(TIMES),10000) TRIAGE_TAMPERING_SEED=$(or $(SEED),7) \
 		$(BIN)/python -m pytest -n 0 -s -o timeout=7200 tests/contract/test_audit_tampering.py -k every_tampering_is_found
+
+# Replicas and workers at a simulated model time, build/bench/scale_out.json; and a Ray cluster whose nodes die under load.
+ray: $(VENV)/.dev tools
+	$(BIN)/python -m pytest -n 0 -s tests/integration/test_cluster_ray.py tests/integration/test_cluster_link.py tests/benchmarks/test_scale_out.py
 
 # Known vulnerabilities of what constraints.txt pins; asks PyPI, and fails where it cannot.
 vulnerabilities: $(VENV)/.dev

@@ -40,6 +40,7 @@ from triage_agent.domain.ports import Clock, ImageScorer, StudyCounter, Worklist
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.ops.metrics import Metrics
 from triage_agent.pace import pace_of
+from triage_agent.pooling import watched
 from triage_agent.settings import Settings
 from triage_agent.spooling import build_belonging, build_spool
 from triage_agent.tracing import trace_journeys
@@ -223,24 +224,13 @@ class _Start:
 
     def models(self) -> tuple[ImageScorer, ImageScorer | None]:
         """Load the bundle, and the shadow bundle where there is one; it is a wrong configuration if the first fails."""
+        from triage_agent.stages import load_shadow
+
         try:
-            return build_scorer(self._settings), self._second()
+            scorer = watched(build_scorer(self._settings), self._checks, self._stack, self._work)
+            return scorer, load_shadow(self._settings, self.metrics, build_shadow)
         except BundleError as error:
             raise ConfigurationError(error.message, remedy=error.remedy) from error
-
-    def _second(self) -> ImageScorer | None:
-        """The shadow bundle; None, too, where it cannot be loaded: nothing received or decided depends on it."""
-        if not (name := self._settings.model.shadow):
-            return None
-        loaded = self.metrics.shadow_loaded.labels(name)  # 0 until it is
-        try:
-            second = build_shadow(self._settings)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it costs its own opinion only
-            said = str(error) if isinstance(error, TriageError) else type(error).__name__
-            log.error("shadow_not_loaded", bundle=name, error=said)  # noqa: TRY400 - an admin needs the remedy
-            return None
-        loaded.set(1)
-        return second
 
     def worker(self, scorer: ImageScorer, second: ImageScorer | None) -> None:
         """Score, decide, compare with the second model, deliver, and tick."""

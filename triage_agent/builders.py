@@ -149,6 +149,7 @@ def _start(
         latency=model.latency_ms / 1000,
         precision=model.precision,
         yields=yields,
+        plan=model.ray.plan() if model.runner == "ray" else None,
     )
     try:
         return runner.start(model.runner, ref, placement)

@@ -24,6 +24,7 @@ from triage_agent.sections.notify import NotifySettings
 from triage_agent.sections.places import Folder
 from triage_agent.sections.policy import PolicySettings
 from triage_agent.sections.policy_file import read_rules, unknown_destinations
+from triage_agent.sections.ray import RaySettings
 from triage_agent.sections.results import ResultsSettings
 from triage_agent.sections.routes import RouteSettings
 from triage_agent.sections.spool import SpoolSettings
@@ -92,7 +93,8 @@ class ModelSettings(Section):
     encoder: str | None = None
     shadow: str = ""
     shadow_encoder: str | None = None
-    runner: Literal["local"] = "local"
+    runner: Literal["local", "ray"] = "local"
+    ray: RaySettings = RaySettings()
     device: Literal["auto", "cuda", "cpu"] = "auto"
     batch: int = Field(default=8, ge=1)
     threads: int | None = Field(default=None, ge=1, le=1024)

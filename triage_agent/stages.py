@@ -7,7 +7,7 @@ import structlog
 
 from triage_agent.assessing import check_model
 from triage_agent.builders import build_policy, build_routes
-from triage_agent.domain.errors import ModelUnavailableError
+from triage_agent.domain.errors import ModelUnavailableError, TriageError
 from triage_agent.domain.ports import Clock, ImageScorer, Worklist
 from triage_agent.domain.study import Assessment, ClaimedImage, ClaimedStudy
 from triage_agent.domain.vocabulary import ArtifactKind, Finding, Outcome
@@ -109,6 +109,23 @@ def build_worker(
         clock=clock,
         journey=metrics.journey,
     )
+
+
+def load_shadow(
+    settings: Settings, metrics: Metrics, build: Callable[[Settings], ImageScorer | None]
+) -> ImageScorer | None:
+    """The shadow bundle, by `build`; None, too, where it cannot be loaded: nothing that is decided depends on it."""
+    if not (name := settings.model.shadow):
+        return None
+    loaded = metrics.shadow_loaded.labels(name)  # 0 until it is
+    try:
+        second = build(settings)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it costs its own opinion only
+        said = str(error) if isinstance(error, TriageError) else type(error).__name__
+        log.error("shadow_not_loaded", bundle=name, error=said)  # noqa: TRY400 - an admin needs the remedy
+        return None
+    loaded.set(1)
+    return second
 
 
 def build_comparison(

@@ -18,7 +18,7 @@ from triage_agent.bootstrap import (
     build_transports,
     open_worklist,
 )
-from triage_agent.cli import auditing, callers, messages, notices, ports, site, stores, waiting
+from triage_agent.cli import auditing, callers, cluster, messages, notices, ports, site, stores, waiting
 from triage_agent.commitment import build_client, committing_destinations
 from triage_agent.dimse.client import DicomClient
 from triage_agent.domain.errors import DeliveryError, TriageError
@@ -68,6 +68,9 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "folder", lambda: site.look_at_folder(settings)
     yield "limits", lambda: site.look_at_limits(settings)
     yield "retention", lambda: site.look_at_retention(settings)
+    if settings.model.runner == "ray":
+        settings = cluster.only_looking(settings)
+        yield "Ray cluster", lambda: cluster.look_at_cluster(settings)
     yield "model", lambda: _model(build_scorer(settings), settings.model.bundle)
     if settings.model.shadow:
         yield "shadow model", lambda: _shadow(settings)

@@ -1,4 +1,4 @@
-"""Where a bundle runs: in this process today; a pool of GPUs has its line here too."""
+"""Where a bundle runs: in this process, or in the replicas of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from triage_agent.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from triage_agent.domain.ports import ImageScorer
+    from triage_agent.models.cluster.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where and how a bundle runs: arguments of `scorer.Scorer`, and whether it `yields` a shared device to others."""
+    """Where and how a bundle runs: arguments of `scorer.Scorer`, and whether it `yields` a shared device to others.
+
+    `plan` is of the cluster, for the runner "ray".
+    """
 
     device: str = "auto"
     threads: int | None = None
@@ -27,6 +31,7 @@ class Placement:
     latency: float = 0.02
     precision: Literal["auto", "float32"] = "auto"
     yields: bool = False
+    plan: Plan | None = None
 
 
 def _local(ref: str, placement: Placement) -> ImageScorer:
@@ -48,7 +53,26 @@ def _local(ref: str, placement: Placement) -> ImageScorer:
     return SharedScorer(scorer, scorer.device, yields=placement.yields)
 
 
-REGISTRY: Mapping[str, Callable[[str, Placement], ImageScorer]] = MappingProxyType({"local": _local})
+def _ray(ref: str, placement: Placement) -> ImageScorer:
+    from triage_agent.models.cluster.plan import Model, Plan  # noqa: PLC0415 - as the next line, for this runner alone
+    from triage_agent.models.cluster.scorer import cluster_scorer  # noqa: PLC0415
+
+    plan = placement.plan or Plan()
+    # Without a share of a GPU a replica must not use one that others have reserved.
+    device = placement.device if plan.gpus or placement.device != "auto" else "cpu"
+    model = Model(
+        ref=ref,
+        digest="",
+        device=device,
+        threads=placement.threads,
+        encoder_source=placement.encoder_source,
+        outlier_limit=placement.outlier_limit,
+        compiled=placement.compiled,
+    )
+    return cluster_scorer(plan, model, placement.error_rate, yields=placement.yields)
+
+
+REGISTRY: Mapping[str, Callable[[str, Placement], ImageScorer]] = MappingProxyType({"local": _local, "ray": _ray})
 
 
 def start(runner: str, ref: str, placement: Placement) -> ImageScorer:

@@ -1,0 +1,249 @@
+"""Measures growth: images a second with more and more replicas on Ray, or workers on Postgres, at a fixed model time.
+
+The model sleeps (`support.sleeping`), so that the machine's cores are left to all the rest: what is measured is what
+handing over, claiming, decoding and committing cost, and whether they stand in each other's way.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from pydicom.uid import generate_uid
+from sqlalchemy import text
+from support import sleeping
+from support.agent import eventually
+from support.instances import dx, encode, request_for, write_part10
+from support.ports import free_port
+from support.raycluster import descendants
+
+from triage_agent.builders import build_belonging
+from triage_agent.domain.errors import TriageError
+from triage_agent.domain.study import CompletenessRule, ReceivedInstance
+from triage_agent.intake.header import read_header
+from triage_agent.models.cluster.plan import Model
+from triage_agent.models.cluster.scorer import cluster_scorer
+from triage_agent.models.cluster.wire import State
+from triage_agent.settings import load_settings
+from triage_agent.worklist import SqlWorklist, open_engine, upgrade
+
+MODEL_SECONDS = 0.05
+SIDE = 448  # of a display image that is handed to a replica
+BATCH = 8
+IMAGES = 4  # a study
+_ASKING = 2  # threads a replica, each with a batch: work for a replica is there before it has ended what it does
+_GATE = "gate"
+_LONG = timedelta(hours=1)
+_RULE = CompletenessRule(quiet=timedelta(seconds=1), max_wait=timedelta(seconds=2))
+_TICKS = os.sysconf("SC_CLK_TCK")
+_FIXED = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+def used_seconds():
+    """Processor seconds of this process and all that it started: agents, decoders, replicas, the database."""
+    ticks = 0
+    for pid in [os.getpid(), *descendants(os.getpid())]:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / _TICKS
+
+
+def row(count, images, seconds, used):
+    """One measurement."""
+    return {
+        "count": count,
+        "images": images,
+        "seconds": round(seconds, 2),
+        "images_a_second": round(images / seconds, 2),
+        "of_ideal": round(images / seconds * MODEL_SECONDS / count, 3),
+        "core_ms_an_image": round(used / images * 1000, 2),
+        "cores_used": round(used / seconds, 2),
+    }
+
+
+def compared(rows):
+    """The same with each one's share of so many times the first."""
+    first = rows[0]["images_a_second"] / rows[0]["count"]
+    return [{**one, "of_linear": round(one["images_a_second"] / (first * one["count"]), 3)} for one in rows]
+
+
+# --- replicas ---------------------------------------------------------------------------------------------------------
+def measure_replicas(nodes, plan, seconds):
+    """Images a second with `plan.replicas`, asked for as agents ask: one image a question."""
+    # It only looks, so that what it finds is the application whose model sleeps.
+    scorer = cluster_scorer(replace(plan, deploys=False), Model(ref="embedded", digest="", device="cpu"))
+    try:
+        nodes.deploy(plan, scorer._model, MODEL_SECONDS)
+        eventually(lambda: scorer.standing().state is State.READY)
+        images = list(np.random.default_rng(0).random((BATCH, SIDE, SIDE), dtype=np.float32))
+        _ask(scorer, images, plan.replicas, min(2.0, seconds))  # connections, caches
+        used, began = used_seconds(), time.monotonic()
+        done = _ask(scorer, images, plan.replicas, seconds)
+        return row(plan.replicas, done, time.monotonic() - began, used_seconds() - used)
+    finally:
+        scorer.close()
+
+
+def _ask(scorer, images, replicas, seconds):
+    until, done, errors = time.monotonic() + seconds, [], []
+
+    def ask():
+        try:
+            while time.monotonic() < until:
+                found = scorer.score(images)
+                assert [one.probability for one in found] == [float(image[0, 0]) for image in images]
+                done.append(len(found))
+        except TriageError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(_ASKING * replicas)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    return sum(done)
+
+
+# --- workers ----------------------------------------------------------------------------------------------------------
+def measure_workers(url, folder, count, seconds):
+    """Images a second with so many worker processes on one database: claimed, decoded, scored, decided, committed.
+
+    Studies are complete and no result is sent: reports and routes have a benchmark of their own.
+    """
+    upgrade(url)
+    studies = max(count, round(count * seconds / MODEL_SECONDS / IMAGES))
+    config = _write_config(folder, url)
+    engine = open_engine(url)
+    worklist = SqlWorklist(engine)
+    build_belonging(load_settings(config), worklist).settle()
+    _fill(worklist, folder / "var" / "spool", studies)
+    while worklist.claim_study(_GATE, datetime.now(UTC), _LONG):
+        pass  # nobody may begin before all are there
+    with ExitStack() as stack:
+        stack.callback(engine.dispose)
+        ports = [free_port() for _ in range(count)]
+        for port in ports:
+            process = _start_worker(config, port, folder / f"worker-{port}.log")
+            stack.callback(_end, process)
+        eventually(lambda: all(_ready(port) for port in ports))
+        used = used_seconds()
+        released = datetime.now(UTC)
+        assert worklist.give_back(_GATE, released, counted=False) == studies
+        eventually(lambda: _decided(engine)[0] == studies, seconds=seconds * 20 + 120)
+        used = used_seconds() - used
+        last = _decided(engine)[1]
+    return row(count, studies * IMAGES, (last - released).total_seconds(), used)
+
+
+def _write_config(folder, url):
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "agent.toml"
+    config.write_text(
+        f'data_dir = "{folder}/var"\n[database]\nurl = "{url}"\n[worker]\npoll_seconds = 5\nlease_seconds = 60\n'
+        f"[storage]\nlow_water_percent = 0.1\n[model]\nbatch = {BATCH}\n[audit]\nanchor_minutes = 0\n"
+    )
+    return config
+
+
+def _start_worker(config, port, log):
+    repository = Path(__file__).parents[2]
+    paths = os.pathsep.join([str(repository), str(repository / "tests")])
+    command = [sys.executable, sleeping.__file__, str(MODEL_SECONDS), "serve", "--role", "worker"]
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            [*command, "--config", str(config)],
+            stdout=out,
+            stderr=out,
+            env=os.environ | _FIXED | {"PYTHONPATH": paths, "TRIAGE_AGENT__WEB__PORT": str(port)},
+        )
+
+
+def _end(process):
+    process.terminate()
+    process.wait(60)
+
+
+def _ready(port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
+            return answer.status == 200
+    except (OSError, urllib.error.HTTPError):
+        return False
+
+
+def _fill(worklist, spool, studies):
+    """Complete studies of small radiographs, whose file is one."""
+    template = _write_template(spool)
+    header = read_header(encode(template[0]), **request_for(template[0]))
+    began = datetime.now(UTC) - timedelta(minutes=1)
+    for number in range(studies):
+        study = f"1.2.{number + 1}"
+        for _ in range(IMAGES):
+            uid = generate_uid()
+            path = f"{uid}.dcm"
+            os.link(template[1], spool / path)
+            of_it = _replaced(header, study, str(uid))
+            worklist.register(
+                ReceivedInstance(
+                    header=of_it,
+                    path=path,
+                    sha256=uid.replace(".", "")[:64].ljust(64, "0"),
+                    size=template[1].stat().st_size,
+                    source="PACS",
+                    received_at=began,
+                ),
+                _RULE,
+            )
+    for _ in range(studies):
+        views = worklist.due_for_completion(datetime.now(UTC), 1000)
+        if not views:
+            break
+        for view in views:
+            assert worklist.complete(view, "quiet", datetime.now(UTC))
+
+
+def _replaced(header, study, uid):
+    return replace(header, study_instance_uid=study, series_instance_uid=f"{study}.1", sop_instance_uid=uid)
+
+
+def _write_template(spool):
+    data_set = dx(StudyInstanceUID="1.2.1", BodyPartExamined="KNEE")
+    pixels = np.linspace(0, 4095, 256 * 256).reshape(256, 256).astype(np.uint16)
+    data_set.SamplesPerPixel, data_set.PhotometricInterpretation = 1, "MONOCHROME2"
+    data_set.Rows, data_set.Columns, data_set.PixelRepresentation = 256, 256, 0
+    data_set.BitsAllocated, data_set.BitsStored, data_set.HighBit = 16, 12, 11
+    data_set.PixelData = pixels.tobytes()
+    data_set["PixelData"].VR = "OW"
+    spool.mkdir(parents=True, exist_ok=True)
+    return data_set, write_part10(spool / "template.dcm", data_set)
+
+
+def _decided(engine):
+    with engine.begin() as connection:
+        return connection.execute(
+            text("SELECT count(*), max(decided_at) FROM studies WHERE decided_at IS NOT NULL")
+        ).one()
+
+
+def clean(folder):
+    """Room for the next measurement."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def written(path, document):
+    """The document, as it is so far."""
+    path.write_text(json.dumps(document, indent=2) + "\n")

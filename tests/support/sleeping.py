@@ -1,0 +1,49 @@
+"""A model of fixed time: so many seconds an image, in which it uses no processor. For replicas, and for whole workers.
+
+Run as a program it is `triage-agent` with this model in place of the bundle: `python sleeping.py SECONDS serve ...`.
+"""
+
+import sys
+import time
+
+from triage_agent.domain.decision import ModelIdentity
+from triage_agent.domain.study import ImageScore
+
+
+class Sleeping:
+    """Scores one image after the other."""
+
+    identity = ModelIdentity(
+        name="sleeping",
+        version="1",
+        digest="5" * 64,
+        anatomies=("XR_KNEE",),
+        threshold=0.5,
+        alert=0.9,
+        clinical_use=False,
+    )
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def score(self, images, anatomies=()):
+        time.sleep(self.seconds * len(images))
+        return [ImageScore(probability=float(image[0, 0])) for image in images]
+
+
+def load(seconds, _model):
+    """What replicas load in place of a bundle."""
+    return Sleeping(seconds)
+
+
+def main():
+    from triage_agent import bootstrap  # noqa: PLC0415 - replicas need none of it
+    from triage_agent.cli import main as triage_agent  # noqa: PLC0415
+
+    seconds = float(sys.argv.pop(1))
+    bootstrap.build_scorer = lambda _settings: Sleeping(seconds)
+    triage_agent()
+
+
+if __name__ == "__main__":
+    main()
