@@ -43,7 +43,7 @@ from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import Settings
 from triage_agent.watching import watch_for_workers, watch_site
-from triage_agent.worker import Loop, Loops, Worker, in_time
+from triage_agent.worker import Loop, Loops, in_time
 
 if TYPE_CHECKING:
     from triage_agent.dimse.commitment import CommitmentDesk
@@ -244,11 +244,11 @@ class _Start:
         from triage_agent.evidence import add_evidence, shows_evidence
         from triage_agent.notification import add_notifiers
         from triage_agent.procedure_steps import add_performer
-        from triage_agent.stages import build_pipeline
+        from triage_agent.stages import build_pipeline, build_workers
 
         settings = self._settings
-        # The shadow reads with a decoder of its own, so that no image waits for it; and so does evidence.
-        most = 1 + (second is not None) + shows_evidence(settings)
+        # Who decides, the shadow and evidence read with a decoder each, so that no image waits for them.
+        most = 2 + (second is not None) + shows_evidence(settings)
         loader = self._work.enter_context(build_loader(settings, most=most))
         later = add_evidence(settings, self.worklist, loader, self.metrics, self._clock, self._loops, self._stack)
         if second is not None:
@@ -258,16 +258,8 @@ class _Start:
         )
         pipeline.warm_up()
         self._checks["model"] = pipeline.check_model
-        owner = self._owner_of("worker")
-        worker = Worker(
-            pipeline=pipeline,
-            worklist=self.worklist,
-            owner=owner,
-            lease=timedelta(seconds=settings.worker.lease_seconds),
-            batch=settings.model.batch,
-            clock=self._clock,
-        )
-        self._add_loop("worker", worker.step, owner)
+        for name, owner, step in build_workers(settings, self.worklist, pipeline, self._clock, self._owner_of):
+            self._add_loop(name, step, owner)
         self._deliverers()
         self._fetchers()
         add_performer(settings, self.worklist, self._clock, self._loops)

@@ -1,6 +1,8 @@
 """Wires what reads images from the settings: the pipeline that decides, and the shadow that only compares."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -14,6 +16,7 @@ from triage_agent.ops.metrics import Metrics
 from triage_agent.pipeline import Later, Observer, Pipeline
 from triage_agent.settings import Settings
 from triage_agent.shadow import Shadow
+from triage_agent.worker import Precedence, Worker
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +68,29 @@ def build_pipeline(
         secondary_captures=settings.study.score_secondary_captures,
         later=later,
     )
+
+
+def build_workers(
+    settings: Settings, worklist: Worklist, pipeline: Pipeline, clock: Clock, owner_of: Callable[[str], str]
+) -> Iterator[tuple[str, str, Callable[[], bool]]]:
+    """Who scores images as they come, and who decides complete studies: a name, an owner and a step for each loop.
+
+    A loop for each: to read headers, to build a report and to commit it takes as long as an image does, and no flag
+    waits for that (promise 7).
+    """
+    precedence = Precedence()
+    for name, step in (("worker", Worker.score), ("worker-decides", Worker.decide)):
+        owner = owner_of(name)
+        worker = Worker(
+            pipeline=pipeline,
+            worklist=worklist,
+            owner=owner,
+            lease=timedelta(seconds=settings.worker.lease_seconds),
+            batch=settings.model.batch,
+            clock=clock,
+            precedence=precedence,
+        )
+        yield name, owner, partial(step, worker)
 
 
 def build_comparison(

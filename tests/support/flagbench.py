@@ -129,7 +129,7 @@ def shape(values):
 
 # --- what became of it ------------------------------------------------------------------------------------------------
 def _all_told(agent, raised):
-    """Whether the RIS has a message of each: the flag's, or the report's where the agent is slower than the quiet period."""
+    """Whether the RIS has a message of each: its flag, or its report where the flag took longer than the quiet time."""
     row = OutboxRow
     taken = select(row.study_instance_uid).where(row.destination == RIS, row.state == DeliveryState.SENT)
     return {one.study for one in raised} <= {uid for (uid,) in _rows(agent, taken)}

@@ -9,7 +9,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from triage_agent.domain.decision import Artifact, Delivery, Shipment
 from triage_agent.domain.vocabulary import ArtifactKind, AuditAction, DeliveryState, Event, Priority, Status
-from triage_agent.worklist import trail, unfilled
+from triage_agent.worklist import due, trail, unfilled
 from triage_agent.worklist.chains import has_to_wait
 from triage_agent.worklist.limits import delivery_failure, is_outdone
 from triage_agent.worklist.rows import advance, append_audit, locked_study, word_is
@@ -183,15 +183,14 @@ def _due(session: Session, now: datetime, limit: int, destinations: Sequence[str
 
     What waits is read off its index in that order, if anything of it is due; what a lost sender held are a few.
     """
-    waiting = and_(word_is(OutboxRow.state, DeliveryState.PENDING), OutboxRow.next_attempt_at <= now)
-    left = and_(word_is(OutboxRow.state, DeliveryState.SENDING), OutboxRow.lease_until <= now)
+    waiting, left = due.waiting(now), due.left(now)
     best_first = (OutboxRow.priority.desc(), OutboxRow.study_received_at, OutboxRow.id)
     found: list[tuple[Priority, datetime, int]] = []
     # Spelled so that no index of times serves: the planner would take that one and sort all that is due.
     in_order = and_(
         word_is(OutboxRow.state, DeliveryState.PENDING), func.coalesce(OutboxRow.next_attempt_at, now) <= now
     )
-    there = [] if destinations is None else [OutboxRow.destination.in_(destinations)]
+    there = due.at(destinations)
     unfilled.fill(session, there)
     for which, read_off in ((waiting, in_order), (left, left)):
         if session.scalar(select(OutboxRow.id).where(which, *there).limit(1)) is None:

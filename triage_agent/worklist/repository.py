@@ -28,7 +28,18 @@ from triage_agent.domain.study import (
 )
 from triage_agent.domain.vocabulary import DICOM_OBJECTS, ArtifactKind, Priority, Status
 from triage_agent.domain.waits import LongestWaits
-from triage_agent.worklist import clocks, leases, outbox, queries, registration, retention, scoring, shadow, unrouted
+from triage_agent.worklist import (
+    clocks,
+    due,
+    leases,
+    outbox,
+    queries,
+    registration,
+    retention,
+    scoring,
+    shadow,
+    unrouted,
+)
 from triage_agent.worklist.backlog import SqlBacklogs
 from triage_agent.worklist.commitments import SqlCommitments
 from triage_agent.worklist.history import SqlHistories
@@ -117,6 +128,8 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
 
     def claim_study(self, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
         """See `Worklist.claim_study`."""
+        if not self._database.read(scoring.any_ready):  # asked all the time: mostly without the one writer's turn
+            return None
         return self._database.write(lambda session: scoring.claim_study(session, owner, now, lease))
 
     def last_artifact(self, study_instance_uid: str, kind: ArtifactKind, before_revision: int) -> Artifact | None:
@@ -182,6 +195,8 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
         self, owner: str, now: datetime, lease: timedelta, limit: int, destinations: Sequence[str] | None = None
     ) -> Sequence[Delivery]:
         """See `Worklist.claim_deliveries`."""
+        if not self._database.read(lambda session: due.any_due(session, now, destinations)):
+            return []
         return self._database.write(
             lambda session: outbox.claim_deliveries(session, owner, now, lease, limit, destinations)
         )

@@ -108,6 +108,11 @@ def raise_flag(
     return True
 
 
+def any_ready(session: Session) -> bool:
+    """Whether there is something for `claim_study`, held elsewhere or not."""
+    return session.scalar(select(StudyRow.study_instance_uid).where(status_is(Status.READY)).limit(1)) is not None
+
+
 def claim_study(session: Session, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
     """See `Worklist.claim_study`."""
     most_urgent = (
