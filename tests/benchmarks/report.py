@@ -19,6 +19,8 @@ from support.benchtables import GOALS, SECTIONS  # noqa: E402
 STUDY_WORK = ("receive", "claim an image", "raise", "claim a study", "decide", "claim a delivery")
 ASKED = ("the list's page", "one study", "numbers for metrics", "the backlog", "look for work", "expire leases")
 PICTURES = {
+    "ingest": benchplots.ingest,
+    "scale": benchplots.scale,
     "flag": benchplots.time_to_flag,
     "day": benchplots.day,
     "growth-studies": lambda bench, file: benchplots.growth(

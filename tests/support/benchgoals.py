@@ -45,17 +45,6 @@ def at(name, *path):
     return lambda bench: bench.at(name, *path)
 
 
-def steepest(name):
-    """The steepest growth of what should be flat, of a part of growth.json."""
-
-    def read(bench):
-        exponents = bench.at("growth", name, "exponents")
-        kept = [value for value in (exponents or {}).values() if value is not None]
-        return max(kept, default=None)
-
-    return read
-
-
 def goals_table(bench, goals):
     """All of them."""
     return table(("goal", "wanted", "measured", "verdict"), [goal.row(bench) for goal in goals])

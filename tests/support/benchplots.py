@@ -122,3 +122,52 @@ def day(bench, file):
 
     with_wide(file, draw)
     return True
+
+
+def ingest(bench, file):
+    """Seconds and memory against the size of an image, and against the number of associations."""
+    grown = [(name, bench.at("ingest", "growth", name)) for name in ("size", "associations")]
+    grown = [(name, rows) for name, rows in grown if rows]
+    if not grown:
+        return False
+
+    def draw(axes):
+        for number, (name, rows) in enumerate(grown):
+            sizes = [row["bytes"] / (1 << 20) if name == "size" else row["associations"] for row in rows]
+            _receivers(axes[2 * number], sizes, rows, "seconds", "seconds an image")
+            _receivers(axes[2 * number + 1], sizes, rows, "peak_mb", "memory at most, MB")
+            for axis in axes[2 * number : 2 * number + 2]:
+                axis.set_xlabel("size of an image, MiB" if name == "size" else "associations at once")
+
+    save(file, draw, panels=2 * len(grown), across=2)
+    return True
+
+
+def _receivers(axis, sizes, rows, what, label):
+    for ink, peer in zip(INKS, rows[0][what], strict=False):
+        values = [row[what][peer] for row in rows]
+        if what == "seconds":
+            values = [one / (row["images"] * row["associations"]) for one, row in zip(values, rows, strict=True)]
+        axis.plot(sizes, values, marker=".", color=ink, label=peer)
+    axis.set(xscale="log", yscale="log", ylabel=label)
+    axis.legend(fontsize=6)
+
+
+def scale(bench, file):
+    """Images a second against how many score, and what so many times the first would be."""
+    kinds = {"ray_replicas": "replicas on Ray", "postgres_workers": "workers on Postgres"}
+    there = {said: rows for name, said in kinds.items() if (rows := bench.at("scale_out", name))}
+    if not there:
+        return False
+
+    def draw(axes):
+        (axis,) = axes
+        for ink, (said, rows) in zip(INKS, there.items(), strict=False):
+            counts, speeds = [row["count"] for row in rows], [row["images_a_second"] for row in rows]
+            axis.plot(counts, speeds, marker=".", color=ink, label=said)
+            axis.plot(counts, [speeds[0] / counts[0] * one for one in counts], ":", color=ink)
+        axis.set(xlabel="how many (dotted: linear)", ylabel="images a second", xticks=counts)
+        axis.legend(fontsize=7)
+
+    with_wide(file, draw)
+    return True

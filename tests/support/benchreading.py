@@ -32,14 +32,17 @@ class Bench:
         """Where and when a file's figures were measured, in a sentence."""
         if name not in self:
             return f"`build/bench/{name}.json`: {MISSING}."
-        made = self.at(name, KEY)
-        if not made:
+        made = self.at(name, KEY) or self._own(name)
+        if made is None:
             return f"`build/bench/{name}.json` does not say where it was measured."
         machine = f"{made.get('cores')} cores of {made.get('cpu')}"
-        if made.get("gpu"):
-            machine = f"{made['gpu']}, {machine}"
         said = f"{made.get('date')}, {machine}, commit {made.get('commit')}"
         return f"`build/bench/{name}.json`, {said}; `{made.get('command')}`."
+
+    def _own(self, name):
+        """What a file of another machine says of itself."""
+        document = self._documents[name]
+        return document if isinstance(document, dict) and "date" in document else None
 
 
 def number(value, digits=2, unit=""):

@@ -1,12 +1,14 @@
 """The tables of the report, each from its file alone; what is not there is said not to be."""
 
-from support.benchgoals import Goal, at, fixed, goals_table, steepest
+from support import benchothers
+from support.benchgoals import Goal, at, fixed, goals_table
 from support.benchreading import MISSING, number, table
 
 _WAIT = ("p50", "p90", "p95", "p99", "max")
 
 
 GOALS = (
+    *benchothers.GOALS,
     Goal(
         "time to flag, 95 %, embedded bundle, 5 studies a second",
         at("flag", "embedded", "wait_s", "p95"),
@@ -132,5 +134,12 @@ def lists(bench):
     return f"{table(('slowest list, seconds', '95 %', 'wanted', 'which'), rows)}\n\n{bench.made('site')}"
 
 
-SECTIONS = {"goals": goals, "flag": flag, "day": day, "growth": growth, "routes": routes, "lists": lists}
-__all__ = ["GOALS", "SECTIONS", "steepest"]
+SECTIONS = {
+    "goals": goals,
+    "flag": flag,
+    "day": day,
+    "growth": growth,
+    "routes": routes,
+    "lists": lists,
+    **benchothers.SECTIONS,
+}

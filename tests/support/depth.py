@@ -20,7 +20,7 @@ def deepen(database):
     for action in RECORDS:
         database.write(lambda session, action=action: session.execute(_records(action)))
     database.write(_sealed)
-    database.write(lambda session: session.execute(text("ANALYZE")))
+    database.write(_statistics)
 
 
 def _filled(row, from_what, **values):
@@ -127,6 +127,15 @@ def _records(action):
         study_instance_uid=study.study_instance_uid,
         detail={"revision": 1},
     )
+
+
+def _statistics(session):
+    """As an agent's database has them: Postgres gathers some by itself, a SQLite file has none."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("ANALYZE"))
+        return
+    session.execute(text("DELETE FROM sqlite_stat1"))
+    session.execute(text("ANALYZE sqlite_schema"))  # forget those that were read
 
 
 def _sealed(session):

@@ -76,10 +76,10 @@ def running_site(make, *, quiet):
             peer.close()
 
 
-def measure(agent, peers, pictures, *, seconds, rate, images):
+def measure(agent, peers, pictures, *, seconds, rate, images, before=0):
     """Send studies for so long, `rate` a second of `images` images, one in three abnormal; a document of the waits.
 
-    Fails where anything did not come.
+    `before`: studies that are there. The RIS is no more afterwards. Fails where anything did not come.
     """
     senders = Senders(agent.port, at_random(pictures.pairs, seconds=seconds, rate=rate, images=images))
     try:
@@ -92,7 +92,7 @@ def measure(agent, peers, pictures, *, seconds, rate, images):
         senders.close()
     raised = [one for one in sent if one.raising]
     eventually(lambda: _all_told(agent, raised), SETTLING_SECONDS, every=0.5)
-    eventually(lambda: _all_settled(agent, len(sent)), SETTLING_SECONDS, every=0.5)
+    eventually(lambda: _all_settled(agent, before + len(sent)), SETTLING_SECONDS, every=0.5)
     settled = time.time() - began - took
     came = peers[RIS].came()
     waits = [came[one.study] - one.ended for one in raised]

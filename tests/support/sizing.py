@@ -107,7 +107,9 @@ def inputs_of(bench):
         peak=Input("busiest hour over the mean", peak or 1.0, "`day.json` (a made-up day)" if peak else MISSING),
         busy=Input("busy at the most", 0.5, "chosen: room for bursts, and for a machine that is away"),
         images_a_core_second=Input(
-            "embedded bundle, images a second and core", 1 / model if model else None, "`day.json`"
+            "embedded bundle, images a second and core",
+            cpu_speed(bench) or (1 / model if model else None),
+            "`cpu_pipeline.json`, else `day.json`",
         ),
         images_a_gpu_second=Input(
             "MedGemma's encoder at 896 px, images a second and GPU", gpu_speed(bench), "`gpu.json`"
@@ -119,9 +121,14 @@ def inputs_of(bench):
     )
 
 
+def cpu_speed(bench):
+    """Images a second from DICOM files to scores by the embedded bundle on one core."""
+    return bench.at("cpu_pipeline", "bundles", "embedded", "files_images_per_second")
+
+
 def gpu_speed(bench):
     """Images a second from DICOM files to scores on one GPU; None where it was not measured."""
-    return bench.at("gpu", "from_dicom", "896", "images_a_second")
+    return bench.at("gpu", "towers", "medgemma", "from_files", "uncompressed", "images_per_second")
 
 
 def tables(bench):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.benchexamples import documents
 from support.benchgoals import Goal, at, fixed
 from support.benchnote import note, stamp
 from support.benchreading import MISSING, Bench
@@ -58,6 +59,28 @@ class TestGoals:
         nothing = bench()
         assert all(goal.verdict(nothing) == MISSING for goal in GOALS)
         assert all(MISSING in make(nothing) for make in SECTIONS.values())
+
+
+class TestTables:
+    def test_every_table_shows_the_figures_of_its_file(self, bench):
+        full = bench(**documents())
+        shown = {name: make(full) for name, make in SECTIONS.items()}
+        for name in ("flag", "day", "ingest", "scale", "store", "routes"):
+            assert MISSING not in shown[name], name
+        assert "2026-11-23, 2 cores of some CPU, commit abc; `make bench`" in shown["flag"]
+        assert "The GPU: a GPU." in shown["model"]
+
+    def test_every_goal_has_its_verdict(self, bench):
+        full = bench(**documents())
+        verdicts = {goal.what: goal.verdict(full) for goal in GOALS}
+        assert verdicts["receiving 10 MB images: time over storescp's"] == "met"
+        assert verdicts["receiving 10 MB images: time over Orthanc's"] == "missed by a factor of 1.80"
+        assert verdicts["time to flag, 95 %, embedded bundle, 5 studies a second"] == "met"
+        assert verdicts["MedGemma's tower, 896 px: share of the bf16 ceiling"] == "missed by a factor of 1.25"
+        assert verdicts["workers on Postgres: share of linear"] == "met"
+
+    def test_a_site_is_sized_from_the_files(self, bench):
+        assert MISSING not in tables(bench(**documents()))
 
 
 class TestNotes:
