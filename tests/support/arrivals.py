@@ -1,5 +1,6 @@
 """Studies that come at their moments: schedules of them, and senders that are processes of their own."""
 
+import contextlib
 import random
 import time
 from dataclasses import dataclass
@@ -12,10 +13,15 @@ from support.routepeers import forking
 
 SENDERS = 3
 _WAIT_SECONDS = 60
+_TRIES = 5
 _LEAD_SECONDS = 0.5  # for all senders to stand at the start
 _P_DATA_TF, _CONTROL = 0x04, 11  # PS3.8 section 9.3.5; where the message control header of a PDU's first value stands
 _KIND, _LAST_OF_DATA_SET = 0b11, 0b10  # PS3.8 annex E.2: no command, and the last fragment
 _ONE_PATIENT = {"PatientID": "P1", "PatientName": "Bench^Mark", "PatientBirthDate": "19700203", "PatientSex": "O"}
+
+
+class NotTakenError(Exception):
+    """An image was refused, or not answered."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +119,16 @@ def send_timed(port, images, *, calling="PACS", called="TRIAGE"):
     pairs = {(str(one.SOPClassUID), str(one.file_meta.TransferSyntaxUID)) for one in images}
     entity.requested_contexts = [build_context(sop_class, [syntax]) for sop_class, syntax in sorted(pairs)]
     association = entity.associate("127.0.0.1", port, ae_title=called, evt_handlers=[(evt.EVT_DATA_SENT, on_data)])
-    assert association.is_established
+    if not association.is_established:
+        raise NotTakenError("no association")
     try:
         for image in images:
             answer = association.send_c_store(image)
-            assert answer.get("Status") == 0x0000, answer
+            if (status := answer.get("Status")) != 0x0000:
+                raise NotTakenError(f"answered with {status}")
     finally:
-        association.release()
+        if association.is_established:
+            association.release()
     return ends
 
 
@@ -133,9 +142,18 @@ def _send_share(port, arrivals, line):
         late = time.time() - began - arrival.moment
         study = generate_uid()
         # One and the same data set may stand in the list twice: each is named when its turn comes.
-        ends = send_timed(port, _Named([loaded[file] for file in arrival.files], study, number))
+        ends = _send_surely(port, _Named([loaded[file] for file in arrival.files], study, number))
         told.append(Sent(str(study), arrival.raising, ends[0], late))
     line.send(told)
+
+
+def _send_surely(port, images):
+    """What was not taken is sent again, with the same names, as modalities do."""
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(NotTakenError):
+            return send_timed(port, images)
+        time.sleep(1.0)
+    return send_timed(port, images)
 
 
 class _Named:
@@ -143,13 +161,13 @@ class _Named:
 
     def __init__(self, data_sets, study, number):
         self._data_sets, self._study, self._number = data_sets, study, number
-        self._series = generate_uid()
+        self._series, self._uids = generate_uid(), [generate_uid() for _ in data_sets]
 
     def __iter__(self):
-        for place, one in enumerate(self._data_sets, 1):
+        for place, (one, uid) in enumerate(zip(self._data_sets, self._uids, strict=True), 1):
             for name, value in _ONE_PATIENT.items():
                 setattr(one, name, value)
-            one.StudyInstanceUID, one.SeriesInstanceUID, one.SOPInstanceUID = self._study, self._series, generate_uid()
+            one.StudyInstanceUID, one.SeriesInstanceUID, one.SOPInstanceUID = self._study, self._series, uid
             one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
             one.AccessionNumber, one.InstanceNumber = f"A{self._number}", place
             yield one

@@ -32,8 +32,9 @@ from triage_agent.worklist.transactions import changed
 
 def claim_images(session: Session, owner: str, now: datetime, lease: timedelta, limit: int) -> Sequence[ClaimedImage]:
     """See `Worklist.claim_images`."""
+    # Ordered by keys alone: of thousands that wait, whole rows would be sorted for the few that are taken.
     candidates = (
-        select(InstanceRow, StudyRow)
+        select(InstanceRow.sop_instance_uid)
         .join(StudyRow, StudyRow.study_instance_uid == InstanceRow.study_instance_uid)
         .where(
             status_is(Status.RECEIVING),
@@ -45,15 +46,22 @@ def claim_images(session: Session, owner: str, now: datetime, lease: timedelta, 
         .limit(limit)
         .with_for_update(skip_locked=True, of=InstanceRow)
     )
-    found = session.execute(candidates).all()
+    taken = session.scalars(candidates).all()
+    if not taken:
+        return []
     claim = (
         update(InstanceRow)
-        .where(InstanceRow.sop_instance_uid.in_([row.sop_instance_uid for row, _ in found]))
+        .where(InstanceRow.sop_instance_uid.in_(taken))
         .values(lease_owner=owner, lease_until=now + lease, attempts=InstanceRow.attempts + 1)
         .execution_options(synchronize_session=False)
     )
-    if found:
-        session.execute(claim)
+    session.execute(claim)
+    rows = (
+        select(InstanceRow, StudyRow)
+        .join(StudyRow, StudyRow.study_instance_uid == InstanceRow.study_instance_uid)
+        .where(InstanceRow.sop_instance_uid.in_(taken))
+    )
+    found = sorted(session.execute(rows), key=lambda both: taken.index(both[0].sop_instance_uid))
     studies = {study.study_instance_uid: study for _, study in found}
     known = {uid: circumstances_of(session, study) for uid, study in studies.items()}
     return [
