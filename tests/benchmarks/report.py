@@ -7,6 +7,9 @@ measured here, and nothing is made up: of a file that is not there it is said th
 import argparse
 import re
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -18,30 +21,42 @@ from support.benchtables import GOALS, SECTIONS  # noqa: E402
 
 STUDY_WORK = ("receive", "claim an image", "raise", "claim a study", "decide", "claim a delivery")
 ASKED = ("the list's page", "one study", "numbers for metrics", "the backlog", "look for work", "expire leases")
-PICTURES = {
-    "ingest": benchplots.ingest,
-    "scale": benchplots.scale,
-    "flag": benchplots.time_to_flag,
-    "day": benchplots.day,
-    "growth-studies": lambda bench, file: benchplots.growth(
-        bench,
-        file,
-        [
-            ("studies on sqlite", "studies in the database", STUDY_WORK),
-            ("studies on sqlite", "studies in the database", ASKED),
-            ("studies on postgres", "studies in the database", STUDY_WORK),
-            ("studies on postgres", "studies in the database", ASKED),
-        ],
+BY_STUDIES = [
+    (f"studies on {database}", "studies in the database", kinds)
+    for database in ("sqlite", "postgres")
+    for kinds in (STUDY_WORK, ASKED)
+]
+BY_OTHERS = [("waiting on sqlite", "studies that wait", None), ("images", "images of a study", None)]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Stands before the table of a section, where it could be drawn."""
+
+    section: str
+    name: str
+    shows: str
+    draw: Callable[[Bench, Path], bool]
+
+
+PICTURES = (
+    Picture("ingest", "ingest", "time and memory against the size of an image and associations", benchplots.ingest),
+    Picture("flag", "flag", "share of studies that are flagged after so many seconds", benchplots.time_to_flag),
+    Picture("day", "day", "seconds of work that wait, over the hours of the day", benchplots.day),
+    Picture("scale", "scale", "images a second against replicas and workers", benchplots.scale),
+    Picture(
+        "growth",
+        "growth-studies",
+        "milliseconds against studies in the database",
+        partial(benchplots.growth, parts=BY_STUDIES),
     ),
-    "growth-others": lambda bench, file: benchplots.growth(
-        bench,
-        file,
-        [
-            ("waiting on sqlite", "studies that wait", None),
-            ("images", "images of a study", None),
-        ],
+    Picture(
+        "growth",
+        "growth-others",
+        "milliseconds against what waits, and against images of a study",
+        partial(benchplots.growth, parts=BY_OTHERS),
     ),
-}
+)
 
 
 def main(arguments=None):
@@ -51,13 +66,24 @@ def main(arguments=None):
     asked.add_argument("--docs", type=Path, default=ROOT / "docs")
     given = asked.parse_args(arguments)
     bench = Bench(given.results)
-    fill(given.docs / "performance.md", {name: make(bench) for name, make in SECTIONS.items()})
+    shown = pictures(bench, given.docs / "performance")
+    fill(given.docs / "performance.md", {name: shown.get(name, "") + make(bench) for name, make in SECTIONS.items()})
     fill(given.docs / "capacity.md", {"sizing": sizing.tables(bench)})
-    for name, draw in PICTURES.items():
-        draw(bench, given.docs / "performance" / f"{name}.svg")
     for goal in GOALS:
         what, wanted, measured, verdict = goal.row(bench)
         print(f"{what}: {measured} (wanted: {wanted}): {verdict}")  # noqa: T201
+
+
+def pictures(bench, folder):
+    """{section: its pictures, in Markdown}; one that could not be drawn is taken away, since it would be of before."""
+    shown = {}
+    for one in PICTURES:
+        file = folder / f"{one.name}.svg"
+        if one.draw(bench, file):
+            shown[one.section] = shown.get(one.section, "") + f"![{one.shows}]({folder.name}/{file.name})\n\n"
+        else:
+            file.unlink(missing_ok=True)
+    return shown
 
 
 def fill(page, parts):
