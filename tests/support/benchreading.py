@@ -1,6 +1,8 @@
 """What benchmarks wrote, for whoever reports it: a figure is there or it was not measured, and nothing is made up."""
 
 import json
+import math
+import statistics
 
 from support.benchnote import KEY
 
@@ -57,3 +59,11 @@ def table(head, rows):
     lines = [" | ".join(head), "|".join(["---", *["---:"] * (len(head) - 1)])]
     lines += [" | ".join(str(cell) for cell in row) for row in rows]
     return "\n".join(f"| {line} |" if "---" not in line else f"|{line}|" for line in lines)
+
+
+def exponent(sizes, seconds):
+    """The slope of a straight line through the logarithms: 0 is flat, 1 is in proportion."""
+    xs, ys = [math.log(size) for size in sizes], [math.log(one) for one in seconds]
+    if len(set(xs)) < 2:  # a line needs two points
+        return None
+    return round(statistics.linear_regression(xs, ys).slope, 3)

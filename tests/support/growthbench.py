@@ -1,6 +1,5 @@
 """Measures what grows: the time and memory of the worklist's own work against how much there is already."""
 
-import math
 import os
 import statistics
 import time
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from support.benchreading import exponent
 from support.depth import deepen
 from support.million import fill
 from support.story import LEASE, RULE, SECOND, decision, flag, received, scored
@@ -23,15 +23,6 @@ from triage_agent.worklist import SqlAuditLog, SqlReadingList, SqlWorklist, open
 BODY = b"\0" * 8000  # of a report
 _MIB = 1 << 20
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-FLAT = 0.1  # an exponent below is no growth: ten times as much takes less than a quarter longer
-
-
-def exponent(sizes, seconds):
-    """The slope of a straight line through the logarithms: 0 is flat, 1 is in proportion."""
-    xs, ys = [math.log(size) for size in sizes], [math.log(one) for one in seconds]
-    if len(set(xs)) < 2:  # a line needs two points
-        return None
-    return round(statistics.linear_regression(xs, ys).slope, 3)
 
 
 class Stopwatch:

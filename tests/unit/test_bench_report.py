@@ -9,9 +9,8 @@ import pytest
 from support.benchexamples import documents
 from support.benchgoals import Goal, at, fixed
 from support.benchnote import note, stamp
-from support.benchreading import MISSING, Bench
+from support.benchreading import MISSING, Bench, exponent
 from support.benchtables import GOALS, SECTIONS
-from support.growthbench import exponent
 from support.sizing import Input, Inputs, size_of, tables
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
