@@ -103,11 +103,12 @@ def measure(agent, pictures, day, can, before):
             time.sleep(_LOOK_SECONDS)
         sent = senders.sent()
         took = time.time() - began
-        used, machine = _used(agent.pid) - used, _machine() - machine
+        spent, machine = _used(agent.pid) - used, _machine() - machine
     finally:
         senders.close()
         looking.close()
     eventually(lambda: _all_settled(agent, before + len(sent)), SETTLING_SECONDS, every=0.5)
+    whole = _used(agent.pid) - used
     cores = os.cpu_count() or 1
     return {
         "studies_a_day": day.studies,
@@ -125,8 +126,8 @@ def measure(agent, pictures, day, can, before):
         "backlog_s": shape([waiting / can for _, waiting in looks]),
         "goal_s": ALLOWED_SECONDS,
         "late_s": shape([one.late for one in sent]),
-        "agent_core_seconds_a_study": round(used / len(sent), 4),
-        "agent_cpu_share": round(used / took / cores, 3),
+        "agent_core_seconds_a_study": round(whole / len(sent), 4),
+        "agent_cpu_share": round(spent / took / cores, 3),
         "machine_cpu_share": round(machine / took / cores, 3),
         "looks": [(at, round(waiting / can, 2)) for at, waiting in looks],
     }
