@@ -127,12 +127,12 @@ def build_listener(
     worklist: Worklist,
     metrics: Metrics,
     clock: Clock,
-    wake: Callable[[], None],
+    wake: Callable[..., None],
     queries: QueryLog | None = None,
     *,
     beside: Beside | None = None,
 ) -> Listener:
-    """Bring spool and worklist to agree, and make what accepts associations; `wake` is called when something came.
+    """Bring spool and worklist to agree, and make what accepts associations; `wake` is told which loops have work.
 
     Whoever gives `queries` sees to it that what it counts is recorded; without it first searches are, all the same.
     One that is `beside` others listens for no orders, and finds spool and worklist in agreement.
@@ -152,7 +152,7 @@ def build_listener(
 
     def receive(incoming: Incoming) -> Received:
         received = receiver.keep(incoming)
-        wake()
+        wake("worker")
         return received
 
     def answered(status: int) -> None:

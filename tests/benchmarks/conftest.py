@@ -1,9 +1,11 @@
 """Where benchmarks write, and what they need."""
 
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from support.benchnote import note, stamp
 
 FOLDER = Path(__file__).parents[2] / "build" / "bench"
 
@@ -18,5 +20,8 @@ def gpu():
 
 @pytest.fixture(scope="session")
 def results():
+    """The folder for figures; each file that is written gets a note of the machine, the commit and the command."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    return FOLDER
+    began, made = time.time(), note()
+    yield FOLDER
+    stamp(FOLDER, began, made)

@@ -63,7 +63,7 @@ class Site:
         build_belonging(self.settings, self.worklist).mean()
         self.queries = QueryLog(self._record, lambda: self.now)
         rest = (self.settings, self.worklist, Metrics(), lambda: self.now)
-        self._listener = build_listener(*rest, lambda: None, self.queries)
+        self._listener = build_listener(*rest, lambda *_: None, self.queries)
         self._listener.start()
         app = build_app({}, lambda: b"", "9.9", build_services(*rest, self.queries).routers)
         self._web = WebServer(app, "127.0.0.1", self.settings.web.port)

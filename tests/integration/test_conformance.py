@@ -66,7 +66,7 @@ def listening(settings):
     """The listener that `serve` would start."""
     settings.data_dir.mkdir()
     migrate_own(settings)
-    listener = build_listener(settings, open_worklist(settings), Metrics(), utc_now, lambda: None)
+    listener = build_listener(settings, open_worklist(settings), Metrics(), utc_now, lambda *_: None)
     listener.server.start()
     yield listener.server.address[1]
     listener.server.stop(2)

@@ -52,7 +52,7 @@ def priorities(worklist):
 def test_what_is_received_and_what_is_found_at_the_start_have_the_priority_that_the_word_means(settings, left):
     worklist, sent = MemoryWorklist(), dx(**EMERGENCY)
     build_belonging(settings, worklist).mean()
-    listener = build_listener(settings, worklist, Metrics(), utc_now, lambda: None)
+    listener = build_listener(settings, worklist, Metrics(), utc_now, lambda *_: None)
     assert priorities(worklist) == {left: Priority.STAT}
     listener.server.start()
     try:

@@ -18,6 +18,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -47,6 +48,8 @@ _WHAT_ROLES_IMPORT = (
     "triage_agent.worklist.migrate",
 )
 PROBABILITIES = (0.03, 0.6, 0.97)  # normal; abnormal; abnormal, and raised at once
+SLOW_SECONDS = 0.05  # an image, where a model is wanted that takes its time
+SLOW = "the model takes its time"
 
 
 class QuickScorer:
@@ -112,7 +115,7 @@ def _serve(what):
         ctypes.CDLL(None).powerloss_use(*(path.encode() for path in what["disk"]))
     _adapt(what.get("clock"))
     for mutation in what.get("mutations", ()):
-        MUTATIONS[mutation]()
+        CHANGES[mutation]()
     if what.get("failpoint"):
         Failpoint(**what["failpoint"]).arm(what["marker"])
     sys.argv = ["triage-agent", "serve", "--role", what["role"], "--config", what["config"]]
@@ -158,12 +161,25 @@ def _sync_no_commits():
     transactions.waiting = lambda seconds, *, lasting: real(seconds, lasting=False)
 
 
+def _take_time():
+    from support import launcher  # noqa: PLC0415 - by the name under which it is used
+
+    class SlowScorer(launcher.QuickScorer):
+        def score(self, images, anatomies=()):
+            time.sleep(SLOW_SECONDS * len(images))
+            return super().score(images, anatomies)
+
+    launcher.QuickScorer = SlowScorer
+
+
 # What a trial has to notice: each is a way to lose what was acknowledged, one fsync away from being right.
 MUTATIONS = {
     "nothing of the spool is synced": _sync_nothing_of_the_spool,
     "no folder of the spool is synced": _sync_no_folders,
     "no commit is synced": _sync_no_commits,
 }
+# ... and what only makes it slower.
+CHANGES = MUTATIONS | {SLOW: _take_time}
 
 
 def _ahead(file):

@@ -88,10 +88,10 @@ def _require_plugin():
 
 
 @contextmanager
-def orthanc_server(folder, dicomweb=False, servers=()):
+def orthanc_server(folder, dicomweb=False, servers=(), stable_age=None):
     """Run Orthanc with its database in `folder`; with its DICOMweb plug-in it answers at /dicom-web, to alice only.
 
-    `servers` are DICOMweb servers that it can send to, by name.
+    `servers` are DICOMweb servers that it can send to, by name; `stable_age` are seconds, in place of its own default.
     """
     port, web_port = free_port(), free_port()
     configuration = {
@@ -107,6 +107,8 @@ def orthanc_server(folder, dicomweb=False, servers=()):
         "AuthenticationEnabled": False,
         "Plugins": [],
     }
+    if stable_age is not None:
+        configuration["StableAge"] = stable_age
     if dicomweb:
         configuration |= {
             "Plugins": [_require_plugin()],

@@ -5,6 +5,7 @@ import hashlib
 import re
 import socket
 import threading
+import time
 from collections import Counter, defaultdict
 
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -15,6 +16,7 @@ from support.callees import serve
 from triage_agent.simulation.ris import SimulatedRis
 
 _HANG_SECONDS = 60.0
+_NAMED_STUDY = re.compile(r"\|110180\^[^|]*\|[^|]*\|([0-9.]+)")  # OBX-3, -4 and -5
 
 
 class KeepingPacs:
@@ -143,8 +145,21 @@ class KeepingRis(SimulatedRis):
 
     def studies(self):
         """Study Instance UIDs that any message names."""
-        named = re.compile(r"\|110180\^[^|]*\|[^|]*\|([0-9.]+)")  # OBX-3, -4 and -5
-        return {uid for message in self.messages for uid in named.findall(message)}
+        return {uid for message in self.messages for uid in _NAMED_STUDY.findall(message)}
+
+
+class TimingRis(KeepingRis):
+    """A RIS that notes in `came` when it first had a whole message about each study, by time.time()."""
+
+    def __init__(self, came):
+        super().__init__()
+        self._came = came
+
+    def _keep(self, message):
+        at = time.time()
+        super()._keep(message)
+        for uid in _NAMED_STUDY.findall(message):
+            self._came.setdefault(uid, at)
 
 
 def close_for_sure(self):

@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from support.callees import scp, serve
 from support.http_peer import Said, http_peer
-from support.peers import KeepingRis
+from support.peers import KeepingRis, TimingRis
 from support.ups import EVENT, PUSH, close_for_sure
 
 RESULT_CLASSES = (
@@ -35,6 +35,16 @@ def _mllp(came):
     try:
         yield ris.port
         came.update(dict.fromkeys(ris.by_control_id(), 0.0))
+    finally:
+        ris.stop()
+
+
+@contextlib.contextmanager
+def _ris(came):
+    ris = TimingRis(came)
+    ris.start()
+    try:
+        yield ris.port
     finally:
         ris.stop()
 
@@ -109,7 +119,15 @@ def _resource(content):
     return Said(200, json.dumps(content).encode(), {"Content-Type": "application/fhir+json"})
 
 
-_PEERS = {"mllp": _mllp, "store": _store, "workitems": _workitems, "events": _events, "stow": _stow, "fhir": _fhir}
+_PEERS = {
+    "mllp": _mllp,
+    "ris": _ris,
+    "store": _store,
+    "workitems": _workitems,
+    "events": _events,
+    "stow": _stow,
+    "fhir": _fhir,
+}
 
 
 def _run(kind, line):

@@ -122,7 +122,7 @@ class _Part:
             self._stack.callback(loop.join, _LAST_ANSWER_SECONDS)
             self._stack.callback(loop.stop)
 
-    def _wake(self) -> None:
+    def _wake(self, _: str = "") -> None:
         self._channel.tell(wake=True)
 
     def _tell_figures(self) -> bool:

@@ -38,8 +38,9 @@ _FREE = (
     InstanceRow.attempts < MAX_ATTEMPTS,
     lease_is_free(InstanceRow.lease_until, _NOW),
 )
+# Ordered by keys alone: of thousands that wait, whole rows would be sorted for the few that are taken.
 _IMAGES = (
-    select(InstanceRow, StudyRow)
+    select(InstanceRow.sop_instance_uid)
     .join(StudyRow, StudyRow.study_instance_uid == InstanceRow.study_instance_uid)
     .where(*_FREE)
     .order_by(StudyRow.priority.desc(), InstanceRow.received_at, InstanceRow.sop_instance_uid)
@@ -57,6 +58,11 @@ _TAKE_IMAGES = (
     update(_INSTANCES)
     .where(_INSTANCES.c.sop_instance_uid.in_(bindparam("those", expanding=True)))
     .values(lease_owner=bindparam("owner"), lease_until=bindparam("until"), attempts=_INSTANCES.c.attempts + 1)
+)
+_TAKEN = (
+    select(InstanceRow, StudyRow)
+    .join(StudyRow, StudyRow.study_instance_uid == InstanceRow.study_instance_uid)
+    .where(InstanceRow.sop_instance_uid.in_(bindparam("those", expanding=True)))
 )
 _READY = (
     select(StudyRow)
@@ -91,10 +97,11 @@ def claim_images(
 ) -> Sequence[ClaimedImage]:
     """See `Worklist.claim_images`."""
     candidates = _IMAGES if reachable is None else _IMAGES.where(image_is_reachable(reachable, now))
-    found = session.execute(candidates, {"now": now, "most": limit}).all()
-    if found:
-        uids = [row.sop_instance_uid for row, _ in found]
-        session.execute(_TAKE_IMAGES, {"those": uids, "owner": owner, "until": now + lease})
+    taken = session.scalars(candidates, {"now": now, "most": limit}).all()
+    if not taken:
+        return []
+    session.execute(_TAKE_IMAGES, {"those": taken, "owner": owner, "until": now + lease})
+    found = sorted(session.execute(_TAKEN, {"those": taken}), key=lambda both: taken.index(both[0].sop_instance_uid))
     studies = {study.study_instance_uid: study for _, study in found}
     known = {uid: circumstances_of(session, study) for uid, study in studies.items()}
     return [
