@@ -1,8 +1,11 @@
 """What kustomize makes of the manifests, against Kubernetes' own schemas."""
 
+import shutil
+
 import kubernetes_validate
 import pytest
-from support.manifests import built, containers, objects, pod_of, written
+from support.deployed import DEPLOY
+from support.manifests import KUBERNETES, built, containers, objects, pod_of, written
 
 pytestmark = pytest.mark.external
 
@@ -54,3 +57,24 @@ def test_all_is_in_one_namespace_and_every_image_is_the_sites(site):
         assert kind == "Namespace" or thing["metadata"]["namespace"] == "triage"
         for container in containers(pod_of(thing)[0]) if pod_of(thing) else ():
             assert container["image"].startswith(("registry.hospital.example/triage-agent:", "postgres:"))
+
+
+def test_with_an_object_store_each_pod_has_copies_of_its_own_and_the_jobs_nothing_of_it(tmp_path):
+    (tmp_path / "kubernetes").mkdir()
+    for folder in ("base", "components"):
+        shutil.copytree(KUBERNETES / folder, tmp_path / "kubernetes" / folder)
+    shutil.copytree(DEPLOY / "postgres", tmp_path / "postgres")
+    site = tmp_path / "kubernetes" / "site"
+    site.mkdir()
+    (site / "kustomization.yaml").write_text("resources: [../base]\ncomponents: [../components/object-store]\n")
+    made = {(one["kind"], one["metadata"]["name"]): one for one in objects(built(site))}
+    for role in ("listener", "worker", "web"):
+        kubernetes_validate.validate(made["Deployment", role], VERSIONS[-1], strict=True)
+        pod, _ = pod_of(made["Deployment", role])
+        (container,) = pod["containers"]
+        given = {variable["name"]: variable["value"] for variable in container["env"]}
+        mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        assert given["TRIAGE_AGENT__SPOOL__WRITE_AHEAD"].startswith("/var/cache/triage-agent/")
+        assert mounted["/var/cache/triage-agent"] == "copies"
+        assert {"name": "copies", "emptyDir": {"sizeLimit": "10Gi"}} in pod["volumes"]
+    assert "SPOOL" not in str(made["Job", "migrate"])

@@ -60,9 +60,9 @@ def test_every_role_has_a_deployment():
 
 def test_its_variables_are_keys_of_the_configuration():
     names = {variable["name"] for one in CONTAINERS.values() for variable in one.get("env", [])}
-    component = (KUBERNETES / "components" / "gpu" / "kustomization.yaml").read_text()
-    names |= set(re.findall(r"name: (TRIAGE_AGENT\w+)", component))
-    assert len(names) == 2
+    for component in KUBERNETES.glob("components/*/kustomization.yaml"):
+        names |= set(re.findall(r"name: (TRIAGE_AGENT\w+)", component.read_text()))
+    assert {"TRIAGE_AGENT__MODEL__DEVICE", "TRIAGE_AGENT__SPOOL__URL"} <= names
     assert [name for name in names if not known_variable(name)] == []
 
 
