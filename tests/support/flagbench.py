@@ -83,11 +83,11 @@ def measure(agent, peers, pictures, *, seconds, rate, images, before=0):
     """
     senders = Senders(agent.port, at_random(pictures.pairs, seconds=seconds, rate=rate, images=images))
     try:
-        before, machine = _used(agent.pid), _machine()
+        used, machine = _used(agent.pid), _machine()
         began = senders.start()
         sent = senders.sent()
         took = time.time() - began
-        used, busy = _used(agent.pid) - before, _machine() - machine
+        used, busy = _used(agent.pid) - used, _machine() - machine
     finally:
         senders.close()
     raised = [one for one in sent if one.raising]
