@@ -28,7 +28,7 @@ def working(stores=0, seconds=()):
     process = Metrics()
     for _ in range(stores):
         process.stores.labels("0x0000").inc()
-        process.received_bytes.inc(10)
+        process.timings.received_bytes.labels("PACS").inc(10)
     for each in seconds:
         process.scoring_seconds.observe(each)
     return process
@@ -36,12 +36,12 @@ def working(stores=0, seconds=()):
 
 def test_what_each_process_has_counted_is_added_up(own):
     others = own.all_processes()
-    own.received_bytes.inc(1)
+    own.timings.received_bytes.labels("PACS").inc(1)
     others.heard("1", told(working(2, seconds=[0.2])))
     others.heard("2", told(working(3, seconds=[0.2, 20])))
     found = shown(own)
     assert found["triage_store_answers_total", "0x0000"] == 5
-    assert found["triage_received_bytes_total",] == 51
+    assert found["triage_received_bytes_total", "PACS"] == 51
     assert (found["triage_scoring_seconds_count",], found["triage_scoring_seconds_bucket", "0.25"]) == (3, 2)
     assert found["triage_scoring_seconds_bucket", "+Inf"] == 3
 
