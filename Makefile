@@ -26,11 +26,11 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	touch $@ $(VENV)/.demo
 
 # What is no unit test waits for others half of its time: three at once keep two cores busy. The longest files begin first
-# (tests/support/longest.py), which xdist would turn round. Of the long ones half run one day and half the next
-# (tests/support/rotation.py); HALF=all leaves none out, and takes about seventeen minutes more than lint and units.
+# (tests/support/longest.py), which xdist would turn round. Of the long ones a third run each day
+# (tests/support/rotation.py); PART=all leaves none out.
 test: $(VENV)/.dev tools
 	$(MAKE) --jobs=2 lint unit
-	TRIAGE_HALF=$(or $(HALF),today) $(BIN)/python -m pytest $(REST) -n 3 --dist loadfile --no-loadscope-reorder --durations=15
+	TRIAGE_PART=$(or $(PART),today) $(BIN)/python -m pytest $(REST) -n 3 --dist loadfile --no-loadscope-reorder --durations=15
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest $(UNIT) -n 2 --durations=5
@@ -55,7 +55,7 @@ bench: $(VENV)/.dev tools
 
 # Alerts, dashboard, metrics and traces at their peers; upgrade, way back, backup and restore, each as its page says.
 ops: $(VENV)/.dev tools
-	TRIAGE_OPS=1 TRIAGE_HALF=all $(BIN)/python -m pytest -n 0 tests/unit/test_operations_pages.py tests/acceptance/test_metrics.py \
+	TRIAGE_OPS=1 TRIAGE_PART=all $(BIN)/python -m pytest -n 0 tests/unit/test_operations_pages.py tests/acceptance/test_metrics.py \
 		tests/acceptance/test_prometheus.py tests/acceptance/test_traces.py tests/acceptance/test_upgrade.py
 
 # The long form of the fault trials, the same again with the same SEED; results in build/faults/*.json.

@@ -12,8 +12,8 @@ if os.environ.get("TRIAGE_REQUIRE_EXTERNAL"):
 
 
 def pytest_collection_modifyitems(items):
-    """The half of the day; long files first; within them, and among the others, the order stays random."""
-    which = rotation.half()
+    """The part of the day; long files first; within them, and among the others, the order stays random."""
+    which = rotation.part()
     items[:] = [item for item in items if rotation.is_in(item.path, which)]
     items.sort(key=lambda item: longest.place(item.path))
 

@@ -1,4 +1,4 @@
-"""Half of the long test files one day, half the next: `make test` ends in time, `HALF=all make test` leaves none out.
+"""A third of the long test files a day: `make test` ends in time, `PART=all make test` leaves none out.
 
 Unit, contract and browser tests, and what shows the first promises, run every day.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 from zlib import crc32
 
 TESTS = Path(__file__).parents[1]
+PARTS = 3
 FOLDERS = ("acceptance", "fuzz", "integration", "unit/learning")
 ALWAYS = (
     "acceptance/test_studies.py",
@@ -20,15 +21,15 @@ ALWAYS = (
 )
 
 
-def half():
-    """Which half is asked for: 0 or 1; None for both, as everywhere but in `make test`."""
-    asked = os.environ.get("TRIAGE_HALF", "all")
+def part():
+    """Which part is asked for: 0, 1 or 2; None for all, as everywhere but in `make test`."""
+    asked = os.environ.get("TRIAGE_PART", "all")
     if asked == "all":
         return None
-    return datetime.now(UTC).toordinal() % 2 if asked == "today" else int(asked) % 2
+    return datetime.now(UTC).toordinal() % PARTS if asked == "today" else int(asked) % PARTS
 
 
 def is_in(path, which):
-    """Whether a file is in that half."""
+    """Whether a file is in that part."""
     name = Path(path).relative_to(TESTS).as_posix()
-    return which is None or name in ALWAYS or not name.startswith(FOLDERS) or crc32(name.encode()) % 2 == which
+    return which is None or name in ALWAYS or not name.startswith(FOLDERS) or crc32(name.encode()) % PARTS == which
