@@ -15,13 +15,13 @@ from support.programs import require_program
 from support.story import Story
 
 from triage_agent.audit.queries import QueryLog
-from triage_agent.builders import build_belonging
 from triage_agent.domain.audit import AuditQuestion
 from triage_agent.domain.errors import WorklistUnavailableError
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.listening import build_listener
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import build_settings
+from triage_agent.spooling import build_belonging
 from triage_agent.web.app import build_app
 from triage_agent.web.server import WebServer
 from triage_agent.webservices import build_services

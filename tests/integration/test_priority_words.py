@@ -6,13 +6,13 @@ import pytest
 from support.associations import associate, send
 from support.instances import dx, encode, request_for
 
-from triage_agent.builders import build_belonging, build_spool
 from triage_agent.domain.vocabulary import Priority
 from triage_agent.intake.rebuild import rebuild
 from triage_agent.intake.receiver import Receiver
 from triage_agent.listening import build_listener
 from triage_agent.ops.metrics import Metrics
 from triage_agent.settings import build_settings
+from triage_agent.spooling import build_belonging, build_spool
 from triage_agent.worklist import MemoryWorklist
 
 EMERGENCY = {"RequestedProcedurePriority": "emergency"}

@@ -134,7 +134,7 @@ DECIDING = (
     Failpoint("decide: outbox not filled", "triage_agent.worklist.scoring:enqueue", "before"),
 )
 DELIVERING = (
-    *_around("claim a delivery", "claim_deliveries", inside="outbox:claim_deliveries", something=True)[1:],
+    *_around("claim a delivery", "claim_deliveries", inside="sending:claim_deliveries", something=True)[1:],
     Failpoint("send to the PACS: before", "triage_agent.delivery.dimse:DimseTransport.send", "before"),
     Failpoint("send to the PACS: before the C-STORE", "triage_agent.dimse.client:exchange", "before"),
     Failpoint("send to the PACS: answered", "triage_agent.dimse.client:exchange", "after"),

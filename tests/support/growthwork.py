@@ -79,7 +79,7 @@ def _pipeline(worklist, spool, loader, clock):
         routes=_ROUTES,
         institution="",
         clock=clock,
-        observer=Observer(assessed=lambda *_: None, flagged=lambda: None, decided=lambda _: None),
+        observer=Observer(assessed=lambda *_: None, flagged=lambda _: None, decided=lambda *_: None),
         batch=_BATCH,
     )
 

@@ -27,7 +27,6 @@ from support.instances import dx, encode, request_for, write_part10
 from support.ports import free_port
 from support.raycluster import descendants
 
-from triage_agent.builders import build_belonging
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.study import CompletenessRule, ReceivedInstance
 from triage_agent.intake.header import read_header
@@ -35,6 +34,7 @@ from triage_agent.models.cluster.plan import Model
 from triage_agent.models.cluster.scorer import cluster_scorer
 from triage_agent.models.cluster.wire import State
 from triage_agent.settings import load_settings
+from triage_agent.spooling import build_belonging
 from triage_agent.worklist import SqlWorklist, open_engine, upgrade
 
 MODEL_SECONDS = 0.05

@@ -91,7 +91,8 @@ class Membership:
         if running:
             self._take(names)
             return Standing(State.READY, self._says(running))
-        if found.status in _HOPELESS:
+        # One whose replicas died is unhealthy, too, until Serve has started others: who asked goes on waiting for them.
+        if found.status in _HOPELESS and self._handle is None:
             return Standing(State.AWAY, f"no replica starts: {_short(found.message)}")
         return Standing(State.JOINING, "no replica is ready yet")
 
