@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -12,10 +13,23 @@ if os.environ.get("TRIAGE_REQUIRE_EXTERNAL"):
 
 
 def pytest_collection_modifyitems(items):
-    """The part of the day; long files first; within them, and among the others, the order stays random."""
+    """The part of the day; long files first; within them, and among the others, the order stays random.
+
+    What nobody asked for, and what only a GPU can run where there is none, is left out: a test that is skipped is one
+    that something is missing for.
+    """
     which = rotation.part()
-    items[:] = [item for item in items if rotation.is_in(item.path, which)]
+    items[:] = [item for item in items if rotation.is_in(item.path, which) and _has_a_place(item)]
     items.sort(key=lambda item: longest.place(item.path))
+
+
+def _has_a_place(item):
+    asked = item.get_closest_marker("asked")
+    if asked is not None and not os.environ.get(asked.args[0]):
+        return False
+    if "benchmarks" in item.path.parts:  # which name what they leave out
+        return True
+    return Path("/dev/nvidiactl").exists() or not item.get_closest_marker("gpu")
 
 
 @pytest.fixture(autouse=True, scope="session")

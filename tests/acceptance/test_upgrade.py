@@ -1,7 +1,6 @@
 """Upgrade, the way back, backup and restore, each as the page of operations says it, while a PACS goes on sending."""
 
 import json
-import os
 import queue
 import shutil
 import subprocess
@@ -110,7 +109,7 @@ def at_revision(url, revision):
         engine.dispose()
 
 
-long = pytest.mark.skipif(os.environ.get("TRIAGE_OPS") != "1", reason="long: `make ops` runs it")
+long = pytest.mark.asked("TRIAGE_OPS")  # by `make ops`
 
 
 def ended(running):
