@@ -33,7 +33,7 @@ from triage_agent.worklist.tables import DecisionRow, OutboxRow
 
 ABNORMAL = PROBABILITIES[1]
 SENDERS = 2
-SETTLING_SECONDS = 600.0  # for what is still under way when the last study has come
+SETTLING_SECONDS = 300.0  # for what is still under way when the last study has come
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 # What each route is sent, and to which kind of peer.

@@ -74,6 +74,8 @@ class BoundedSocket(AssociationSocket):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
+        # An association and its parts hold each other until the collector comes round, hundreds of them later.
+        self._buffer, self._start, self._end = bytearray(), 0, 0
 
     def cut(self) -> None:
         """Hang up from another thread: whoever waits on the connection finds it ended, and closes it."""
