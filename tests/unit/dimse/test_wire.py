@@ -148,3 +148,13 @@ def test_fragments_are_told_apart():
 def test_fragments_that_are_not_as_long_as_they_say_are_an_error(value):
     with pytest.raises(ValueError, match="item"):
         list(fragments(memoryview(value)))
+
+
+def test_what_is_closed_keeps_no_memory(pair):
+    """An association may lie about for hundreds of others before the collector comes round."""
+    wire, peer = pair
+    peer.sendall(p_data(b"one") + p_data(b"two"))
+    assert bytes(wire.receive_p_data()) == b"one"
+    assert len(wire._buffer) >= 1000
+    wire.shut()
+    assert len(wire._buffer) == 0
