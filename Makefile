@@ -30,7 +30,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 # (tests/support/rotation.py); PART=all leaves none out.
 test: $(VENV)/.dev tools
 	$(MAKE) --jobs=2 lint unit
-	TRIAGE_PART=$(or $(PART),today) $(BIN)/python -m pytest $(REST) -n 3 --dist loadfile --no-loadscope-reorder --durations=15
+	TRIAGE_PART=$(or $(PART),$(shell echo $$(( $$(date +%s) / 86400 % 3 )))) $(BIN)/python -m pytest $(REST) -n 3 --dist loadfile --no-loadscope-reorder --durations=15
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest $(UNIT) -n 2 --durations=5

@@ -12,14 +12,17 @@ if os.environ.get("TRIAGE_REQUIRE_EXTERNAL"):
     settings.load_profile("steady")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """The part of the day; long files first; within them, and among the others, the order stays random.
 
     What nobody asked for, and what only a GPU can run where there is none, is left out: a test that is skipped is one
     that something is missing for.
     """
     which = rotation.part()
-    items[:] = [item for item in items if rotation.is_in(item.path, which) and _has_a_place(item)]
+    left_out = [item for item in items if not (rotation.is_in(item.path, which) and _has_a_place(item))]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
     items.sort(key=lambda item: longest.place(item.path))
 
 

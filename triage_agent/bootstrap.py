@@ -237,12 +237,12 @@ class _Start:
         from triage_agent.evidence import add_evidence, shows_evidence
         from triage_agent.notification import add_notifiers
         from triage_agent.procedure_steps import add_performer
-        from triage_agent.stages import build_pipeline, build_workers
+        from triage_agent.stages import build_pipeline, build_worker
 
         settings = self._settings
         pace = pace_of(settings, scorer)
-        # Who decides, the shadow and evidence read with a decoder each, so that no image waits for them.
-        most = pace.decoders + 1 + (second is not None) + shows_evidence(settings)
+        # The shadow reads with a decoder of its own, so that no image waits for it; and so does evidence.
+        most = pace.decoders + (second is not None) + shows_evidence(settings)
         loader = self._work.enter_context(build_loader(settings, most=most))
         later = add_evidence(settings, self.worklist, loader, self.metrics, self._clock, self._loops, self._stack)
         if second is not None:
@@ -252,9 +252,10 @@ class _Start:
         )
         pipeline.warm_up()
         self._checks["model"] = pipeline.check_model
-        workers = build_workers(settings, pipeline, self.worklist, self.metrics, self._clock, pace, self._owner_of)
-        for name, owner, step in workers:
-            self._add_loop(name, step, owner)
+        for name in pace.names:
+            owner = self._owner_of(name)
+            worker = build_worker(settings, pipeline, self.worklist, self.metrics, self._clock, owner)
+            self._add_loop(name, worker.step, owner)
         self._deliverers()
         self._fetchers()
         add_performer(settings, self.worklist, self._clock, self._loops)

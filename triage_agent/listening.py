@@ -140,8 +140,9 @@ def build_listener(
     Raises:
         TriageError: the spool or the worklist is away, or they are not each other's, or the server cannot be made.
     """
-    if beside is None:
-        build_belonging(settings, worklist).settle()  # before the spool's folders are made
+    belonging = build_belonging(settings, worklist)
+    # Before the spool's folders are made: one of several may be started again while the spool's disk is away.
+    belonging.settle() if beside is None else belonging.require()
     dicom, rule, spool = settings.dicom, settings.study.rule(), build_spool(settings)
     own = ourselves(dicom.ae_title, dicom.host, dicom.port)
     policy = AccessPolicy(build_peers(settings).values(), accept_unknown=dicom.accept_unknown_peers, own=own)

@@ -16,7 +16,7 @@ class Pace:
 
     Attributes:
         decoders: files that are read at once, each in a process of its own.
-        loops: rounds of claiming, scoring and committing side by side, and as many that decide complete studies.
+        loops: rounds of claiming, scoring and committing side by side.
         together: images that are handed to the model in one go.
         side: of the square that the model samples, in pixels; None where it is given whole images.
     """
@@ -26,9 +26,10 @@ class Pace:
     together: int
     side: int | None
 
-    def names(self, first: str) -> list[str]:
-        """Of the loops of one kind, by the name of the first."""
-        return [first, *(f"{first}-{number}" for number in range(2, self.loops + 1))]
+    @property
+    def names(self) -> list[str]:
+        """Of the loops."""
+        return ["worker", *(f"worker-{number}" for number in range(2, self.loops + 1))]
 
 
 def pace_of(settings: Settings, scorer: ImageScorer, cores: int | None = None) -> Pace:

@@ -1,8 +1,7 @@
 """Wires what reads images from the settings: the pipeline that decides, and the shadow that only compares."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 
 import structlog
 
@@ -21,7 +20,7 @@ from triage_agent.pipeline import Later, Observer, Pipeline
 from triage_agent.settings import Settings
 from triage_agent.shadow import Shadow
 from triage_agent.spooling import reading, spool_folder
-from triage_agent.worker import Precedence, Worker
+from triage_agent.worker import Worker
 
 log = structlog.get_logger(__name__)
 
@@ -97,36 +96,19 @@ def _seconds_since(at: datetime, clock: Clock) -> float:
     return max(0.0, (clock() - at).total_seconds())
 
 
-def build_workers(
-    settings: Settings,
-    pipeline: Pipeline,
-    worklist: Worklist,
-    metrics: Metrics,
-    clock: Clock,
-    pace: Pace,
-    owner_of: Callable[[str], str],
-) -> Iterator[tuple[str, str, Callable[[], bool]]]:
-    """Who scores images as they come, and who decides complete studies: a name, an owner and a step for each loop.
-
-    Loops of their own: to read headers, to build a report and to commit it takes as long as an image does, and no flag
-    waits for that (promise 7).
-    """
-    precedence = Precedence()
-    steps = [(name, Worker.score) for name in pace.names("worker")]
-    steps += [(name, Worker.decide) for name in pace.names("worker-decides")]
-    for name, step in steps:
-        owner = owner_of(name)
-        worker = Worker(
-            pipeline=pipeline,
-            worklist=worklist,
-            owner=owner,
-            lease=timedelta(seconds=settings.worker.lease_seconds),
-            batch=settings.model.batch,
-            clock=clock,
-            journey=metrics.journey,
-            precedence=precedence,
-        )
-        yield name, owner, partial(step, worker)
+def build_worker(
+    settings: Settings, pipeline: Pipeline, worklist: Worklist, metrics: Metrics, clock: Clock, owner: str
+) -> Worker:
+    """One loop's work; what it claims it holds as `owner`."""
+    return Worker(
+        pipeline=pipeline,
+        worklist=worklist,
+        owner=owner,
+        lease=timedelta(seconds=settings.worker.lease_seconds),
+        batch=settings.model.batch,
+        clock=clock,
+        journey=metrics.journey,
+    )
 
 
 def load_shadow(

@@ -25,38 +25,13 @@ _DATABASE_AWAY_SECONDS = 2.0
 _MODEL_AWAY_SECONDS = 2.0  # at first, then twice as long each time, until
 _LONGEST_MODEL_AWAY_SECONDS = 30.0
 _ENDING_SECONDS = 4.0  # for each of the last things that are written
-_STUDIES_GIVE_WAY_SECONDS = 0.5
-
-
-class Precedence:
-    """Images go before studies, across the loops of a process: no flag waits for reports that are made meanwhile.
-
-    While more images wait than are taken at once a study is begun a moment later, but it is: reports never starve.
-    """
-
-    def __init__(self, seconds: float = _STUDIES_GIVE_WAY_SECONDS) -> None:
-        """`seconds` is the longest that a study gives way."""
-        self._seconds = seconds
-        self._few = threading.Event()
-        self._few.set()
-
-    def images(self, claimed: int, most: int) -> None:
-        """So many were taken, where so many could have been."""
-        if claimed < most:
-            self._few.set()
-        else:
-            self._few.clear()
-
-    def give_way(self) -> None:
-        """Return when few images wait, or the time is over."""
-        self._few.wait(self._seconds)
 
 
 class Worker:
     """Takes work from the list, one batch of images and one complete study at a time.
 
-    `score` and `decide` may be steps of loops of their own, each with a `Worker` and an owner of its own: then no flag
-    waits for a report that is being made.
+    One after the other: with a loop for each, a study that completed while its image was being scored was decided
+    meanwhile, and the image scored a second time.
     """
 
     def __init__(
@@ -69,10 +44,7 @@ class Worker:
         batch: int,
         clock: Clock,
         journey: Journey = NOWHERE,
-        precedence: Precedence | None = None,
     ) -> None:
-        """`precedence` is that of all loops of the process; without it a worker knows only its own work."""
-        self._precedence = precedence or Precedence()
         self._pipeline = pipeline
         self._worklist = worklist
         self._owner = owner
@@ -82,42 +54,27 @@ class Worker:
         self._journey = journey
 
     def step(self) -> bool:
-        """Do one round of both; True if there was something to do.
+        """Do one round; True if there was something to do.
 
         Images first, since the flag does not wait; then a study, so that a stream of images never starves reports.
 
         Raises:
             ModelUnavailableError: the model scores nothing; what is held has to be given back.
         """
-        scored = self.score()
-        return self._decide_one() or scored
-
-    def score(self) -> bool:
-        """Score some images of studies that are still receiving; True if there were any. Raises as `step`."""
         self._pipeline.try_model_again()
         since = Moment()
         images = self._worklist.claim_images(self._owner, self._clock(), self._lease, self._batch)
-        self._precedence.images(len(images), self._batch)
         if images:
             files = {_name(image.instance): image.study_instance_uid for image in images}
             with self._journey.holding(since, files):
                 self._pipeline.score_images(images)
-        return bool(images)
-
-    def decide(self) -> bool:
-        """Decide one complete study, once few images wait; True if there was one. Raises as `step`."""
-        self._pipeline.try_model_again()
-        self._precedence.give_way()
-        return self._decide_one()
-
-    def _decide_one(self) -> bool:
         since = Moment()
         study = self._worklist.claim_study(self._owner, self._clock(), self._lease)
         if study is not None:
             files = {_name(instance): study.study_instance_uid for instance in study.instances}
             with self._journey.holding(since, files):
                 self._pipeline.decide_study(study, self._owner)
-        return study is not None
+        return bool(images) or study is not None
 
 
 def _name(instance: StoredInstance) -> str:

@@ -45,15 +45,12 @@ def test_a_bomb_leaves_its_study_to_a_human_who_is_told_why_and_everybody_else_u
     assert "needs more than 512 MB of memory" in reasons[hostile.SOPInstanceUID]
     assert reasons[sound.SOPInstanceUID] == ""
     assert running.ready()
-    killed = decoders(running)
-    assert 1 <= len(killed) <= 2  # who scores and who decides have one each, once they need it
-    for pid in killed:
-        os.kill(pid, signal.SIGKILL)  # idle: nobody's image is lost with it
+    (pid,) = decoders(running)
+    os.kill(pid, signal.SIGKILL)  # idle: nobody's image is lost with it
     after = radiograph(seed=43)
     send(running.port, after)
     eventually(lambda: running.item(after.StudyInstanceUID)["probability"] is not None)
     left = decoders(running)
-    assert left
-    assert not set(left) & set(killed)
+    assert left != [pid]
     assert running.stop() == 0
     assert not any(Path(f"/proc/{one}").exists() for one in left)

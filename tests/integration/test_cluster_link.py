@@ -94,6 +94,25 @@ def test_a_process_that_hangs_is_given_up_after_its_time_and_started_again(joine
     assert scorer.score([picture(0.5)])[0].probability == 0.25
 
 
+def test_a_process_that_takes_nothing_any_more_holds_nobody_up_for_ever(joined, monkeypatch):
+    monkeypatch.setattr(link_module, "_SEND_SECONDS", 1)
+    scorer = joined(timeout_seconds=600.0)
+    settled(scorer)
+    errors = []
+
+    def ask():
+        with pytest.raises(ModelUnavailableError) as caught:
+            scorer.score([picture(fakedriver.HANGS)])
+        errors.append(caught.value)
+
+    first = threading.Thread(target=ask)
+    first.start()
+    with pytest.raises(ModelUnavailableError):
+        scorer.score([np.full((2000, 2000), 0.5, np.float32)])  # more than a socket holds
+    first.join(30)
+    assert len(errors) == 1
+
+
 def test_a_process_that_takes_long_to_join_is_left_to_it(joined, monkeypatch):
     monkeypatch.setattr(link_module, "_LATE_SECONDS", 0.0)
     scorer = joined(address=fakedriver.JOINING_ADDRESS, timeout_seconds=1.0)

@@ -5,7 +5,7 @@ import time
 import pytest
 from support.instances import dx, encode, request_for
 from support.objects import MEGABYTE, Machine, large, store_at
-from support.s3_faults import CUT, HANG, SLOW_DOWN, SWALLOW, faults
+from support.s3_faults import CUT, HANG, PAGE, SHORTEN, SLOW_DOWN, SWALLOW, faults
 from support.story import RULE
 
 from triage_agent.domain.errors import InvalidDatasetError, StorageExhaustedError
@@ -100,6 +100,44 @@ def test_a_fault_that_passes_costs_a_second_try(machine, between, fault):
     between.first(1, fault)
     received = machine.receive(large())
     assert machine.keys() == [received.path]
+
+
+@pytest.mark.parametrize("conditions", [True, False], ids=["knows conditions", "knows none"])
+@pytest.mark.parametrize("size", [MEGABYTE, 17 * MEGABYTE])
+def test_an_object_that_came_out_otherwise_is_not_taken_for_the_image_when_it_is_sent_again(
+    machine, between, tmp_path, size, conditions
+):
+    store, body = machine.store, memoryview(bytes(range(256)) * (size // 256))
+    store._conditions = conditions
+    for _ in range(2):
+        between.fault = lambda method, path: SHORTEN if method == "PUT" and "partNumber=1" not in path else None
+        with pytest.raises(StoreAwayError):
+            store.put("incoming/one", body, sha256="ab")
+    between.back()
+    assert store.put("incoming/one", body, sha256="ab") is True
+    store.fetch("incoming/one", tmp_path / "one")
+    assert (tmp_path / "one").read_bytes() == body
+    assert store.put("incoming/one", body, sha256="ab") is False
+
+
+def test_who_answers_in_the_store_s_place_that_there_is_nothing_is_not_believed(machine, between, tmp_path):
+    machine.store.put("incoming/one", memoryview(b"one"), sha256="ab")
+    between.fault = lambda _method, _path: PAGE
+    with pytest.raises(StoreAwayError):
+        machine.store.fetch("incoming/one", tmp_path / "one")
+    with pytest.raises(StoreAwayError):
+        machine.store.head("incoming/one")
+    with pytest.raises(StoreAwayError):
+        machine.store.put("incoming/two", memoryview(b"two"), sha256="cd")
+    with pytest.raises(StoreAwayError):
+        list(machine.store.listed("incoming/"))
+
+
+def test_a_server_that_lists_no_unfinished_uploads_is_a_store_all_the_same(machine, between):
+    between.fault = lambda method, path: (501, "NotImplemented") if method == "GET" and "uploads" in path else None
+    with pytest.raises(StoreAwayError):
+        machine.store.remove_unfinished()
+    assert machine.receive(dx()).outcome is Registered.NEW
 
 
 @pytest.mark.parametrize("fault", [CUT, SLOW_DOWN, SWALLOW, HANG, (403, "AccessDenied"), (507, "<b>\n")])

@@ -15,9 +15,14 @@ ALWAYS = (
     "acceptance/test_studies.py",
     "acceptance/test_kill.py",
     "acceptance/test_commands.py",
+    "acceptance/test_listener_processes.py",
+    "acceptance/test_object_store.py",
     "acceptance/faults/test_failpoints.py",
     "acceptance/faults/test_power_cuts.py",
     "integration/test_learning_embedded.py",
+    "integration/test_listener_sockets.py",
+    "integration/test_object_store.py",
+    "integration/test_object_store_away.py",
 )
 
 

@@ -5,7 +5,7 @@ import threading
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-CUT, SWALLOW, HANG = "cut", "swallow", "hang"
+CUT, SWALLOW, HANG, SHORTEN, PAGE = "cut", "swallow", "hang", "shorten", "page"
 SLOW_DOWN = (503, "SlowDown")
 _HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive", "expect", "date", "server"}
 _ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{}</Code><Message>as told</Message></Error>'
@@ -16,7 +16,8 @@ class Faults:
 
     Attributes:
         fault: asked for each request, with its method and path: None to hand it on, CUT (in the middle of its body),
-            SWALLOW (a PUT is answered with success and goes nowhere), HANG, or a status with S3's code.
+            SWALLOW (a PUT is answered with success and goes nowhere), HANG, SHORTEN (a byte less is stored, and that is
+            called a success), PAGE (what stands before the store answers 404 with a page), or a status with S3's code.
         seen: the requests that came, in their order.
     """
 
@@ -90,6 +91,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif fault == SWALLOW:
             self._answer(200, {"ETag": '"0"'}, b"")
+        elif fault == SHORTEN:
+            self._hand_on(body[:-1], leave=("x-amz-checksum-sha256", "content-md5", "content-length"))
+        elif fault == PAGE:
+            self._answer(404, {"Content-Type": "text/html"}, b"<html>no backend</html>")
         elif fault is not None:
             self._answer(fault[0], {"Content-Type": "application/xml"}, _ERROR.format(fault[1]).encode())
         else:
@@ -97,10 +102,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _do  # noqa: N815 - http.server's names
 
-    def _hand_on(self, body):
+    def _hand_on(self, body, leave=()):
         onward = http.client.HTTPConnection("127.0.0.1", self.behind, timeout=60)
         try:
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
+            headers = {
+                name: value for name, value in self.headers.items() if name.lower() not in {*_HOP_BY_HOP, *leave}
+            }
             onward.request(self.command, self.path, body, headers)
             answer = onward.getresponse()
             self._answer(answer.status, dict(answer.getheaders()), answer.read())

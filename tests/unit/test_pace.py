@@ -32,4 +32,4 @@ def test_what_is_left_open_follows_the_model_and_the_machine(scorer, cores, expe
 
 def test_what_the_site_says_holds():
     pace = pace_of(settings(decoders=7, loops=2), CPU, 4)
-    assert (pace.decoders, pace.loops, pace.names("worker")) == (7, 2, ["worker", "worker-2"])
+    assert (pace.decoders, pace.loops, pace.names) == (7, 2, ["worker", "worker-2"])

@@ -12,7 +12,7 @@ from triage_agent import worker as module
 from triage_agent.domain.errors import ModelUnavailableError, WorklistUnavailableError
 from triage_agent.domain.vocabulary import Priority
 from triage_agent.ops.logging import configure_logging
-from triage_agent.worker import Loop, Precedence, Worker
+from triage_agent.worker import Loop, Worker
 from triage_agent.worklist import MemoryWorklist
 
 SOON = 30.0  # seconds; everything here takes milliseconds
@@ -288,57 +288,3 @@ def test_the_lease_of_a_worker_is_what_it_was_given(story, pipeline):
     assert pipeline.done == [("images", ["1.2.1.1"])]
     assert not story.worklist.claim_images("w2", story.now + lease - timedelta(milliseconds=1), LEASE, 1)
     assert story.worklist.claim_images("w2", story.now + lease, LEASE, 1)
-
-
-# --- a loop for images, a loop for studies ----------------------------------------------------------------------------
-def test_a_loop_for_images_decides_no_study_and_a_loop_for_studies_scores_no_image(worker, story, pipeline):
-    story.receive("1.2.2")
-    story.complete("1.2.2")
-    story.receive(STUDY)
-    assert worker.score() is True
-    assert pipeline.done == [("images", ["1.2.1.1"])]
-    assert worker.decide() is True
-    assert pipeline.done[1:] == [("study", "1.2.2", "w1")]
-    assert worker.score() is False
-    assert worker.decide() is False
-
-
-class TestPrecedence:
-    """More images wait than one batch takes: the other loop's study is begun later, and is begun."""
-
-    @staticmethod
-    def gives_way(precedence):
-        waiting = threading.Thread(target=precedence.give_way)
-        waiting.start()
-        waiting.join(0.05)
-        return waiting
-
-    def test_a_study_gives_way_while_a_whole_batch_of_images_was_there(self):
-        precedence = Precedence(seconds=SOON)
-        precedence.images(8, most=8)
-        waiting = self.gives_way(precedence)
-        assert waiting.is_alive()
-        precedence.images(3, most=8)
-        waiting.join(SOON)
-        assert not waiting.is_alive()
-
-    def test_a_study_waits_for_no_images_where_few_are_there(self):
-        precedence = Precedence(seconds=SOON)
-        precedence.images(7, most=8)
-        assert not self.gives_way(precedence).is_alive()
-
-    def test_a_stream_of_images_never_starves_reports(self, story, pipeline):
-        precedence = Precedence(seconds=0.001)
-        precedence.images(8, most=8)
-        story.receive(STUDY)
-        story.complete(STUDY)
-        of_studies = Worker(
-            pipeline=pipeline,
-            worklist=story.worklist,
-            owner="w2",
-            lease=LEASE,
-            batch=2,
-            clock=story.tick,
-            precedence=precedence,
-        )
-        assert of_studies.decide() is True

@@ -12,6 +12,7 @@ Each class overrides the narrowest thing that was found wanting in pynetdicom 3.
 
 import queue
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -128,7 +129,7 @@ class UpperLayer(DULServiceProvider):
             log.warning("connection_lost", error=type(error).__name__)
             self.event_queue.put("Evt17")
             return False
-        except ValueError:
+        except (ValueError, struct.error):
             self.event_queue.put("Evt19")
             return False
         if value is None:

@@ -59,7 +59,8 @@ class AssociationLimits:
                 if (reason := self._refusal(peer)) is not None:
                     return reason
             now = self._monotonic()
-            self._all.append(is_open)
+            if self._most is not None:  # else nobody would ever look which of them have ended
+                self._all.append(is_open)
             for peer in peers:
                 self._open[peer.name].append(is_open)
                 self._begun[peer.name].append(now)

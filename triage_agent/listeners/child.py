@@ -27,6 +27,7 @@ from triage_agent.ops.logging import configure_logging
 from triage_agent.ops.metrics import Metrics
 from triage_agent.ops.processes import counted
 from triage_agent.settings import Settings
+from triage_agent.tracing import trace_journeys
 from triage_agent.worker import Loop, in_time
 
 log = structlog.get_logger(__name__)
@@ -70,7 +71,7 @@ class _Part:
         self._stack = stack
         self._channel = channel
         self._stopping = stopping
-        self._metrics = Metrics()
+        self._metrics = Metrics(trace_journeys(settings, "listener", stack))
         self._certificates = build_certificate_watch(settings)
 
     def start(self, sockets: Sequence[socket.socket]) -> None:
@@ -122,8 +123,8 @@ class _Part:
             self._stack.callback(loop.join, _LAST_ANSWER_SECONDS)
             self._stack.callback(loop.stop)
 
-    def _wake(self, _: str = "") -> None:
-        self._channel.tell(wake=True)
+    def _wake(self, whom: str = "") -> None:
+        self._channel.tell(wake=whom)
 
     def _tell_figures(self) -> bool:
         self._channel.tell(figures=counted(self._metrics.registry))

@@ -83,13 +83,13 @@ class ListenerPool:
     """So many processes that accept from the same sockets; in place of a `DicomServer`.
 
     Args:
-        wake: called when an image has come.
+        wake: called when an image has come, with whom to wake.
         figures: told what each process has counted.
         share: called before the first process starts.
     """
 
     def __init__(
-        self, settings: Settings, *, wake: Callable[[], None], figures: AllProcesses, share: Callable[[], None]
+        self, settings: Settings, *, wake: Callable[[str], None], figures: AllProcesses, share: Callable[[], None]
     ) -> None:
         self._settings = settings
         self._wake = wake
@@ -168,7 +168,7 @@ class _Process:
         settings: Settings,
         sockets: Sequence[socket.socket],
         ledger: Ledger,
-        wake: Callable[[], None],
+        wake: Callable[[str], None],
         figures: AllProcesses,
     ) -> None:
         self._number = number
@@ -278,7 +278,7 @@ class _Process:
         elif (seat := message.get("leave")) is not None:
             self._ledger.leave(name, seat)
         elif "wake" in message:
-            self._wake()
+            self._wake(message["wake"])
         elif "figures" in message:
             self._figures.heard(name, message["figures"])
         elif "ready" in message:

@@ -18,7 +18,7 @@ def build_listeners(
     worklist: Worklist,
     metrics: Metrics,
     clock: Clock,
-    wake: Callable[[], None],
+    wake: Callable[..., None],
     queries: QueryLog | None = None,
 ) -> Listener:
     """As `listening.build_listener`, with as many processes as the site wants.

@@ -68,6 +68,7 @@ def _ray(ref: str, placement: Placement) -> ImageScorer:
         encoder_source=placement.encoder_source,
         outlier_limit=placement.outlier_limit,
         compiled=placement.compiled,
+        precision=placement.precision,
     )
     return cluster_scorer(plan, model, placement.error_rate, yields=placement.yields)
 

@@ -1,5 +1,7 @@
 """How many associations one peer may have."""
 
+import gc
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -64,6 +66,17 @@ def test_who_is_two_peers_keeps_within_the_limits_of_both(limits):
     assert limits.enter([wide, narrow], FakeAssociation()) is None
     assert limits.enter([wide, narrow], FakeAssociation()) == TOO_MANY
     assert limits.enter([wide], FakeAssociation()) is None, "what was refused has taken a seat"
+
+
+def test_what_has_ended_is_held_by_nobody_once_the_same_peer_comes_again(limits):
+    ended = FakeAssociation()
+    gone = weakref.ref(ended)
+    limits.enter([peer()], ended)
+    ended.is_released = True
+    del ended
+    limits.enter([peer()], FakeAssociation())
+    gc.collect()
+    assert gone() is None
 
 
 def test_of_all_peers_together_so_many_are_open():

@@ -71,7 +71,7 @@ class _Sum:
     kind: str = "FULL_OBJECT"
 
 
-class _ThereAlreadyError(Exception):
+class _ThereAlreadyError(StoreAwayError):
     """An object that was to be new is there."""
 
 
@@ -79,7 +79,7 @@ class _DiskError(Exception):
     """The file that is read into cannot be written."""
 
 
-class _ConditionNotKnownError(Exception):
+class _ConditionNotKnownError(StoreAwayError):
     """The server does not implement a request that depends on what is there."""
 
 
@@ -102,12 +102,10 @@ class S3Store:
                 try:
                     return self._put(key, body, note, {"IfNoneMatch": "*"})
                 except _ThereAlreadyError:
-                    there = self.head(key)
-                    if there is not None and there.sha256 == sha256:
-                        return False
+                    pass
                 except _ConditionNotKnownError:
                     self._conditions = False
-            elif sha256 and (there := self.head(key)) is not None and there.sha256 == sha256:
+            if sha256 and self._has(key, body, sha256):
                 return False
             return self._put(key, body, note, {})
 
@@ -139,6 +137,9 @@ class S3Store:
                 self._run(self._fetch, key, file, seconds=0)  # it knows its time when it knows its length
             except _DiskError as error:
                 raise OSError(str(error)) from error
+            except FileNotFoundError:
+                self.probe()  # what stands before a store that is away may answer so, too
+                raise
 
     def listed(self, prefix: str) -> Iterator[ObjectInfo]:
         """See `ObjectStore.listed`."""
@@ -180,6 +181,13 @@ class S3Store:
             self._run(self._abort, key, upload)
         return len(old)
 
+    def _has(self, key: str, body: memoryview, sha256: str) -> bool:
+        """Whether this very object is there: one that was refused, since it came out otherwise, has our note, too."""
+        there = self.head(key)
+        if there is None or there.sha256 != sha256:
+            return False
+        return _fits(self._run(self._head, key), _sum_of(body))
+
     def probe(self) -> None:
         """See `ObjectStore.probe`."""
         self._run(self._list, "", {"MaxKeys": 1})
@@ -188,7 +196,7 @@ class S3Store:
         seconds = self._access.seconds + len(body) / _SLOWEST
         if len(body) <= _MOST_WHOLE:
             whole = bytes(body)
-            expected = _Sum(len(whole), _checksum(whole))
+            expected = _sum_of(body)
             self._run(self._put_whole, key, whole, expected.checksum, note, condition, seconds=seconds)
         else:
             expected = self._run(self._put_parts, key, body, note, condition, seconds=seconds)
@@ -234,8 +242,7 @@ class S3Store:
             with suppress(Exception):
                 await asyncio.wait_for(self._abort(self._prefix + key, upload), _FAREWELL_SECONDS)
             raise
-        sums = b"".join(base64.b64decode(part["ChecksumSHA256"]) for part in parts)
-        return _Sum(len(body), _checksum(sums), "COMPOSITE")
+        return _of_parts(len(body), [part["ChecksumSHA256"] for part in parts])
 
     async def _client(self) -> Any:
         async with self._connecting:  # two that begin at once would make two, one of which nobody closes
@@ -286,7 +293,7 @@ class S3Store:
         try:
             return sync(self._fs.loop, action, *given, timeout=limit or None)
         except ClientError as error:
-            raise _understood(error) from error
+            raise _understood(error, asked_for_one=action in (self._head, self._fetch)) from error
         except FSTimeoutError as error:
             raise StoreAwayError("the object store did not answer in its time", remedy=_REMEDY) from error
         except (TriageError, _DiskError):
@@ -341,16 +348,28 @@ def _write(file: BinaryIO, piece: bytes) -> None:
         raise _DiskError(error.strerror or "it cannot be written") from error
 
 
-def _understood(error: ClientError) -> Exception:
+def _understood(error: ClientError, *, asked_for_one: bool) -> Exception:
+    """Ours; only who asked for one object may be told that it is not there."""
     code = str(error.response.get("Error", {}).get("Code", ""))
-    if code in _MISSING:
+    if code in _MISSING and asked_for_one:
         return FileNotFoundError("no such object")
     if code in _THERE_ALREADY:
-        return _ThereAlreadyError()
+        return _ThereAlreadyError("the object store has such an object already", remedy=_REMEDY)
     if code in _NOT_KNOWN:
-        return _ConditionNotKnownError()
+        return _ConditionNotKnownError("the object store does not know such a request", remedy=_REMEDY)
     said = code if _CODE.fullmatch(code) else "an error"
     return StoreAwayError(f"the object store answers {said}", remedy=_REMEDY)
+
+
+def _sum_of(body: memoryview) -> _Sum:
+    """What `put` makes of it."""
+    if len(body) <= _MOST_WHOLE:
+        return _Sum(len(body), _checksum(body))
+    return _of_parts(len(body), [_piece(body, start)[1] for start in range(0, len(body), _PIECE)])
+
+
+def _of_parts(size: int, checksums: Sequence[str]) -> _Sum:
+    return _Sum(size, _checksum(b"".join(map(base64.b64decode, checksums))), "COMPOSITE")
 
 
 def _piece(body: memoryview, start: int) -> tuple[bytes, str]:
@@ -358,5 +377,5 @@ def _piece(body: memoryview, start: int) -> tuple[bytes, str]:
     return piece, _checksum(piece)
 
 
-def _checksum(of: bytes) -> str:
+def _checksum(of: bytes | memoryview) -> str:
     return base64.b64encode(hashlib.sha256(of).digest()).decode()

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import secrets
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -42,6 +43,7 @@ PROGRAM = (sys.executable, "-P", "-m", "triage_agent.models.cluster.driver")
 _AGAIN_SECONDS = 5.0  # between two starts of it
 _LATE_SECONDS = 5.0  # what it may take longer than it was given, before it counts as hung
 _KILL_SECONDS = 10.0
+_SEND_SECONDS = 60  # for it to take what it is sent; it brings Ray in before it takes anything
 _LEAVE_SECONDS = 8.0  # for taking leave of the cluster
 # What Ray and the models need of the environment; the site's passwords and tokens are not among it.
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "USER", "XDG_CACHE_HOME")
@@ -148,6 +150,7 @@ class _Process:
     def __init__(self, plan: Plan, model: Model, program: Sequence[str]) -> None:
         self.standing = Standing(State.JOINING, "joining the cluster")
         self._connection, theirs = multiprocessing.Pipe()
+        _bound(self._connection)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
                 [*program, str(theirs.fileno())],
@@ -247,6 +250,12 @@ class _Process:
 
 
 _ENDED = "the process that speaks with Ray has ended"
+
+
+def _bound(connection: Connection[Any, Any]) -> None:
+    """Who takes nothing for so long has hung up: `OSError` for whoever sends, before whom all others wait."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as shared:
+        shared.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_SECONDS, 0))
 
 
 def _hang_up(connection: Connection[Any, Any]) -> None:

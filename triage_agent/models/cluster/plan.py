@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 from triage_agent import __version__
 
@@ -48,6 +49,7 @@ class Model:
 
     Attributes:
         ref: "embedded", or a folder that is the same bundle on every machine.
+        precision: as `Encoder.for_inference` takes it.
         digest: what the bundle there must have, so that no replica scores with another one.
     """
 
@@ -59,6 +61,7 @@ class Model:
     encoder_source: str | None = None
     outlier_limit: float = 1.0
     compiled: bool = False
+    precision: Literal["auto", "float32"] = "auto"
 
     @property
     def key(self) -> str:

@@ -66,6 +66,8 @@ def load_model(model: Model) -> ImageScorer:
         model.encoder_source,
         outlier_limit=model.outlier_limit,
         compiled=model.compiled,
+        latency=0.0,  # the replica has waited for others already
+        precision=model.precision,
     )
     return SharedScorer(scorer, scorer.device, yields=False)
 
