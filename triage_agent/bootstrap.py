@@ -28,6 +28,8 @@ from triage_agent.builders import (
     build_transports,
     migrate_own,
     open_worklist,
+    start_scorer,
+    start_shadow,
 )
 from triage_agent.domain.audit import AuditEvent
 from triage_agent.domain.errors import (
@@ -40,7 +42,7 @@ from triage_agent.domain.ports import Clock, ImageScorer, StudyCounter, Worklist
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.ops.metrics import Metrics
 from triage_agent.pace import pace_of
-from triage_agent.pooling import watched
+from triage_agent.pooling import ended, watched
 from triage_agent.settings import Settings
 from triage_agent.spooling import build_belonging, build_spool
 from triage_agent.tracing import trace_journeys
@@ -66,6 +68,8 @@ __all__ = [
     "build_spool",
     "build_transports",
     "open_worklist",
+    "start_scorer",
+    "start_shadow",
     "utc_now",
 ]
 
@@ -227,10 +231,13 @@ class _Start:
         from triage_agent.stages import load_shadow
 
         try:
-            scorer = watched(build_scorer(self._settings), self._checks, self._stack, self._work)
-            return scorer, load_shadow(self._settings, self.metrics, build_shadow)
+            scorer = watched(start_scorer(self._settings), self._checks, self._stack, self._work)
+            second = load_shadow(self._settings, self.metrics, start_shadow)
         except BundleError as error:
             raise ConfigurationError(error.message, remedy=error.remedy) from error
+        if second is not None:
+            ended(second, self._work)
+        return scorer, second
 
     def worker(self, scorer: ImageScorer, second: ImageScorer | None) -> None:
         """Score, decide, compare with the second model, deliver, and tick."""

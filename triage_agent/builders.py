@@ -98,18 +98,33 @@ def build_routes(settings: Settings) -> list[Route]:
 
 
 def build_scorer(settings: Settings, bundle: str | None = None) -> ImageScorer:
-    """The scorer of `bundle`, else of the configured one, on the configured runner and device.
+    """The scorer of `bundle`, else of the configured one, on the configured runner and device; for a command.
 
     Raises:
         BundleError: the bundle cannot be loaded.
         ConfigurationError: the packages that score are not installed.
     """
+    return _deciding(settings, bundle or settings.model.bundle, apart=False)
+
+
+def start_scorer(settings: Settings) -> ImageScorer:
+    """As `build_scorer`, for an agent that does much else: in a process of its own where the settings say so."""
+    return _deciding(settings, settings.model.bundle, apart=settings.model.own_process)
+
+
+def _deciding(settings: Settings, ref: str, *, apart: bool) -> ImageScorer:
+    model = settings.model
+    return _start(settings, ref, _threads(settings, ref), model.encoder, model.error_rate, apart=apart)
+
+
+def _threads(settings: Settings, ref: str) -> int | None:
+    """For the CPU's arithmetic.
+
+    The embedded network takes about 60 ms an image with one thread; that leaves the other cores to whoever receives.
+    """
     from triage_agent.models.bundle import EMBEDDED
 
-    ref = bundle or settings.model.bundle
-    # The embedded network takes about 60 ms an image with one thread; that leaves the other cores to whoever receives.
-    threads = settings.model.threads or (1 if ref == EMBEDDED else None)
-    return _start(settings, ref, threads, settings.model.encoder, settings.model.error_rate)
+    return settings.model.threads or (1 if ref == EMBEDDED else None)
 
 
 def build_shadow(settings: Settings) -> ImageScorer | None:
@@ -121,8 +136,21 @@ def build_shadow(settings: Settings) -> ImageScorer | None:
         BundleError: the bundle cannot be loaded.
         ConfigurationError: the packages that score are not installed.
     """
+    return _second(settings, None, apart=False)
+
+
+def start_shadow(settings: Settings) -> ImageScorer | None:
+    """As `build_shadow`, for an agent: in a process of its own where the settings say so, with threads of its own."""
+    if not settings.model.own_process:
+        return build_shadow(settings)
+    return _second(settings, _threads(settings, settings.model.shadow), apart=True)
+
+
+def _second(settings: Settings, threads: int | None, *, apart: bool) -> ImageScorer | None:
     model = settings.model
-    return _start(settings, model.shadow, None, model.shadow_encoder, None, yields=True) if model.shadow else None
+    if not model.shadow:
+        return None
+    return _start(settings, model.shadow, threads, model.shadow_encoder, None, yields=True, apart=apart)
 
 
 def _start(
@@ -133,6 +161,7 @@ def _start(
     error_rate: float | None,
     *,
     yields: bool = False,
+    apart: bool,
 ) -> ImageScorer:
     from triage_agent.domain.errors import MissingPackageError
     from triage_agent.models import runner
@@ -149,6 +178,7 @@ def _start(
         latency=model.latency_ms / 1000,
         precision=model.precision,
         yields=yields,
+        apart=apart,
         plan=model.ray.plan() if model.runner == "ray" else None,
     )
     try:

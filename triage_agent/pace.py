@@ -7,6 +7,7 @@ from triage_agent.domain.ports import ImageScorer
 from triage_agent.settings import Settings
 
 _MOST_DECODERS_ON_CPU = 4  # the model needs the cores, too
+_LOOPS_APART = 2  # while one commits or makes a report, the model works for the other
 _LOOPS_ON_GPU = 4  # one reads, one is scored, one is committed, and one more so that none of them waits
 
 
@@ -42,7 +43,13 @@ def pace_of(settings: Settings, scorer: ImageScorer, cores: int | None = None) -
     usual = min(_MOST_DECODERS_ON_CPU, cores // 2) if on_cpu else cores - 2
     return Pace(
         decoders=settings.worker.decoders or max(1, usual),
-        loops=settings.worker.loops or (1 if on_cpu else _LOOPS_ON_GPU),
+        loops=settings.worker.loops or _usual_loops(scorer, on_cpu=on_cpu),
         together=1 if on_cpu else settings.model.batch,
         side=getattr(scorer, "sampled_side", None),
     )
+
+
+def _usual_loops(scorer: ImageScorer, *, on_cpu: bool) -> int:
+    if not on_cpu:
+        return _LOOPS_ON_GPU
+    return _LOOPS_APART if getattr(scorer, "apart", False) else 1

@@ -1,4 +1,4 @@
-"""What a scorer whose model is on other machines needs of an agent: a look at `/readyz`, and an end."""
+"""What a scorer whose model is elsewhere needs of an agent: a look at `/readyz`, and an end."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,6 +21,22 @@ class Pooled(Protocol):
         """Take leave of who was asked."""
 
 
+@runtime_checkable
+class Apart(Protocol):
+    """A scorer with a process of its own, which ends with it."""
+
+    apart: bool
+
+    def close(self) -> None:
+        """End it."""
+
+
+def ended(scorer: ImageScorer, late: ExitStack) -> None:
+    """Have a process of its own, where it has one, end with `late`."""
+    if isinstance(scorer, Apart):
+        late.callback(scorer.close)
+
+
 def watched(
     scorer: ImageScorer, checks: dict[str, Callable[[], None]], early: ExitStack, late: ExitStack
 ) -> ImageScorer:
@@ -32,4 +48,5 @@ def watched(
         checks["ray"] = scorer.require
         early.callback(scorer.stop)
         late.callback(scorer.close)
+    ended(scorer, late)
     return scorer

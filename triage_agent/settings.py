@@ -95,6 +95,7 @@ class ModelSettings(Section):
     shadow_encoder: str | None = None
     runner: Literal["local", "ray"] = "local"
     ray: RaySettings = RaySettings()
+    own_process: bool = True
     device: Literal["auto", "cuda", "cpu"] = "auto"
     batch: int = Field(default=8, ge=1)
     threads: int | None = Field(default=None, ge=1, le=1024)

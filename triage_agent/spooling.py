@@ -32,7 +32,9 @@ def build_spool(settings: Settings, *, holds: bool = True) -> "Keeper":
         return build_object_spool(settings, holds=holds)
     from triage_agent.intake.spool import Spool
 
-    return Spool(settings.data_dir / "spool", settings.storage.low_water_percent)
+    # Replicas on Postgres may have a share together; retention, which removes folders, is one process of several.
+    shared = settings.dicom.processes > 1 or not settings.database_url.startswith("sqlite")
+    return Spool(settings.data_dir / "spool", settings.storage.low_water_percent, shared=shared)
 
 
 def spool_folder(settings: Settings) -> Path:

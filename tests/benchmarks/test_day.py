@@ -34,7 +34,7 @@ def test_a_day_of_many_studies(results, tmp_path):
     pictures = draw(tmp_path / "pictures", build_scorer(load_settings(None)), pairs=PAIRS, long_side=LONG_SIDE)
 
     def make(tables):
-        return ColdAgent(tmp_path, bundle="embedded", pacs_port=free_port(), sends=(), tables=tables)
+        return ColdAgent(tmp_path, bundle="embedded", own_process=True, pacs_port=free_port(), sends=(), tables=tables)
 
     with running_site(make, quiet=QUIET_SECONDS) as (agent, _):
         can = capacity(agent, pictures, studies=AT_ONCE, images=DAY.images)

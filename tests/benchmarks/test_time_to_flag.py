@@ -49,7 +49,7 @@ def document(results):
 
 def test_the_time_to_flag_with_the_embedded_bundle(pictures, document, tmp_path):
     def make(tables):
-        return ColdAgent(tmp_path, bundle="embedded", pacs_port=free_port(), sends=(), tables=tables)
+        return ColdAgent(tmp_path, bundle="embedded", own_process=True, pacs_port=free_port(), sends=(), tables=tables)
 
     with running_site(make, quiet=QUIET_SECONDS) as (agent, peers):
         found = measure(agent, peers, pictures, seconds=SECONDS, rate=RATE, images=IMAGES)

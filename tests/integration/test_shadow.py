@@ -93,7 +93,7 @@ def test_a_shadow_that_crashes_is_counted_and_the_study_decided_all_the_same(set
         def score(self, images, anatomies=()):
             raise RuntimeError("CUDA error: Doe^Jane")
 
-    monkeypatch.setattr(bootstrap, "build_shadow", lambda _settings: Crashing())
+    monkeypatch.setattr(bootstrap, "start_shadow", lambda _settings: Crashing())
     with bootstrap.build_agent(settings, "worker") as agent:
         uid = decided(agent).item.study_instance_uid
         eventually(lambda: counted(agent, "failed"), every=0.02)
@@ -119,7 +119,7 @@ def test_a_shadow_bundle_that_cannot_be_loaded_is_told_once_and_the_agent_serves
     if break_it is tampered:
         tampered(settings.data_dir / "shadow")
     elif break_it:
-        monkeypatch.setattr(bootstrap, "build_shadow", break_it)
+        monkeypatch.setattr(bootstrap, "start_shadow", break_it)
     with capture_logs() as lines, bootstrap.build_agent(settings, "all") as agent:
         page = decided(agent)
         loaded = f'triage_shadow_loaded{{bundle="{settings.model.shadow}"}} {0.0 if says else 1.0}'
@@ -155,7 +155,7 @@ class Ordered:
 def test_both_bundles_have_scored_a_test_image_before_the_agent_is_ready(settings, monkeypatch):
     """The first inference of a compiled bundle takes minutes."""
     happened = []
-    for build, name in (("build_scorer", "deciding"), ("build_shadow", "shadow")):
+    for build, name in (("start_scorer", "deciding"), ("start_shadow", "shadow")):
         scorer = Ordered(name, happened, settings.web.port)
         monkeypatch.setattr(bootstrap, build, lambda _settings, scorer=scorer: scorer)
     with bootstrap.build_agent(settings, "worker"):

@@ -60,9 +60,11 @@ class Agent:
     """One `triage-agent serve`, with its folder, its log, and its worklist."""
 
     def __init__(self, folder, *, bundle, role="all", shares_data_with=None, **site):
-        """`site`: pacs_port, ris_port, quiet, sends, may, commit, retrieve, log_format, web (its keys), and tables.
+        """`site`: pacs_port, ris_port, quiet, sends, may, commit, retrieve, log_format, web (its keys), tables,
+        and own_process.
 
-        The last is TOML that is put at the end.
+        `tables` is TOML that is put at the end. The model is in the agent's own process unless it is said otherwise:
+        torch takes seconds to import, which a warm start has done.
         """
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -211,6 +213,7 @@ def _toml(
     log_format="console",
     tables="",
     web="",
+    own_process=False,
 ):
     peers = ""
     if pacs_port is not None:
@@ -254,6 +257,7 @@ port = {agent.web_port}
 bundle = "{bundle}"
 device = "cpu"
 threads = 1
+own_process = {str(own_process).lower()}
 [storage]
 low_water_percent = 0.1
 [logging]

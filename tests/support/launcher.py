@@ -135,7 +135,7 @@ def _adapt(clock):
     from triage_agent import bootstrap, schedule, worker  # noqa: PLC0415
     from triage_agent.delivery import answering, committing  # noqa: PLC0415
 
-    bootstrap.build_scorer = lambda settings: launcher.QuickScorer()
+    bootstrap.start_scorer = lambda settings: launcher.QuickScorer()
     schedule._COMPLETENESS_SECONDS = _TICK_SECONDS
     schedule._LONGEST_LEASE = _LONGEST_LEASE
     worker._DATABASE_AWAY_SECONDS = _AWAY_SECONDS

@@ -41,7 +41,7 @@ def main():
     from triage_agent.cli import main as triage_agent  # noqa: PLC0415
 
     seconds = float(sys.argv.pop(1))
-    bootstrap.build_scorer = lambda _settings: Sleeping(seconds)
+    bootstrap.start_scorer = lambda _settings: Sleeping(seconds)
     triage_agent()
 
 

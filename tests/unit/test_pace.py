@@ -8,6 +8,7 @@ from triage_agent.pace import Pace, pace_of
 from triage_agent.settings import Settings
 
 CPU, GPU = SimpleNamespace(device="cpu", sampled_side=None), SimpleNamespace(device="cuda:0", sampled_side=448)
+APART = SimpleNamespace(device="cpu", sampled_side=None, apart=True)
 ELSEWHERE = SimpleNamespace()
 
 
@@ -21,6 +22,7 @@ def settings(**worker):
         (CPU, 1, Pace(decoders=1, loops=1, together=1, side=None)),
         (CPU, 2, Pace(decoders=1, loops=1, together=1, side=None)),
         (CPU, 64, Pace(decoders=4, loops=1, together=1, side=None)),
+        (APART, 2, Pace(decoders=1, loops=2, together=1, side=None)),
         (GPU, 16, Pace(decoders=14, loops=4, together=32, side=448)),
         (GPU, 2, Pace(decoders=1, loops=4, together=32, side=448)),
         (ELSEWHERE, 8, Pace(decoders=6, loops=4, together=32, side=None)),

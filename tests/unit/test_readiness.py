@@ -37,7 +37,7 @@ class Breakable:
 @pytest.fixture
 def scorer(monkeypatch):
     made = Breakable()
-    monkeypatch.setattr(bootstrap, "build_scorer", lambda settings: made)
+    monkeypatch.setattr(bootstrap, "start_scorer", lambda settings: made)
     monkeypatch.setattr(worker, "_MODEL_AWAY_SECONDS", 0.001)
     return made
 

@@ -152,7 +152,10 @@ class Worklist(Commitments, Retrievals, Spools, Backlogs, Withdrawals, Orders, H
         """
 
     def claim_study(self, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
-        """READY to SCORING for the most urgent, then oldest study; None when there is none."""
+        """READY to SCORING for the most urgent, then oldest study; None when there is none.
+
+        One of whose images somebody holds (`claim_images`) waits until it was scored, or its lease has run out.
+        """
 
     def last_artifact(self, study_instance_uid: str, kind: ArtifactKind, before_revision: int) -> Artifact | None:
         """What was last put into the outbox as `kind` by an earlier revision and is not withdrawn; None: nothing was.

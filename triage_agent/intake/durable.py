@@ -29,8 +29,10 @@ class DurableStore:
     Every method raises `StorageExhaustedError` when the file system refuses, and leaves nothing behind then.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, shared: bool = False) -> None:
+        """`shared`: other processes make and remove folders there, too, so that none is taken for durable."""
         self.root = root
+        self._most_remembered = 0 if shared else _MOST_REMEMBERED
         self._temporary = root / _TEMPORARY
         self._durable: dict[Path, None] = {}  # folders whose entry in their parent is on disk, oldest first
         self._lock = threading.Lock()
@@ -108,7 +110,7 @@ class DurableStore:
         with self._lock:
             for created in unknown:
                 self._durable[created] = None
-            while len(self._durable) > _MOST_REMEMBERED:
+            while len(self._durable) > self._most_remembered:
                 del self._durable[next(iter(self._durable))]
 
 

@@ -38,10 +38,11 @@ class Spool:
     reaches a file name, and a second copy with other bytes has another name, so that nothing is ever overwritten.
     """
 
-    def __init__(self, root: Path, low_water_percent: float = 10.0) -> None:
+    def __init__(self, root: Path, low_water_percent: float = 10.0, *, shared: bool = False) -> None:
+        """`shared`: see `DurableStore`."""
         self.root = root
         self._low_water_percent = low_water_percent
-        self._store = DurableStore(root)
+        self._store = DurableStore(root, shared=shared)
 
     def write(self, encoded: Buffer, header: InstanceHeader, *, source: str) -> Stored:
         """Keep a data set as it came, behind file meta information; returns when it is durable (promise 1).

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from triage_agent.models.bundle import load_bundle
 from triage_agent.models.explain import load_explainer
-from triage_agent.models.sharing import turns_on
+from triage_agent.models.turns import turns_on
 
 if TYPE_CHECKING:
     import numpy as np

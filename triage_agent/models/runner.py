@@ -1,9 +1,9 @@
-"""Where a bundle runs: in this process, or in the replicas of a Ray cluster."""
+"""Where a bundle runs: in this process, in one of its own, or in the replicas of a Ray cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Placement:
     """Where and how a bundle runs: arguments of `scorer.Scorer`, and whether it `yields` a shared device to others.
 
-    `plan` is of the cluster, for the runner "ray".
+    `apart`: in a process of its own, for the runner "local". `plan` is of the cluster, for the runner "ray".
     """
 
     device: str = "auto"
@@ -31,10 +31,15 @@ class Placement:
     latency: float = 0.02
     precision: Literal["auto", "float32"] = "auto"
     yields: bool = False
+    apart: bool = False
     plan: Plan | None = None
 
 
 def _local(ref: str, placement: Placement) -> ImageScorer:
+    if placement.apart:
+        from triage_agent.models.apart.scorer import ApartScorer  # noqa: PLC0415 - it knows this module
+
+        return ApartScorer(ref, replace(placement, apart=False))
     from triage_agent.models.scorer import load_scorer  # noqa: PLC0415 - brings torch
     from triage_agent.models.sharing import SharedScorer  # noqa: PLC0415 - brings torch
 

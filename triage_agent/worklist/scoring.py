@@ -64,9 +64,20 @@ _TAKEN = (
     .join(StudyRow, StudyRow.study_instance_uid == InstanceRow.study_instance_uid)
     .where(InstanceRow.sop_instance_uid.in_(bindparam("those", expanding=True)))
 )
+# Of a study that has just become complete an image may still be in another loop's hands: it would be scored twice.
+_IN_HAND = (
+    select(InstanceRow.sop_instance_uid)
+    .where(
+        InstanceRow.study_instance_uid == StudyRow.study_instance_uid,
+        InstanceRow.outcome.is_(None),
+        InstanceRow.lease_until > _NOW,
+    )
+    .correlate(StudyRow)
+    .exists()
+)
 _READY = (
     select(StudyRow)
-    .where(status_is(Status.READY))
+    .where(status_is(Status.READY), ~_IN_HAND)
     .order_by(StudyRow.priority.desc(), StudyRow.received_at, StudyRow.study_instance_uid)
     .limit(1)
     .with_for_update(skip_locked=True, key_share=True)
@@ -156,7 +167,7 @@ def claim_study(
 ) -> ClaimedStudy | None:
     """See `Worklist.claim_study`."""
     most_urgent = _READY if reachable is None else _READY.where(study_is_reachable(reachable, now))
-    study = session.scalars(most_urgent).one_or_none()
+    study = session.scalars(most_urgent, {"now": now}).one_or_none()
     if study is None:
         return None
     attempt = study.attempts + 1

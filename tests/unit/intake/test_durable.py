@@ -117,8 +117,19 @@ def test_unfinished_files_of_writers_that_are_gone_are_removed_and_others_are_no
         assert held.exists()
 
 
-def test_only_so_many_folders_are_remembered(store, monkeypatch):
+def test_where_others_make_folders_too_each_file_has_all_of_its_folders_synced(tmp_path, calls):
+    ours, theirs = (DurableStore(tmp_path / "spool", shared=True) for _ in range(2))
+    ours.put(ours.root / "a" / "one", [b"1"])
+    shutil.rmtree(ours.root / "a")
+    (theirs.root / "a").mkdir()  # made by another process, which has not come to sync it
+    calls.clear()
+    ours.put(ours.root / "a" / "two", [b"2"])
+    assert ("fsync", ours.root) in calls
+
+
+def test_only_so_many_folders_are_remembered(tmp_path, monkeypatch):
     monkeypatch.setattr(durable, "_MOST_REMEMBERED", 3)
+    store = DurableStore(tmp_path / "spool")
     for number in range(6):
         store.put(store.root / str(number) / "file", [b""])
     assert len(store._durable) == 3

@@ -8,7 +8,7 @@ from support.story import MODEL
 
 from triage_agent.domain.errors import ModelUnavailableError
 from triage_agent.domain.study import ImageScore
-from triage_agent.models import sharing
+from triage_agent.models import turns
 from triage_agent.models.sharing import SharedScorer
 
 SOON = 30.0  # seconds; everything here takes milliseconds
@@ -54,7 +54,7 @@ def told(monkeypatch):
     """What was asked and freed, in order."""
     happened = []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: happened.append("freed"))
-    monkeypatch.setattr(sharing, "_TURNS", type(sharing._TURNS)(sharing.Turns))
+    monkeypatch.setattr(turns, "_TURNS", type(turns._TURNS)(turns.Turns))
     return happened
 
 
@@ -94,7 +94,7 @@ def test_the_deciding_bundle_is_let_to_the_device_before_a_shadow_that_waits_lon
     assert now.begun.wait(SOON)
     shadow = start("shadow", yields=True)
     deciding = start("deciding", yields=False)
-    while not sharing._TURNS["cuda"]._first_waiting:
+    while not turns._TURNS["cuda"]._first_waiting:
         threads[-1].join(0.001)
     assert order == ["now"]  # both wait for the call in hand
     for one in (now, deciding, shadow):

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import secrets
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from triage_agent.domain.errors import ModelUnavailableError
 from triage_agent.models.cluster import wire
 from triage_agent.models.cluster.answer import Answer, Outcome
 from triage_agent.models.cluster.wire import Question, Standing, State
+from triage_agent.models.patience import bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -150,7 +150,7 @@ class _Process:
     def __init__(self, plan: Plan, model: Model, program: Sequence[str]) -> None:
         self.standing = Standing(State.JOINING, "joining the cluster")
         self._connection, theirs = multiprocessing.Pipe()
-        _bound(self._connection)
+        bound(self._connection, _SEND_SECONDS)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
                 [*program, str(theirs.fileno())],
@@ -250,12 +250,6 @@ class _Process:
 
 
 _ENDED = "the process that speaks with Ray has ended"
-
-
-def _bound(connection: Connection[Any, Any]) -> None:
-    """Who takes nothing for so long has hung up: `OSError` for whoever sends, before whom all others wait."""
-    with socket.socket(fileno=os.dup(connection.fileno())) as shared:
-        shared.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_SECONDS, 0))
 
 
 def _hang_up(connection: Connection[Any, Any]) -> None:

@@ -76,7 +76,11 @@ class Scoring(Outbox, Ordering):
     def claim_study(self, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
         """See `Worklist.claim_study`."""
         with self._lock:
-            ready = [study for study in self._studies.values() if study.item.status is Status.READY]
+            ready = [
+                study
+                for study in self._studies.values()
+                if study.item.status is Status.READY and not self._is_in_hand(study.uid, now)
+            ]
             if not ready:
                 return None
             study = min(ready, key=lambda each: each.urgency)
@@ -101,6 +105,11 @@ class Scoring(Outbox, Ordering):
                     if entry.study_instance_uid == study.uid
                 ),
             )
+
+    def _is_in_hand(self, study_instance_uid: str, now: datetime) -> bool:
+        """Whether somebody is still scoring an image of it."""
+        images = self._images_of(study_instance_uid)
+        return any(image.assessment is None and not image.lease.is_free(now) for image in images)
 
     def decide(
         self,

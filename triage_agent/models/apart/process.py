@@ -1,0 +1,158 @@
+"""One run of the process that has the model, seen from the agent that asks it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import triage_agent
+from triage_agent.models.apart import wire
+from triage_agent.models.patience import bound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from multiprocessing.connection import Connection
+
+    from triage_agent.domain.study import ImageScore
+    from triage_agent.models.apart.wire import Hello, Question, Trouble
+    from triage_agent.models.runner import Placement
+
+PROGRAM = (sys.executable, "-P", "-m", "triage_agent.models.apart.child")
+
+# A question takes seconds at the most, but for the first one where the model is compiled.
+_ANSWER_SECONDS = 900.0
+_SEND_SECONDS = 60  # for it to take a question
+_LANES = 4  # questions that are under way at once; more wait their turn
+_KILL_SECONDS = 10.0
+# What a model and its libraries need of the environment; the site's passwords and tokens are not among it.
+_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "USER", "XDG_CACHE_HOME")
+_PASSED_PREFIXES = ("LC_", "LD_", "PYTHON", "CUDA_", "NVIDIA_", "CUBLAS_", "HF_", "TORCH", "OMP_", "MKL_", "MALLOC_")
+
+
+class EndedError(Exception):
+    """The process has ended, or speaks nonsense, in the middle of a question.
+
+    Attributes:
+        why: in words that can stand behind "the model's process".
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class ModelProcess:
+    """Answers questions, some at once; may be asked from several threads."""
+
+    def __init__(self, ref: str, placement: Placement, program: Sequence[str] = PROGRAM) -> None:
+        """Start it; `hello` waits until it has loaded the bundle `ref`.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        with ExitStack() as on_failure, ExitStack() as theirs:
+            pairs = [multiprocessing.Pipe() for _ in range(_LANES + 1)]
+            for ours, other in pairs:
+                on_failure.callback(ours.close)
+                theirs.callback(other.close)
+            descriptors = [other.fileno() for _, other in pairs]
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                [*program, *map(str, descriptors)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # libraries' remarks; what goes wrong is told as an answer
+                pass_fds=descriptors,
+                start_new_session=True,  # Ctrl-C at a terminal is for the agent
+                env=_environment(),
+            )
+            on_failure.pop_all()
+        self._connection, *lanes = [ours for ours, _ in pairs]
+        self._free: queue.SimpleQueue[Connection[Any, Any]] = queue.SimpleQueue()
+        for lane in lanes:
+            bound(lane, _SEND_SECONDS)
+            self._free.put(lane)
+        with suppress(OSError):  # it has ended already, which `hello` says
+            wire.send_beginning(self._connection, ref, placement)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def lives(self) -> bool:
+        """Whether it could be asked."""
+        return self._process.poll() is None
+
+    def hello(self) -> Hello | Trouble:
+        """What it says of itself, once, as soon as it has loaded the bundle or failed to.
+
+        Raises:
+            EndedError: it says nothing.
+        """
+        with self._hearing():
+            return wire.receive_hello(self._connection)
+
+    def ask(self, question: Question) -> list[ImageScore] | Trouble:
+        """Its answer.
+
+        Raises:
+            EndedError: it has none.
+        """
+        lane = self._free.get()
+        try:
+            with self._hearing():
+                wire.send_question(lane, question)
+                if not lane.poll(_ANSWER_SECONDS):
+                    self.kill()
+                    raise EndedError(f"gave no answer within {_ANSWER_SECONDS:g} s")
+                return wire.receive_answer(lane)
+        finally:
+            self._free.put(lane)
+
+    def kill(self) -> None:
+        """End it now; whoever waits for an answer finds it gone, and the connections go with the last of them."""
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_KILL_SECONDS)
+
+    @contextmanager
+    def _hearing(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, OSError):
+            raise EndedError(self._end()) from None
+        except ValueError:
+            self.kill()
+            raise EndedError("speaks nonsense") from None
+
+    def _end(self) -> str:
+        """Why it is gone."""
+        try:
+            code = self._process.wait(_KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return "hung up"
+        if code >= 0:
+            return f"ended with exit status {code}"
+        try:
+            return f"was ended by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was ended by signal {-code}"
+
+
+def _environment() -> dict[str, str]:
+    passed = {
+        name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_PASSED_PREFIXES)
+    }
+    # The same code as here, however this process found it.
+    package = str(Path(triage_agent.__file__).resolve().parents[1])
+    passed["PYTHONPATH"] = os.pathsep.join(filter(None, (package, passed.get("PYTHONPATH"))))
+    return passed
