@@ -260,8 +260,8 @@ class _Start:
         pipeline.warm_up()
         self._checks["model"] = pipeline.check_model
         for name in pace.names:
-            owner = self._owner_of(name)
-            worker = build_worker(settings, pipeline, self.worklist, self.metrics, self._clock, owner)
+            owner, decides = self._owner_of(name), name not in pace.for_images
+            worker = build_worker(settings, pipeline, self.worklist, self.metrics, self._clock, owner, decides=decides)
             self._add_loop(name, worker.step, owner)
         self._deliverers()
         self._fetchers()

@@ -32,6 +32,11 @@ class Pace:
         """Of the loops."""
         return ["worker", *(f"worker-{number}" for number in range(2, self.loops + 1))]
 
+    @property
+    def for_images(self) -> list[str]:
+        """Loops that leave studies to the others: where there are several, one, so that images wait for no report."""
+        return self.names[:1] if self.loops > 1 else []
+
 
 def pace_of(settings: Settings, scorer: ImageScorer, cores: int | None = None) -> Pace:
     """What suits the settings and the scorer, on a machine with so many cores (this one's).

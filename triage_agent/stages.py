@@ -97,7 +97,14 @@ def _seconds_since(at: datetime, clock: Clock) -> float:
 
 
 def build_worker(
-    settings: Settings, pipeline: Pipeline, worklist: Worklist, metrics: Metrics, clock: Clock, owner: str
+    settings: Settings,
+    pipeline: Pipeline,
+    worklist: Worklist,
+    metrics: Metrics,
+    clock: Clock,
+    owner: str,
+    *,
+    decides: bool = True,
 ) -> Worker:
     """One loop's work; what it claims it holds as `owner`."""
     return Worker(
@@ -108,6 +115,7 @@ def build_worker(
         batch=settings.model.batch,
         clock=clock,
         journey=metrics.journey,
+        decides=decides,
     )
 
 

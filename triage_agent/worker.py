@@ -28,11 +28,7 @@ _ENDING_SECONDS = 4.0  # for each of the last things that are written
 
 
 class Worker:
-    """Takes work from the list, one batch of images and one complete study at a time.
-
-    One after the other: with a loop for each, a study that completed while its image was being scored was decided
-    meanwhile, and the image scored a second time.
-    """
+    """Takes work from the list, one batch of images and one complete study at a time."""
 
     def __init__(
         self,
@@ -44,7 +40,9 @@ class Worker:
         batch: int,
         clock: Clock,
         journey: Journey = NOWHERE,
+        decides: bool = True,
     ) -> None:
+        """`decides`: takes studies, too; without, an image never waits for a report that this one is building."""
         self._pipeline = pipeline
         self._worklist = worklist
         self._owner = owner
@@ -52,6 +50,7 @@ class Worker:
         self._batch = batch
         self._clock = clock
         self._journey = journey
+        self._decides = decides
 
     def step(self) -> bool:
         """Do one round; True if there was something to do.
@@ -68,6 +67,8 @@ class Worker:
             files = {_name(image.instance): image.study_instance_uid for image in images}
             with self._journey.holding(since, files):
                 self._pipeline.score_images(images)
+        if not self._decides:
+            return bool(images)
         since = Moment()
         study = self._worklist.claim_study(self._owner, self._clock(), self._lease)
         if study is not None:

@@ -35,3 +35,8 @@ def test_what_is_left_open_follows_the_model_and_the_machine(scorer, cores, expe
 def test_what_the_site_says_holds():
     pace = pace_of(settings(decoders=7, loops=2), CPU, 4)
     assert (pace.decoders, pace.loops, pace.names) == (7, 2, ["worker", "worker-2"])
+
+
+def test_of_several_loops_one_is_for_images_alone():
+    assert pace_of(settings(loops=3), CPU, 4).for_images == ["worker"]
+    assert pace_of(settings(loops=1), CPU, 4).for_images == []

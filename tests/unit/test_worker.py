@@ -288,3 +288,21 @@ def test_the_lease_of_a_worker_is_what_it_was_given(story, pipeline):
     assert pipeline.done == [("images", ["1.2.1.1"])]
     assert not story.worklist.claim_images("w2", story.now + lease - timedelta(milliseconds=1), LEASE, 1)
     assert story.worklist.claim_images("w2", story.now + lease, LEASE, 1)
+
+
+def test_a_loop_for_images_leaves_studies_to_others(story, pipeline):
+    images = Worker(
+        pipeline=pipeline,
+        worklist=story.worklist,
+        owner="w1",
+        lease=LEASE,
+        batch=2,
+        clock=story.tick,
+        decides=False,
+    )
+    story.receive("1.2.1")
+    story.complete("1.2.1")
+    story.receive("1.2.2")
+    assert images.step() is BUSY
+    assert images.step() is IDLE
+    assert pipeline.done == [("images", ["1.2.2.1"])]
