@@ -42,7 +42,7 @@ from triage_agent.domain.ports import Clock, ImageScorer, StudyCounter, Worklist
 from triage_agent.domain.vocabulary import AuditAction
 from triage_agent.ops.metrics import Metrics
 from triage_agent.pace import pace_of
-from triage_agent.pooling import ended, watched
+from triage_agent.pooling import watched
 from triage_agent.settings import Settings
 from triage_agent.spooling import build_belonging, build_spool
 from triage_agent.tracing import trace_journeys
@@ -127,7 +127,7 @@ class _Start:
         self._process = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._owners: list[str] = []  # one a loop, so that a loop that failed frees what it held and nothing else
         self._checks: dict[str, Callable[[], None]] = {}
-        self._stuck = False
+        self._stuck: list[str] = []
         self._loops = Loops(_STOP_SECONDS)
         self.metrics = Metrics(trace_journeys(settings, role, stack))
         self.reload: Callable[[], None] = lambda: None
@@ -236,7 +236,7 @@ class _Start:
         except BundleError as error:
             raise ConfigurationError(error.message, remedy=error.remedy) from error
         if second is not None:
-            ended(second, self._work)
+            watched(second, {}, self._stack, self._work)  # nobody is less ready without it
         return scorer, second
 
     def worker(self, scorer: ImageScorer, second: ImageScorer | None) -> None:
@@ -261,7 +261,10 @@ class _Start:
         self._checks["model"] = pipeline.check_model
         for name in pace.names:
             owner, decides = self._owner_of(name), name not in pace.for_images
-            worker = build_worker(settings, pipeline, self.worklist, self.metrics, self._clock, owner, decides=decides)
+            scored = partial(self._loops.wake, "worker")
+            worker = build_worker(
+                settings, pipeline, self.worklist, self.metrics, self._clock, owner, scored, decides=decides
+            )
             self._add_loop(name, worker.step, owner)
         self._deliverers()
         self._fetchers()
@@ -364,13 +367,13 @@ class _Start:
         self.worklist.give_back(owner, self._clock(), counted=counted)
 
     def _join_loops(self) -> None:
-        self._stuck = not self._loops.join()
+        self._stuck = self._loops.join()
 
     def _give_back(self) -> None:
         """At the end; what could not be finished in time counts as tried, since it may never end."""
         try:
             for owner in self._owners:
-                self._free_held(owner, self._stuck)
+                self._free_held(owner, owner.removeprefix(f"{self._process}/") in self._stuck)
         except WorklistUnavailableError as error:
             log.warning("not_given_back", error=error.message)
 

@@ -179,6 +179,7 @@ def _start(
         precision=model.precision,
         yields=yields,
         apart=apart,
+        lanes=max(settings.worker.loops or 0, runner.LANES),
         plan=model.ray.plan() if model.runner == "ray" else None,
     )
     try:

@@ -1,4 +1,4 @@
-"""What a scorer whose model is elsewhere needs of an agent: a look at `/readyz`, and an end."""
+"""What a scorer whose model is in other processes needs of an agent: a look at `/readyz`, and an end."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -9,7 +9,9 @@ from triage_agent.domain.ports import ImageScorer
 
 @runtime_checkable
 class Pooled(Protocol):
-    """A scorer that asks others."""
+    """A scorer that asks others; `part` is how `/readyz` calls them."""
+
+    part: str
 
     def require(self) -> None:
         """Whether it could be asked now."""
@@ -21,22 +23,6 @@ class Pooled(Protocol):
         """Take leave of who was asked."""
 
 
-@runtime_checkable
-class Apart(Protocol):
-    """A scorer with a process of its own, which ends with it."""
-
-    apart: bool
-
-    def close(self) -> None:
-        """End it."""
-
-
-def ended(scorer: ImageScorer, late: ExitStack) -> None:
-    """Have a process of its own, where it has one, end with `late`."""
-    if isinstance(scorer, Apart):
-        late.callback(scorer.close)
-
-
 def watched(
     scorer: ImageScorer, checks: dict[str, Callable[[], None]], early: ExitStack, late: ExitStack
 ) -> ImageScorer:
@@ -45,8 +31,7 @@ def watched(
     It is told to stop with `early`, when the loops are, and is closed with `late`, when they have ended.
     """
     if isinstance(scorer, Pooled):
-        checks["ray"] = scorer.require
+        checks[scorer.part] = scorer.require
         early.callback(scorer.stop)
         late.callback(scorer.close)
-    ended(scorer, late)
     return scorer

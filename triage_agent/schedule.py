@@ -28,6 +28,7 @@ _LEASES_SECONDS = 5.0
 _LONGEST_LEASE = timedelta(minutes=1)  # that is not taken for one from before the clock was set back
 _STOP_SECONDS = 4.0
 _RETENTION_SECONDS = 60.0
+_AFTER_A_FAILURE = timedelta(seconds=30)
 _HOUR = 3600.0
 _RENEWALS = 4  # in the time of one lease, so that a late tick or two cost nothing
 _ASKERS = 4  # questions to the PACS in flight; a slow PACS delays questions, never quiet periods
@@ -119,17 +120,29 @@ class Schedule:
     def complete_due(self) -> None:
         """Look at every study whose next check is due; asks the PACS outside this tick."""
         for view in self._worklist.due_for_completion(self._clock()):
-            step = assess(view, self._rule, self._clock())
-            if isinstance(step, Complete):
-                self._complete(view, step)
-                continue
-            if isinstance(step, Fetch):
-                self._fetch(view)
-                continue
-            # Also while somebody is asked: studies that wait for an answer must not crowd out those that are due.
-            self._wait(view, step, asked=False)
-            if step.ask and self._counter is not None:
-                self._ask(view, self._counter)
+            try:
+                self._look_at(view)
+            except WorklistUnavailableError:
+                raise  # it is so for all of them
+            except Exception as error:  # noqa: BLE001 - promise 2: what one study does costs no other
+                # The one that is due first would else be met first by every tick, and stop each.
+                name = type(error).__name__
+                log.error("completeness_failed", study_instance_uid=view.study_instance_uid, error=name)  # noqa: TRY400
+                self._wait(view, Wait(self._clock() + _AFTER_A_FAILURE, ask=False), asked=False)
+
+    def _look_at(self, view: AssemblyView) -> None:
+        """One study that is due."""
+        step = assess(view, self._rule, self._clock())
+        if isinstance(step, Complete):
+            self._complete(view, step)
+            return
+        if isinstance(step, Fetch):
+            self._fetch(view)
+            return
+        # Also while somebody is asked: studies that wait for an answer must not crowd out those that are due.
+        self._wait(view, step, asked=False)
+        if step.ask and self._counter is not None:
+            self._ask(view, self._counter)
 
     def keep_reserve(self) -> None:
         """Make it again where it was given up and there is room; retention, which makes it, ticks as often."""

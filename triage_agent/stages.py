@@ -103,6 +103,7 @@ def build_worker(
     metrics: Metrics,
     clock: Clock,
     owner: str,
+    scored: Callable[[], None] = lambda: None,
     *,
     decides: bool = True,
 ) -> Worker:
@@ -116,6 +117,7 @@ def build_worker(
         clock=clock,
         journey=metrics.journey,
         decides=decides,
+        scored=scored,
     )
 
 

@@ -41,8 +41,12 @@ class Worker:
         clock: Clock,
         journey: Journey = NOWHERE,
         decides: bool = True,
+        scored: Callable[[], None] = lambda: None,
     ) -> None:
-        """`decides`: takes studies, too; without, an image never waits for a report that this one is building."""
+        """`scored` is called when images were: their study, which may be complete, could not be claimed meanwhile.
+
+        `decides`: takes studies, too; without, an image never waits for a report that this one is building.
+        """
         self._pipeline = pipeline
         self._worklist = worklist
         self._owner = owner
@@ -51,6 +55,7 @@ class Worker:
         self._clock = clock
         self._journey = journey
         self._decides = decides
+        self._scored = scored
 
     def step(self) -> bool:
         """Do one round; True if there was something to do.
@@ -67,6 +72,7 @@ class Worker:
             files = {_name(image.instance): image.study_instance_uid for image in images}
             with self._journey.holding(since, files):
                 self._pipeline.score_images(images)
+            self._scored()
         if not self._decides:
             return bool(images)
         since = Moment()
@@ -150,6 +156,8 @@ class Loop:
         self._counted = bool(self._counted) or not away
         if isinstance(error, WorklistUnavailableError):
             log.warning("worklist_unavailable", loop=self.name, error=error.message)
+        elif isinstance(error, ModelUnavailableError) and self._stopping.is_set():
+            log.info("model_stopped", loop=self.name)
         elif isinstance(error, ModelUnavailableError):
             log.error("model_unavailable", loop=self.name, error=error.message)
             return min(_MODEL_AWAY_SECONDS * 2.0 ** min(self._failures - 1, 10), _LONGEST_MODEL_AWAY_SECONDS)
@@ -191,10 +199,9 @@ class Loops:
         for loop in self._loops:
             loop.stop()
 
-    def join(self) -> bool:
-        """Wait until all have ended, or their time is over; False if one has not."""
-        ended = [loop.join(max(0.0, self._stop_by - time.monotonic())) for loop in self._loops]
-        return all(ended)
+    def join(self) -> list[str]:
+        """Wait until all have ended, or their time is over; the names of those that have not."""
+        return [loop.name for loop in self._loops if not loop.join(max(0.0, self._stop_by - time.monotonic()))]
 
 
 def in_time(task: Callable[[], None]) -> None:

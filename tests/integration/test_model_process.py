@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from support import fakemodel
 from support.agent import eventually
 from support.bundles import write_constant_bundle
-from support.fakemodel import ENDS, FAILS, HANGS, SLOW, UNAVAILABLE, UNREADABLE
+from support.fakemodel import ENDS, FAILS, HANGS, SAYS, SLOW, UNAVAILABLE, UNREADABLE
 from support.story import MODEL
 from support.xrays import picture
 
@@ -25,6 +25,7 @@ from triage_agent.domain.errors import BundleError, MissingPackageError, ModelUn
 from triage_agent.domain.urgency import asking_for
 from triage_agent.domain.vocabulary import Priority
 from triage_agent.models.apart import process as process_module
+from triage_agent.models.apart import scorer as scorer_module
 from triage_agent.models.apart.scorer import ApartScorer, ModelProcessError
 from triage_agent.models.runner import Placement
 from triage_agent.settings import Settings
@@ -107,6 +108,7 @@ def test_what_went_wrong_there_is_told_here_and_no_librarys_words(scorer):
         scorer.score([bright(FAILS)])
     assert "DOE" not in str(failed.value) + str(logs)
     assert logs[-1]["error"] == "RuntimeError"
+    assert "fakemodel.py" in logs[-1]["frames"][-1]
     with pytest.raises(UnreadableImageError, match="not within 0 and 1"):
         scorer.score([bright(UNREADABLE)])
     with pytest.raises(ModelUnavailableError, match="the device is full; buy another one"):
@@ -126,11 +128,59 @@ def test_who_waits_for_a_score_hears_at_once_that_the_agent_stops(scorer):
 
 
 def test_a_process_that_gives_no_answer_is_ended(scorer, monkeypatch):
-    monkeypatch.setattr(process_module, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(process_module, "_FIRST_ANSWER_SECONDS", 0.5)
     with capture_logs() as logs, pytest.raises(ModelProcessError):
         scorer.score([bright(HANGS)])
-    assert {line["why"] for line in logs if "why" in line} == {"gave no answer within 0.2 s"}
+    assert {line["why"] for line in logs if "why" in line} == {"gave no answer within 0.5 s"}
     assert scorer.score([bright(0.2)])[0].probability == 0.1
+
+
+def test_a_process_that_does_not_load_is_ended(scorer, monkeypatch):
+    monkeypatch.setattr(process_module, "_LOAD_SECONDS", 0.5)
+    scorer._ref = fakemodel.LOADS_FOR_EVER
+    os.kill(scorer.pid, 9)
+    with pytest.raises(ModelUnavailableError, match=r"took longer than 0\.5 s while it loaded"):
+        scorer.score([bright(0.2)])
+
+
+def test_a_model_that_hangs_is_told_of_as_not_ready(scorer, monkeypatch):
+    monkeypatch.setattr(scorer_module, "_HANGS_SECONDS", 0.5)
+    scorer.require()
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(scorer.score, [bright(HANGS)])
+        eventually(lambda: _says(scorer.require), SOON)
+        scorer.close()
+        assert isinstance(waiting.exception(SOON), ModelUnavailableError)
+    scorer.require()
+
+
+def _says(look):
+    try:
+        look()
+    except ModelUnavailableError as error:
+        return "has not answered" in error.message
+    return False
+
+
+def test_at_a_stop_what_is_scored_has_a_little_time(scorer, monkeypatch):
+    monkeypatch.setattr(scorer_module, "_GRACE_SECONDS", 2 * fakemodel.SLOW_SECONDS)
+    with ThreadPoolExecutor(2) as threads:
+        ends, hangs = (threads.submit(scorer.score, [bright(value)]) for value in (SLOW, HANGS))
+        time.sleep(0.2)
+        scorer.stop()
+        assert ends.result(SOON)[0].probability == SLOW / 2
+        assert isinstance(hangs.exception(SOON), ModelUnavailableError)
+
+
+def test_what_is_logged_there_is_logged_here(scorer):
+    with capture_logs() as logs:
+        scorer.score([bright(SAYS)])
+    assert logs == [{"event": "device_memory_full", "bundle": "knees", "log_level": "warning"}]
+
+
+def test_a_question_that_cannot_be_read_is_no_endless_wait(scorer):
+    with pytest.raises(ModelProcessError, match="ended 3 times"):
+        scorer.score([np.zeros((2, 2, 2), np.float32)])
 
 
 def test_a_process_that_is_loading_ends_with_the_agent(path, tmp_path):
@@ -208,13 +258,13 @@ def test_it_ends_with_the_process_that_asks_it_and_has_none_of_its_secrets(path)
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": paths, "TRIAGE_DATABASE_PASSWORD": "hunter2", "AWS_SECRET_ACCESS_KEY": "k"},
+        env=os.environ | {"PYTHONPATH": paths, "TRIAGE_DATABASE_PASSWORD": "hunter2", "HF_TOKEN": "hunter2"},
     ) as parent:
         pid = int(parent.stderr.readline())
         environment = Path(f"/proc/{pid}/environ").read_text()
         assert "PYTHONPATH" in environment
         assert "hunter2" not in environment
-        assert "AWS" not in environment
+        assert "HF_TOKEN" not in environment
         parent.kill()
     eventually(lambda: ended(pid), SOON)
 

@@ -73,7 +73,7 @@ def running(story, site):
             yield metrics
         finally:
             loops.stop()
-            assert loops.join()
+            assert loops.join() == []
 
 
 def stat(story, study):

@@ -124,7 +124,7 @@ def test_a_backup_has_every_object_and_brings_it_back_to_another_store(machine, 
 class Reading:
     """A loader that says what is in a file."""
 
-    def load(self, path, *, secondary_captures=False):
+    def load(self, path, *, secondary_captures=False, side=None):
         return path.read_bytes()
 
     def header(self, path):

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import structlog
 from support.story import MODEL
 
 from triage_agent.domain.errors import BundleError, ModelUnavailableError, UnreadableImageError
@@ -17,7 +18,9 @@ from triage_agent.domain.urgency import urgency
 from triage_agent.models import runner
 from triage_agent.models.apart import child
 
-ENDS, HANGS, FAILS, UNREADABLE, UNAVAILABLE, SLOW = 0.9, 0.8, 0.7, 0.6, 0.5, 0.4
+log = structlog.get_logger(__name__)
+
+ENDS, HANGS, FAILS, UNREADABLE, UNAVAILABLE, SLOW, SAYS = 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3
 NONE, NO_TORCH, ENDS_WHILE_LOADING, LOADS_FOR_EVER, OTHER = "/none", "/no-torch", "/ends", "/slow", "/other"
 SLOW_SECONDS = 1.0
 
@@ -36,6 +39,8 @@ class Fake:
             os.abort()
         if brightness == HANGS:
             time.sleep(600)
+        if brightness == SAYS:
+            log.warning("device_memory_full", bundle="knees")
         if brightness == SLOW:
             time.sleep(SLOW_SECONDS)
         if brightness == FAILS:

@@ -162,6 +162,27 @@ def test_what_every_loop_holds_at_the_end_is_given_back_before_connections_are_c
     assert site.wires["pacs"].seen_at_close == [DeliveryState.PENDING]
 
 
+def test_only_the_loop_that_did_not_end_is_taken_for_stuck(site, monkeypatch):
+    """The study in a loop that ended was not the reason, and one that stops often enough would else need a human."""
+    given_back = {}
+    give_back = SqlWorklist.give_back
+
+    def remember(self, owner, now, *, counted=True):
+        given_back[owner.rpartition("/")[2]] = counted
+        return give_back(self, owner, now, counted=counted)
+
+    monkeypatch.setattr(SqlWorklist, "give_back", remember)
+    monkeypatch.setattr(bootstrap, "_STOP_SECONDS", 0.5)
+    site.wires["pacs"].may_answer.clear()
+    site.story.decided(shipment("2.25.1"), study="1.2.9")
+    try:
+        with site.running():
+            assert site.wires["pacs"].asked.wait(SOON)
+    finally:
+        site.wires["pacs"].may_answer.set()
+    assert (given_back["deliver-pacs"], given_back["worker"]) == (True, False)
+
+
 def test_what_waits_for_a_route_that_is_gone_is_dead_from_the_start_on(site):
     site.story.decided(shipment("2.25.1", "pacs"), shipment("2.25.2", "ris-before-it-was-renamed"))
     with site.running():

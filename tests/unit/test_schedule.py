@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from apscheduler.schedulers import base
+from structlog.testing import capture_logs
 from support.agent import eventually
 from support.story import LEASE, RULE, SECOND, STUDY, Story, received
 
@@ -369,3 +370,27 @@ def test_originals_past_their_time_go_by_a_tick(monkeypatch):
     schedule.start()
     assert ticked.wait(SOON)
     schedule.stop()
+
+
+def test_a_study_that_cannot_be_looked_at_holds_up_no_other_and_is_looked_at_again(monkeypatch):
+    story = Ticking()
+    for study in ("1.2.1", "1.2.2"):
+        story.receive(study)
+    complete = story.worklist.complete
+
+    def fail_once(view, reason, now):
+        if view.study_instance_uid == "1.2.1" and not failed:
+            failed.append(view)
+            raise RuntimeError("DOE^JANE")
+        return complete(view, reason, now)
+
+    failed = []
+    monkeypatch.setattr(story.worklist, "complete", fail_once)
+    with capture_logs() as logs:
+        story.complete_due(after=2 * RULE.quiet)
+    assert (story.status("1.2.1"), story.status("1.2.2")) == (Status.RECEIVING, Status.READY)
+    assert [(line["event"], line["error"]) for line in logs if "error" in line] == [
+        ("completeness_failed", "RuntimeError")
+    ]
+    story.complete_due(after=module._AFTER_A_FAILURE)
+    assert story.status("1.2.1") is Status.READY

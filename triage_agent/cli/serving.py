@@ -1,7 +1,6 @@
 """`serve` and `check`: the agent, and whether it would work."""
 
 import signal
-import threading
 from enum import StrEnum
 from typing import Annotated
 
@@ -32,20 +31,19 @@ def serve(
 ) -> None:
     """Run the agent until SIGTERM, then finish or give back what it holds. SIGHUP: read the certificates again."""
     from triage_agent.bootstrap import build_agent
+    from triage_agent.ops.asked import Asked
     from triage_agent.ops.logging import configure_logging
 
     settings = load_settings(config)
     keep_private()
     configure_logging(settings.logging.format, settings.logging.level)
-    stopping, changed = threading.Event(), threading.Event()
+    asked = Asked()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    signal.signal(signal.SIGHUP, lambda *_: changed.set())
+        asked.on(number, "stop")
+    asked.on(signal.SIGHUP, "reload")
     with build_agent(settings, role.value) as agent:
-        while not stopping.wait(1.0):
-            if changed.is_set():
-                changed.clear()
-                agent.reload()
+        while asked.next() != "stop":
+            agent.reload()
         log.info("stopping", role=role.value)
     log.info("stopped", role=role.value)  # without these two lines at its end, a process did not end by itself
 

@@ -9,8 +9,7 @@ import pickle
 import signal
 import socket
 import sys
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
@@ -23,6 +22,7 @@ from triage_agent.domain.errors import TriageError
 from triage_agent.domain.ports import Clock, Worklist
 from triage_agent.listeners.channel import Channel, Seating
 from triage_agent.listening import Beside, Listener, build_listener
+from triage_agent.ops.asked import Asked
 from triage_agent.ops.logging import configure_logging
 from triage_agent.ops.metrics import Metrics
 from triage_agent.ops.processes import counted
@@ -44,18 +44,16 @@ def main(arguments: Sequence[str]) -> int:
     sockets = [socket.socket(fileno=int(number)) for number in arguments[1:]]
     settings: Settings = pickle.loads(channel.receive())  # noqa: S301 - our own main process's; nobody else has that end
     configure_logging(settings.logging.format, settings.logging.level)
-    stopping, changed = threading.Event(), threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    asked = Asked()
+    asked.on(signal.SIGTERM, "stop")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, lambda *_: changed.set())
+    asked.on(signal.SIGHUP, "reload")
     try:
         with ExitStack() as stack:
-            part = _Part(settings, stack, channel, stopping)
+            part = _Part(settings, stack, channel, gone=lambda: asked.put("stop"))
             part.start(sockets)
-            while not stopping.wait(1.0):
-                if changed.is_set():
-                    changed.clear()
-                    part.reload()
+            while asked.next() != "stop":
+                part.reload()
     except TriageError as error:
         log.error("listener_process_cannot_start", error=error.message, remedy=error.remedy)  # noqa: TRY400
         channel.tell(failed=error.message, remedy=error.remedy)
@@ -66,11 +64,12 @@ def main(arguments: Sequence[str]) -> int:
 class _Part:
     """What runs in a listener process; the stack has its end."""
 
-    def __init__(self, settings: Settings, stack: ExitStack, channel: Channel, stopping: threading.Event) -> None:
+    def __init__(self, settings: Settings, stack: ExitStack, channel: Channel, gone: Callable[[], None]) -> None:
+        """`gone` is called when the main process is."""
         self._settings = settings
         self._stack = stack
         self._channel = channel
-        self._stopping = stopping
+        self._gone = gone
         self._metrics = Metrics(trace_journeys(settings, "listener", stack))
         self._certificates = build_certificate_watch(settings)
 
@@ -85,7 +84,7 @@ class _Part:
         stack.callback(self._tell_figures)  # the last ones
         queries = QueryLog(worklist.record_audit, clock)
         stack.callback(in_time, lambda: _close(queries))
-        seating = Seating(self._channel, self._stopping.set)
+        seating = Seating(self._channel, self._gone)
         listener = build_listener(
             settings, worklist, self._metrics, clock, self._wake, queries, beside=Beside(seating, sockets)
         )

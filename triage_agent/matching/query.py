@@ -153,8 +153,9 @@ def read_query(
     keys, ignores = [], False
     zone = read_offset(_bytes(identifier, Tag("TimezoneOffsetFromUTC")).decode("ascii", "replace").strip("\0 "))
     for tag in identifier.keys():  # noqa: SIM118 - iterating over a data set converts its elements
-        keyword = keyword_for_tag(tag)
-        if keyword and int(tag) & 0xFFFF and tag not in _OF_NO_CONCERN and (shape is None or keyword in shape):
+        keyword = keyword_for_tag(tag)  # those of repeating groups (60xx) have one, too, which names no tag
+        is_known = tag_for_keyword(keyword) == tag and int(tag) & 0xFFFF != 0
+        if is_known and tag not in _OF_NO_CONCERN and (shape is None or keyword in shape):
             inner = None if shape is None else shape[keyword]
             keys.append(_read_key(identifier, keyword, inner, _Reading(encodings, zone, together)))
         elif tag not in _OF_NO_CONCERN:

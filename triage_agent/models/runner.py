@@ -14,11 +14,16 @@ if TYPE_CHECKING:
     from triage_agent.models.cluster.plan import Plan
 
 
+LANES = 4
+"""Questions that a process of its own takes at once, where nobody says."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
     """Where and how a bundle runs: arguments of `scorer.Scorer`, and whether it `yields` a shared device to others.
 
-    `apart`: in a process of its own, for the runner "local". `plan` is of the cluster, for the runner "ray".
+    `apart`: in a process of its own, for the runner "local", which takes so many questions at once as it has `lanes`.
+    `plan` is of the cluster, for the runner "ray".
     """
 
     device: str = "auto"
@@ -32,6 +37,7 @@ class Placement:
     precision: Literal["auto", "float32"] = "auto"
     yields: bool = False
     apart: bool = False
+    lanes: int = LANES
     plan: Plan | None = None
 
 

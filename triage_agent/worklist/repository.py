@@ -137,7 +137,7 @@ class SqlWorklist(SqlCommitments, SqlRetrievals, SqlSpools, SqlBacklogs, SqlWith
     def claim_study(self, owner: str, now: datetime, lease: timedelta) -> ClaimedStudy | None:
         """See `Worklist.claim_study`."""
         return self._database.claim(
-            scoring.any_ready,
+            lambda session: scoring.any_ready(session, now),
             lambda session: scoring.claim_study(session, owner, now, lease, self._reachable),
             None,
             lasting=True,

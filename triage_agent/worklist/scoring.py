@@ -82,7 +82,7 @@ _READY = (
     .limit(1)
     .with_for_update(skip_locked=True, key_share=True)
 )
-_ANY_READY = select(StudyRow.study_instance_uid).where(status_is(Status.READY)).limit(1)
+_ANY_READY = select(StudyRow.study_instance_uid).where(status_is(Status.READY), ~_IN_HAND).limit(1)
 _RAISE = update_where(StudyRow, study_instance_uid=OF)
 _ASSESS = update_where(InstanceRow, sop_instance_uid="image", study_instance_uid=OF)
 _ASSESS_FIRST = _ASSESS.where(_INSTANCES.c.outcome.is_(None))
@@ -93,9 +93,9 @@ def any_image(session: Session, now: datetime) -> bool:
     return session.scalar(_ANY_IMAGE, {"now": now}) is not None
 
 
-def any_ready(session: Session) -> bool:
+def any_ready(session: Session, now: datetime) -> bool:
     """Whether `claim_study` may find something; takes no lock."""
-    return session.scalar(_ANY_READY) is not None
+    return session.scalar(_ANY_READY, {"now": now}) is not None
 
 
 def claim_images(

@@ -194,3 +194,12 @@ def test_numbers_match_as_numbers():
 )
 def test_what_can_be_looked_up_as_it_is(keys, keyword, expected):
     assert read_query(data_set(**keys), None).plainly(keyword) == expected
+
+
+def test_an_attribute_of_a_repeating_group_is_no_key_and_no_error():
+    asked = Dataset()
+    asked.add_new(0x60004000, "LT", "comments of an overlay")
+    asked.PatientID = "P1"
+    found = read_query(asked, None)
+    assert [key.keyword for key in found.keys] == ["PatientID"]
+    assert found.ignores

@@ -188,10 +188,12 @@ class Decoders:
             self._changed.notify()
 
     def _discard(self, process: DecoderProcess) -> None:
-        process.kill()
-        with self._changed:
-            self._lent.discard(process)
-            self._changed.notify()
+        try:
+            process.kill()
+        finally:
+            with self._changed:
+                self._lent.discard(process)
+                self._changed.notify()
 
     def _unreadable(self, answer: Message) -> UnreadableImageError:
         """Why a file could not be read, in words for a person."""

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -166,7 +167,8 @@ class DecoderProcess:
         if self._pixels is not None:
             self._pixels.close()
             self._pixels = None
-        self._process.wait(_KILL_SECONDS)
+        with suppress(subprocess.TimeoutExpired):  # the kernel has not let go of it yet
+            self._process.wait(_KILL_SECONDS)
 
     def _receive(self, seconds: float) -> Message:
         """Wait for a message, and empty the pipe meanwhile: a decoder that prints must not block on it."""

@@ -45,7 +45,7 @@ class WriteAhead:
         Raises:
             StorageExhaustedError: the disk refuses.
         """
-        self.spool = Spool(root, low_water_percent)
+        self.spool = Spool(root, low_water_percent, shared=True)  # listener processes have it together
         self.machine = _named(root)
 
     @property

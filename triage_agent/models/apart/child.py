@@ -6,13 +6,17 @@ which questions come, one at a time on each.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
 import threading
+import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import structlog
 
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.urgency import asking_for
@@ -24,26 +28,66 @@ from triage_agent.models.apart.wire import Hello, Trouble
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from structlog.typing import EventDict, WrappedLogger
+
     from triage_agent.domain.ports import ImageScorer
     from triage_agent.domain.study import ImageScore
+    from triage_agent.models.apart.wire import Remark
 
+_SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), PR_SET_PDEATHSIG
 _NICENESS = 10  # of a bundle that yields to others
 _PRIORITIES = {priority.rank: priority for priority in Priority}
 
 
+class _Said:
+    """What is logged here, kept for the next answer: the agent says it, in its own form."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._remarks: list[Remark] = []
+
+    def hear(self, _logger: WrappedLogger, level: str, event: EventDict) -> NoReturn:
+        """A processor of structlog's; nothing is printed."""
+        remark = {name: value if isinstance(value, int | float) else str(value) for name, value in event.items()}
+        with self._lock:
+            self._remarks.append({**remark, "level": level})
+        raise structlog.DropEvent
+
+    def taken(self) -> list[Remark]:
+        """All that was said since the last time."""
+        with self._lock:
+            remarks, self._remarks = self._remarks, []
+        return remarks
+
+
+_said = _Said()
+
+
 def main() -> None:
     """Answer until whoever asks is gone, whatever is being scored then."""
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)  # also while it is stopped
+    structlog.configure(processors=[_said.hear])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they are for the agent, which ends this one
         signal.signal(number, signal.SIG_IGN)
     connection, *lanes = [_opened(int(word)) for word in sys.argv[1:]]
     with suppress(EOFError, OSError):
         ref, placement = wire.receive_beginning(connection)
+        threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
         if placement.yields:
             os.nice(_NICENESS)
         if (scorer := _loaded(connection, ref, placement)) is not None:
-            for lane in lanes:
-                threading.Thread(target=_serve, args=(lane, scorer), daemon=True).start()
-            connection.recv_bytes()  # nothing comes but the end
+            serving = [threading.Thread(target=_serve, args=(lane, scorer)) for lane in lanes]
+            for thread in serving:
+                thread.start()
+            for thread in serving:
+                thread.join()
+    os._exit(0)
+
+
+def _end_with(connection: Connection[Any, Any]) -> None:
+    """Nothing comes but the end, also while the bundle is loaded or an image is scored."""
+    with suppress(EOFError, OSError):
+        connection.recv_bytes()
     os._exit(0)
 
 
@@ -56,18 +100,23 @@ def _loaded(connection: Connection[Any, Any], ref: str, placement: runner.Placem
     try:
         scorer = runner.start("local", ref, placement)
     except Exception as error:  # noqa: BLE001 - whatever it is, who asked says it
-        wire.send_hello(connection, _trouble(error))
+        wire.send_hello(connection, _trouble(error), _said.taken())
         return None
     device, side = getattr(scorer, "device", "cpu"), getattr(scorer, "sampled_side", None)
-    wire.send_hello(connection, Hello(scorer.identity, device, side))
+    wire.send_hello(connection, Hello(scorer.identity, device, side), _said.taken())
     return scorer
 
 
 def _serve(lane: Connection[Any, Any], scorer: ImageScorer) -> None:
-    """One question after the other."""
-    with suppress(EOFError, OSError):
+    """One question after the other; what cannot be answered at all ends the process, so that nobody waits for it."""
+    try:
         while True:
-            wire.send_answer(lane, _answer(wire.receive_question(lane), scorer))
+            answer = _answer(wire.receive_question(lane), scorer)
+            wire.send_answer(lane, answer, _said.taken())
+    except (EOFError, OSError):
+        return
+    except BaseException:  # noqa: BLE001 - the next process may do better
+        os._exit(1)
 
 
 def _answer(question: wire.Question, scorer: ImageScorer) -> Sequence[ImageScore] | Trouble:
@@ -80,11 +129,12 @@ def _answer(question: wire.Question, scorer: ImageScorer) -> Sequence[ImageScore
 
 def _trouble(error: Exception) -> Trouble:
     """Only what we said ourselves is passed on: a library may quote what it was given."""
+    name = type(error).__name__
     if isinstance(error, TriageError):
-        return Trouble(type(error).__name__, error.message, error.remedy)
+        return Trouble(name, error.message, error.remedy)
     if isinstance(error, ModuleNotFoundError):
-        return Trouble(type(error).__name__, error.name or "")
-    return Trouble(type(error).__name__)
+        return Trouble(name, error.name or "")
+    return Trouble(name, frames=[str(frame) for frame in traceback.extract_tb(error.__traceback__)])
 
 
 if __name__ == "__main__":

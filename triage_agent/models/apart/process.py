@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 import triage_agent
 from triage_agent.models.apart import wire
 from triage_agent.models.patience import bound
@@ -21,15 +23,17 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from triage_agent.domain.study import ImageScore
-    from triage_agent.models.apart.wire import Hello, Question, Trouble
+    from triage_agent.models.apart.wire import Hello, Question, Remark, Trouble
     from triage_agent.models.runner import Placement
+
+log = structlog.get_logger(__name__)
 
 PROGRAM = (sys.executable, "-P", "-m", "triage_agent.models.apart.child")
 
-# A question takes seconds at the most, but for the first one where the model is compiled.
-_ANSWER_SECONDS = 900.0
+_LOAD_SECONDS = 900.0
+_FIRST_ANSWER_SECONDS = 900.0  # where the model is compiled with it
+_ANSWER_SECONDS = 300.0  # a large model on a CPU takes a minute, and may have several questions
 _SEND_SECONDS = 60  # for it to take a question
-_LANES = 4  # questions that are under way at once; more wait their turn
 _KILL_SECONDS = 10.0
 # What a model and its libraries need of the environment; the site's passwords and tokens are not among it.
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "USER", "XDG_CACHE_HOME")
@@ -58,7 +62,7 @@ class ModelProcess:
             OSError: it cannot be started.
         """
         with ExitStack() as on_failure, ExitStack() as theirs:
-            pairs = [multiprocessing.Pipe() for _ in range(_LANES + 1)]
+            pairs = [multiprocessing.Pipe() for _ in range(placement.lanes + 1)]
             for ours, other in pairs:
                 on_failure.callback(ours.close)
                 theirs.callback(other.close)
@@ -74,6 +78,7 @@ class ModelProcess:
             )
             on_failure.pop_all()
         self._connection, *lanes = [ours for ours, _ in pairs]
+        self._has_answered = False
         self._free: queue.SimpleQueue[Connection[Any, Any]] = queue.SimpleQueue()
         for lane in lanes:
             bound(lane, _SEND_SECONDS)
@@ -98,7 +103,10 @@ class ModelProcess:
             EndedError: it says nothing.
         """
         with self._hearing():
-            return wire.receive_hello(self._connection)
+            if not self._connection.poll(_LOAD_SECONDS):
+                self.kill()
+                raise EndedError(f"took longer than {_LOAD_SECONDS:g} s")
+            return wire.receive_hello(self._connection, _hear)
 
     def ask(self, question: Question) -> list[ImageScore] | Trouble:
         """Its answer.
@@ -110,10 +118,13 @@ class ModelProcess:
         try:
             with self._hearing():
                 wire.send_question(lane, question)
-                if not lane.poll(_ANSWER_SECONDS):
+                patience = _ANSWER_SECONDS if self._has_answered else _FIRST_ANSWER_SECONDS
+                if not lane.poll(patience):
                     self.kill()
-                    raise EndedError(f"gave no answer within {_ANSWER_SECONDS:g} s")
-                return wire.receive_answer(lane)
+                    raise EndedError(f"gave no answer within {patience:g} s")
+                answer = wire.receive_answer(lane, _hear)
+                self._has_answered = True
+                return answer
         finally:
             self._free.put(lane)
 
@@ -148,9 +159,18 @@ class ModelProcess:
             return f"was ended by signal {-code}"
 
 
+def _hear(remark: Remark) -> None:
+    """Log what it logged."""
+    said = dict(remark)
+    tell = {"error": log.error, "critical": log.error, "warning": log.warning}.get(str(said.pop("level", "")), log.info)
+    tell(str(said.pop("event", "")), **said)
+
+
 def _environment() -> dict[str, str]:
     passed = {
-        name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_PASSED_PREFIXES)
+        name: value
+        for name, value in os.environ.items()
+        if name in _PASSED_ON or (name.startswith(_PASSED_PREFIXES) and not name.endswith("TOKEN"))
     }
     # The same code as here, however this process found it.
     package = str(Path(triage_agent.__file__).resolve().parents[1])

@@ -8,7 +8,9 @@ ends for want of memory, costs a retry and not the agent.
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import structlog
@@ -26,7 +28,7 @@ from triage_agent.models.apart.wire import Hello, Question, Trouble
 from triage_agent.models.turns import Turns, turns_on
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     import numpy as np
@@ -41,6 +43,8 @@ log = structlog.get_logger(__name__)
 # So many processes may end with images that were alone in them before these are taken for the reason. The first one
 # may have had others' images, of which one was the reason.
 _ENDS_ALONE = 2
+_HANGS_SECONDS = 120.0  # a large model on a CPU takes a minute an image
+_GRACE_SECONDS = 5.0  # at a stop, for what is being scored
 _REMEDY = "see the log, and `triage-agent check`"
 _OURS: dict[str, type[TriageError]] = {
     kind.__name__: kind for kind in (BundleError, ConfigurationError, ModelUnavailableError, UnreadableImageError)
@@ -62,6 +66,7 @@ class ApartScorer:
     """
 
     apart = True
+    part = "model process"
 
     def __init__(self, ref: str, placement: Placement, program: Sequence[str] = PROGRAM) -> None:
         """Start the process, and wait until it has loaded the bundle `ref`; `program` is what is started.
@@ -76,6 +81,9 @@ class ApartScorer:
         self._program = program
         self._lock = threading.Lock()
         self._closed = False
+        # The kernel ends a process with the thread that started it, so that it is started by one that stays.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._open: dict[object, float] = {}  # questions, and since when they wait
         self._starting: ModelProcess | None = None
         self._process: ModelProcess | None = None
         try:
@@ -112,7 +120,7 @@ class ApartScorer:
         if not images:
             return []
         question = Question(images, list(anatomies) or [None] * len(images), urgency())
-        with self._turn():
+        with self._turn(), self._waiting():
             for ended in range(1 + _ENDS_ALONE):
                 # Whoever has a right to the device first has it here too: all wait for the same process.
                 with self._company.take(first=bool(ended), party=None if ended else self):
@@ -127,6 +135,22 @@ class ApartScorer:
                 return answer
         raise ModelProcessError(f"the model's process ended {1 + _ENDS_ALONE} times", remedy=_REMEDY)
 
+    def require(self) -> None:
+        """For `/readyz`; asks nobody.
+
+        Raises:
+            ModelUnavailableError: it has been loading, or one image has waited for its score, for very long.
+        """
+        since = min([*self._open.values(), time.monotonic()])
+        if (waited := time.monotonic() - since) > _HANGS_SECONDS:
+            raise ModelUnavailableError(f"the model's process has not answered for {waited:.0f} s", remedy=_REMEDY)
+
+    def stop(self) -> None:
+        """Have what is being scored end soon, one way or the other; returns at once."""
+        timer = threading.Timer(_GRACE_SECONDS, self.close)
+        timer.daemon = True
+        timer.start()
+
     def close(self) -> None:
         """End the process, also one that is loading; whoever waits for a score is told."""
         self._closed = True
@@ -136,11 +160,22 @@ class ApartScorer:
             process, self._process = self._process, None
         if process is not None:
             process.kill()
+        self._starter.shutdown(wait=False)
 
     def _turn(self) -> AbstractContextManager[None]:
         if self._device_turns is None:
             return nullcontext()
         return self._device_turns.take(first=not self._placement.yields, party=self)
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Somebody waits for an answer."""
+        question = object()
+        self._open[question] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._open[question]
 
     def _running(self) -> ModelProcess:
         """The process, a new one where it has ended; all wait for that.
@@ -179,8 +214,8 @@ class ApartScorer:
             TriageError: it cannot load the bundle; or another error as in `__init__`.
         """
         try:
-            process = ModelProcess(self._ref, self._placement, self._program)
-        except OSError as error:
+            process = self._starter.submit(ModelProcess, self._ref, self._placement, self._program).result()
+        except (OSError, RuntimeError) as error:  # or the agent is stopping
             raise ModelUnavailableError(f"the model's process cannot be started ({error})", remedy=_REMEDY) from None
         self._starting = process
         if self._closed:  # who closed this may have looked just before
@@ -215,5 +250,5 @@ def _as_ours(trouble: Trouble) -> Exception:
     kind = _OURS.get(trouble.kind)
     if kind is not None:
         return kind(trouble.message, remedy=trouble.remedy)
-    log.error("model_failed_in_its_process", error=trouble.kind)
+    log.error("model_failed_in_its_process", error=trouble.kind, frames=list(trouble.frames))
     return ModelProcessError(trouble.message or f"the model failed ({trouble.kind})", remedy=trouble.remedy)

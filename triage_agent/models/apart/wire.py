@@ -16,13 +16,17 @@ from triage_agent.domain.study import ImageScore
 from triage_agent.models.runner import Placement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
 
     from numpy.typing import NDArray
 
+_REMARKS = "remarks"
 _LARGEST = 8 << 20  # bytes of JSON; a question has some hundreds
 _ITEMSIZE = 4  # bytes of a float32
+
+Remark = dict[str, str | int | float]
+"""An event of the process's log, with its level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,12 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What went wrong: the name of the exception, what it said where that is ours to pass on, and the remedy."""
+    """What went wrong: the name of the exception, what it said where that is ours to pass on, the remedy, and where."""
 
     kind: str
     message: str = ""
     remedy: str = ""
+    frames: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +68,13 @@ def receive_beginning(connection: Connection[Any, Any]) -> tuple[str, Placement]
     return content["ref"], Placement(**content["placement"])
 
 
-def send_hello(connection: Connection[Any, Any], hello: Hello | Trouble) -> None:
-    """That it is loaded, or cannot be."""
-    _send(connection, {type(hello).__name__: asdict(hello)})
+def send_hello(connection: Connection[Any, Any], hello: Hello | Trouble, remarks: Sequence[Remark] = ()) -> None:
+    """That it is loaded, or cannot be; and what was logged meanwhile."""
+    _send(connection, {type(hello).__name__: asdict(hello), _REMARKS: list(remarks)})
 
 
-def receive_hello(connection: Connection[Any, Any]) -> Hello | Trouble:
-    """The same, from the other side.
+def receive_hello(connection: Connection[Any, Any], hear: Callable[[Remark], None]) -> Hello | Trouble:
+    """The same, from the other side, after each remark was heard.
 
     Raises:
         EOFError: the process has ended.
@@ -77,6 +82,8 @@ def receive_hello(connection: Connection[Any, Any]) -> Hello | Trouble:
     """
     content = _receive(connection)
     try:
+        for remark in content[_REMARKS]:
+            hear(remark)
         if Trouble.__name__ in content:
             return Trouble(**content[Trouble.__name__])
         said = content[Hello.__name__]
@@ -114,16 +121,20 @@ def receive_question(connection: Connection[Any, Any]) -> Question:
     return Question(images, content["anatomies"], content["rank"])
 
 
-def send_answer(connection: Connection[Any, Any], answer: Sequence[ImageScore] | Trouble) -> None:
-    """A score for each image, or why there are none."""
+def send_answer(
+    connection: Connection[Any, Any], answer: Sequence[ImageScore] | Trouble, remarks: Sequence[Remark] = ()
+) -> None:
+    """A score for each image, or why there are none; and what was logged meanwhile."""
+    content: dict[str, Any] = {_REMARKS: list(remarks)}
     if isinstance(answer, Trouble):
-        _send(connection, {Trouble.__name__: asdict(answer)})
+        content[Trouble.__name__] = asdict(answer)
     else:
-        _send(connection, {"scores": [[one.probability, one.seen_anatomy, one.strangeness] for one in answer]})
+        content["scores"] = [[one.probability, one.seen_anatomy, one.strangeness] for one in answer]
+    _send(connection, content)
 
 
-def receive_answer(connection: Connection[Any, Any]) -> list[ImageScore] | Trouble:
-    """The same, from the other side.
+def receive_answer(connection: Connection[Any, Any], hear: Callable[[Remark], None]) -> list[ImageScore] | Trouble:
+    """The same, from the other side, after each remark was heard.
 
     Raises:
         EOFError: the process has ended.
@@ -131,6 +142,8 @@ def receive_answer(connection: Connection[Any, Any]) -> list[ImageScore] | Troub
     """
     content = _receive(connection)
     try:
+        for remark in content[_REMARKS]:
+            hear(remark)
         if Trouble.__name__ in content:
             return Trouble(**content[Trouble.__name__])
         return [

@@ -260,7 +260,9 @@ def _hang_up(connection: Connection[Any, Any]) -> None:
 
 def _environment(plan: Plan) -> dict[str, str]:
     passed = {
-        name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_PASSED_PREFIXES)
+        name: value
+        for name, value in os.environ.items()
+        if name in _PASSED_ON or (name.startswith(_PASSED_PREFIXES) and not name.startswith("HF_TOKEN"))
     }
     # The same code as here, however this process found it; replicas of a cluster of our own inherit it.
     package = str(Path(triage_agent.__file__).resolve().parents[1])

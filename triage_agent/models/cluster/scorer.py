@@ -43,6 +43,8 @@ class ClusterScorer:
     that of `domain.urgency` when it is asked.
     """
 
+    part = "ray"
+
     def __init__(self, identity: ModelIdentity, model: Model, link: Link, *, yields: bool = False) -> None:
         """`yields`: after everybody else's images."""
         self._identity = identity
