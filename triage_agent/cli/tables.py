@@ -24,7 +24,7 @@ _WIDE = 110  # columns of screen from which a table has room for every column an
 _RIGHT = frozenset({"Prob.", "Images", "Age"})
 # Widths of the columns that give way, (least, most): in this order they take what the others leave.
 _ELASTIC = {"Region": (8, 10), "Patient": (8, 20), "Status": (len("out of scope:"), 1000)}
-_STATUS_LINES = 2  # in a narrow table; `study` and `--json` have the whole reason
+_STATUS_LINES = 2  # `study` and `--json` have the whole reason
 _LONGEST_ACCESSION = 16  # DICOM's SH; a longer one goes on in a second line
 
 
@@ -56,8 +56,7 @@ class WorklistTable:
             names = list(_NAMES)
             room = width - (3 * len(names) + 1)
         widths = _widths(names, rows, room)
-        if width < _WIDE:
-            rows = [row | {"Status": _shortened(row["Status"], widths["Status"])} for row in rows]
+        rows = [row | {"Status": _shortened(row["Status"], widths["Status"])} for row in rows]
         for name in names:
             right = name in _RIGHT
             table.add_column(name, justify="right" if right else "left", width=widths[name], overflow="fold")
@@ -115,7 +114,7 @@ def _cells(item: WorklistItem, now: datetime) -> dict[str, Text]:
 
 
 def _shortened(status: Text, width: int) -> Text:
-    """A reason that would fill the screen of a narrow terminal is cut, so that the rows below stay in sight."""
+    """A reason that would fill the screen is cut, so that the rows below stay in sight."""
     lines = wrap(status.plain, width)
     if len(lines) <= _STATUS_LINES:
         return status
