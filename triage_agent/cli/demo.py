@@ -262,7 +262,7 @@ def _screen(items: "list[WorklistItem]", hospital: _Hospital, settings: Settings
     end = Text("Ctrl-C ends it; the reports are printed then", style="bold green" if done else "dim")
     if done:
         end = Text.assemble("All delivered. ", end)
-    above = Group(head, *_invitation(settings), end, WorklistTable(items, datetime.now(UTC)))
+    above = Group(head, *_invitation(settings), end, WorklistTable(items, datetime.now(UTC), status_lines=1))
     room = stdout.height - len(stdout.render_lines(above)) - 1
     known = {item.study_instance_uid: item for item in items}
     return Group(above, *(_report_line(report, known) for report in hospital.reports[-max(1, room) :]))

@@ -4,7 +4,7 @@ import inspect
 import re
 import secrets
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -110,6 +110,18 @@ def test_a_terminal_of_24_lines_has_room_for_the_list_a_line_a_report_and_how_it
     assert len(shown.splitlines()) <= 24
     assert "SR for PA0000000011: abnormal, 0.58, urgent\n" in re.sub(r" +\n", "\n", shown)
     assert "All delivered. Ctrl-C ends it; the reports are printed then" in shown
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_reason_takes_one_line_of_the_list_so_that_all_studies_stay_in_sight(delivered, monkeypatch, capsys, width):
+    hospital, items = delivered
+    items = [replace(item, status_reason="at the error rate of 10 % this cannot be settled") for item in items]
+    monkeypatch.setattr(stdout, "_width", width)
+    monkeypatch.setattr(stdout, "_height", 30)
+    stdout.print(demo._screen(items, hospital, Settings(), 12))
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) <= 30
+    assert len(re.findall(r"delivered: .*…", shown)) == 12
 
 
 def test_the_link_for_the_first_sign_in_is_shown_whole_with_what_is_asked_there(
