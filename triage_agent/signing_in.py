@@ -187,6 +187,15 @@ def link_to(settings: Settings, secret: str) -> str:
     return urljoin(base.rstrip("/") + "/", f"first/{secret}")
 
 
+def first_link(settings: Settings) -> str | None:
+    """The link that the first start left, where it leads to these pages; None where there is none."""
+    try:
+        link = (settings.data_dir / _FIRST_LINK).read_text("utf-8").strip()
+    except OSError:
+        return None
+    return link if link.startswith(link_to(settings, "")) else None  # a folder may have been kept from another port
+
+
 def write_link(file: Path, link: str) -> None:
     """Keep a link where only our own user reads it."""
     file.parent.mkdir(parents=True, exist_ok=True)

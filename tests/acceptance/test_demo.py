@@ -1,6 +1,7 @@
 """`demo`: the whole hospital, from a bare machine to reports at the PACS."""
 
 import json
+import re
 
 import pytest
 from support.agent import cold, triage_agent
@@ -30,6 +31,11 @@ def test_the_list_is_in_the_order_of_its_priorities(done):
     facts, _ = done
     ranks = [["stat", "urgent", "routine"].index(item["priority"]) for item in facts["worklist"]]
     assert ranks == sorted(ranks)
+
+
+def test_the_link_for_the_first_sign_in_lies_where_the_demonstration_looks_for_it(done):
+    _, kept = done
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/first/\S+\n", (kept / "first-sign-in").read_text())
 
 
 def test_what_was_kept_can_be_looked_at_afterwards(done):

@@ -7,6 +7,8 @@ import pytest
 from support.deployed import DEPLOY
 from support.manifests import KUBERNETES, built, containers, objects, pod_of, written
 
+from triage_agent.sections.dicom import TlsSettings
+
 pytestmark = pytest.mark.external
 
 OTHERS = {"PodMonitor", "ScaledObject"}  # kinds that operators bring, with schemas of their own
@@ -59,15 +61,58 @@ def test_all_is_in_one_namespace_and_every_image_is_the_sites(site):
             assert container["image"].startswith(("registry.hospital.example/triage-agent:", "postgres:"))
 
 
-def test_with_an_object_store_each_pod_has_copies_of_its_own_and_the_jobs_nothing_of_it(tmp_path):
-    (tmp_path / "kubernetes").mkdir()
-    for folder in ("base", "components"):
-        shutil.copytree(KUBERNETES / folder, tmp_path / "kubernetes" / folder)
-    shutil.copytree(DEPLOY / "postgres", tmp_path / "postgres")
-    site = tmp_path / "kubernetes" / "site"
+def site_with(folder, *components):
+    """What base makes with these components: {(kind, name): object}."""
+    (folder / "kubernetes").mkdir()
+    for name in ("base", "components"):
+        shutil.copytree(KUBERNETES / name, folder / "kubernetes" / name)
+    shutil.copytree(DEPLOY / "postgres", folder / "postgres")
+    site = folder / "kubernetes" / "site"
     site.mkdir()
-    (site / "kustomization.yaml").write_text("resources: [../base]\ncomponents: [../components/object-store]\n")
-    made = {(one["kind"], one["metadata"]["name"]): one for one in objects(built(site))}
+    wanted = ", ".join(f"../components/{name}" for name in components)
+    (site / "kustomization.yaml").write_text(f"resources: [../base]\ncomponents: [{wanted}]\n")
+    return {(one["kind"], one["metadata"]["name"]): one for one in objects(built(site))}
+
+
+@pytest.mark.parametrize(
+    ("components", "added"),
+    [
+        ((), {}),
+        (("dicom-tls",), {"dicom-tls": 2762}),
+        (("orders",), {"hl7": 2576}),
+        (("dicom-tls", "orders"), {"dicom-tls": 2762, "hl7": 2576}),
+    ],
+)
+def test_a_port_more_of_the_listener_is_one_of_its_service_and_of_its_policy(components, added, tmp_path):
+    made = site_with(tmp_path, *components)
+    for kind, name in (("Service", "dicom"), ("NetworkPolicy", "senders"), ("Deployment", "listener")):
+        kubernetes_validate.validate(made[kind, name], VERSIONS[-1], strict=True)
+    (container,) = pod_of(made["Deployment", "listener"])[0]["containers"]
+    opened = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert opened == {"dicom": 11112, "http": 8080, **added}
+    served = {port["targetPort"]: port["port"] for port in made["Service", "dicom"]["spec"]["ports"]}
+    assert served == {"dicom": 11112, **added}
+    (rule,) = made["NetworkPolicy", "senders"]["spec"]["ingress"]
+    assert {port["port"] for port in rule["ports"]} == served.keys()
+
+
+def test_every_role_has_the_files_of_dicom_by_tls_and_its_port_is_the_one_that_it_takes_by_itself(tmp_path):
+    made = site_with(tmp_path, "dicom-tls")
+    for role in ("listener", "worker", "web"):
+        pod, _ = pod_of(made["Deployment", role])
+        (container,) = pod["containers"]
+        assert {"name": "dicom-tls", "mountPath": "/run/secrets/dicom-tls", "readOnly": True} in container[
+            "volumeMounts"
+        ]
+        (volume,) = [one for one in pod["volumes"] if one["name"] == "dicom-tls"]
+        assert volume["secret"] == {"secretName": "triage-dicom-tls", "defaultMode": 0o440}
+    files = dict.fromkeys(("certificate", "key", "ca"), "/run/secrets/dicom-tls/file.pem")
+    assert TlsSettings.model_validate(files).port == 2762
+    assert "dicom-tls" not in str(made["Job", "migrate"])
+
+
+def test_with_an_object_store_each_pod_has_copies_of_its_own_and_the_jobs_nothing_of_it(tmp_path):
+    made = site_with(tmp_path, "object-store")
     for role in ("listener", "worker", "web"):
         kubernetes_validate.validate(made["Deployment", role], VERSIONS[-1], strict=True)
         pod, _ = pod_of(made["Deployment", role])

@@ -2,14 +2,19 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 from support.deployed import DEPLOY
 from support.programs import require_program
+
+from triage_agent.cli.serving import Role
 
 pytestmark = pytest.mark.external
 
@@ -89,6 +94,19 @@ def test_prometheus_takes_its_configuration(tmp_path):
     shutil.copy(DEPLOY / "prometheus" / "prometheus.yml", tmp_path)
     done = run("promtool", "check", "config", tmp_path / "prometheus.yml")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_takes_what_the_page_of_operations_tells_it_of_a_site_with_tls(tmp_path):
+    page = (DEPLOY.parent / "docs" / "operations.md").read_text()
+    (told,) = re.findall(r"(?:^    .*\n)*^    scrape_configs:\n(?:^    .*\n)+", page, re.MULTILINE)
+    (tmp_path / "prometheus.yml").write_text(textwrap.dedent(told))
+    for name in ("rules.yml", "hospital-ca.pem"):
+        (tmp_path / name).write_text("groups: []\n")
+    done = run("promtool", "check", "config", tmp_path / "prometheus.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (job,) = yaml.safe_load(textwrap.dedent(told))["scrape_configs"]
+    assert job["job_name"].startswith("triage")
+    assert {one["labels"]["role"] for one in job["static_configs"]} == set(Role) - {Role.ALL}
 
 
 def test_prometheus_would_find_what_is_wrong(tmp_path):

@@ -15,6 +15,7 @@ FOLDER = DEPLOY / "compose"
 (COMPOSE,) = documents(FOLDER / "compose.yaml")
 SERVICES = COMPOSE["services"]
 OURS = {name for name, service in SERVICES.items() if str(service["image"]).startswith("triage-agent:")}
+ONCE = {"migrate", "grants", "backup"}  # what ends by itself
 _DEFAULTS = dict(
     line.split("=", 1) for line in (FOLDER / ".env").read_text().splitlines() if line and not line.startswith("#")
 )
@@ -40,7 +41,7 @@ def test_a_container_can_write_and_do_little_and_is_bounded(name):
     assert "privileged" not in service
     assert "no-new-privileges:true" in service["security_opt"]
     assert {"cpus", "memory", "pids"} <= service["deploy"]["resources"]["limits"].keys()
-    assert service["restart"] == ("no" if name in {"migrate", "grants"} else "unless-stopped")
+    assert service["restart"] == ("no" if name in ONCE else "unless-stopped")
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"orthanc"}))
@@ -48,7 +49,7 @@ def test_all_but_the_try_out_pacs_run_as_somebody_else_than_root(name):
     assert str(SERVICES[name]["user"]).partition(":")[0] not in {"0", "root"}
 
 
-@pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"migrate", "grants"} - OURS))
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - ONCE - OURS))
 def test_what_goes_on_running_is_asked_how_it_is(name):
     assert SERVICES[name]["healthcheck"]["test"]
 
@@ -79,7 +80,7 @@ def test_the_profiles_that_are_on_are_there_and_one_of_them_scores():
 
 def test_every_role_has_a_service_and_is_built_from_a_stage_that_there_is():
     roles = set()
-    for name in OURS - {"migrate"}:
+    for name in OURS - ONCE:
         serve, option, role = SERVICES[name]["command"]
         assert (serve, option) == ("serve", "--role")
         roles.add(Role(role))
@@ -103,7 +104,8 @@ def test_a_stop_has_longer_than_the_agent_takes():
 
 
 def test_what_is_mounted_is_there():
-    mounted = [volume.split(":") for service in SERVICES.values() for volume in service.get("volumes", [])]
+    volumes = [volume for service in SERVICES.values() for volume in service.get("volumes", [])]
+    mounted = [volume.split(":") for volume in volumes if isinstance(volume, str)]
     assert mounted
     for source, _, *mode in mounted:
         if source.startswith("."):
@@ -111,6 +113,33 @@ def test_what_is_mounted_is_there():
             assert mode == ["ro"], source
         else:
             assert source in COMPOSE["volumes"]
+
+
+def test_nobody_but_the_backup_can_reach_its_folder_which_nobody_makes_unasked():
+    bound = {
+        name: volume
+        for name, service in SERVICES.items()
+        for volume in service.get("volumes", [])
+        if not isinstance(volume, str)
+    }
+    assert bound.keys() == {"backup"}
+    assert SERVICES["backup"]["profiles"] == ["backup"]
+    assert bound["backup"]["source"] == "${BACKUP:-./backup}"
+    assert bound["backup"]["bind"] == {"create_host_path": False}  # Docker would make it as root's
+    assert SERVICES["backup"]["command"][-1].startswith(bound["backup"]["target"])
+    assert "backup/" in (FOLDER / ".gitignore").read_text().splitlines()
+
+
+def test_what_the_page_has_an_admin_type_names_services_and_secrets_that_there_are():
+    page = (DEPLOY.parent / "docs" / "deployment.md").read_text()
+    lines = re.findall(r"^    docker compose (?:exec|run) .*", page, re.MULTILINE)
+    assert len(lines) >= 7
+    for line in lines:
+        words = [word for word in line.split() if not word.startswith("--")]
+        (service, *_) = [word for word in words[3:] if word != "cp"]  # of --entrypoint
+        assert service in SERVICES, line
+        given = SERVICES[service]["secrets"]
+        assert set(re.findall(r"/run/secrets/([\w-]+)", line)) <= set(given), line
 
 
 def test_every_secret_is_made_once_at_random_and_is_nobodys_else(secrets):
@@ -153,7 +182,7 @@ def test_prometheus_asks_every_role_and_grafana_finds_its_boards():
     (prometheus,) = documents(DEPLOY / "prometheus" / "prometheus.yml")
     job = next(job for job in prometheus["scrape_configs"] if job["job_name"] == "triage-agent")
     (found,) = job["dns_sd_configs"]
-    assert set(found["names"]) == OURS - {"migrate"}
+    assert set(found["names"]) == OURS - ONCE
     assert found["port"] == load_settings(FOLDER / "agent.toml").web.port
     folder = DEPLOY / "grafana" / "provisioning"
     (provider,) = yaml.safe_load((folder / "dashboards" / "triage.yml").read_text())["providers"]

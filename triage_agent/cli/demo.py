@@ -262,10 +262,21 @@ def _screen(items: "list[WorklistItem]", hospital: _Hospital, settings: Settings
     end = Text("Ctrl-C ends it; the reports are printed then", style="bold green" if done else "dim")
     if done:
         end = Text.assemble("All delivered. ", end)
-    above = Group(head, end, WorklistTable(items, datetime.now(UTC)))
+    above = Group(head, *_invitation(settings), end, WorklistTable(items, datetime.now(UTC), status_lines=1))
     room = stdout.height - len(stdout.render_lines(above)) - 1
     known = {item.study_instance_uid: item for item in items}
     return Group(above, *(_report_line(report, known) for report in hospital.reports[-max(1, room) :]))
+
+
+def _invitation(settings: Settings) -> list[Text]:
+    """How to look at the same list in a browser: the link of this demonstration's own account, on loopback."""
+    from triage_agent.signing_in import first_link
+
+    link = first_link(settings)
+    if link is None:
+        return []
+    says = "  It opens once; asked are a password for `admin` and an authenticator app."
+    return [Text(f"Pages: {link}", overflow="fold"), Text(says, style="dim")]
 
 
 def _report_line(report: Dataset, known: "Mapping[str, WorklistItem]") -> Text:

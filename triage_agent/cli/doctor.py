@@ -82,6 +82,8 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "DICOM TLS port", lambda: ports.look_at_dicom_tls(settings)
     if settings.hl7.listen is not None:
         yield "HL7 port", lambda: ports.look_at_orders(settings)
+    if settings.web.tls is not None:
+        yield "web certificate", lambda: ports.look_at_web_certificate(settings)
     yield "web port", lambda: ports.look_at_web(settings)
     if settings.web.oidc is not None:
         yield "identity provider", lambda: _provider(settings)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from triage_agent.dimse.client import DicomClient
 from triage_agent.dimse.peers import ourselves, own_address
-from triage_agent.domain.errors import DeliveryError, TriageError
+from triage_agent.domain.errors import ConfigurationError, DeliveryError, TriageError
 from triage_agent.sections.web import WebTlsSettings
 from triage_agent.settings import Settings
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from triage_agent.dimse.tls import ClientTls, TlsKeeper
 
 _ANSWER_SECONDS = 3.0
+_OPEN_KEY = "give a key without a password, which the agent's user alone may read"
 
 
 class Noteworthy(TriageError):  # noqa: N818 - it is none
@@ -59,19 +60,53 @@ def look_at_certificate(settings: Settings) -> str:
     return told_in_time(keeper.identity, now)
 
 
-def told_in_time(identity: "Identity", now: datetime) -> str:
-    """Whose certificate it is and until when.
+def told_in_time(identity: "Identity", now: datetime, *, has_ca: bool = True) -> str:
+    """Whose certificate it is and until when; without `has_ca` there is no CA to speak of.
 
     Raises:
         Noteworthy: it expires soon, or has.
     """
     from triage_agent.dimse.tls_watch import AHEAD
 
-    says = f"{identity.subject} until {identity.expires:%Y-%m-%d}, CA until {identity.ca_expires:%Y-%m-%d}"
-    for which, expires in (("it", identity.expires), ("the CA", identity.ca_expires)):
+    says = f"{identity.subject} until {identity.expires:%Y-%m-%d}"
+    ends = [("it", identity.expires)]
+    if has_ca:
+        says += f", CA until {identity.ca_expires:%Y-%m-%d}"
+        ends.append(("the CA", identity.ca_expires))
+    for which, expires in ends:
         if expires - now < AHEAD:
             raise Noteworthy(f"{says}: {which} expires in {(expires - now).days} days", remedy="replace it before")
     return says
+
+
+def look_at_web_certificate(settings: Settings) -> str:
+    """Whose certificate the pages have and until when, where its files can be used as the server uses them.
+
+    Raises:
+        TriageError: one is missing, unreadable, expired or of another kind, or the key does not fit the certificate;
+            `Noteworthy` where one expires soon.
+    """
+    from triage_agent.dimse.certificates import TlsFiles, read_identity
+
+    tls, now = settings.web.tls, datetime.now(UTC)
+    if tls is None:
+        raise TriageError("there is no [web.tls]")
+    # Without a `ca` callers need no certificate, and ours stands in for what would be read.
+    files = TlsFiles(certificate=tls.certificate, key=tls.key, ca=tls.ca or tls.certificate)
+    try:
+        identity = read_identity(files, now)
+    except ConfigurationError as error:  # it speaks of the table that such files are usually in
+        remedy = _OPEN_KEY if error.message.endswith("is encrypted") else error.remedy
+        raise TriageError(error.message.replace("[dicom.tls]", "[web.tls]"), remedy=remedy) from None
+    for which, expires in ((f"certificate {tls.certificate}", identity.expires), (f"ca {tls.ca}", identity.ca_expires)):
+        if expires <= now:
+            raise TriageError(f"{which} expired at {expires:%Y-%m-%d %H:%M} UTC", remedy="replace it, and restart")
+    try:  # what OpenSSL itself refuses, such as a key that is too short
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tls.ca).load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise TriageError(f"[web.tls] certificate {tls.certificate}: {why}", remedy="have another one made") from None
+    return told_in_time(identity, now, has_ca=tls.ca is not None)
 
 
 def _keeper(settings: Settings) -> "TlsKeeper":

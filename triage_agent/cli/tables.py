@@ -24,7 +24,6 @@ _WIDE = 110  # columns of screen from which a table has room for every column an
 _RIGHT = frozenset({"Prob.", "Images", "Age"})
 # Widths of the columns that give way, (least, most): in this order they take what the others leave.
 _ELASTIC = {"Region": (8, 10), "Patient": (8, 20), "Status": (len("out of scope:"), 1000)}
-_STATUS_LINES = 2  # in a narrow table; `study` and `--json` have the whole reason
 _LONGEST_ACCESSION = 16  # DICOM's SH; a longer one goes on in a second line
 
 
@@ -35,10 +34,15 @@ def shown(said: str, style: str = "") -> Text:
 
 @dataclass(frozen=True, slots=True)
 class WorklistTable:
-    """The list as a person reads it: word and shape beside the colour, never colour alone."""
+    """The list as a person reads it: word and shape beside the colour, never colour alone.
+
+    Attributes:
+        status_lines: how many a status with its reason may take; `study` and `--json` have the whole reason.
+    """
 
     items: Sequence[WorklistItem]
     now: datetime
+    status_lines: int = 2
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         """The table for this width."""
@@ -56,8 +60,7 @@ class WorklistTable:
             names = list(_NAMES)
             room = width - (3 * len(names) + 1)
         widths = _widths(names, rows, room)
-        if width < _WIDE:
-            rows = [row | {"Status": _shortened(row["Status"], widths["Status"])} for row in rows]
+        rows = [row | {"Status": _shortened(row["Status"], widths["Status"], self.status_lines)} for row in rows]
         for name in names:
             right = name in _RIGHT
             table.add_column(name, justify="right" if right else "left", width=widths[name], overflow="fold")
@@ -114,13 +117,13 @@ def _cells(item: WorklistItem, now: datetime) -> dict[str, Text]:
     return dict(zip(_NAMES, cells, strict=True))
 
 
-def _shortened(status: Text, width: int) -> Text:
-    """A reason that would fill the screen of a narrow terminal is cut, so that the rows below stay in sight."""
+def _shortened(status: Text, width: int, most: int) -> Text:
+    """A reason that would fill the screen is cut, so that the rows below stay in sight."""
     lines = wrap(status.plain, width)
-    if len(lines) <= _STATUS_LINES:
+    if len(lines) <= most:
         return status
-    last = lines[_STATUS_LINES - 1][: width - 1].rstrip()
-    return Text("\n".join((*lines[: _STATUS_LINES - 1], f"{last}…")))
+    last = lines[most - 1][: width - 1].rstrip()
+    return Text("\n".join((*lines[: most - 1], f"{last}…")))
 
 
 def _age(seconds: int) -> str:

@@ -45,6 +45,7 @@ class WebServer:
 
     def __init__(self, app: FastAPI, host: str, port: int, tls: ServerTls | None = None) -> None:
         self._address = (host, port)
+        self._tls = tls
         config = uvicorn.Config(
             app,
             host=host,
@@ -75,8 +76,10 @@ class WebServer:
         try:
             self._server.config.load()
         except OSError as error:  # what OpenSSL finds wrong is one, too
-            why = error.strerror or type(error).__name__
-            raise ConfigurationError(f"[web.tls] cannot be used: {why}", remedy="check its files") from None
+            raise ConfigurationError(
+                f"[web.tls] cannot be used: {_wrong_with(self._tls, error)}",
+                remedy="`triage-agent check` says more of them in its line `web certificate`",
+            ) from None
         host, port = self._address
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -104,3 +107,17 @@ class WebServer:
             self._thread.join(_STOP_SECONDS)
         if self._socket is not None:
             self._socket.close()
+
+
+def _wrong_with(tls: ServerTls | None, error: OSError) -> str:
+    """Which file cannot be read; else all of them, since OpenSSL says what is wrong and not with which."""
+    why = error.strerror or type(error).__name__
+    if tls is None:
+        return why
+    files = {"certificate": tls.certificate, "key": tls.key} | ({"ca": tls.ca} if tls.ca else {})
+    for name, path in files.items():
+        try:
+            path.open("rb").close()
+        except OSError as unreadable:
+            return f"{name} {path}: {(unreadable.strerror or type(unreadable).__name__).lower()}"
+    return f"{why}; {', '.join(f'{name} {path}' for name, path in files.items())}"

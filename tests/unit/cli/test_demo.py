@@ -2,8 +2,9 @@
 
 import inspect
 import re
+import secrets
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from triage_agent.domain.errors import ConfigurationError
 from triage_agent.domain.study import WorklistItem
 from triage_agent.domain.vocabulary import Priority, Status
 from triage_agent.settings import Settings
+from triage_agent.signing_in import link_to, write_link
 
 HOSPITAL = SimpleNamespace(
     pacs=SimpleNamespace(ae_title="PACS", port=11115),
@@ -108,6 +110,39 @@ def test_a_terminal_of_24_lines_has_room_for_the_list_a_line_a_report_and_how_it
     assert len(shown.splitlines()) <= 24
     assert "SR for PA0000000011: abnormal, 0.58, urgent\n" in re.sub(r" +\n", "\n", shown)
     assert "All delivered. Ctrl-C ends it; the reports are printed then" in shown
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_reason_takes_one_line_of_the_list_so_that_all_studies_stay_in_sight(delivered, monkeypatch, capsys, width):
+    hospital, items = delivered
+    items = [replace(item, status_reason="at the error rate of 10 % this cannot be settled") for item in items]
+    monkeypatch.setattr(stdout, "_width", width)
+    monkeypatch.setattr(stdout, "_height", 30)
+    stdout.print(demo._screen(items, hospital, Settings(), 12))
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) <= 30
+    assert len(re.findall(r"delivered: .*…", shown)) == 12
+
+
+def test_the_link_for_the_first_sign_in_is_shown_whole_with_what_is_asked_there(
+    delivered, monkeypatch, capsys, tmp_path
+):
+    settings = Settings(data_dir=tmp_path, web={"port": 54321})
+    link = link_to(settings, secrets.token_urlsafe(32))
+    write_link(tmp_path / "first-sign-in", link)
+    monkeypatch.setattr(stdout, "_width", 80)
+    monkeypatch.setattr(stdout, "_height", 24)
+    stdout.print(demo._screen(delivered[1], delivered[0], settings, 12))
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) <= 24
+    at = next(number for number, line in enumerate(shown) if link in line)
+    assert "a password for `admin` and an authenticator app" in shown[at + 1]
+
+
+def test_a_link_that_a_kept_folder_has_from_another_time_is_not_shown(delivered, capsys, tmp_path):
+    write_link(tmp_path / "first-sign-in", link_to(Settings(web={"port": 54321}), "secret"))
+    stdout.print(demo._screen(delivered[1], delivered[0], Settings(data_dir=tmp_path, web={"port": 54322}), 12))
+    assert "Pages:" not in capsys.readouterr().out
 
 
 def test_a_terminal_of_many_lines_has_every_report(delivered, monkeypatch, capsys):

@@ -72,11 +72,22 @@ def test_a_port_in_use_is_a_configuration_error(served, free_port):
         WebServer(build_app({}, lambda: b"", "1"), "127.0.0.1", free_port).start()
 
 
-@pytest.mark.parametrize("content", [None, b"no certificate"])
-def test_a_certificate_that_cannot_be_used_is_a_configuration_error(content, free_port, tmp_path):
-    file = tmp_path / "one.pem"
-    if content is not None:
-        file.write_bytes(content)
-    tls = ServerTls(certificate=file, key=file)
-    with pytest.raises(ConfigurationError, match=r"\[web.tls\] cannot be used"):
+@pytest.mark.parametrize(
+    ("there", "says"),
+    [
+        ((), "certificate {folder}/web.pem: no such file or directory"),
+        (("web.pem",), "key {folder}/web.key: no such file or directory"),
+        (("web.pem", "web.key"), "ca {folder}/ca.pem: no such file or directory"),
+        (("web.pem", "web.key", "ca.pem"), "certificate {folder}/web.pem, key {folder}/web.key, ca {folder}/ca.pem"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_is_a_configuration_error_that_names_the_file(
+    there, says, free_port, tmp_path
+):
+    for name in there:
+        (tmp_path / name).write_bytes(b"no certificate")
+    tls = ServerTls(certificate=tmp_path / "web.pem", key=tmp_path / "web.key", ca=tmp_path / "ca.pem")
+    with pytest.raises(ConfigurationError, match=r"\[web.tls\] cannot be used") as raised:
         WebServer(build_app({}, lambda: b"", "9.9"), "127.0.0.1", free_port, tls).start()
+    assert says.format(folder=tmp_path) in raised.value.message
+    assert "web certificate" in raised.value.remedy
