@@ -308,7 +308,7 @@ def cannot_listen(host: str, port: int, error: OSError) -> ConfigurationError:
     """An address that is taken, or not ours, in the house's words."""
     remedy = "set [dicom] host and port to an address of this machine that is free"
     if error.errno == errno.EADDRINUSE:
-        remedy += f"; `ss -ltnp sport = :{port}` says who has it: a process of an agent that was killed may (end that one)"
+        remedy += f"; `ss -ltnp sport = :{port}` says who has it: a process of an agent that was killed may; end it"
     return ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror or error}", remedy=remedy)
 
 
