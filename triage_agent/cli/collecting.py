@@ -18,8 +18,10 @@ def look_at_collector(settings: Settings) -> str:
     """Whether there is somebody who could take traces; none are sent, and studies go on without.
 
     Raises:
-        TriageError: nobody answers there, or its certificate is not one that is trusted.
+        TriageError: nobody answers there, its certificate is not trusted, or the packages for it are missing.
     """
+    import triage_agent.ops.traces  # noqa: F401 - raises where `serve` would
+
     host, port, secure = settings.telemetry.collector()
     with connected(host, port) as connection:
         if not secure:

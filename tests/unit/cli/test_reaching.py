@@ -1,6 +1,7 @@
 """Whether a collector of traces and a Ray cluster are there: known in seconds, and said in words."""
 
 import socket
+import sys
 import time
 
 import pytest
@@ -8,7 +9,7 @@ from support.certificates import Authority
 
 from triage_agent.cli import cluster, doctor, reaching
 from triage_agent.cli.collecting import look_at_collector, looks
-from triage_agent.domain.errors import TriageError
+from triage_agent.domain.errors import MissingPackageError, TriageError
 from triage_agent.settings import build_settings
 from triage_agent.web.app import build_app
 from triage_agent.web.server import ServerTls, WebServer
@@ -43,6 +44,13 @@ def test_a_collector_that_listens_is_said_to_answer():
         ((part, look),) = looks(settings)
         assert part == "traces"
         assert look().endswith(" answers")
+
+
+def test_packages_that_are_missing_are_told_of_before(monkeypatch):
+    monkeypatch.delitem(sys.modules, "triage_agent.ops.traces", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.context", None)
+    with pytest.raises(MissingPackageError, match=r"opentelemetry is not installed; .*\[otel\]"):
+        look_at_collector(tracing("http://127.0.0.1:1/v1/traces"))
 
 
 def test_a_collector_that_refuses_is_told_of_with_the_remedy(free_port):
