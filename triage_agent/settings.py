@@ -97,7 +97,7 @@ class ModelSettings(Section):
     ray: RaySettings = RaySettings()
     own_process: bool = True
     device: Literal["auto", "cuda", "cpu"] = "auto"
-    batch: int = Field(default=8, ge=1)
+    batch: int = Field(default=8, ge=1, le=4096)
     threads: int | None = Field(default=None, ge=1, le=1024)
     error_rate: float | None = Field(default=None, ge=0, le=0.3)
     outlier_limit: float = Field(default=1.0, ge=0, le=100)
@@ -256,6 +256,11 @@ class Settings(BaseSettings):
                 if not any(route.to in taking for taking in tables.values()):
                     where = " or ".join(f"[[{table}.peers]]" for table in tables)
                     raise ValueError(f"a route sends {kind.value} to {route.to!r}, which is not one of {where}")
+        return self
+
+    @model_validator(mode="after")
+    def _folders_are_apart(self) -> Self:
+        self.spool.require_folders_apart(self.data_dir)
         return self
 
     @model_validator(mode="after")

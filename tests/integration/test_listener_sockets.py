@@ -78,6 +78,7 @@ def test_a_port_that_is_taken_is_a_wrong_configuration_before_a_process_is_start
     port, metrics = made[0].getsockname()[1], Metrics()
     settings = build_settings({"dicom": {"port": port, "processes": 2}}, "here")
     pool = ListenerPool(settings, wake=lambda: None, figures=metrics.all_processes(), share=lambda: None)
-    with pytest.raises(ConfigurationError, match="cannot listen on"):
+    with pytest.raises(ConfigurationError, match="cannot listen on") as told:
         pool.start()
     assert pool.pids == []
+    assert f"`ss -ltnp sport = :{port}` says who has it: a process of an agent that was killed" in told.value.remedy

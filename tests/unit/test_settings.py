@@ -166,6 +166,8 @@ def test_any_value_can_be_given_as_a_file(config, tmp_path):
         ('[results]\ntime_zone = "Europe/Stokholm"', "no time zone is called so; give one such as Europe/Stockholm"),
         ('[results]\ntime_zone = "../etc/passwd"', "no time zone is called so"),
         ('[audit]\nsyslog = "loghost"', "audit: syslog = 'loghost' is no address; write tls://host:6514"),
+        ("[model]\nbatch = 4097", "model.batch: must be at most 4096 (it is 4097)"),
+        ("[dicom]\nprocesses = 3\nmax_associations = 2", "dicom: processes 3 is above max_associations 2, which is"),
         ("[study]\nquiet_seconds = 0", "study.quiet_seconds: must be above 0 (it is 0)"),
         ("[storage]\nlow_water_percent = 100", "storage.low_water_percent: must be below 100 (it is 100)"),
         ('[dicom]\nport = "x"', "dicom.port: must be a whole number (it is 'x')"),

@@ -27,6 +27,14 @@ def test_addresses(address):
     assert ray(address=address).plan().address == address
 
 
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [("auto", None), ("local", None), ("", None), ("head:6379", ("head", 6379)), ("ray://[::1]:10001", ("::1", 10001))],
+)
+def test_where_a_cluster_is_somewhere(address, place):
+    assert ray(address=address).place() == place
+
+
 def test_the_token_comes_from_a_file(tmp_path):
     file = tmp_path / "token"
     file.write_text("0123\n")
@@ -38,6 +46,8 @@ def test_the_token_comes_from_a_file(tmp_path):
     [
         ({"address": "http://head:8265"}, 'model.ray.address: give "" for a cluster of its own'),
         ({"address": "head"}, "model.ray.address"),
+        ({"address": "head:65536"}, "a port is 1 to 65535"),
+        ({"address": "ray://[::1]:0"}, "a port is 1 to 65535"),
         ({"replicas": 4, "max_replicas": 2}, "max_replicas 2 is below replicas 4; make it the larger one"),
         ({"gpus_per_replica": 1.5}, "gpus_per_replica above 1 is a whole number"),
         ({"replicas": 0}, "model.ray.replicas"),

@@ -4,10 +4,12 @@ import time
 
 from triage_agent.bootstrap import build_scorer
 from triage_agent.cli.ports import Noteworthy
+from triage_agent.cli.reaching import connected
 from triage_agent.domain.errors import TriageError
 from triage_agent.models.cluster.scorer import ClusterScorer
 from triage_agent.models.cluster.wire import Standing, State
 from triage_agent.sections.base import LOOPBACK
+from triage_agent.sections.ray import RaySettings
 from triage_agent.settings import Settings
 
 _LOOK_SECONDS = 0.1
@@ -28,6 +30,7 @@ def look_at_cluster(settings: Settings) -> str:
         TriageError: it cannot, or none does.
         Noteworthy: it can, and the application is not there yet; or it admits anybody.
     """
+    require_somebody(settings)
     scorer = build_scorer(settings)
     if not isinstance(scorer, ClusterScorer):
         return "no cluster is asked"
@@ -37,12 +40,22 @@ def look_at_cluster(settings: Settings) -> str:
         raise Noteworthy(f"{where}: {standing.says}", remedy="start a worker, and run `check` again")
     if standing.state is not State.READY:
         raise TriageError(f"{where}: {standing.says}", remedy=_remedy(settings))
-    if not settings.model.ray.token and not _is_here(settings.model.ray.address):
+    if not settings.model.ray.token and not _is_here(settings.model.ray):
         raise Noteworthy(
             f"{where}: {standing.says}; whoever reaches its ports may run anything there",
             remedy="start every node with RAY_AUTH_MODE=token and name the token in [model.ray] token_file",
         )
     return f"{where}: {standing.says}"
+
+
+def require_somebody(settings: Settings) -> None:
+    """Before Ray is asked, which tries for minutes to reach a host that is not there.
+
+    Raises:
+        TriageError: a cluster's address is given, and nobody listens there.
+    """
+    if settings.model.runner == "ray" and (place := settings.model.ray.place()) is not None:
+        connected(*place).close()
 
 
 def _settled(scorer: ClusterScorer, seconds: float) -> Standing:
@@ -53,9 +66,9 @@ def _settled(scorer: ClusterScorer, seconds: float) -> Standing:
     return standing
 
 
-def _is_here(address: str) -> bool:
-    host = address.removeprefix("ray://").rpartition(":")[0].strip("[]")
-    return not address or host in LOOPBACK
+def _is_here(ray: RaySettings) -> bool:
+    place = ray.place()
+    return not ray.address or (place is not None and place[0] in LOOPBACK)
 
 
 def _remedy(settings: Settings) -> str:

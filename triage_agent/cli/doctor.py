@@ -19,6 +19,7 @@ from triage_agent.bootstrap import (
     open_worklist,
 )
 from triage_agent.cli import auditing, callers, cluster, messages, notices, ports, site, stores, waiting
+from triage_agent.cli.collecting import looks as looks_at_traces
 from triage_agent.commitment import build_client, committing_destinations
 from triage_agent.dimse.client import DicomClient
 from triage_agent.domain.errors import DeliveryError, TriageError
@@ -68,10 +69,11 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "folder", lambda: site.look_at_folder(settings)
     yield "limits", lambda: site.look_at_limits(settings)
     yield "retention", lambda: site.look_at_retention(settings)
+    yield from looks_at_traces(settings)
     if settings.model.runner == "ray":
         settings = cluster.only_looking(settings)
         yield "Ray cluster", lambda: cluster.look_at_cluster(settings)
-    yield "model", lambda: _model(build_scorer(settings), settings.model.bundle)
+    yield "model", lambda: _scores(settings)
     if settings.model.shadow:
         yield "shadow model", lambda: _shadow(settings)
     yield "clock", _clock
@@ -189,11 +191,17 @@ def _disk(settings: Settings) -> str:
 
 
 def _shadow(settings: Settings) -> str:
+    cluster.require_somebody(settings)
     try:
         scorer = build_shadow(settings)
     except TriageError as error:
         raise TriageError(f"{error.message} (`serve` runs without it)", remedy=error.remedy) from error
     return "none" if scorer is None else f"{_model(scorer, settings.model.shadow)}; it has no effect on any priority"
+
+
+def _scores(settings: Settings) -> str:
+    cluster.require_somebody(settings)
+    return _model(build_scorer(settings), settings.model.bundle)
 
 
 def _model(scorer: ImageScorer, bundle: str) -> str:

@@ -116,16 +116,19 @@ def require_folder_of_database(settings: Settings) -> None:
 
 
 def look_at_limits(settings: Settings) -> str:
-    """Open files: an association that finds none left is lost to its sender.
+    """Open files: an association that finds none left is lost to its sender, and so is a decoder.
 
     Raises:
         TriageError: there are too few.
     """
+    from triage_agent.web.door import CONNECTIONS
+
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = settings.dicom.max_associations * _FILES_AN_ASSOCIATION + _FILES_BESIDE
+    needed = settings.dicom.max_associations * _FILES_AN_ASSOCIATION + CONNECTIONS + _FILES_BESIDE
     if soft not in {resource.RLIM_INFINITY, -1} and soft < needed:
         raise TriageError(
-            f"this user may have {soft} files open, {settings.dicom.max_associations} associations need {needed}",
+            f"this user may have {soft} files open; {settings.dicom.max_associations} associations and {CONNECTIONS} "
+            f"connections to the web port need {needed}",
             remedy="raise `ulimit -n` (LimitNOFILE= in systemd), or lower [dicom] max_associations",
         )
     return f"{soft} open files allowed, {needed} needed"

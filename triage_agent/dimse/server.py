@@ -1,5 +1,6 @@
 """The DICOM server: who may associate, and what a C-STORE is answered."""
 
+import errno
 import socket
 import ssl
 import threading
@@ -305,10 +306,10 @@ class DicomServer:
 
 def cannot_listen(host: str, port: int, error: OSError) -> ConfigurationError:
     """An address that is taken, or not ours, in the house's words."""
-    return ConfigurationError(
-        f"cannot listen on {host}:{port}: {error.strerror or error}",
-        remedy="set [dicom] host and port to an address of this machine that is free",
-    )
+    remedy = "set [dicom] host and port to an address of this machine that is free"
+    if error.errno == errno.EADDRINUSE:
+        remedy += f"; `ss -ltnp sport = :{port}` says who has it: a process of an agent that was killed may; end it"
+    return ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror or error}", remedy=remedy)
 
 
 def _origin(error: Exception) -> str:

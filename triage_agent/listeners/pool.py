@@ -34,6 +34,10 @@ _START_SECONDS = 60.0  # imports on a machine under load
 _FAREWELL_SECONDS = 3.0  # for a process to end, beyond what its transfers may take
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # before one that has ended is started again
 _LIVED_SECONDS = 60.0  # so long that its end has nothing to do with its beginning
+_LOOK_SECONDS = 1.0  # between two looks whether each process still speaks; each tells its figures once a second
+_QUIET_SECONDS = 30.0  # of silence: it cannot be said to listen
+_SILENT_SECONDS = 60.0  # of silence: it is stopped, or hangs, and another is to take its place
+_BIRTH_SECONDS = 180.0  # the same before its first word: imports on a machine under load
 
 
 @dataclass(slots=True)
@@ -98,6 +102,8 @@ class ListenerPool:
         self._ledger = Ledger(build_peers(settings), AssociationLimits(most=settings.dicom.max_associations))
         self._sockets: Sequence[socket.socket] = ()
         self._processes: list[_Process] = []
+        self._ending = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="listener-processes", daemon=True)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -131,6 +137,7 @@ class ListenerPool:
             if (why := process.why_not_ready(deadline)) is not None:
                 self.stop(0.0)
                 raise ConfigurationError(f"a listener process does not start: {why}", remedy="see the log")
+        self._watcher.start()
         host, port = self.address
         log.info("listening_in_processes", host=host, port=port, processes=len(self._processes))
 
@@ -139,11 +146,13 @@ class ListenerPool:
         away = sum(not process.ready for process in self._processes)
         if away:
             raise TriageError(
-                f"{away} of {len(self._processes)} listener processes do not listen", remedy="see the log"
+                f"{away} of {len(self._processes)} listener processes do not listen, or are silent",
+                remedy="see the log",
             )
 
     def stop(self, drain_seconds: float = 10.0) -> bool:
         """See `DicomServer.stop`."""
+        self._ending.set()
         for process in self._processes:
             process.tell_to_stop()
         for one in self._sockets:
@@ -152,6 +161,17 @@ class ListenerPool:
         drained = [process.wait(deadline) for process in self._processes]
         self._processes, self._sockets = [], ()
         return all(drained)
+
+    def _watch(self) -> None:
+        """End those that are silent; where this process did not run itself, it could hear nobody."""
+        looked = time.monotonic()
+        while not self._ending.wait(_LOOK_SECONDS):
+            since, looked = looked, time.monotonic()
+            for process in self._processes:
+                if looked - since > _QUIET_SECONDS / 2:
+                    process.spoke()
+                else:
+                    process.end_silence()
 
     def reload(self) -> None:
         """Have every process read the certificates again."""
@@ -182,19 +202,32 @@ class _Process:
         self._changed = threading.Condition()
         self._ready = False
         self._failed: str | None = None
+        self._spoke = time.monotonic()  # when it was last heard, or started
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"listener-process-{number}", daemon=True)
 
     @property
     def ready(self) -> bool:
-        """Whether it listens."""
-        return self._ready
+        """Whether it listens, and has said something of late."""
+        return self._ready and time.monotonic() - self._spoke < _QUIET_SECONDS
 
     @property
     def pid(self) -> int | None:
         """Its process id; None while it does not run."""
         running = self._running
         return None if running is None else running.pid
+
+    def spoke(self) -> None:
+        """It is not silent from now on."""
+        self._spoke = time.monotonic()
+
+    def end_silence(self) -> None:
+        """Kill it where it has said nothing for too long: its end is what another is started after."""
+        silent = time.monotonic() - self._spoke
+        if silent > (_SILENT_SECONDS if self._ready else _BIRTH_SECONDS) and self.pid is not None:
+            log.error("listener_process_silent", number=self._number, seconds=round(silent))
+            self.spoke()
+            self.signal(signal.SIGKILL)
 
     def start(self) -> None:
         """Begin."""
@@ -231,15 +264,34 @@ class _Process:
         pause = _FIRST_PAUSE
         while not self._stopping.is_set():
             began = time.monotonic()
-            code = self._live(f"{self._number}.{next(self._lives)}")
+            code = self._lived(f"{self._number}.{next(self._lives)}")
             if self._stopping.is_set():
                 return
             pause = _FIRST_PAUSE if time.monotonic() - began > _LIVED_SECONDS else min(2 * pause, _LONGEST_PAUSE)
             if not self._stopping.wait(pause):
-                log.error("listener_process_ended", number=self._number, exit_status=code, after=round(pause, 1))
+                log.error(
+                    "listener_process_ended",
+                    number=self._number,
+                    exit_status=code,
+                    why=self._failed,
+                    after=round(pause, 1),
+                )
+
+    def _lived(self, name: str) -> int | None:
+        """As `_live`; whatever goes wrong ends this process, and not the thread that starts the next."""
+        try:
+            return self._live(name)
+        except OSError as error:
+            self._set(failed=error.strerror or type(error).__name__)  # such as no file left; told with the pause
+        except Exception as error:
+            log.exception("listener_process_lost", number=self._number)
+            self._set(failed=type(error).__name__)
+        self.signal(signal.SIGKILL)
+        return self._buried()
 
     def _live(self, name: str) -> int | None:
         """One process from its start to its end; its exit status, None where it could not be started."""
+        self.spoke()
         ours, theirs = socket.socketpair()
         channel = Channel(ours)
         try:
@@ -259,8 +311,13 @@ class _Process:
             self._set(failed=self._failed or "it has ended")
             self._ledger.has_ended(name)
             self._figures.has_ended(name)
-        running, self._running = self._running, None
-        return None if running is None else running.wait()
+        return self._buried()
+
+    def _buried(self) -> int | None:
+        """Wait for its end; until then it can be killed."""
+        code = None if self._running is None else self._running.wait()
+        self._running = None
+        return code
 
     def _started(self, theirs: socket.socket) -> "subprocess.Popen[bytes]":
         descriptors = [theirs.fileno(), *(one.fileno() for one in self._sockets)]
@@ -273,6 +330,7 @@ class _Process:
         )
 
     def _hear(self, name: str, channel: Channel, message: Message) -> None:
+        self.spoke()
         if (seat := message.get("enter")) is not None:
             channel.tell(seat=seat, refused=self._ledger.enter(name, seat, message["peers"]))
         elif (seat := message.get("leave")) is not None:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -28,6 +29,8 @@ _MUTED_LIBRARIES = ("apscheduler",)
 # pydicom's remarks quote the values that it remarks on, and those name patients; what matters is raised, not logged.
 # OpenTelemetry's come with each batch that a collector does not take; `ops.traces` says so once a minute.
 _SILENT_LIBRARIES = ("pydicom", "opentelemetry")
+_NO_FILE_LEFT = "socket.accept() out of system resource"
+_TOLD_SECONDS = 60.0
 _PATIENT_KEYS = frozenset({"patient_name", "patient_id", "patient_birth_date", "accession_number"})
 
 
@@ -74,6 +77,28 @@ def configure_logging(form: Literal["console", "json"] = "console", level: str =
     for name in _SILENT_LIBRARIES:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")
+    asyncio = logging.getLogger("asyncio")
+    if not any(isinstance(one, _SeldomOutOfFiles) for one in asyncio.filters):
+        asyncio.addFilter(_SeldomOutOfFiles())
+
+
+class _SeldomOutOfFiles(logging.Filter):
+    """asyncio says at each connection that no file is left for it, with a traceback; one line a minute says as much."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._again = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is written."""
+        if not str(record.msg).startswith(_NO_FILE_LEFT):
+            return True
+        record.msg, record.args, record.exc_info = f"{_NO_FILE_LEFT}: raise `ulimit -n`", (), None
+        now = time.monotonic()
+        if now < self._again:
+            return False
+        self._again = now + _TOLD_SECONDS
+        return True
 
 
 def without_patient_data(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -97,6 +97,15 @@ class DicomSettings(Section):
     peers: tuple[PeerSettings, ...] = ()
 
     @model_validator(mode="after")
+    def _each_process_may_have_one(self) -> Self:
+        if self.processes > self.max_associations:
+            raise ValueError(
+                f"processes {self.processes} is above max_associations {self.max_associations}, which is that of all "
+                "processes together; make it the smaller one"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _peers_differ(self) -> Self:
         first: dict[tuple[str, str, int], str] = {}
         for peer in self.peers:

@@ -33,6 +33,9 @@ class RaySettings(Section):
     def _is_an_address(cls, address: str) -> str:
         if not _ADDRESS.fullmatch(address):
             raise ValueError('give "" for a cluster of its own, "auto", "host:6379" or "ray://host:10001"')
+        place = _place(address)
+        if place is not None and not 1 <= place[1] <= 65535:  # noqa: PLR2004 - the last port
+            raise ValueError("a port is 1 to 65535")
         return "" if address == "local" else address
 
     @model_validator(mode="after")
@@ -44,6 +47,10 @@ class RaySettings(Section):
         if self.gpus_per_replica > 1 and self.gpus_per_replica % 1:
             raise ValueError("gpus_per_replica above 1 is a whole number: Ray divides only one GPU")
         return self
+
+    def place(self) -> tuple[str, int] | None:
+        """Host and port of a cluster that is somewhere; None for "auto" and for one of its own."""
+        return _place(self.address)
 
     def plan(self) -> Plan:
         """The same for who carries it out."""
@@ -60,3 +67,8 @@ class RaySettings(Section):
             timeout_seconds=self.timeout_seconds,
             deploys=self.deploy,
         )
+
+
+def _place(address: str) -> tuple[str, int] | None:
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    return (host.strip("[]"), int(port)) if colon else None

@@ -13,6 +13,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import InvalidState
 
 from triage_agent.domain.errors import ConfigurationError
+from triage_agent.web.door import Entrance, Patience
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
@@ -53,6 +54,7 @@ class WebServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            http=Patience,
             ws=_Channel,
             ws_max_size=_LONGEST_MESSAGE,
             ws_ping_interval=_PING_SECONDS,
@@ -82,7 +84,7 @@ class WebServer:
             ) from None
         host, port = self._address
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener = Entrance(family)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))

@@ -85,8 +85,8 @@ def test_files_that_the_world_can_read_are_told_with_the_remedy(mounted):
         assert site.look_at_folder(settings).endswith("private")
 
 
-@pytest.mark.parametrize(("allowed", "enough"), [(1024, True), (360, True), (359, False), (-1, True)])
-def test_too_few_open_files_for_the_associations_are_told(tmp_path, monkeypatch, allowed, enough):
+@pytest.mark.parametrize(("allowed", "enough"), [(1024, True), (872, True), (871, False), (-1, True)])
+def test_too_few_open_files_for_associations_and_the_web_port_are_told(tmp_path, monkeypatch, allowed, enough):
     monkeypatch.setattr(
         site,
         "resource",
@@ -94,9 +94,9 @@ def test_too_few_open_files_for_the_associations_are_told(tmp_path, monkeypatch,
     )
     settings = of(tmp_path, dicom={"max_associations": 100})
     if enough:
-        assert "360 needed" in site.look_at_limits(settings)
+        assert "872 needed" in site.look_at_limits(settings)
     else:
-        with pytest.raises(TriageError, match="may have 359 files open, 100 associations need 360"):
+        with pytest.raises(TriageError, match=r"871 files open; 100 associations and 512 connections to .* need 872"):
             site.look_at_limits(settings)
 
 

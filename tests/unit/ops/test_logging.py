@@ -19,6 +19,7 @@ def lines(capsys):
 
     yield read
     root.handlers, root.level = handlers, level
+    logging.getLogger("asyncio").filters.clear()
     structlog.reset_defaults()
 
 
@@ -101,3 +102,19 @@ def test_a_study_bound_in_context_is_on_every_line_of_its_work(lines):
         structlog.get_logger("triage_agent.test").info("one")
     structlog.get_logger("triage_agent.test").info("two")
     assert [("study_instance_uid" in json.loads(line)) for line in lines()] == [True, False]
+
+
+def test_that_no_file_is_left_for_connections_is_one_line_a_minute_without_a_traceback(lines):
+    configure_logging("json")
+    configure_logging("json")  # which must not count it twice
+    for _ in range(1000):
+        try:
+            raise OSError(24, "Too many open files")  # noqa: TRY301 - as asyncio has it
+        except OSError:
+            said = "socket.accept() out of system resource\nsocket: <asyncio.TransportSocket fd=7>"
+            logging.getLogger("asyncio").exception(said)
+    logging.getLogger("asyncio").error("something else")
+    one, other = (json.loads(line) for line in lines())
+    assert one["event"] == "socket.accept() out of system resource: raise `ulimit -n`"
+    assert "exception" not in one
+    assert other["event"] == "something else"
