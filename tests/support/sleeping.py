@@ -4,6 +4,7 @@ Run as a program it is `triage-agent` with this model in place of the bundle: `p
 """
 
 import sys
+import threading
 import time
 
 from triage_agent.domain.decision import ModelIdentity
@@ -11,7 +12,7 @@ from triage_agent.domain.study import ImageScore
 
 
 class Sleeping:
-    """Scores one image after the other."""
+    """Scores one image after the other, whoever asks: a device does one thing at a time."""
 
     identity = ModelIdentity(
         name="sleeping",
@@ -25,9 +26,11 @@ class Sleeping:
 
     def __init__(self, seconds):
         self.seconds = seconds
+        self._device = threading.Lock()
 
     def score(self, images, anatomies=()):
-        time.sleep(self.seconds * len(images))
+        with self._device:
+            time.sleep(self.seconds * len(images))
         return [ImageScore(probability=float(image[0, 0])) for image in images]
 
 
