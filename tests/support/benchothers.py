@@ -87,7 +87,7 @@ def _grown(bench):
             continue
         rows = [
             (
-                f"{row[what] / (1 << 20):g} MiB" if what == "bytes" else row[what],
+                f"{row[what] / 1e6:g} MB" if what == "bytes" else row[what],
                 number(row["seconds"].get("agent"), 2),
                 number(row["seconds"].get("storescp"), 2),
                 number(row["seconds"].get("orthanc"), 2),

@@ -133,11 +133,11 @@ def ingest(bench, file):
 
     def draw(axes):
         for number, (name, rows) in enumerate(grown):
-            sizes = [row["bytes"] / (1 << 20) if name == "size" else row["associations"] for row in rows]
+            sizes = [row["bytes"] / 1e6 if name == "size" else row["associations"] for row in rows]
             _receivers(axes[2 * number], sizes, rows, "seconds", "seconds an image")
             _receivers(axes[2 * number + 1], sizes, rows, "peak_mb", "memory at most, MB")
             for axis in axes[2 * number : 2 * number + 2]:
-                axis.set_xlabel("size of an image, MiB" if name == "size" else "associations at once")
+                axis.set_xlabel("size of an image, MB" if name == "size" else "associations at once")
 
     save(file, draw, panels=2 * len(grown), across=2)
     return True
