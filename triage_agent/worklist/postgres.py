@@ -9,8 +9,6 @@ from psycopg.abc import PQGen
 from sqlalchemy import Dialect
 from sqlalchemy.pool import ConnectionPoolEntry
 
-_FRESH_SECONDS = 1.0  # a connection that had an answer so lately is not asked whether it lives
-
 Answer = TypeVar("Answer")
 
 ANSWER_SECONDS = 7.0
@@ -29,15 +27,10 @@ class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
     answer_seconds: float | None = None
     """What is waited for here instead: a long table takes its time to be sorted."""
 
-    answered_at = float("-inf")
-    """When it last had an answer, by `time.monotonic`."""
-
     def wait(self, gen: PQGen[Answer], *args: Any, **kwargs: Any) -> Answer:
         """Wait for an answer, as psycopg does, or raise `OperationalError` and close the connection."""
         seconds = self.answer_seconds or ANSWER_SECONDS
-        answer = super().wait(_bounded(gen, self, seconds), *args, **kwargs)
-        self.answered_at = time.monotonic()
-        return answer
+        return super().wait(_bounded(gen, self, seconds), *args, **kwargs)
 
 
 def connect(
@@ -48,16 +41,10 @@ def connect(
 
 
 def ping_briefly(dialect: Dialect) -> None:
-    """Have a dialect wait no longer than `PING_SECONDS` for the answer to its ping; a living server has it at once.
-
-    A connection in use is not asked: one round trip in six of a busy worker. Where its server has gone within that
-    second, the statement itself says so, and whoever sent it tries again.
-    """
+    """Have a dialect wait no longer than `PING_SECONDS` for the answer to its ping; a living server has it at once."""
     ping = dialect.do_ping
 
     def do_ping(dbapi_connection: Any) -> bool:
-        if time.monotonic() - dbapi_connection.answered_at < _FRESH_SECONDS and not dbapi_connection.broken:
-            return True
         dbapi_connection.answer_seconds = PING_SECONDS
         try:
             return ping(dbapi_connection)

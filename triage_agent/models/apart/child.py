@@ -74,7 +74,8 @@ def main() -> None:
         ref, placement = wire.receive_beginning(connection)
         threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
         if placement.yields:
-            os.nice(_NICENESS)
+            with suppress(OSError):  # a container that allows it to nobody
+                os.nice(_NICENESS)
         if (scorer := _loaded(connection, ref, placement)) is not None:
             serving = [threading.Thread(target=_serve, args=(lane, scorer)) for lane in lanes]
             for thread in serving:
