@@ -163,7 +163,7 @@ def _says(look):
 
 
 def test_at_a_stop_what_is_scored_has_a_little_time(scorer, monkeypatch):
-    monkeypatch.setattr(scorer_module, "_GRACE_SECONDS", 2 * fakemodel.SLOW_SECONDS)
+    monkeypatch.setattr(scorer_module, "_GRACE_SECONDS", 5 * fakemodel.SLOW_SECONDS)
     with ThreadPoolExecutor(2) as threads:
         ends, hangs = (threads.submit(scorer.score, [bright(value)]) for value in (SLOW, HANGS))
         time.sleep(0.2)

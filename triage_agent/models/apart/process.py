@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import queue
 import signal
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-import triage_agent
 from triage_agent.models.apart import wire
-from triage_agent.models.patience import bound
+from triage_agent.models.neighbours import bound, environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,9 +32,6 @@ _FIRST_ANSWER_SECONDS = 900.0  # where the model is compiled with it
 _ANSWER_SECONDS = 300.0  # a large model on a CPU takes a minute, and may have several questions
 _SEND_SECONDS = 60  # for it to take a question
 _KILL_SECONDS = 10.0
-# What a model and its libraries need of the environment; the site's passwords and tokens are not among it.
-_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "USER", "XDG_CACHE_HOME")
-_PASSED_PREFIXES = ("LC_", "LD_", "PYTHON", "CUDA_", "NVIDIA_", "CUBLAS_", "HF_", "TORCH", "OMP_", "MKL_", "MALLOC_")
 
 
 class EndedError(Exception):
@@ -74,7 +68,7 @@ class ModelProcess:
                 stderr=subprocess.DEVNULL,  # libraries' remarks; what goes wrong is told as an answer
                 pass_fds=descriptors,
                 start_new_session=True,  # Ctrl-C at a terminal is for the agent
-                env=_environment(),
+                env=environment(),
             )
             on_failure.pop_all()
         self._connection, *lanes = [ours for ours, _ in pairs]
@@ -90,11 +84,6 @@ class ModelProcess:
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
-
-    @property
-    def lives(self) -> bool:
-        """Whether it could be asked."""
-        return self._process.poll() is None
 
     def hello(self) -> Hello | Trouble:
         """What it says of itself, once, as soon as it has loaded the bundle or failed to.
@@ -164,15 +153,3 @@ def _hear(remark: Remark) -> None:
     said = dict(remark)
     tell = {"error": log.error, "critical": log.error, "warning": log.warning}.get(str(said.pop("level", "")), log.info)
     tell(str(said.pop("event", "")), **said)
-
-
-def _environment() -> dict[str, str]:
-    passed = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _PASSED_ON or (name.startswith(_PASSED_PREFIXES) and not name.endswith("TOKEN"))
-    }
-    # The same code as here, however this process found it.
-    package = str(Path(triage_agent.__file__).resolve().parents[1])
-    passed["PYTHONPATH"] = os.pathsep.join(filter(None, (package, passed.get("PYTHONPATH"))))
-    return passed

@@ -84,6 +84,7 @@ class ApartScorer:
         # The kernel ends a process with the thread that started it, so that it is started by one that stays.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._open: dict[object, float] = {}  # questions, and since when they wait
+        self._answered_at = float("-inf")
         self._starting: ModelProcess | None = None
         self._process: ModelProcess | None = None
         try:
@@ -130,6 +131,7 @@ class ApartScorer:
                     except EndedError as error:
                         self._has_ended(process, error.why)
                         continue
+                self._answered_at = time.monotonic()
                 if isinstance(answer, Trouble):
                     raise _as_ours(answer)
                 return answer
@@ -139,9 +141,10 @@ class ApartScorer:
         """For `/readyz`; asks nobody.
 
         Raises:
-            ModelUnavailableError: it has been loading, or one image has waited for its score, for very long.
+            ModelUnavailableError: it has been loading, or has given no score that somebody waits for, for very long.
         """
-        since = min([*self._open.values(), time.monotonic()])
+        # Several wait for one that is slow: what counts is that there is no answer at all.
+        since = max(min([*self._open.values(), time.monotonic()]), self._answered_at)
         if (waited := time.monotonic() - since) > _HANGS_SECONDS:
             raise ModelUnavailableError(f"the model's process has not answered for {waited:.0f} s", remedy=_REMEDY)
 

@@ -82,10 +82,8 @@ def receive_hello(connection: Connection[Any, Any], hear: Callable[[Remark], Non
     """
     content = _receive(connection)
     try:
-        for remark in content[_REMARKS]:
-            hear(remark)
-        if Trouble.__name__ in content:
-            return Trouble(**content[Trouble.__name__])
+        if (trouble := _told(content, hear)) is not None:
+            return trouble
         said = content[Hello.__name__]
         identity = said["identity"]
         bands = {region: UncertaintyBand(**band) for region, band in identity["bands"].items()}
@@ -142,16 +140,21 @@ def receive_answer(connection: Connection[Any, Any], hear: Callable[[Remark], No
     """
     content = _receive(connection)
     try:
-        for remark in content[_REMARKS]:
-            hear(remark)
-        if Trouble.__name__ in content:
-            return Trouble(**content[Trouble.__name__])
+        if (trouble := _told(content, hear)) is not None:
+            return trouble
         return [
             ImageScore(probability=probability, seen_anatomy=seen, strangeness=strangeness)
             for probability, seen, strangeness in content["scores"]
         ]
     except (KeyError, TypeError) as error:
         raise ValueError("an answer that is none") from error
+
+
+def _told(content: dict[str, Any], hear: Callable[[Remark], None]) -> Trouble | None:
+    """What comes with every word of the process: its remarks, and the trouble where it has some."""
+    for remark in content[_REMARKS]:
+        hear(remark)
+    return Trouble(**content[Trouble.__name__]) if Trouble.__name__ in content else None
 
 
 def _send(connection: Connection[Any, Any], content: object) -> None:

@@ -15,17 +15,15 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-import triage_agent
 from triage_agent.domain.errors import ModelUnavailableError
 from triage_agent.models.cluster import wire
 from triage_agent.models.cluster.answer import Answer, Outcome
 from triage_agent.models.cluster.wire import Question, Standing, State
-from triage_agent.models.patience import bound
+from triage_agent.models.neighbours import bound, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,9 +43,6 @@ _LATE_SECONDS = 5.0  # what it may take longer than it was given, before it coun
 _KILL_SECONDS = 10.0
 _SEND_SECONDS = 60  # for it to take what it is sent; it brings Ray in before it takes anything
 _LEAVE_SECONDS = 8.0  # for taking leave of the cluster
-# What Ray and the models need of the environment; the site's passwords and tokens are not among it.
-_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "USER", "XDG_CACHE_HOME")
-_PASSED_PREFIXES = ("LC_", "LD_LIBRARY", "PYTHON", "RAY_", "CUDA_", "NVIDIA_", "NCCL_", "HF_", "TORCH", "OMP_")
 _NO_USAGE_STATISTICS = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 
@@ -259,14 +254,8 @@ def _hang_up(connection: Connection[Any, Any]) -> None:
 
 
 def _environment(plan: Plan) -> dict[str, str]:
-    passed = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _PASSED_ON or (name.startswith(_PASSED_PREFIXES) and not name.startswith("HF_TOKEN"))
-    }
-    # The same code as here, however this process found it; replicas of a cluster of our own inherit it.
-    package = str(Path(triage_agent.__file__).resolve().parents[1])
-    passed["PYTHONPATH"] = os.pathsep.join(filter(None, (package, passed.get("PYTHONPATH"))))
+    # Replicas of a cluster of our own inherit it.
+    passed = environment("RAY_", "NCCL_")
     token = plan.token or ("" if plan.address else secrets.token_hex(32))
     if not plan.address:  # as Ray does on systems for which it has no clusters: it listens on 127.0.0.1 alone
         passed["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
