@@ -54,6 +54,6 @@ def patched(original):
 
 
 if __name__ == "__main__":
-    child.load_for_scoring = patched(child.load_for_scoring)
+    child.load_with_header = patched(child.load_with_header)
     child.read_headers = patched(child.read_headers)
     child.main()

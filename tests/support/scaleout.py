@@ -43,6 +43,9 @@ BATCH = 8
 IMAGES = 4  # a study
 _ASKING = 2  # threads a replica, each with a batch: work for a replica is there before it has ended what it does
 _GATE = "gate"
+_DECODER = "imaging.isolated.child"
+_WARM = 20  # studies a worker at most, before each has had one
+_WARM_FROM = 10**9  # numbers of their studies
 _LONG = timedelta(hours=1)
 _RULE = CompletenessRule(quiet=timedelta(seconds=1), max_wait=timedelta(seconds=2))
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -140,13 +143,32 @@ def measure_workers(url, folder, count, seconds):
             process = _start_worker(config, port, folder / f"worker-{port}.log")
             stack.callback(_end, process)
         eventually(lambda: all(_ready(port) for port in ports))
+        warm = _warm_up(worklist, folder / "var" / "spool", engine, count)
         used = used_seconds()
         released = datetime.now(UTC)
         assert worklist.give_back(_GATE, released, counted=False) == studies
-        eventually(lambda: _decided(engine)[0] == studies, seconds=seconds * 20 + 120)
+        eventually(lambda: _decided(engine)[0] == warm + studies, seconds=seconds * 20 + 120)
         used = used_seconds() - used
         last = _decided(engine)[1]
     return row(count, studies * IMAGES, (last - released).total_seconds(), used)
+
+
+def _warm_up(worklist, spool, engine, workers):
+    """Studies until every worker has a decoder process, a model that was asked and connections; how many it took."""
+    done = 0
+    while sum(_DECODER in _command(pid) for pid in descendants(os.getpid())) < workers:
+        assert done < _WARM * workers, "workers without a decoder"
+        _fill(worklist, spool, workers, first=_WARM_FROM + done)
+        done += workers
+        eventually(lambda now=done: _decided(engine)[0] == now, seconds=60)
+    return done
+
+
+def _command(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _write_config(folder, url):
@@ -185,13 +207,13 @@ def _ready(port):
         return False
 
 
-def _fill(worklist, spool, studies):
+def _fill(worklist, spool, studies, first=1):
     """Complete studies of small radiographs, whose file is one."""
     template = _write_template(spool)
     header = read_header(encode(template[0]), **request_for(template[0]))
     began = datetime.now(UTC) - timedelta(minutes=1)
     for number in range(studies):
-        study = f"1.2.{number + 1}"
+        study = f"1.2.{first + number}"
         for _ in range(IMAGES):
             uid = generate_uid()
             path = f"{uid}.dcm"

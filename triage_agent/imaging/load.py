@@ -83,7 +83,18 @@ def load_for_scoring(path: Path, *, secondary_captures: bool = False, side: int 
     Raises:
         UnreadableImageError: it should be scored and cannot: not DICOM, not decodable, truncated, blank ...
     """
+    return load_with_header(path, secondary_captures=secondary_captures, side=side)[0]
+
+
+def load_with_header(
+    path: Path, *, secondary_captures: bool = False, side: int | None = None
+) -> tuple[Loaded, Dataset]:
+    """`load_for_scoring`, and what `read_headers` gives of the same file; raises as both."""
     header = read_headers(path)
+    return _loaded(path, header, secondary_captures=secondary_captures, side=side), header
+
+
+def _loaded(path: Path, header: Dataset, *, secondary_captures: bool, side: int | None) -> Loaded:
     if not text(header, "SOPClassUID"):
         raise UnreadableImageError("the file does not say what kind of object it is")
     region, laterality = region_of(header), laterality_of(header)

@@ -129,7 +129,7 @@ def claim_images(
 
 def record_assessment(session: Session, claimed: ClaimedImage, assessment: Assessment, now: datetime) -> bool:
     """See `Worklist.record_assessment`."""
-    return _write_assessment(session, claimed.study_instance_uid, assessment, now, first_stays=True)
+    return _write_assessment(session, claimed.study_instance_uid, assessment, now)
 
 
 def raise_flag(
@@ -141,7 +141,7 @@ def raise_flag(
     """
     study = locked_study(session, flag.study_instance_uid)
     if assessment is not None:
-        _write_assessment(session, flag.study_instance_uid, assessment, now, first_stays=True)
+        _write_assessment(session, flag.study_instance_uid, assessment, now)
     if study is None or flag.priority.rank <= study.priority.rank:
         return False
     values: dict[str, object] = {"priority": flag.priority, "flagged_at": study.flagged_at or flag.raised_at}
@@ -213,8 +213,9 @@ def decide(
     append_audit(session, trail.decision_made(decision, owner))
     if priority is not study.priority:
         append_audit(session, trail.priority_decided(decision, study.priority, priority, owner))
-    for assessment in sorted(assessments, key=lambda each: each.sop_instance_uid):  # one order of locks for all
-        _write_assessment(session, uid, assessment, decision.decided_at, first_stays=False)
+    if assessments:  # one order of locks for all
+        in_order = sorted(assessments, key=lambda each: each.sop_instance_uid)
+        session.execute(_ASSESS, [_assessed(uid, one, decision.decided_at) for one in in_order])
     _insert_decision(session, decision, owner, routed=routed)
     enqueue(session, uid, decision.revision, not_lowering(shipments, priority), decision.decided_at, of_decision=True)
     settle(session, uid, decision.decided_at)
@@ -262,10 +263,13 @@ def _insert_decision(session: Session, decision: Decision, owner: str, *, routed
     put(session, DecisionRow, values)
 
 
-def _write_assessment(
-    session: Session, study_instance_uid: str, assessment: Assessment, now: datetime, *, first_stays: bool
-) -> bool:
-    values: dict[str, object] = {
+def _write_assessment(session: Session, study_instance_uid: str, assessment: Assessment, now: datetime) -> bool:
+    values = _assessed(study_instance_uid, assessment, now)
+    return changed(session, _ASSESS_FIRST, values) == 1
+
+
+def _assessed(study_instance_uid: str, assessment: Assessment, now: datetime) -> dict[str, object]:
+    return {
         "image": assessment.sop_instance_uid,
         OF: study_instance_uid,
         "outcome": assessment.outcome,
@@ -281,4 +285,3 @@ def _write_assessment(
         "lease_owner": None,
         "lease_until": None,
     }
-    return changed(session, _ASSESS_FIRST if first_stays else _ASSESS, values) == 1

@@ -24,7 +24,7 @@ from typing import Any
 from triage_agent.domain.errors import UnreadableImageError
 from triage_agent.imaging.isolated import plain, wire
 from triage_agent.imaging.isolated.wire import Message, SharedPixels, Word
-from triage_agent.imaging.load import Displayable, load_for_scoring, read_headers
+from triage_agent.imaging.load import Displayable, load_with_header, read_headers
 
 # What decodes is loaded before the first file, so that no file's time is spent on it.
 _CODECS = ("gdcm", "openjpeg", "jpeg_ls", "PIL.Image", "PIL.JpegImagePlugin", "pydicom.pixels.decoders")
@@ -106,12 +106,14 @@ def _answer(path: Path, request: dict[str, Any], pixels: SharedPixels | None) ->
     try:
         if request["want"] == "header":
             return Message(Word.HEADER, plain.pack_header(read_headers(path)))
-        loaded = load_for_scoring(path, secondary_captures=bool(request["secondary_captures"]), side=request["side"])
+        secondary_captures, side = bool(request["secondary_captures"]), request["side"]
+        loaded, header = load_with_header(path, secondary_captures=secondary_captures, side=side)
+        body = plain.with_header(plain.pack_loaded(loaded), header)
         if not isinstance(loaded, Displayable):
-            return Message(Word.SKIPPED, plain.pack_loaded(loaded))
+            return Message(Word.SKIPPED, body)
         assert pixels is not None  # noqa: S101 - the first request brings them
         pixels.leave(loaded.image)
-        return Message(Word.IMAGE, plain.pack_loaded(loaded))
+        return Message(Word.IMAGE, body)
     except Exception as error:  # noqa: BLE001 - promise 2: whatever a file does, its study has a reason
         said = {
             "message": error.message if isinstance(error, UnreadableImageError) else None,

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BYTES = "bytes"  # the key under which binary values stand
+_BETWEEN = b"\n"  # what is loaded and its header; JSON spells a line's end otherwise
+_LARGEST_BESIDE = 1 << 16  # bytes of a packed header that goes along unasked; real ones have some thousands
 
 
 def pack_header(header: Dataset) -> bytes:
@@ -58,6 +60,18 @@ def pack_loaded(loaded: Displayable | Skipped) -> bytes:
     if isinstance(loaded, Skipped):
         return json.dumps(said | {"reason": loaded.reason}).encode()
     return json.dumps(said | {"facts": asdict(loaded.facts), "shape": loaded.image.shape}).encode()
+
+
+def with_header(packed: bytes, header: Dataset) -> bytes:
+    """What `pack_loaded` made, with the header of the same file after it unless that is large."""
+    beside = pack_header(header)
+    return packed + _BETWEEN + beside if len(beside) <= _LARGEST_BESIDE else packed
+
+
+def parted(packed: bytes) -> tuple[bytes, bytes]:
+    """What `pack_loaded` made, and the packed header that came with it; empty where none did."""
+    loaded, _, header = packed.partition(_BETWEEN)
+    return loaded, header
 
 
 def unpack_skipped(packed: bytes) -> Skipped:

@@ -14,6 +14,7 @@ import structlog
 
 from triage_agent.domain.errors import DecoderUnavailableError, UnreadableImageError
 from triage_agent.imaging.isolated import plain
+from triage_agent.imaging.isolated.headers import KeptHeaders, identity
 from triage_agent.imaging.isolated.process import PROGRAM, DecoderProcess, EndedError
 from triage_agent.imaging.isolated.wire import Message, Word
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _MOST_ANSWERS = 1000  # then a process is replaced: what a codec leaks ends with it
+_HEADERS = 256  # those of the last files, since who scores an image then asks for its header: some megabytes
 _REMARKS_SECONDS = 60.0  # between two lines about what codecs print
 _MEGABYTE = 1 << 20
 
@@ -57,6 +59,7 @@ class Decoders:
         self._changed = threading.Condition()
         self._idle: list[DecoderProcess] = []
         self._lent: set[DecoderProcess] = set()
+        self._headers = KeptHeaders(_HEADERS)
         self._closed = False
         self._remarked_at = 0.0
         # The kernel ends a process with the thread that started it, so that they are started by one that stays.
@@ -78,15 +81,18 @@ class Decoders:
 
     def load(self, path: Path, *, secondary_captures: bool = False, side: int | None = None) -> Loaded:
         """See `Loader.load`."""
+        file = identity(path)
         answer, image = self._ask(path, "image", secondary_captures=secondary_captures, side=side)
-        if image is not None:
-            return plain.unpack_displayable(answer.body, image)
-        if answer.word is Word.SKIPPED:
-            return plain.unpack_skipped(answer.body)
-        raise self._unreadable(answer)
+        if image is None and answer.word is not Word.SKIPPED:
+            raise self._unreadable(answer)
+        loaded, header = plain.parted(answer.body)
+        self._headers.keep(path, file, header)
+        return plain.unpack_skipped(loaded) if image is None else plain.unpack_displayable(loaded, image)
 
     def header(self, path: Path) -> Dataset:
-        """See `Loader.header`."""
+        """See `Loader.header`; of a file that was loaded a moment ago no process is asked."""
+        if known := self._headers.of(path):
+            return plain.unpack_header(known)
         answer, _ = self._ask(path, "header")
         if answer.word is not Word.HEADER:
             raise self._unreadable(answer)
@@ -132,7 +138,7 @@ class Decoders:
         process = self._borrow()
         try:
             answer = process.ask(body, self._limits.seconds)
-            image = process.pixels(plain.shape_of(answer.body)) if answer.word is Word.IMAGE else None
+            image = process.pixels(plain.shape_of(plain.parted(answer.body)[0])) if answer.word is Word.IMAGE else None
         except EndedError as ended:
             self._discard(process)
             if self._closed:
