@@ -44,7 +44,8 @@ IMAGES = 4  # a study
 _ASKING = 2  # threads a replica, each with a batch: work for a replica is there before it has ended what it does
 _GATE = "gate"
 _DECODER = "imaging.isolated.child"
-_WARM = 20  # studies a worker at most, before each has had one
+_WARM = 100  # studies a worker at most, before each has had one
+_LOOPS = 4  # of a worker, each of which may take a study before others have seen one
 _WARM_FROM = 10**9  # numbers of their studies
 _LONG = timedelta(hours=1)
 _RULE = CompletenessRule(quiet=timedelta(seconds=1), max_wait=timedelta(seconds=2))
@@ -144,9 +145,8 @@ def measure_workers(url, folder, count, seconds):
             stack.callback(_end, process)
         eventually(lambda: all(_ready(port) for port in ports))
         warm = _warm_up(worklist, folder / "var" / "spool", engine, count)
-        used = used_seconds()
-        released = datetime.now(UTC)
-        assert worklist.give_back(_GATE, released, counted=False) == studies
+        assert worklist.give_back(_GATE, datetime.now(UTC), counted=False) == studies
+        used, released = used_seconds(), datetime.now(UTC)  # nobody sees one before all are free
         eventually(lambda: _decided(engine)[0] == warm + studies, seconds=seconds * 20 + 120)
         used = used_seconds() - used
         last = _decided(engine)[1]
@@ -158,8 +158,8 @@ def _warm_up(worklist, spool, engine, workers):
     done = 0
     while sum(_DECODER in _command(pid) for pid in descendants(os.getpid())) < workers:
         assert done < _WARM * workers, "workers without a decoder"
-        _fill(worklist, spool, workers, first=_WARM_FROM + done)
-        done += workers
+        _fill(worklist, spool, _LOOPS * workers, first=_WARM_FROM + done)
+        done += _LOOPS * workers
         eventually(lambda now=done: _decided(engine)[0] == now, seconds=60)
     return done
 
