@@ -84,7 +84,7 @@ tampering: $(VENV)/.dev
 
 # Replicas and workers at a simulated model time, build/bench/scale_out.json; and a Ray cluster whose nodes die under load.
 ray: $(VENV)/.dev tools
-	$(BIN)/python -m pytest -n 0 -s tests/integration/test_cluster_ray.py tests/integration/test_cluster_link.py tests/benchmarks/test_scale_out.py
+	$(BIN)/python -m pytest -n 0 -s tests/integration/test_cluster_ray.py tests/integration/test_cluster_groups.py tests/integration/test_cluster_link.py tests/benchmarks/test_scale_out.py
 
 # Known vulnerabilities of what constraints.txt pins; asks PyPI, and fails where it cannot.
 vulnerabilities: $(VENV)/.dev

@@ -17,6 +17,7 @@ from triage_agent.domain.urgency import asking_for
 from triage_agent.domain.vocabulary import Priority
 from triage_agent.models.bundle import load_bundle
 from triage_agent.models.cluster import link as link_module
+from triage_agent.models.cluster import wire
 from triage_agent.models.cluster.link import Link
 from triage_agent.models.cluster.plan import Model, Plan
 from triage_agent.models.cluster.scorer import ClusterScorer, RemoteScoringError
@@ -75,6 +76,25 @@ def test_a_shadow_is_after_everybody_else(joined):
 def test_an_image_that_the_model_failed_on_is_the_image_s_fault(joined):
     with pytest.raises(RemoteScoringError, match="ValueError"):
         joined().score([picture(0.1), picture(fakedriver.FAILS)])
+
+
+def test_images_of_several_sizes_go_in_one_question_and_very_many_in_some(joined, monkeypatch):
+    scorer, numbers = joined(), []
+    sent = wire.send_question
+    monkeypatch.setattr(wire, "send_question", lambda *what: (numbers.append(what[1].number), sent(*what)))
+    found = scorer.score([np.full((side, side + 1), side / 100, np.float32) for side in (1, 20, 3)])
+    assert [one.probability for one in found] == [0.005, 0.1, 0.015]
+    assert numbers == [0]
+    brightness = [round(0.01 * (number % 30), 2) for number in range(2 * wire.MOST_IMAGES + 1)]
+    assert [one.probability for one in scorer.score([picture(one) for one in brightness])] == [
+        one / 2 for one in brightness
+    ]
+    assert numbers == [0, 1, 2, 3]
+
+
+def test_who_gives_fewer_answers_than_there_are_images_is_not_believed(joined):
+    with pytest.raises(ModelUnavailableError, match="has ended"):
+        joined().score([picture(0.1), picture(fakedriver.SHORT)])
 
 
 def test_a_process_that_ends_costs_what_it_had_in_hand_and_is_started_again(joined):

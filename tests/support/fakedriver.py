@@ -13,7 +13,7 @@ from triage_agent.models.cluster import wire
 from triage_agent.models.cluster.answer import Answer, Outcome, scored
 from triage_agent.models.cluster.wire import Standing, State
 
-ENDS, HANGS, FAILS, LATE = 0.9, 0.8, 0.7, 0.6
+ENDS, HANGS, FAILS, LATE, SHORT = 0.9, 0.8, 0.7, 0.6, 0.4
 AWAY_ADDRESS, JOINING_ADDRESS = "away:1", "joining:1"
 
 
@@ -31,18 +31,27 @@ def main():
             return
 
 
-def answer(connection, question, image):
-    brightness = round(float(image[0, 0]), 2)
-    if brightness == ENDS:
+def answer(connection, question, images):
+    wanted = [round(float(image[0, 0]), 2) for image in images]
+    if ENDS in wanted:
         os._exit(1)
-    if brightness == HANGS:
+    if HANGS in wanted:
         time.sleep(600)
-    if brightness == LATE:
+    if LATE in wanted:
         return
-    said = scored(ImageScore(probability=brightness / 2, seen_anatomy=question.anatomy, strangeness=question.rank))
+    said = [
+        of_it(brightness, anatomy, question.rank)
+        for brightness, anatomy in zip(wanted, question.anatomies, strict=True)
+    ]
+    if SHORT in wanted:
+        said.pop()
+    wire.send_answers(connection, question.number, said)
+
+
+def of_it(brightness, anatomy, rank):
     if brightness == FAILS:
-        said = Answer(outcome=Outcome.FAILED, says="ValueError")
-    wire.send_answer(connection, question.number, said)
+        return Answer(outcome=Outcome.FAILED, says="ValueError")
+    return scored(ImageScore(probability=brightness / 2, seen_anatomy=anatomy, strangeness=rank))
 
 
 if __name__ == "__main__":

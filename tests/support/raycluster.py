@@ -19,6 +19,12 @@ import pytest
 TOKEN = "0123456789abcdef" * 4
 # Without it Ray takes 127.0.0.1 for this machine as others see it: what joins needs it, too.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+# How many replicas there are to be is decided by what the last seconds were like, and not by the last half minute.
+_SOON = {
+    "RAY_SERVE_AUTOSCALING_METRIC_RECORD_INTERVAL_FACTOR": "0.02",
+    "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
+    "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
+}
 _REPLICA = "ray::ServeReplica"
 
 
@@ -41,6 +47,7 @@ class Nodes:
                 "RAY_AUTH_TOKEN": TOKEN,
                 "RAY_USAGE_STATS_ENABLED": "0",
                 **LOOPBACK,
+                **_SOON,
                 "OMP_NUM_THREADS": "1",
             },
         )
@@ -157,8 +164,8 @@ def _serve(cpus, head_cpus):
 
 
 def _say(what):
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
+    sys.__stdout__.write(json.dumps(what) + "\n")
+    sys.__stdout__.flush()
 
 
 def _deploy(address, plan, model, seconds):
@@ -177,5 +184,6 @@ def _deploy(address, plan, model, seconds):
 
 
 if __name__ == "__main__":
+    sys.stdout = sys.stderr  # Ray prints what befalls it: whoever listens hears our words alone
     sys.path = [path for path in sys.path if Path(path) != Path(__file__).parent]  # modules here have library names
     _serve(*map(int, sys.argv[1:3]))

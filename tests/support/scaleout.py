@@ -42,6 +42,7 @@ SIDE = 448  # of a display image that is handed to a replica
 BATCH = 8
 IMAGES = 4  # a study
 _ASKING = 2  # threads a replica, each with a batch: work for a replica is there before it has ended what it does
+_WARM_SECONDS = 3.0  # connections, caches; and no replica is idle at the beginning or the end of what is measured
 _GATE = "gate"
 _DECODER = "imaging.isolated.child"
 _WARM = 100  # studies a worker at most, before each has had one
@@ -86,40 +87,49 @@ def compared(rows):
 
 # --- replicas ---------------------------------------------------------------------------------------------------------
 def measure_replicas(nodes, plan, seconds):
-    """Images a second with `plan.replicas`, asked for as agents ask: one image a question."""
+    """Images a second with `plan.replicas`, asked for as agents ask: a batch at a time, of several threads."""
     # It only looks, so that what it finds is the application whose model sleeps.
     scorer = cluster_scorer(replace(plan, deploys=False), Model(ref="embedded", digest="", device="cpu"))
     try:
         nodes.deploy(plan, scorer._model, MODEL_SECONDS)
         eventually(lambda: scorer.standing().state is State.READY)
         images = list(np.random.default_rng(0).random((BATCH, SIDE, SIDE), dtype=np.float32))
-        _ask(scorer, images, plan.replicas, min(2.0, seconds))  # connections, caches
-        used, began = used_seconds(), time.monotonic()
-        done = _ask(scorer, images, plan.replicas, seconds)
-        return row(plan.replicas, done, time.monotonic() - began, used_seconds() - used)
+        return row(plan.replicas, *_measured(scorer, images, plan.replicas, seconds))
     finally:
         scorer.close()
 
 
-def _ask(scorer, images, replicas, seconds):
-    until, done, errors = time.monotonic() + seconds, [], []
+def _measured(scorer, images, replicas, seconds):
+    """Images scored in so many seconds of steady load, how many seconds that were, and those of processors."""
+    ended, done, errors = threading.Event(), [], []
 
     def ask():
         try:
-            while time.monotonic() < until:
+            while not ended.is_set():
+                asked = time.monotonic()
                 found = scorer.score(images)
                 assert [one.probability for one in found] == [float(image[0, 0]) for image in images]
-                done.append(len(found))
-        except TriageError as error:
+                done.append((asked, time.monotonic(), len(found)))
+        except (TriageError, AssertionError) as error:
             errors.append(error)
 
     threads = [threading.Thread(target=ask) for _ in range(_ASKING * replicas)]
     for thread in threads:
         thread.start()
+    time.sleep(min(_WARM_SECONDS, seconds))
+    used, began = used_seconds(), time.monotonic()
+    time.sleep(seconds)
+    used, took = used_seconds() - used, time.monotonic() - began
+    ended.set()
     for thread in threads:
         thread.join()
     assert errors == []
-    return sum(done)
+    # What was under way at the beginning or the end counts for its share of the time: eight answers come at once.
+    share = sum(
+        count * max(0.0, min(answered, began + took) - max(asked, began)) / (answered - asked)
+        for asked, answered, count in done
+    )
+    return round(share), took, used
 
 
 # --- workers ----------------------------------------------------------------------------------------------------------

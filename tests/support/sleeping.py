@@ -3,12 +3,15 @@
 Run as a program it is `triage-agent` with this model in place of the bundle: `python sleeping.py SECONDS serve ...`.
 """
 
+import os
 import sys
 import threading
 import time
 
 from triage_agent.domain.decision import ModelIdentity
 from triage_agent.domain.study import ImageScore
+
+DEADLY = -1.0  # the first pixel of an image with which the process dies
 
 
 class Sleeping:
@@ -29,6 +32,8 @@ class Sleeping:
         self._device = threading.Lock()
 
     def score(self, images, anatomies=()):
+        if any(float(image[0, 0]) == DEADLY for image in images):
+            os._exit(1)
         with self._device:
             time.sleep(self.seconds * len(images))
         return [ImageScore(probability=float(image[0, 0])) for image in images]

@@ -149,3 +149,21 @@ def test_a_batch_that_fails_fails_for_all_of_it_and_the_next_one_goes_on():
         assert await batcher.ask("d", group="one") == "D"
 
     run(story)
+
+
+def test_its_load_is_what_waits_and_what_is_worked_on_but_not_who_no_longer_waits():
+    async def story():
+        work = Work()
+        batcher = Batcher(work, batch=2, latency_seconds=0.0, room=10)
+        assert batcher.load == 0
+        waiting = asked(batcher, "a", "b", "c", "d", "gone")
+        await until(lambda: work.batches)
+        assert batcher.load == 5
+        waiting[-1].cancel()
+        await asyncio.sleep(0)
+        assert batcher.load == 4
+        work.go.set()
+        await asyncio.gather(*waiting[:4])
+        assert batcher.load == 0
+
+    run(story)

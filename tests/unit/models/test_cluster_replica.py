@@ -1,14 +1,19 @@
 """A replica without Ray: whose fault it is that an image was not scored, and what becomes of the others."""
 
 import asyncio
+import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
+from support.serving import Scoring
 from support.story import MODEL
 
 from triage_agent.domain.errors import BundleError, ModelUnavailableError
 from triage_agent.domain.study import ImageScore
 from triage_agent.models.bundle import load_bundle
+from triage_agent.models.cluster import plan as plan_module
+from triage_agent.models.cluster import replica as replica_module
 from triage_agent.models.cluster.answer import Answer, Outcome
 from triage_agent.models.cluster.plan import Model, Plan, deployment_name
 from triage_agent.models.cluster.replica import Picture, Replica, load_model
@@ -16,6 +21,7 @@ from triage_agent.models.scorer import load_scorer
 
 SIDES = {0.25: 10, 0.5: 20}
 BAD, BROKEN, FULL = 66, 77, 88
+BUNDLE = Model(ref="embedded", digest="a" * 64)
 
 
 def image(side):
@@ -29,11 +35,15 @@ class Scorer:
 
     def __init__(self):
         self.batches = []
+        self.anatomies = []
         self.broken = False
+        self.meanwhile = lambda: None
 
     def score(self, images, anatomies=()):
         sides = [one.shape[0] for one in images]
         self.batches.append(sides)
+        self.anatomies.append(list(anatomies))
+        self.meanwhile()
         self.broken = self.broken or BROKEN in sides
         if self.broken:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
@@ -82,6 +92,56 @@ def test_a_full_device_is_no_image_s_fault():
     assert not replica.sick
 
 
+def scoring_with(scorer, monkeypatch, batch=8):
+    """A replica as Ray Serve has it, but that it got its scorer without."""
+    scoring = Scoring()
+
+    async def scorer_of(key):
+        assert key == BUNDLE.key
+        if isinstance(scorer, Exception):
+            raise scorer
+        return scorer
+
+    monkeypatch.setattr(scoring, "_scorer_of", scorer_of)
+    scoring._replica.change(batch=batch, latency_seconds=0.01)
+    return scoring
+
+
+def said(scoring, *sides, alone=False):
+    asked = {"model": asdict(BUNDLE), "anatomies": [f"XR_{side}" for side in sides], "rank": 0, "alone": alone}
+    found = asyncio.run(scoring.score([image(side) for side in sides], asked))
+    return [Answer.of(json.loads(json.dumps(one))) for one in found]
+
+
+def test_the_images_of_a_request_are_scored_together_and_have_an_answer_each(monkeypatch):
+    scorer = Scorer()
+    found = said(scoring_with(scorer, monkeypatch), 10, BAD, 30)
+    assert [one.outcome for one in found] == [Outcome.SCORED, Outcome.FAILED, Outcome.SCORED]
+    assert (found[0].score.probability, found[2].score.probability) == (0.1, 0.3)
+    assert scorer.batches[0] == [10, BAD, 30]
+    assert scorer.anatomies[0] == ["XR_10", f"XR_{BAD}", "XR_30"]
+
+
+def test_an_image_for_which_there_is_no_room_costs_the_others_of_its_request_nothing(monkeypatch):
+    monkeypatch.setattr(replica_module, "ROOM", 2)
+    found = said(scoring_with(Scorer(), monkeypatch), 10, 20, 30)
+    assert [one.outcome for one in found] == [Outcome.SCORED, Outcome.SCORED, Outcome.BUSY]
+
+
+def test_a_bundle_that_cannot_be_loaded_is_said_of_each_image(monkeypatch):
+    found = said(scoring_with(BundleError("there is no model bundle"), monkeypatch), 10, 20)
+    assert [(one.outcome, one.says) for one in found] == [(Outcome.UNUSABLE, "there is no model bundle")] * 2
+
+
+def test_a_replica_tells_how_many_images_it_has(monkeypatch):
+    scorer = Scorer()
+    scoring = scoring_with(scorer, monkeypatch)
+    scorer.meanwhile = lambda: told.append(scoring.record_autoscaling_stats())
+    told = [scoring.record_autoscaling_stats()]
+    said(scoring, 10, 20, 30)
+    assert [*told, scoring.record_autoscaling_stats()] == [{"images": 0}, {"images": 3}, {"images": 0}]
+
+
 def test_a_bundle_is_loaded_as_the_local_runner_loads_it(bundle_folder):
     digest = load_bundle(bundle_folder).digest
     pictures = [image(40), image(30)]
@@ -112,7 +172,7 @@ def test_what_is_no_answer_is_refused(plain):
         Answer.of(plain)
 
 
-def test_the_same_wish_has_the_same_name_and_any_other_another():
+def test_the_same_wish_has_the_same_name_and_any_other_another(monkeypatch):
     plan, model = Plan(), Model(ref="embedded", digest="a" * 64)
     name = deployment_name(plan, model)
     elsewhere = Plan(address="auto", token="theirs", timeout_seconds=5, deploys=False)  # noqa: S106 - of a test
@@ -122,7 +182,9 @@ def test_the_same_wish_has_the_same_name_and_any_other_another():
         deployment_name(Plan(gpus=0.5), model),
         deployment_name(plan, Model(ref="embedded", digest="b" * 64)),
     ]
-    assert len({name, *others}) == 4
+    monkeypatch.setattr(plan_module, "_PROTOCOL", 1)  # as agents spoke that asked about one image at a time
+    others.append(deployment_name(plan, model))
+    assert len({name, *others}) == 5
 
 
 def test_a_plan_does_not_show_its_token():

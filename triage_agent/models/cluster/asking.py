@@ -1,9 +1,11 @@
-"""One question to the replicas, asked again where one dies with it, until its time is over."""
+"""One question to the replicas: cut up by how busy they are, and asked again where one dies, until its time is over."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+import math
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ray.exceptions import ActorUnavailableError, ObjectLostError, RayActorError
@@ -11,7 +13,7 @@ from ray.exceptions import ActorUnavailableError, ObjectLostError, RayActorError
 from triage_agent.models.cluster.answer import Answer, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -27,52 +29,139 @@ _LONGEST_PAUSE_SECONDS = 2.0
 _AGAIN = frozenset({Outcome.SICK, Outcome.BUSY})
 
 
+def groups(images: int, in_flight: int, replicas: int, batch: int) -> list[range]:
+    """Which images of a question go to a replica together: about as many in each, and never more than a batch.
+
+    A group is a replica's share of the images in flight: few images are spread over the replicas, which score them at
+    the same time, and many go in whole batches, since a request of eight costs little more than one of one.
+    """
+    share = math.ceil(in_flight / max(1, replicas))
+    count = math.ceil(images / min(max(1, share), batch))
+    return [range(images * one // count, images * (one + 1) // count) for one in range(count)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A question under way, and what is known of its images by now."""
+
+    question: Question
+    images: Sequence[NDArray[np.float32]]
+    found: dict[int, Answer] = field(default_factory=dict)
+    why: dict[int, str] = field(default_factory=dict)  # the last that went wrong
+
+    def failed(self, members: Sequence[int], why: str) -> None:
+        """Nothing came of asking for these."""
+        self.why.update(dict.fromkeys(members, why))
+
+    def heard(self, members: Sequence[int], answers: Sequence[Answer]) -> list[int]:
+        """Which of them are to be asked again."""
+        again = []
+        for member, answer in zip(members, answers, strict=True):
+            if answer.outcome in _AGAIN:
+                self.why[member] = answer.says or answer.outcome.value
+                again.append(member)
+            else:
+                self.found[member] = answer
+        return again
+
+    def answers(self) -> list[Answer]:
+        """One for each image; who has none gets none any more."""
+        return [self.found.get(member) or self._away(member) for member in range(len(self.images))]
+
+    def _away(self, member: int) -> Answer:
+        why = self.why.get(member, "")
+        return Answer(
+            outcome=Outcome.AWAY, says=f"no score within {self.question.seconds:.3g} s{f' ({why})' if why else ''}"
+        )
+
+
 class Asker:
     """Asks, and asks again."""
 
-    def __init__(self, handle: Callable[[], DeploymentHandle]) -> None:
-        """`handle` gives the way to the replicas that there are now."""
+    def __init__(self, handle: Callable[[], DeploymentHandle], replicas: Callable[[], int], batch: int) -> None:
+        """`handle` gives the way to the replicas that there are now, `replicas` says how many that are."""
         self._handle = handle
+        self._replicas = replicas
+        self._batch = batch
+        self._in_flight = 0
+        self._suspects = asyncio.Lock()
 
-    async def ask(self, question: Question, image: NDArray[np.float32], deadline: float) -> Answer:
-        """What became of it; `deadline` by the event loop's clock."""
-        loop = asyncio.get_running_loop()
-        deaths, pause, why = 0, _FIRST_PAUSE_SECONDS, ""
-        while (left := deadline - loop.time()) > 0:
+    async def ask(self, question: Question, images: Sequence[NDArray[np.float32]], deadline: float) -> list[Answer]:
+        """What became of each image; `deadline` by the event loop's clock."""
+        case = _Case(question, images)
+        self._in_flight += len(images)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline), asyncio.TaskGroup() as tasks:
+                    for group in groups(len(images), self._in_flight, self._replicas(), self._batch):
+                        tasks.create_task(self._together(case, group))
+        finally:
+            self._in_flight -= len(images)
+        return case.answers()
+
+    async def _together(self, case: _Case, group: Sequence[int]) -> None:
+        """Until each image has its answer, or the replica died: one of them may have been the reason."""
+        left, pauses = list(group), _Pauses()
+        while left:
             try:
-                answer = await self._once(question, image, left, alone=deaths > 0)
-            except TimeoutError:
-                break
+                left = case.heard(left, await self._once(case, left, alone=False))
             except Exception as error:  # noqa: BLE001 - Ray's are many, and of what fails all but death may pass
-                why = type(error).__name__
-                deaths += _is_death(error)
-                if deaths > _DEATHS_ALONE:
-                    return Answer(outcome=Outcome.FAILED, says="replica died")
-            else:
-                if answer.outcome not in _AGAIN:
-                    return answer
-                why = answer.says or answer.outcome.value
-            await asyncio.sleep(min(pause, max(0.0, deadline - loop.time())))
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-        return Answer(
-            outcome=Outcome.AWAY, says=f"no score within {question.seconds:.3g} s{f' ({why})' if why else ''}"
-        )
+                case.failed(left, type(error).__name__)
+                if _is_death(error):
+                    await pauses.wait()
+                    await self._one_by_one(case, left)
+                    return
+            if left:
+                await pauses.wait()
 
-    async def _once(self, question: Question, image: NDArray[np.float32], seconds: float, *, alone: bool) -> Answer:
+    async def _one_by_one(self, case: _Case, members: Sequence[int]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for member in members:
+                tasks.create_task(self._alone(case, member))
+
+    async def _alone(self, case: _Case, member: int) -> None:
+        """Until the image has its answer, or is taken for the reason why replicas die."""
+        deaths, pauses = 0, _Pauses()
+        while member not in case.found:
+            try:
+                # A first death has mostly to do with no image, and costs no time. After a second one suspects take
+                # turns: who only waited where another one was scored would be blamed with it, time after time.
+                async with self._suspects if deaths else nullcontext():
+                    case.heard([member], await self._once(case, [member], alone=True))
+            except Exception as error:  # noqa: BLE001 - as above
+                case.failed([member], type(error).__name__)
+                deaths += _is_death(error)
+                if deaths >= _DEATHS_ALONE:
+                    case.found[member] = Answer(outcome=Outcome.FAILED, says="replica died")
+            if member not in case.found:
+                await pauses.wait()
+
+    async def _once(self, case: _Case, members: Sequence[int], *, alone: bool) -> list[Answer]:
+        question = case.question
         asked: dict[str, Any] = {
             "model": asdict(question.model),
-            "anatomy": question.anatomy,
+            "anatomies": [question.anatomies[member] for member in members],
             "rank": question.rank,
             "alone": alone,
         }
         handle = self._handle().options(multiplexed_model_id=question.model.key)
-        response = handle.score.remote(image, asked)
+        response = handle.score.remote([case.images[member] for member in members], asked)
         try:
-            async with asyncio.timeout(seconds):
-                return Answer.of(await response)
-        except TimeoutError:
+            return [Answer.of(plain) for plain in await response]
+        except asyncio.CancelledError:
             response.cancel()
             raise
+
+
+class _Pauses:
+    """Between two tries, longer each time."""
+
+    def __init__(self) -> None:
+        self._next = _FIRST_PAUSE_SECONDS
+
+    async def wait(self) -> None:
+        await asyncio.sleep(self._next)
+        self._next = min(self._next * 2, _LONGEST_PAUSE_SECONDS)
 
 
 def _is_death(error: Exception) -> bool:

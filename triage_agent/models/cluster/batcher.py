@@ -52,9 +52,15 @@ class Batcher(Generic[Item, Result]):
         self._latency = latency_seconds
         self._room = room
         self._waiting: list[_Waiting[Item, Result]] = []
+        self._in_hand = 0
         self._arrivals = itertools.count()
         self._arrived = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
+
+    @property
+    def load(self) -> int:
+        """How many wait for a result, with those that are worked on."""
+        return self._in_hand + sum(not one.future.done() for one in self._waiting)
 
     def change(self, *, batch: int, latency_seconds: float) -> None:
         """Batch otherwise from now on."""
@@ -117,6 +123,7 @@ class Batcher(Generic[Item, Result]):
         return chosen
 
     async def _do(self, chosen: Sequence[_Waiting[Item, Result]]) -> None:
+        self._in_hand = len(chosen)
         try:
             results = await self._work(chosen[0].group, [one.item for one in chosen])
             pairs = list(zip(chosen, results, strict=True))
@@ -125,6 +132,8 @@ class Batcher(Generic[Item, Result]):
                 if not one.future.done():
                     one.future.set_exception(error)
             return
+        finally:
+            self._in_hand = 0
         for one, result in pairs:
             if not one.future.done():
                 one.future.set_result(result)

@@ -20,6 +20,8 @@ from triage_agent.models.cluster.answer import Answer, Outcome
 from triage_agent.models.cluster.wire import Standing, State
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -41,7 +43,7 @@ def main() -> None:
         from triage_agent.models.cluster.membership import Membership  # noqa: PLC0415
 
         membership = Membership(plan, model)
-        driver = _Driver(connection, membership, Asker(membership.handle))
+        driver = _Driver(connection, membership, Asker(membership.handle, lambda: membership.running, plan.batch))
         with suppress(EOFError, OSError):
             asyncio.run(driver.run())
         leaving = threading.Thread(target=membership.leave, daemon=True)
@@ -72,30 +74,30 @@ class _Driver:
             task.cancel()
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
-        with suppress(EOFError, OSError):
+        with suppress(EOFError, OSError, ValueError):
             while True:
-                question, image = wire.receive_question(self._connection)
-                loop.call_soon_threadsafe(self._begin, question, image)
+                question, images = wire.receive_question(self._connection)
+                loop.call_soon_threadsafe(self._begin, question, images)
         with suppress(RuntimeError):  # the loop has ended already
             loop.call_soon_threadsafe(self._ended.set)
 
-    def _begin(self, question: Question, image: NDArray[np.float32]) -> None:
-        task = asyncio.create_task(self._answer(question, image))
+    def _begin(self, question: Question, images: Sequence[NDArray[np.float32]]) -> None:
+        task = asyncio.create_task(self._answer(question, images))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, question: Question, image: NDArray[np.float32]) -> None:
+    async def _answer(self, question: Question, images: Sequence[NDArray[np.float32]]) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + question.seconds
         with suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 await self._joined.wait()
         if self._standing.state is State.READY:
-            answer = await self._asker.ask(question, image, deadline)
+            answers = await self._asker.ask(question, images, deadline)
         else:
-            answer = Answer(outcome=Outcome.AWAY, says=self._standing.says)
+            answers = [Answer(outcome=Outcome.AWAY, says=self._standing.says)] * len(images)
         with suppress(OSError):
-            wire.send_answer(self._connection, question.number, answer)
+            wire.send_answers(self._connection, question.number, answers)
 
     async def _watch(self) -> None:
         """Join, and look from time to time whether the application is there."""

@@ -14,7 +14,7 @@ import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -48,11 +48,11 @@ _NO_USAGE_STATISTICS = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One image to be scored."""
+    """Images to be scored, at least one, and what the header of each says of the region."""
 
     model: Model
-    image: NDArray[np.float32]
-    anatomy: str | None
+    images: Sequence[NDArray[np.float32]]
+    anatomies: Sequence[str | None]
     rank: int
 
 
@@ -74,17 +74,18 @@ class Link:
         with suppress(ModelUnavailableError):
             self._running()
 
-    def ask(self, asked: Sequence[Asked]) -> list[Answer]:
+    def ask(self, asked: Asked) -> list[Answer]:
         """What became of each image, in order, when all have an answer or their time is over.
 
         Raises:
             ModelUnavailableError: nobody can be asked.
         """
         process = self._running()
-        waiting = [process.ask(one, self._plan.timeout_seconds) for one in asked]
+        waiting = [process.ask(one, self._plan.timeout_seconds) for one in _cut(asked)]
         deadline = time.monotonic() + self._plan.timeout_seconds + _LATE_SECONDS
         try:
-            return [future.result(max(0.0, deadline - time.monotonic())) for future in waiting]
+            answers = [future.result(max(0.0, deadline - time.monotonic())) for future in waiting]
+            return list(itertools.chain.from_iterable(answers))
         except FutureTimeoutError:
             # Joining takes as long as it takes: importing Ray alone may be a minute on a machine under load.
             if process.standing.state is State.JOINING:
@@ -136,7 +137,24 @@ class Link:
             return self._process
 
 
+def _cut(asked: Asked) -> list[Asked]:
+    """One question, or several where there are more images than one may have."""
+    most = wire.MOST_IMAGES
+    return [
+        replace(asked, images=asked.images[first : first + most], anatomies=asked.anatomies[first : first + most])
+        for first in range(0, len(asked.images), most)
+    ]
+
+
 _REMEDY = "see `triage-agent check`, and Ray's logs in /tmp/ray/session_latest/logs"
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """For the answers to a question about so many images."""
+
+    images: int
+    future: Future[list[Answer]]
 
 
 class _Process:
@@ -158,7 +176,7 @@ class _Process:
             )
         self._numbers = itertools.count()
         self._sending = threading.Lock()
-        self._waiting: dict[int, Future[Answer]] = {}
+        self._waiting: dict[int, _Waiting] = {}
         self._waiting_lock = threading.Lock()
         self._hung_up = False
         self._try(lambda: wire.send_beginning(self._connection, plan, model))
@@ -175,23 +193,22 @@ class _Process:
         """How it ended; None while it has not."""
         return self._process.poll()
 
-    def ask(self, asked: Asked, seconds: float) -> Future[Answer]:
-        """Send a question; the answer comes in its time, and says so if it never will."""
+    def ask(self, asked: Asked, seconds: float) -> Future[list[Answer]]:
+        """Send a question; the answers come in their time, all at once, and say so if they never will."""
         number = next(self._numbers)
-        future: Future[Answer] = Future()
-        with self._waiting_lock:
-            self._waiting[number] = future
-        height, width = asked.image.shape
         question = Question(
             number=number,
             model=asked.model,
-            anatomy=asked.anatomy,
+            anatomies=tuple(asked.anatomies),
             rank=asked.rank,
             seconds=seconds,
-            shape=(height, width),
+            shapes=tuple((image.shape[0], image.shape[1]) for image in asked.images),
         )
+        future: Future[list[Answer]] = Future()
+        with self._waiting_lock:
+            self._waiting[number] = _Waiting(len(asked.images), future)
         with self._sending:
-            self._try(lambda: wire.send_question(self._connection, question, asked.image))
+            self._try(lambda: wire.send_question(self._connection, question, asked.images))
         if self._hung_up:
             self.abandon(_ENDED)
         return future
@@ -200,8 +217,8 @@ class _Process:
         """Nobody waits any longer."""
         with self._waiting_lock:
             waiting, self._waiting = self._waiting, {}
-        for future in waiting.values():
-            future.set_result(Answer(outcome=Outcome.AWAY, says=why))
+        for one in waiting.values():
+            one.future.set_result([Answer(outcome=Outcome.AWAY, says=why)] * one.images)
 
     def end(self, leave_seconds: float) -> None:
         """End it, after it had so long to take leave."""
@@ -230,13 +247,19 @@ class _Process:
                 if isinstance(news, Standing):
                     self._heard(news)
                     continue
-                with self._waiting_lock:
-                    future = self._waiting.pop(news[0], None)
-                if future is not None:
-                    future.set_result(news[1])
+                self._answered(*news)
         except (EOFError, OSError, ValueError):
             self._hung_up = True
             self.abandon(_ENDED)
+
+    def _answered(self, number: int, answers: list[Answer]) -> None:
+        with self._waiting_lock:
+            one = self._waiting.get(number)
+            if one is not None and len(answers) != one.images:
+                raise ValueError(f"{len(answers)} answers about {one.images} images")
+            self._waiting.pop(number, None)
+        if one is not None:
+            one.future.set_result(answers)
 
     def _heard(self, standing: Standing) -> None:
         self.standing = standing

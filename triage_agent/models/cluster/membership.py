@@ -36,6 +36,7 @@ class Membership:
         self._deployed = False
         self._seen: tuple[str, ...] = ()
         self._handle: DeploymentHandle | None = None
+        self.running = 0  # replicas, when they were last counted
 
     def handle(self) -> DeploymentHandle:
         """The way to the replicas that there are now.
@@ -88,6 +89,7 @@ class Membership:
             return Standing(State.JOINING, "deploying")
         self._deployed = True
         running = sum(one.replica_states.get(_RUNNING, 0) for one in found.deployments.values())
+        self.running = running
         if running:
             self._take(names)
             return Standing(State.READY, self._says(running))

@@ -9,6 +9,7 @@ from typing import Literal
 
 from triage_agent import __version__
 
+_PROTOCOL = 2  # how agents and replicas speak; another number keeps those apart who do not understand each other
 _SHORT = 12  # hex digits of a fingerprint
 _DIGEST = 16  # ... and of a bundle's digest, in a key
 
@@ -24,7 +25,7 @@ class Plan:
         application: the name under which it runs there; agents that share a name share the replicas.
         replicas, max_replicas: how many there are; with more of the latter, as many as the load needs.
         cpus, gpus: what one replica reserves; 0.5 of a GPU lets two share one.
-        batch: images that a replica puts together at most.
+        batch: images that a replica puts together, and that one request carries to it, at most.
         latency_seconds: how long an image may wait for others to fill a batch.
         timeout_seconds: after so long without a score the work is given back.
         deploys: whether to start the application where it is not there; who only looks does not.
@@ -73,6 +74,7 @@ def deployment_name(plan: Plan, model: Model) -> str:
     """The same for workers that want the same replicas, another one for any other version of the agent or bundle."""
     shape = {
         "version": __version__,
+        "protocol": _PROTOCOL,
         "replicas": [plan.replicas, plan.max_replicas],
         "reserved": [plan.cpus, plan.gpus],
         "batching": [plan.batch, plan.latency_seconds],

@@ -82,6 +82,11 @@ class Replica:
         )
         self.sick = ""
 
+    @property
+    def load(self) -> int:
+        """Images that wait here or are on the device."""
+        return self._batcher.load
+
     def change(self, *, batch: int, latency_seconds: float) -> None:
         """Batch otherwise from now on."""
         self._batcher.change(batch=batch, latency_seconds=latency_seconds)

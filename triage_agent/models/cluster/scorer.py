@@ -39,8 +39,8 @@ class RemoteScoringError(TriageError):
 class ClusterScorer:
     """Scores display images with a bundle that replicas have; implements `domain.ports.ImageScorer`.
 
-    Each image is a question of its own, so that those of several agents go through the model together. The urgency is
-    that of `domain.urgency` when it is asked.
+    The images of a call are one question, cut up by how busy the replicas are (`asking.groups`), where those of
+    several agents go through the model together. The urgency is that of `domain.urgency` when it is asked.
     """
 
     part = "ray"
@@ -66,11 +66,8 @@ class ClusterScorer:
         """
         stated = list(anatomies) or [None] * len(images)
         rank = _YIELDS if self._yields else urgency()
-        asked = [
-            Asked(self._model, np.ascontiguousarray(image, dtype=np.float32), anatomy, rank)
-            for image, anatomy in zip(images, stated, strict=True)
-        ]
-        answers = self._link.ask(asked)
+        pixels = [np.ascontiguousarray(image, dtype=np.float32) for image in images]
+        answers = self._link.ask(Asked(self._model, pixels, stated, rank))
         # First what says nothing of any image: then no image is taken for the reason.
         for answer in sorted(answers, key=lambda one: one.outcome is Outcome.FAILED):
             _require(answer)
