@@ -129,7 +129,7 @@ def test_the_header_of_a_file_that_was_loaded_is_there_without_a_question(knee, 
 def test_a_file_that_was_replaced_or_rewritten_since_gives_the_header_that_it_has_now(decoders, tmp_path):
     path = radiograph(tmp_path / "knee.dcm", PatientName="Doe^Jane")
     decoders.load(path)
-    os.replace(radiograph(tmp_path / "new.dcm", PatientName="Roe^Joan"), path)
+    radiograph(tmp_path / "new.dcm", PatientName="Roe^Joan").replace(path)
     assert decoders.header(path).PatientName == "Roe^Joan"
     decoders.load(path)
     before = path.stat()

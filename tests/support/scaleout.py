@@ -46,6 +46,7 @@ _WARM_SECONDS = 3.0  # connections, caches; and no replica is idle at the beginn
 _GATE = "gate"
 _DECODER = "imaging.isolated.child"
 _WARM = 100  # studies a worker at most, before each has had one
+_STEADY = (0.05, 0.9)  # of the studies: before it not all workers have begun, after it some have nothing left
 _LOOPS = 4  # of a worker, each of which may take a study before others have seen one
 _WARM_FROM = 10**9  # numbers of their studies
 _LONG = timedelta(hours=1)
@@ -155,12 +156,20 @@ def measure_workers(url, folder, count, seconds):
             stack.callback(_end, process)
         eventually(lambda: all(_ready(port) for port in ports))
         warm = _warm_up(worklist, folder / "var" / "spool", engine, count)
+        used = used_seconds()
         assert worklist.give_back(_GATE, datetime.now(UTC), counted=False) == studies
-        used, released = used_seconds(), datetime.now(UTC)  # nobody sees one before all are free
-        eventually(lambda: _decided(engine)[0] == warm + studies, seconds=seconds * 20 + 120)
+        eventually(lambda: _decided(engine) == warm + studies, seconds=seconds * 20 + 120)
         used = used_seconds() - used
-        last = _decided(engine)[1]
-    return row(count, studies * IMAGES, (last - released).total_seconds(), used)
+        images, took = _steady(engine, warm)
+    return row(count, images, took, used * images / (studies * IMAGES))
+
+
+def _steady(engine, warm):
+    """Images scored while all workers had work, and in how many seconds: without the first studies and the last."""
+    with engine.begin() as connection:
+        at = connection.execute(text("SELECT decided_at FROM studies ORDER BY decided_at")).scalars().all()[warm:]
+    first, last = (round(share * (len(at) - 1)) for share in _STEADY)
+    return (last - first) * IMAGES, (at[last] - at[first]).total_seconds()
 
 
 def _warm_up(worklist, spool, engine, workers):
@@ -170,7 +179,7 @@ def _warm_up(worklist, spool, engine, workers):
         assert done < _WARM * workers, "workers without a decoder"
         _fill(worklist, spool, _LOOPS * workers, first=_WARM_FROM + done)
         done += _LOOPS * workers
-        eventually(lambda now=done: _decided(engine)[0] == now, seconds=60)
+        eventually(lambda now=done: _decided(engine) == now, seconds=60)
     return done
 
 
@@ -245,7 +254,7 @@ def _fill(worklist, spool, studies, first=1):
         if not views:
             break
         for view in views:
-            assert worklist.complete(view, "quiet", datetime.now(UTC))
+            worklist.complete(view, "quiet", datetime.now(UTC))  # or a worker has, of those that begin
 
 
 def _replaced(header, study, uid):
@@ -266,9 +275,7 @@ def _write_template(spool):
 
 def _decided(engine):
     with engine.begin() as connection:
-        return connection.execute(
-            text("SELECT count(*), max(decided_at) FROM studies WHERE decided_at IS NOT NULL")
-        ).one()
+        return connection.execute(text("SELECT count(*) FROM studies WHERE decided_at IS NOT NULL")).scalar_one()
 
 
 def clean(folder):
