@@ -7,7 +7,7 @@ import numpy as np
 import structlog
 
 from triage_agent.domain.decision import ModelIdentity
-from triage_agent.domain.errors import ModelUnavailableError, UnreadableImageError
+from triage_agent.domain.errors import ImagesFailedError, ModelUnavailableError, UnreadableImageError
 from triage_agent.domain.ports import ImageScorer
 from triage_agent.domain.study import Assessment, ImageScore
 from triage_agent.domain.vocabulary import Outcome
@@ -93,12 +93,19 @@ def _score(images: Sequence[Displayable], scorer: ImageScorer) -> list[ImageScor
         return [score for _, score in zip(images, scored, strict=True)]
     except ModelUnavailableError:
         raise  # it says so itself
+    except ImagesFailedError as error:  # it says which: they have ended replicas enough
+        check_model(scorer)
+        return [_of_image(result) if isinstance(result, str) else result for result in error.results]
     except Exception as error:  # noqa: BLE001 - promise 2: a crash of the model costs one study its score
         log.error("model_failed", images=len(images), error=type(error).__name__)  # noqa: TRY400
         if len(images) == 1:
             check_model(scorer)  # a broken model would else leave every study of the queue to a human
-            return [f"the model failed on this image ({type(error).__name__})"]
+            return [_of_image(type(error).__name__)]
         return [result for image in images for result in _score([image], scorer)]
+
+
+def _of_image(why: str) -> str:
+    return f"the model failed on this image ({why})"
 
 
 def check_model(scorer: ImageScorer) -> None:

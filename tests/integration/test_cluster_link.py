@@ -74,8 +74,10 @@ def test_a_shadow_is_after_everybody_else(joined):
 
 
 def test_an_image_that_the_model_failed_on_is_the_image_s_fault(joined):
-    with pytest.raises(RemoteScoringError, match="ValueError"):
+    with pytest.raises(RemoteScoringError, match="ValueError") as failed:
         joined().score([picture(0.1), picture(fakedriver.FAILS)])
+    score, why = failed.value.results
+    assert (score.probability, why) == (0.05, "ValueError")
 
 
 def test_images_of_several_sizes_go_in_one_question_and_very_many_in_some(joined, monkeypatch):

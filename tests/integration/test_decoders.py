@@ -141,9 +141,47 @@ def test_a_file_that_was_replaced_or_rewritten_since_gives_the_header_that_it_ha
 
 
 def test_a_large_header_does_not_come_along_and_is_asked_for(decoders, tmp_path):
-    path = radiograph(tmp_path / "large.dcm", ImageComments="x" * 10_000, OtherPatientNames=["Doe^Jane" * 7] * 900)
-    assert isinstance(decoders.load(path), Displayable)
+    comments = {"ImageComments": "x" * 10_000, "PatientComments": "x" * 10_000}
+    path = radiograph(tmp_path / "large.dcm", **comments, OtherPatientNames=["Doe^Jane" * 7] * 900)
+    with Decoders(ROOMY) as ended:
+        assert isinstance(ended.load(path), Displayable)
+    with pytest.raises(DecoderUnavailableError):
+        ended.header(path)
+    decoders.load(path)
     assert str(decoders.header(path)) == str(read_headers(path))
+
+
+def test_a_file_that_is_replaced_while_it_is_read_gives_the_header_of_the_new_one(tmp_path, monkeypatch):
+    path = radiograph(tmp_path / "knee.dcm", PatientName="Doe^Jane")
+    with Decoders(ROOMY) as running:
+        ask = running._ask_once
+
+        def replaced_meanwhile(body):
+            answer = ask(body)
+            radiograph(tmp_path / "new.dcm", PatientName="Roe^Joan").replace(path)
+            return answer
+
+        with monkeypatch.context() as patch:
+            patch.setattr(running, "_ask_once", replaced_meanwhile)
+            running.load(path)
+        assert running.header(path).PatientName == "Roe^Joan"
+
+
+@pytest.mark.parametrize("beside", [b"{", b"[]", b"{" + b" " * (1 << 17)])
+def test_a_decoder_that_sends_nonsense_for_a_header_is_asked_again_and_fills_no_memory(beside, tmp_path, monkeypatch):
+    path = radiograph(tmp_path / "knee.dcm")
+    with Decoders(ROOMY) as running:
+        ask = running._ask_once
+
+        def taken_over(body):
+            answer, image = ask(body)
+            return answer._replace(body=answer.body.partition(b"\n")[0] + b"\n" + beside), image
+
+        with monkeypatch.context() as patch:
+            patch.setattr(running, "_ask_once", taken_over)
+            assert isinstance(running.load(path), Displayable)
+        assert sum(len(header) for _, header in running._headers._kept.values()) <= 1 << 16
+        assert str(running.header(path)) == str(read_headers(path))
 
 
 def test_what_is_not_to_be_scored_or_cannot_be_says_so_in_the_same_words(decoders, tmp_path):

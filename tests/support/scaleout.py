@@ -41,13 +41,13 @@ MODEL_SECONDS = 0.05
 SIDE = 448  # of a display image that is handed to a replica
 BATCH = 8
 IMAGES = 4  # a study
-_ASKING = 2  # threads a replica, each with a batch: work for a replica is there before it has ended what it does
+_ASKING = 2  # loops a replica, each with a batch: work for a replica is there before it has ended what it does
 _WARM_SECONDS = 3.0  # connections, caches; and no replica is idle at the beginning or the end of what is measured
 _GATE = "gate"
 _DECODER = "imaging.isolated.child"
 _WARM = 100  # studies a worker at most, before each has had one
 _STEADY = (0.05, 0.9)  # of the studies: before it not all workers have begun, after it some have nothing left
-_LOOPS = 4  # of a worker, each of which may take a study before others have seen one
+_LOOPS = 4  # of a worker or agent; of the former each may take a study before others have seen one
 _WARM_FROM = 10**9  # numbers of their studies
 _LONG = timedelta(hours=1)
 _RULE = CompletenessRule(quiet=timedelta(seconds=1), max_wait=timedelta(seconds=2))
@@ -88,23 +88,30 @@ def compared(rows):
 
 # --- replicas ---------------------------------------------------------------------------------------------------------
 def measure_replicas(nodes, plan, seconds):
-    """Images a second with `plan.replicas`, asked for as agents ask: a batch at a time, of several threads."""
-    # It only looks, so that what it finds is the application whose model sleeps.
-    scorer = cluster_scorer(replace(plan, deploys=False), Model(ref="embedded", digest="", device="cpu"))
-    try:
-        nodes.deploy(plan, scorer._model, MODEL_SECONDS)
-        eventually(lambda: scorer.standing().state is State.READY)
+    """Images a second with `plan.replicas`, asked for as agents ask: each by a few loops, a batch at a time.
+
+    Agents are as many as their loops make `_ASKING` a replica.
+    """
+    loops = _ASKING * plan.replicas
+    model = Model(ref="embedded", digest="", device="cpu")
+    with ExitStack() as stack:
+        # They only look, so that what they find is the application whose model sleeps; each has a link of its own.
+        plans = [replace(plan, deploys=False, timeout_seconds=60 + agent) for agent in range(-(-loops // _LOOPS))]
+        scorers = [cluster_scorer(one, model) for one in plans]
+        for scorer in scorers:
+            stack.callback(scorer.close)
+        nodes.deploy(plan, scorers[0]._model, MODEL_SECONDS)
+        eventually(lambda: all(scorer.standing().state is State.READY for scorer in scorers))
         images = list(np.random.default_rng(0).random((BATCH, SIDE, SIDE), dtype=np.float32))
-        return row(plan.replicas, *_measured(scorer, images, plan.replicas, seconds))
-    finally:
-        scorer.close()
+        asking = [scorers[number % len(scorers)] for number in range(loops)]
+        return {"agents": len(scorers), **row(plan.replicas, *_measured(asking, images, seconds))}
 
 
-def _measured(scorer, images, replicas, seconds):
+def _measured(asking, images, seconds):
     """Images scored in so many seconds of steady load, how many seconds that were, and those of processors."""
     ended, done, errors = threading.Event(), [], []
 
-    def ask():
+    def ask(scorer):
         try:
             while not ended.is_set():
                 asked = time.monotonic()
@@ -114,7 +121,7 @@ def _measured(scorer, images, replicas, seconds):
         except (TriageError, AssertionError) as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=ask) for _ in range(_ASKING * replicas)]
+    threads = [threading.Thread(target=ask, args=(scorer,)) for scorer in asking]
     for thread in threads:
         thread.start()
     time.sleep(min(_WARM_SECONDS, seconds))
@@ -175,12 +182,19 @@ def _steady(engine, warm):
 def _warm_up(worklist, spool, engine, workers):
     """Studies until every worker has a decoder process, a model that was asked and connections; how many it took."""
     done = 0
-    while sum(_DECODER in _command(pid) for pid in descendants(os.getpid())) < workers:
+    while len({_parent(pid) for pid in descendants(os.getpid()) if _DECODER in _command(pid)}) < workers:
         assert done < _WARM * workers, "workers without a decoder"
         _fill(worklist, spool, _LOOPS * workers, first=_WARM_FROM + done)
         done += _LOOPS * workers
         eventually(lambda now=done: _decided(engine) == now, seconds=60)
     return done
+
+
+def _parent(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+    except OSError:
+        return None
 
 
 def _command(pid):

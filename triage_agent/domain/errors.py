@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from triage_agent.domain.study import ImageScore
 
 
 class TriageError(Exception):
@@ -49,6 +53,18 @@ class IllegalTransitionError(TriageError):
 
     def __init__(self, status: str, event: str) -> None:
         super().__init__(f"a study that is {status} cannot be {event}")
+
+
+class ImagesFailedError(TriageError):
+    """The model failed on some of the images that it was given, and it is known on which.
+
+    Attributes:
+        results: one for each image, in order: its score, or why it has none.
+    """
+
+    def __init__(self, message: str, results: "Sequence[ImageScore | str]") -> None:
+        super().__init__(message)
+        self.results = tuple(results)
 
 
 class InvalidDatasetError(TriageError):

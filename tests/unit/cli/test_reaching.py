@@ -2,7 +2,7 @@
 
 import socket
 import sys
-import time
+import threading
 
 import pytest
 from support.certificates import Authority
@@ -90,12 +90,19 @@ def test_a_name_that_nobody_has_is_told_of(monkeypatch):
 
 
 def test_a_name_server_that_is_silent_is_not_waited_for(monkeypatch):
+    ended = threading.Event()
+
+    def silent(*_):
+        ended.wait(30)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
     monkeypatch.setattr(reaching, "CONNECT_SECONDS", 0.2)
-    monkeypatch.setattr(reaching.socket, "getaddrinfo", lambda *_: time.sleep(30))
-    began = time.monotonic()
-    with pytest.raises(TriageError, match=r"somewhere:1 is silent for 0\.2 s"):
-        reaching.connected("somewhere", 1)
-    assert time.monotonic() - began < 5
+    monkeypatch.setattr(reaching.socket, "getaddrinfo", silent)
+    try:
+        with pytest.raises(TriageError, match=r"somewhere:1 is silent for 0\.2 s"):
+            reaching.connected("somewhere", 1)
+    finally:
+        ended.set()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])

@@ -34,10 +34,21 @@ class Response:
             await asyncio.Event().wait()
         if isinstance(what, Exception):
             raise what
-        return [one.plain() for one in (what if isinstance(what, list) else [what] * len(self._images))]
+        return 0, [one.plain() for one in (what if isinstance(what, list) else [what] * len(self._images))]
 
     def cancel(self):
         self._cancelled.append(self)
+
+
+class Answering:
+    """Scores, and says how many others it has in its queue."""
+
+    def __init__(self, queued, images):
+        self._answer = queued, [SCORED.plain()] * len(images)
+
+    def __await__(self):
+        yield
+        return self._answer
 
 
 class Handle:
@@ -87,7 +98,7 @@ class OneReplica(Handle):
                 one.set_exception(ActorDiedError())
             self._waiting.clear()
             return
-        future.set_result([SCORED.plain()] * len(images))
+        future.set_result((0, [SCORED.plain()] * len(images)))
         if self._waiting:
             asyncio.get_running_loop().call_later(0.001, self._work)
 
@@ -148,6 +159,31 @@ def test_a_request_carries_a_replica_s_share_of_what_is_in_flight(images, in_fli
     cut = groups(images, in_flight, replicas, batch=8)
     assert [len(one) for one in cut] == sizes
     assert [member for one in cut for member in one] == list(range(images))
+
+
+@pytest.mark.parametrize(("queued", "sizes"), [(0, [1] * 8), (2, [2] * 4), (8, [8]), (100, [8])])
+def test_where_replicas_have_others_images_to_do_what_one_agent_asks_goes_together(queued, sizes):
+    cut = groups(8, 8, 8, batch=8, queued=queued)
+    assert [len(one) for one in cut] == sizes
+
+
+def test_what_a_replica_says_of_its_queue_counts_for_a_while(monkeypatch):
+    handle = Handle(SCORED)
+    images = numbered(4)
+
+    async def sizes(asker):
+        handle.images.clear()
+        await asker.ask(question_of(images), images, asyncio.get_running_loop().time() + 20)
+        return sorted(len(one) for one in handle.images)
+
+    async def story():
+        asker = Asker(lambda: handle, lambda: 4, batch=8)
+        monkeypatch.setattr(handle, "answer", lambda given: Answering(5, given))
+        found = [await sizes(asker), await sizes(asker)]
+        monkeypatch.setattr(asking, "_HEARD_SECONDS", 0.0)
+        return [*found, await sizes(asker)]
+
+    assert asyncio.run(story()) == [[1] * 4, [4], [1] * 4]
 
 
 def test_few_images_are_spread_over_the_replicas_and_more_go_together():
@@ -242,3 +278,16 @@ def test_of_two_groups_one_that_hangs_costs_the_other_nothing():
 def test_what_fails_until_the_time_is_over_is_named():
     handle = Handle(RuntimeError("no application"))
     assert [one.says for one in ask(handle, seconds=0.05)] == ["no score within 0.05 s (RuntimeError)"]
+
+
+def test_a_suspect_that_hangs_holds_up_no_other(monkeypatch):
+    monkeypatch.setattr(asking, "_TURN_SECONDS", 0.05)
+
+    class Hanging(Handle):
+        def answer(self, images):
+            if len(images) > 1 or sum(one == [int(images[0][0, 0])] for one in self.images) == 1:
+                return Response(ActorDiedError(), images, self.cancelled)
+            return Response(NEVER if int(images[0][0, 0]) == 0 else SCORED, images, self.cancelled)
+
+    found = ask(Hanging(SCORED), 3, seconds=2)
+    assert [one.outcome for one in found] == [Outcome.AWAY, Outcome.SCORED, Outcome.SCORED]

@@ -167,3 +167,23 @@ def test_its_load_is_what_waits_and_what_is_worked_on_but_not_who_no_longer_wait
         assert batcher.load == 0
 
     run(story)
+
+
+def test_where_there_is_no_room_whoever_is_least_urgent_is_refused():
+    async def story():
+        work = Work()
+        batcher = Batcher(work, batch=1, latency_seconds=0.0, room=2)
+        waiting = asked(batcher, "a", "routine", "later")
+        await until(lambda: work.batches)
+        (stat,) = asked(batcher, "stat", rank=2)
+        (shadow,) = asked(batcher, "shadow", rank=-1)
+        for refused in (waiting[2], shadow):
+            with pytest.raises(FullError):
+                await refused
+        (other,) = asked(batcher, "other", rank=2)
+        with pytest.raises(FullError):
+            await waiting[1]
+        work.go.set()
+        assert await asyncio.gather(waiting[0], stat, other) == ["A", "STAT", "OTHER"]
+
+    run(story)

@@ -15,7 +15,7 @@ from triage_agent.models.bundle import load_bundle
 from triage_agent.models.cluster import plan as plan_module
 from triage_agent.models.cluster import replica as replica_module
 from triage_agent.models.cluster.answer import Answer, Outcome
-from triage_agent.models.cluster.plan import Model, Plan, deployment_name
+from triage_agent.models.cluster.plan import Model, Plan, deployment_name, speaks_alike
 from triage_agent.models.cluster.replica import Picture, Replica, load_model
 from triage_agent.models.scorer import load_scorer
 
@@ -109,7 +109,7 @@ def scoring_with(scorer, monkeypatch, batch=8):
 
 def said(scoring, *sides, alone=False):
     asked = {"model": asdict(BUNDLE), "anatomies": [f"XR_{side}" for side in sides], "rank": 0, "alone": alone}
-    found = asyncio.run(scoring.score([image(side) for side in sides], asked))
+    _, found = asyncio.run(scoring.score([image(side) for side in sides], asked))
     return [Answer.of(json.loads(json.dumps(one))) for one in found]
 
 
@@ -131,6 +131,17 @@ def test_an_image_for_which_there_is_no_room_costs_the_others_of_its_request_not
 def test_a_bundle_that_cannot_be_loaded_is_said_of_each_image(monkeypatch):
     found = said(scoring_with(BundleError("there is no model bundle"), monkeypatch), 10, 20)
     assert [(one.outcome, one.says) for one in found] == [(Outcome.UNUSABLE, "there is no model bundle")] * 2
+
+
+def test_an_answer_says_how_many_others_wait(monkeypatch):
+    scoring = scoring_with(Scorer(), monkeypatch, batch=2)
+    asked = {"model": asdict(BUNDLE), "anatomies": [None] * 2, "rank": 0, "alone": False}
+
+    async def story():
+        requests = [scoring.score([image(10)] * 2, asked) for _ in range(3)]
+        return [queued for queued, _ in await asyncio.gather(*requests)]
+
+    assert asyncio.run(story()) == [4, 2, 0]
 
 
 def test_a_replica_tells_how_many_images_it_has(monkeypatch):
@@ -172,7 +183,7 @@ def test_what_is_no_answer_is_refused(plain):
         Answer.of(plain)
 
 
-def test_the_same_wish_has_the_same_name_and_any_other_another(monkeypatch):
+def test_the_same_wish_has_the_same_name_and_any_other_another():
     plan, model = Plan(), Model(ref="embedded", digest="a" * 64)
     name = deployment_name(plan, model)
     elsewhere = Plan(address="auto", token="theirs", timeout_seconds=5, deploys=False)  # noqa: S106 - of a test
@@ -182,9 +193,17 @@ def test_the_same_wish_has_the_same_name_and_any_other_another(monkeypatch):
         deployment_name(Plan(gpus=0.5), model),
         deployment_name(plan, Model(ref="embedded", digest="b" * 64)),
     ]
-    monkeypatch.setattr(plan_module, "_PROTOCOL", 1)  # as agents spoke that asked about one image at a time
-    others.append(deployment_name(plan, model))
-    assert len({name, *others}) == 5
+    assert len({name, *others}) == 4
+    assert all(speaks_alike(one) for one in (name, *others))
+
+
+def test_replicas_that_speak_otherwise_are_known_by_their_name(monkeypatch):
+    plan, model = Plan(), Model(ref="embedded", digest="a" * 64)
+    assert not speaks_alike("scorer-e82ad4b1c907")  # of agents that asked about one image at a time
+    monkeypatch.setattr(plan_module, "_SPEAKS", "scorer-p3-")
+    later = deployment_name(plan, model)
+    monkeypatch.undo()
+    assert not speaks_alike(later)
 
 
 def test_a_plan_does_not_show_its_token():

@@ -3,7 +3,8 @@
 import pytest
 from support.story import LEASE, MODEL
 
-from triage_agent.domain.errors import ModelUnavailableError, WorklistUnavailableError
+from triage_agent.domain.errors import ImagesFailedError, ModelUnavailableError, WorklistUnavailableError
+from triage_agent.domain.study import ImageScore
 from triage_agent.domain.vocabulary import AuditAction, Outcome, Priority, Status
 from triage_agent.results.registry import REGISTRY
 from triage_agent.worklist import MAX_ATTEMPTS
@@ -31,6 +32,26 @@ def test_an_image_that_crashes_the_model_costs_the_others_of_its_batch_nothing(w
     assert kept[bad].reason == "the model failed on this image (RuntimeError)"
     assert ward.scorer.checks == 1
     ward.pipeline.check_model()
+
+
+def test_a_model_that_says_which_images_it_failed_on_is_not_asked_about_any_again(ward, monkeypatch):
+    good, bad, other = ward.receive(columns=64), ward.receive(columns=99), ward.receive(columns=66)
+    score = ward.scorer.score
+
+    def told_apart(images, anatomies=()):
+        try:
+            return score(images, anatomies)
+        except RuntimeError:
+            results = [ImageScore(probability=0.1), "replica died", ImageScore(probability=0.4)]
+            raise ImagesFailedError("the model failed", results) from None
+
+    monkeypatch.setattr(ward.scorer, "score", told_apart)
+    ward.score_images()
+    assert ward.scorer.batches == [[64, 99, 66]]
+    kept = ward.assessments()
+    assert (kept[good].probability, kept[other].probability) == (0.1, 0.4)
+    assert (kept[bad].outcome, kept[bad].reason) == (Outcome.FAILED, "the model failed on this image (replica died)")
+    assert ward.scorer.checks == 1
 
 
 def test_an_image_that_cannot_be_decoded_is_kept_as_failed_and_the_model_is_not_asked(ward):

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+LARGEST = 1 << 16
+"""Bytes of a packed header that comes along unasked, and that is kept; real ones have some thousands."""
+
 Identity = tuple[int, int, int, int, int]
 
 
@@ -33,8 +36,8 @@ class KeptHeaders:
         self._kept: OrderedDict[str, tuple[Identity, bytes]] = OrderedDict()
 
     def keep(self, path: Path, before: Identity | None, header: bytes) -> None:
-        """A header that was read of the file that was `before` at that path; nothing is kept of an empty one."""
-        if before is None or not header:
+        """A header that was read of the file that was `before` at that path; not one that is empty, or too large."""
+        if before is None or not 0 < len(header) <= LARGEST:
             return
         with self._lock:
             self._kept[os.fspath(path)] = before, header
@@ -47,3 +50,8 @@ class KeptHeaders:
         with self._lock:
             kept = self._kept.get(os.fspath(path))
         return kept[1] if kept is not None and kept[0] == identity(path) else None
+
+    def forget(self, path: Path) -> None:
+        """What is kept of a file is of no use."""
+        with self._lock:
+            self._kept.pop(os.fspath(path), None)

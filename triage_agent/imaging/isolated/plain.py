@@ -18,6 +18,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.tag import BaseTag
 
 from triage_agent.domain.quiet import quiet
+from triage_agent.imaging.isolated.headers import LARGEST
 from triage_agent.imaging.load import Displayable, Facts, Skipped
 from triage_agent.imaging.region import Region
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 _BYTES = "bytes"  # the key under which binary values stand
 _BETWEEN = b"\n"  # what is loaded and its header; JSON spells a line's end otherwise
-_LARGEST_BESIDE = 1 << 16  # bytes of a packed header that goes along unasked; real ones have some thousands
 
 
 def pack_header(header: Dataset) -> bytes:
@@ -65,7 +65,7 @@ def pack_loaded(loaded: Displayable | Skipped) -> bytes:
 def with_header(packed: bytes, header: Dataset) -> bytes:
     """What `pack_loaded` made, with the header of the same file after it unless that is large."""
     beside = pack_header(header)
-    return packed + _BETWEEN + beside if len(beside) <= _LARGEST_BESIDE else packed
+    return packed + _BETWEEN + beside if len(beside) <= LARGEST else packed
 
 
 def parted(packed: bytes) -> tuple[bytes, bytes]:

@@ -85,14 +85,18 @@ class Decoders:
         answer, image = self._ask(path, "image", secondary_captures=secondary_captures, side=side)
         if image is None and answer.word is not Word.SKIPPED:
             raise self._unreadable(answer)
-        loaded, header = plain.parted(answer.body)
+        said, header = plain.parted(answer.body)
+        loaded = plain.unpack_skipped(said) if image is None else plain.unpack_displayable(said, image)
         self._headers.keep(path, file, header)
-        return plain.unpack_skipped(loaded) if image is None else plain.unpack_displayable(loaded, image)
+        return loaded
 
     def header(self, path: Path) -> Dataset:
         """See `Loader.header`; of a file that was loaded a moment ago no process is asked."""
         if known := self._headers.of(path):
-            return plain.unpack_header(known)
+            try:
+                return plain.unpack_header(known)
+            except ValueError:  # it is asked for by itself, as if none had come along
+                self._headers.forget(path)
         answer, _ = self._ask(path, "header")
         if answer.word is not Word.HEADER:
             raise self._unreadable(answer)

@@ -12,7 +12,7 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from triage_agent.domain.errors import TriageError
 from triage_agent.models.cluster.answer import Answer, Outcome
 from triage_agent.models.cluster.plan import Model, Plan, deployment_name
-from triage_agent.models.cluster.replica import ROOM, Picture, Replica, load_model
+from triage_agent.models.cluster.replica import Picture, Replica, load_model
 from triage_agent.models.cluster.scaling import IMAGES, by_images, share
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ _HEALTH_PATIENCE_SECONDS = 30.0  # a replica that does not answer for so long is
 _STOP_SECONDS = 20.0  # for what a replica has in hand when it is to end
 _MORE_AFTER_SECONDS = 5.0  # of more load than the replicas take
 _LESS_AFTER_SECONDS = 300.0
-# Requests in one replica at once, of a batch each at most: they wait there, by urgency, and not on the way, by arrival.
-_MOST_REQUESTS = 256
-_FEWEST_REQUESTS = 16  # also where batches are so large that so many have no room: for those that are small, and urgent
+_REQUESTS = 256  # in one replica at once: they wait there, by urgency, and not on the way, by arrival
 
 
 class Scoring:
@@ -60,18 +58,21 @@ class Scoring:
         self._described[model.key] = model
         await self._scorer_of(model.key)
 
-    async def score(self, images: Sequence[NDArray[np.float32]], asked: dict[str, Any]) -> list[list[Any]]:
-        """An `Answer`, plain, about each image [H, W]; `asked`: model, anatomies, rank, alone."""
+    async def score(self, images: Sequence[NDArray[np.float32]], asked: dict[str, Any]) -> tuple[int, list[list[Any]]]:
+        """How many others' images wait or are scored here, and an `Answer`, plain, about each of these, [H, W].
+
+        `asked`: model, anatomies, rank, alone.
+        """
         model = Model(**asked["model"])
         self._described[model.key] = model
         try:
             scorer = await self._scorer_of(model.key)
         except TriageError as error:
-            return [Answer(outcome=Outcome.UNUSABLE, says=error.message).plain()] * len(images)
+            return 0, [Answer(outcome=Outcome.UNUSABLE, says=error.message).plain()] * len(images)
         pictures = [Picture(image, stated, scorer) for image, stated in zip(images, asked["anatomies"], strict=True)]
         how = {"key": model.key, "rank": asked["rank"], "alone": asked["alone"]}
         answers = await asyncio.gather(*(self._replica.score(picture, **how) for picture in pictures))
-        return [answer.plain() for answer in answers]
+        return self._replica.load, [answer.plain() for answer in answers]
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Asked by Ray Serve from time to time, where it is to say how many replicas there are."""
@@ -104,7 +105,7 @@ def application(plan: Plan, model: Model, load: Callable[[Model], ImageScorer] =
     deployment = serve.deployment(
         name=deployment_name(plan, model),
         ray_actor_options={"num_cpus": plan.cpus, "num_gpus": plan.gpus},
-        max_ongoing_requests=min(_MOST_REQUESTS, max(_FEWEST_REQUESTS, ROOM // plan.batch)),
+        max_ongoing_requests=_REQUESTS,
         user_config={
             "batch": plan.batch,
             "latency_seconds": plan.latency_seconds,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import nullcontext, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from ray.exceptions import ActorUnavailableError, ObjectLostError, RayActorError
 from triage_agent.models.cluster.answer import Answer, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -26,17 +26,20 @@ if TYPE_CHECKING:
 _DEATHS_ALONE = 3
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
+_HEARD_SECONDS = 1.0  # so long what a replica said of its queue is taken to be so
+_TURN_SECONDS = 10.0  # of a suspect, while others wait; a replica that hangs is given up by Ray after half a minute
 _AGAIN = frozenset({Outcome.SICK, Outcome.BUSY})
 
 
-def groups(images: int, in_flight: int, replicas: int, batch: int) -> list[range]:
+def groups(images: int, in_flight: int, replicas: int, batch: int, queued: int = 0) -> list[range]:
     """Which images of a question go to a replica together: about as many in each, and never more than a batch.
 
-    A group is a replica's share of the images in flight: few images are spread over the replicas, which score them at
-    the same time, and many go in whole batches, since a request of eight costs little more than one of one.
+    A group is a replica's share of the images `in_flight` from this agent, or as many as are `queued` in a replica, of
+    whatever agent: few images are spread over replicas that are idle, which score them at the same time, and many go
+    in whole batches, since a request of eight costs little more than one of one.
     """
-    share = math.ceil(in_flight / max(1, replicas))
-    count = math.ceil(images / min(max(1, share), batch))
+    share = max(1, queued, math.ceil(in_flight / max(1, replicas)))
+    count = math.ceil(images / min(share, batch))
     return [range(images * one // count, images * (one + 1) // count) for one in range(count)]
 
 
@@ -84,6 +87,7 @@ class Asker:
         self._replicas = replicas
         self._batch = batch
         self._in_flight = 0
+        self._queued, self._heard_at = 0, -math.inf  # images in the replica that answered last, when it did
         self._suspects = asyncio.Lock()
 
     async def ask(self, question: Question, images: Sequence[NDArray[np.float32]], deadline: float) -> list[Answer]:
@@ -93,11 +97,15 @@ class Asker:
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline), asyncio.TaskGroup() as tasks:
-                    for group in groups(len(images), self._in_flight, self._replicas(), self._batch):
+                    for group in self._groups(len(images)):
                         tasks.create_task(self._together(case, group))
         finally:
             self._in_flight -= len(images)
         return case.answers()
+
+    def _groups(self, images: int) -> list[range]:
+        heard = asyncio.get_running_loop().time() - self._heard_at < _HEARD_SECONDS
+        return groups(images, self._in_flight, self._replicas(), self._batch, self._queued if heard else 0)
 
     async def _together(self, case: _Case, group: Sequence[int]) -> None:
         """Until each image has its answer, or the replica died: one of them may have been the reason."""
@@ -126,7 +134,7 @@ class Asker:
             try:
                 # A first death has mostly to do with no image, and costs no time. After a second one suspects take
                 # turns: who only waited where another one was scored would be blamed with it, time after time.
-                async with self._suspects if deaths else nullcontext():
+                async with self._turn() if deaths else nullcontext():
                     case.heard([member], await self._once(case, [member], alone=True))
             except Exception as error:  # noqa: BLE001 - as above
                 case.failed([member], type(error).__name__)
@@ -135,6 +143,12 @@ class Asker:
                     case.found[member] = Answer(outcome=Outcome.FAILED, says="replica died")
             if member not in case.found:
                 await pauses.wait()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Raises TimeoutError after a while, which is no death: one that hangs must not hold up the others for ever."""
+        async with self._suspects, asyncio.timeout(_TURN_SECONDS):
+            yield
 
     async def _once(self, case: _Case, members: Sequence[int], *, alone: bool) -> list[Answer]:
         question = case.question
@@ -147,7 +161,9 @@ class Asker:
         handle = self._handle().options(multiplexed_model_id=question.model.key)
         response = handle.score.remote([case.images[member] for member in members], asked)
         try:
-            return [Answer.of(plain) for plain in await response]
+            self._queued, answers = await response
+            self._heard_at = asyncio.get_running_loop().time()
+            return [Answer.of(plain) for plain in answers]
         except asyncio.CancelledError:
             response.cancel()
             raise

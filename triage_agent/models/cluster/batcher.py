@@ -70,11 +70,11 @@ class Batcher(Generic[Item, Result]):
         """The result for one item; higher ranks go first. `alone`: in a batch of its own.
 
         Raises:
-            FullError: as many wait as may.
+            FullError: as many wait as may, and none that is less urgent: that one would be refused in its place.
             Exception: whatever the work on its batch raised.
         """
         if len(self._waiting) >= self._room:
-            raise FullError
+            self._refuse_less_than(rank)
         loop = asyncio.get_running_loop()
         one = _Waiting[Item, Result](
             (-rank, next(self._arrivals)), item, group, alone, loop.time(), loop.create_future()
@@ -84,6 +84,20 @@ class Batcher(Generic[Item, Result]):
         if self._worker is None or self._worker.done():
             self._worker = loop.create_task(self._run())
         return await one.future
+
+    def _refuse_less_than(self, rank: int) -> None:
+        """Make room for one more by whoever is least urgent, and came last of those.
+
+        Raises:
+            FullError: that is who asks.
+        """
+        last = max(self._waiting)
+        if last.order[0] <= -rank:
+            raise FullError
+        self._waiting.remove(last)
+        heapq.heapify(self._waiting)
+        if not last.future.done():
+            last.future.set_exception(FullError())
 
     async def _run(self) -> None:
         """Work until nothing waits; the next question begins it again."""

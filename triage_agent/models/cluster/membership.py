@@ -10,7 +10,7 @@ from ray import serve
 
 from triage_agent.domain.visible import visible
 from triage_agent.models.cluster.application import application
-from triage_agent.models.cluster.plan import deployment_name
+from triage_agent.models.cluster.plan import deployment_name, speaks_alike
 from triage_agent.models.cluster.wire import Standing, State
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _NAMESPACE = "triage-agent"
 _OBJECT_STORE_BYTES = 1 << 30  # of a cluster of our own; pixels stay there until they are scored
 _LONGEST_MESSAGE = 200  # characters of what Ray says
 _RUNNING = "RUNNING"
+_FOREIGN = "replicas of another version of the agent run there: end its workers, then start this one again"
 _HOPELESS = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
 
 
@@ -88,6 +89,9 @@ class Membership:
             self._deploy()
             return Standing(State.JOINING, "deploying")
         self._deployed = True
+        if not any(map(speaks_alike, names)):
+            self._handle, self.running = None, 0
+            return Standing(State.AWAY, _FOREIGN)
         running = sum(one.replica_states.get(_RUNNING, 0) for one in found.deployments.values())
         self.running = running
         if running:

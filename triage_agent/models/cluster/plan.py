@@ -9,7 +9,8 @@ from typing import Literal
 
 from triage_agent import __version__
 
-_PROTOCOL = 2  # how agents and replicas speak; another number keeps those apart who do not understand each other
+_PROTOCOL = 2  # how agents and replicas speak; those of another number do not understand each other
+_SPEAKS = f"scorer-p{_PROTOCOL}-"  # what names of such deployments begin with
 _SHORT = 12  # hex digits of a fingerprint
 _DIGEST = 16  # ... and of a bundle's digest, in a key
 
@@ -74,13 +75,17 @@ def deployment_name(plan: Plan, model: Model) -> str:
     """The same for workers that want the same replicas, another one for any other version of the agent or bundle."""
     shape = {
         "version": __version__,
-        "protocol": _PROTOCOL,
         "replicas": [plan.replicas, plan.max_replicas],
         "reserved": [plan.cpus, plan.gpus],
         "batching": [plan.batch, plan.latency_seconds],
         "model": model.key,
     }
-    return f"scorer-{_sum(shape)}"
+    return f"{_SPEAKS}{_sum(shape)}"
+
+
+def speaks_alike(name: str) -> bool:
+    """Whether replicas of a deployment of that name understand this agent, whatever bundle they have."""
+    return name.startswith(_SPEAKS)
 
 
 def _sum(value: object) -> str:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import structlog
 
-from triage_agent.domain.errors import MissingPackageError, ModelUnavailableError, TriageError
+from triage_agent.domain.errors import ImagesFailedError, MissingPackageError, ModelUnavailableError
 from triage_agent.domain.urgency import urgency
 from triage_agent.models.bundle import load_bundle
-from triage_agent.models.cluster.answer import Answer, Outcome
+from triage_agent.models.cluster.answer import Outcome
 from triage_agent.models.cluster.link import Asked, Link
 from triage_agent.models.cluster.wire import Standing, State
 
@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_OF_THE_IMAGE = frozenset({Outcome.SCORED, Outcome.FAILED})
 _YIELDS = -1  # below every priority: who yields is scored when nobody else waits
 _GRACE_SECONDS = 5.0  # at a stop, for what is being scored
 
 
-class RemoteScoringError(TriageError):
-    """A replica's model failed on an image, and scores others."""
+class RemoteScoringError(ImagesFailedError):
+    """Replicas' models failed on some of the images, and score others."""
 
 
 class ClusterScorer:
@@ -61,16 +62,22 @@ class ClusterScorer:
         """What the bundle says of each image; arguments as `scorer.Scorer.score`.
 
         Raises:
-            RemoteScoringError: the model failed on one of them.
+            RemoteScoringError: the model failed on some of them; it has the scores of the others.
             ModelUnavailableError: the cluster is away, or gave no scores in time.
         """
         stated = list(anatomies) or [None] * len(images)
         rank = _YIELDS if self._yields else urgency()
         pixels = [np.ascontiguousarray(image, dtype=np.float32) for image in images]
         answers = self._link.ask(Asked(self._model, pixels, stated, rank))
-        # First what says nothing of any image: then no image is taken for the reason.
-        for answer in sorted(answers, key=lambda one: one.outcome is Outcome.FAILED):
-            _require(answer)
+        for answer in answers:  # what says nothing of any image: then no image is taken for the reason
+            if answer.outcome not in _OF_THE_IMAGE:
+                remedy = "see `triage-agent check`; the work is tried again"
+                raise ModelUnavailableError(f"Ray: {answer.says}", remedy=remedy)
+        failed = [answer.says for answer in answers if answer.outcome is Outcome.FAILED]
+        if failed:
+            log.error("replica_failed", error=failed[0], images=len(failed))
+            results = [answer.score or answer.says for answer in answers]
+            raise RemoteScoringError(f"the model failed in the cluster ({failed[0]})", results)
         return [answer.score for answer in answers if answer.score is not None]
 
     def standing(self) -> Standing:
@@ -94,15 +101,6 @@ class ClusterScorer:
         """Take leave of the cluster; other scorers of the same plan have lost it, too."""
         _LINKS.forget(self._link)
         self._link.close()
-
-
-def _require(answer: Answer) -> None:
-    if answer.outcome is Outcome.SCORED:
-        return
-    if answer.outcome is Outcome.FAILED:
-        log.error("replica_failed", error=answer.says)
-        raise RemoteScoringError(f"the model failed in the cluster ({answer.says})")
-    raise ModelUnavailableError(f"Ray: {answer.says}", remedy="see `triage-agent check`; the work is tried again")
 
 
 @dataclass(frozen=True, slots=True)
