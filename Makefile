@@ -47,10 +47,10 @@ lint: $(VENV)/.dev
 
 # Writes build/bench/*.json, and from them the tables and pictures of docs/performance.md and docs/capacity.md, also where a
 # benchmark failed. What needs a GPU is left out, and named, where there is none. Routes (routes.json) take half an hour:
-# BENCH_SECONDS (300) at BENCH_RATE (10) studies a second for each of five groups; the others about an hour together, and
+# BENCH_SECONDS (300) at BENCH_RATE (10) studies a second for each of five groups; the others 40 minutes together, and
 # docs/performance.md names what makes each shorter. BENCH: one of them, or some.
 bench: $(VENV)/.dev tools
-	$(BIN)/python -m pytest $(or $(BENCH),tests/benchmarks) -n 0 -s; measured=$$?; \
+	$(BIN)/python -m pytest $(or $(BENCH),tests/benchmarks) -n 0 -s -p no:randomly; measured=$$?; \
 		$(BIN)/python tests/benchmarks/report.py && exit $$measured
 
 # Alerts, dashboard, metrics and traces at their peers; upgrade, way back, backup and restore, each as its page says.

@@ -1,4 +1,7 @@
 import os
+import socket
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,25 @@ def _has_a_place(item):
 def _sql_is_compiled_once():
     with compiled_once():
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _peers_close_their_sockets():
+    """pynetdicom closes none whose peer was first to: the collector would find it in whatever test comes later."""
+    transport = sys.modules.get("pynetdicom.transport")
+    if transport is None:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transport.AssociationSocket, "_shutdown_socket", _closed)
+        yield
+
+
+def _closed(self):
+    if self.socket is not None:
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
 
 
 @pytest.fixture

@@ -46,7 +46,10 @@ def test_replicas_on_ray(document):
             plan = Plan(address=nodes.address, token=TOKEN, replicas=count, max_replicas=count, batch=BATCH)
             rows.append(measure_replicas(nodes, plan, SECONDS))
             print(json.dumps(rows[-1]))  # noqa: T201
+        shared = measure_replicas(nodes, plan, SECONDS, agents=max(1, COUNTS[-1] // 2))
+        print(json.dumps(shared))  # noqa: T201
     document["ray_replicas"] = compared(rows)
+    document["ray_agents"] = compared([rows[0], shared])[1]
     assert [one["count"] for one in rows] == COUNTS
 
 

@@ -10,9 +10,9 @@ _PEERS = ("storescp", "storescp, PDUs of 128 KiB", "orthanc")
 _TOWERS = {"medsiglip": "MedSigLIP's tower, 448 px", "medgemma": "MedGemma's tower, 896 px"}
 
 
-def _ratio(case, peer):
-    """Seconds of the agent as it is installed over those of a peer."""
-    return at("ingest", "cases", case, "ratios", f"agent / {peer}")
+def _ratio(case, peer, agent=_AGENTS[0]):
+    """Seconds of the agent, unless it is said otherwise as it is installed, over those of a peer."""
+    return at("ingest", "cases", case, "ratios", f"{agent} / {peer}")
 
 
 def _least(*path):
@@ -36,6 +36,11 @@ GOALS = (
     Goal("the same, 8 associations at once", _ratio(_SMALL + _AT_ONCE, "orthanc"), fixed(1.0)),
     Goal(
         "receiving 10 MB images, 8 associations: time over Orthanc's", _ratio(_LARGE + _AT_ONCE, "orthanc"), fixed(1.0)
+    ),
+    Goal(
+        "the same, with two listener processes (`[dicom] processes`)",
+        _ratio(_LARGE + _AT_ONCE, "orthanc", _AGENTS[1]),
+        fixed(1.0),
     ),
     *(
         Goal(

@@ -47,7 +47,7 @@ _GATE = "gate"
 _DECODER = "imaging.isolated.child"
 _WARM = 100  # studies a worker at most, before each has had one
 _STEADY = (0.05, 0.9)  # of the studies: before it not all workers have begun, after it some have nothing left
-_LOOPS = 4  # of a worker or agent; of the former each may take a study before others have seen one
+_LOOPS = 4  # of a worker, each of which may take a study before others have seen one
 _WARM_FROM = 10**9  # numbers of their studies
 _LONG = timedelta(hours=1)
 _RULE = CompletenessRule(quiet=timedelta(seconds=1), max_wait=timedelta(seconds=2))
@@ -87,24 +87,20 @@ def compared(rows):
 
 
 # --- replicas ---------------------------------------------------------------------------------------------------------
-def measure_replicas(nodes, plan, seconds):
-    """Images a second with `plan.replicas`, asked for as agents ask: each by a few loops, a batch at a time.
-
-    Agents are as many as their loops make `_ASKING` a replica.
-    """
-    loops = _ASKING * plan.replicas
+def measure_replicas(nodes, plan, seconds, agents=1):
+    """Images a second with `plan.replicas`, asked for by the loops of so many agents, a batch at a time."""
     model = Model(ref="embedded", digest="", device="cpu")
     with ExitStack() as stack:
         # They only look, so that what they find is the application whose model sleeps; each has a link of its own.
-        plans = [replace(plan, deploys=False, timeout_seconds=60 + agent) for agent in range(-(-loops // _LOOPS))]
+        plans = [replace(plan, deploys=False, timeout_seconds=60 + agent) for agent in range(agents)]
         scorers = [cluster_scorer(one, model) for one in plans]
         for scorer in scorers:
             stack.callback(scorer.close)
         nodes.deploy(plan, scorers[0]._model, MODEL_SECONDS)
         eventually(lambda: all(scorer.standing().state is State.READY for scorer in scorers))
         images = list(np.random.default_rng(0).random((BATCH, SIDE, SIDE), dtype=np.float32))
-        asking = [scorers[number % len(scorers)] for number in range(loops)]
-        return {"agents": len(scorers), **row(plan.replicas, *_measured(asking, images, seconds))}
+        asking = [scorers[number % agents] for number in range(_ASKING * plan.replicas)]
+        return {"agents": agents, **row(plan.replicas, *_measured(asking, images, seconds))}
 
 
 def _measured(asking, images, seconds):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from dataclasses import asdict
 
 import numpy as np
@@ -134,12 +135,19 @@ def test_a_bundle_that_cannot_be_loaded_is_said_of_each_image(monkeypatch):
 
 
 def test_an_answer_says_how_many_others_wait(monkeypatch):
-    scoring = scoring_with(Scorer(), monkeypatch, batch=2)
+    scorer = Scorer()
+    scoring = scoring_with(scorer, monkeypatch, batch=2)
     asked = {"model": asdict(BUNDLE), "anatomies": [None] * 2, "rank": 0, "alone": False}
+    go = threading.Semaphore()  # for one batch; who is answered lets the next one begin
+    scorer.meanwhile = lambda: go.acquire(timeout=20)
+
+    async def ask():
+        queued, _ = await scoring.score([image(10)] * 2, asked)
+        go.release()
+        return queued
 
     async def story():
-        requests = [scoring.score([image(10)] * 2, asked) for _ in range(3)]
-        return [queued for queued, _ in await asyncio.gather(*requests)]
+        return await asyncio.gather(ask(), ask(), ask())
 
     assert asyncio.run(story()) == [4, 2, 0]
 
