@@ -75,7 +75,7 @@ class Nodes:
 
     def replicas(self):
         """Process ids of the replicas of this cluster."""
-        return [pid for pid in descendants(self._process.pid) if _title(pid).startswith(_REPLICA)]
+        return [pid for pid in descendants(self._process.pid) if title(pid).startswith(_REPLICA)]
 
     def close(self):
         """End all of it."""
@@ -133,7 +133,8 @@ def descendants(root):
     return found
 
 
-def _title(pid):
+def title(pid):
+    """A process's command line, or what it calls itself; empty where it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:

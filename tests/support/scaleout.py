@@ -25,7 +25,7 @@ from support import sleeping
 from support.agent import eventually
 from support.instances import dx, encode, request_for, write_part10
 from support.ports import free_port
-from support.raycluster import descendants
+from support.raycluster import descendants, title
 
 from triage_agent.domain.errors import TriageError
 from triage_agent.domain.study import CompletenessRule, ReceivedInstance
@@ -178,7 +178,7 @@ def _steady(engine, warm):
 def _warm_up(worklist, spool, engine, workers):
     """Studies until every worker has a decoder process, a model that was asked and connections; how many it took."""
     done = 0
-    while len({_parent(pid) for pid in descendants(os.getpid()) if _DECODER in _command(pid)}) < workers:
+    while len({_parent(pid) for pid in descendants(os.getpid()) if _DECODER in title(pid)}) < workers:
         assert done < _WARM * workers, "workers without a decoder"
         _fill(worklist, spool, _LOOPS * workers, first=_WARM_FROM + done)
         done += _LOOPS * workers
@@ -191,13 +191,6 @@ def _parent(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
     except OSError:
         return None
-
-
-def _command(pid):
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-    except OSError:
-        return ""
 
 
 def _write_config(folder, url):
