@@ -62,6 +62,18 @@ def test_keys_lead_from_study_to_study_and_back_to_the_same_row_and_over_the_end
     assert page.evaluate("sessionStorage.length") == 0
 
 
+def test_the_first_key_after_the_help_is_heard_before_the_page_is_drawn_again(served):
+    page = served.reader()
+    expect(rows(page)).to_have_count(1)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    selected = """() => { const press = () => document.activeElement.dispatchEvent(
+            new KeyboardEvent("keydown", { key: "j", bubbles: true, cancelable: true }));
+        const any = () => document.querySelectorAll("tr.selected").length;
+        press(); const open = any(); keys.close(); press(); return [open, any()]; }"""
+    assert page.evaluate(selected) == [0, 1]
+
+
 def test_the_search_opens_on_a_phone_by_its_key(served):
     page = served.reader(viewport={"width": 390, "height": 800})
     expect(page.get_by_label("Search")).to_be_hidden()

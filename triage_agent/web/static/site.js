@@ -138,9 +138,9 @@ for (const form of document.querySelectorAll('form[data-send="reload"]')) {
   });
 }
 
-// Help and search; never while somebody types.
+// Help and search; never while somebody types. A dialog that was closed has the focus until the page is next drawn.
 const isTyping = (event) =>
-  event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input:not([type=checkbox], [type=range], [type=radio]), select, textarea, dialog");
+  event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input:not([type=checkbox], [type=range], [type=radio]), select, textarea, dialog[open]");
 const keys = document.getElementById("keys");
 for (const button of document.querySelectorAll("[data-keys]")) {
   button.hidden = !keys;
