@@ -27,6 +27,7 @@ def test_a_study_is_read_from_the_sign_in_to_the_sign_out_without_a_mouse(served
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     expect(page.locator("#rows tr")).to_have_count(1)
+    page.wait_for_load_state()  # rows are there before what listens for keys
     page.keyboard.press("j")
     page.keyboard.press("c")
     expect(page.locator("#rows .owner")).to_have_text("radiologist")

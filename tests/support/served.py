@@ -25,7 +25,14 @@ class Served:
         self._server = WebServer(self.hospital.app, "127.0.0.1", port)
         self._server.start()
         self._contexts = []
-        self.complaints = []
+        self._complaints = []  # what was said, and of which address
+        self._errors = []  # addresses whose answer was one
+        self._refused = set()  # those of them, and of complaints, that were expected
+
+    @property
+    def complaints(self):
+        """What went wrong in the pages, but for what was expected."""
+        return [said for said, address in self._complaints if not (_is_refusal(said) and address in self._refused)]
 
     def radiograph(self, image, number=1):
         radiograph(picture(number, 240, 200)).save_as(self.folder / f"{image}.dcm", enforce_file_format=True)
@@ -37,8 +44,9 @@ class Served:
         self._contexts.append(context)
         page = context.new_page()
         page.on("console", self._heard)
-        page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
+        page.on("pageerror", lambda error: self._complaints.append((f"script: {error}", page.url)))
         page.on("request", self._asked)
+        page.on("response", lambda answer: self._errors.append(answer.url) if answer.status >= 400 else None)
         return page
 
     def reader(self, name="radiologist", then="/", **options):
@@ -53,12 +61,15 @@ class Served:
 
     @contextmanager
     def refusals(self):
-        """What the browser complains of within is expected: it logs each answer that is an error."""
-        before = len(self.complaints)
+        """What the browser complains of within is expected: it logs each answer that is an error.
+
+        So is what it says later of the same addresses: a script asks again, or the message comes after its effect.
+        """
+        complaints, errors = len(self._complaints), len(self._errors)
         yield
-        mine = self.complaints[before:]
-        assert all("Failed to load resource" in one for one in mine), mine
-        del self.complaints[before:]
+        mine = self._complaints[complaints:]
+        assert all(_is_refusal(said) for said, _ in mine), mine
+        self._refused |= {address for _, address in mine} | set(self._errors[errors:])
 
     def close(self):
         for context in self._contexts:
@@ -68,9 +79,13 @@ class Served:
 
     def _heard(self, message):
         if message.type in {"error", "warning"}:
-            self.complaints.append(f"console: {message.text}")
+            self._complaints.append((f"console: {message.text}", message.location["url"]))
 
     def _asked(self, request):
         parts = urlsplit(request.url)
         if parts.scheme != "data" and f"{parts.scheme}://{parts.netloc}" != self.base:
-            self.complaints.append(f"asked another host: {request.url}")
+            self._complaints.append((f"asked another host: {request.url}", request.url))
+
+
+def _is_refusal(said):
+    return said.startswith("console: Failed to load resource")
