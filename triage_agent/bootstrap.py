@@ -301,6 +301,7 @@ class _Start:
             fetch_from=settings.study.ask_peer or "",
             retention=build_retention(settings, self.worklist, self._clock),
             reserve=build_reserve(settings),
+            failed=self.metrics.tick_failed,
         )
 
     def finish(self, role: str) -> None:

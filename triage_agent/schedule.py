@@ -67,11 +67,13 @@ class Schedule:
         fetch_from: str = "",
         retention: Retention | None = None,
         reserve: Callable[[], None] | None = None,
+        failed: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`owners` are the names under which this process holds work; `fetch_from` the peer that `rule.fetch` means.
 
         `longest` are the waits that this configuration sets; what waits longer was set before the clock was set back.
-        `reserve` keeps room for the database.
+        `reserve` keeps room for the database. `failed` is told what failed, but for want of the database: a tick by its
+        name, the look at one "study", a "question" to the PACS.
         """
         self._worklist = worklist
         self._rule = rule
@@ -85,6 +87,7 @@ class Schedule:
         self._fetch_from = fetch_from
         self._retention = retention
         self._reserve = reserve
+        self._failed = failed
         self._asking: set[str] = set()
         self._lock = threading.Lock()
         self._askers = _Askers(_ASKERS)
@@ -104,7 +107,7 @@ class Schedule:
         if self._reserve is not None:
             ticks.append((self.keep_reserve, _RETENTION_SECONDS))
         for tick, seconds in ticks:
-            self._scheduler.add_job(_guarded, "interval", args=[tick], seconds=seconds, id=tick.__name__)
+            self._scheduler.add_job(self._guarded, "interval", args=[tick], seconds=seconds, id=tick.__name__)
         self._scheduler.start()
 
     def stop(self) -> None:
@@ -128,6 +131,7 @@ class Schedule:
                 # The one that is due first would else be met first by every tick, and stop each.
                 name = type(error).__name__
                 log.error("completeness_failed", study_instance_uid=view.study_instance_uid, error=name)  # noqa: TRY400
+                self._failed("study")
                 self._wait(view, Wait(self._clock() + _AFTER_A_FAILURE, ask=False), asked=False)
 
     def _look_at(self, view: AssemblyView) -> None:
@@ -159,6 +163,16 @@ class Schedule:
         if freed := self._worklist.expire_leases(self._clock()):
             log.warning("leases_expired", studies=freed)
             self._completed()
+
+    def _guarded(self, tick: Callable[[], None]) -> None:
+        """A tick that fails is logged, counted, and tried again at the next one."""
+        try:
+            tick()
+        except WorklistUnavailableError as error:
+            log.warning("worklist_unavailable", error=error.message)
+        except Exception as error:  # noqa: BLE001 - as above
+            log.error("tick_failed", tick=tick.__name__, **_told(error))  # noqa: TRY400
+            self._failed(tick.__name__)
 
     def _complete(self, view: AssemblyView, step: Complete) -> None:
         if self._worklist.complete(view, step.reason, self._clock()):
@@ -199,6 +213,7 @@ class Schedule:
             log.warning("worklist_unavailable", error=error.message)
         except Exception as error:  # noqa: BLE001 - the quiet period decides then
             log.error("asking_failed", study_instance_uid=view.study_instance_uid, **_told(error))  # noqa: TRY400
+            self._failed("question")
         finally:
             with self._lock:
                 self._asking.discard(view.study_instance_uid)
@@ -229,16 +244,6 @@ class _Askers:
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:
             task()
-
-
-def _guarded(tick: Callable[[], None]) -> None:
-    """A tick that fails is logged and tried again at the next one."""
-    try:
-        tick()
-    except WorklistUnavailableError as error:
-        log.warning("worklist_unavailable", error=error.message)
-    except Exception as error:  # noqa: BLE001 - as above
-        log.error("tick_failed", tick=tick.__name__, **_told(error))  # noqa: TRY400
 
 
 def _told(error: Exception) -> dict[str, object]:

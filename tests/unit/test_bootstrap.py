@@ -211,3 +211,12 @@ def test_a_listener_without_workers_shows_how_long_studies_wait(site, monkeypatc
     assert float(seconds.split()[1]) > 0
     assert "triage_disk_free_bytes " in shown
     assert "triage_refused_connections" in shown
+
+
+def test_what_the_schedule_cannot_do_is_counted(site, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(SqlWorklist, "due_for_completion", fail)
+    with site.running() as agent:
+        eventually(lambda: b'triage_tick_failures_total{what="complete_due"}' in agent.metrics.exposition())

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 import pytest
 from apscheduler.schedulers import base
-from structlog.testing import capture_logs
 from support.agent import eventually
 from support.story import LEASE, RULE, SECOND, STUDY, Story, received
+from support.ticking import SOON, FakePacs, Ticking
 
 from triage_agent import schedule as module
 from triage_agent.domain.errors import WorklistUnavailableError
@@ -18,72 +18,6 @@ from triage_agent.schedule import Schedule
 from triage_agent.worklist import MemoryWorklist
 
 ASKING = replace(RULE, ask_after=timedelta(seconds=2))
-SOON = 30.0  # seconds
-
-
-class FakePacs:
-    """Answers how many images a study has; `None` where it does not know; raises what is an error."""
-
-    def __init__(self, answer=None):
-        self.answer = answer
-        self.asked = []
-        self.may_answer = threading.Event()
-        self.may_answer.set()
-
-    def count_instances(self, study_instance_uid):
-        self.asked.append(study_instance_uid)
-        self.may_answer.wait(SOON)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-
-class Ticking(Story):
-    """A worklist with a schedule whose ticks are called by hand."""
-
-    def __init__(self, counter=None, rule=RULE):
-        super().__init__(MemoryWorklist())
-        self.rule = rule
-        self.woken = 0
-        self.schedule = Schedule(
-            worklist=self.worklist,
-            rule=rule,
-            clock=lambda: self.now,
-            counter=counter,
-            completed=self._wake,
-            owners=("us", "us-too"),
-            lease=LEASE,
-        )
-
-    def _wake(self):
-        self.woken += 1
-
-    def receive(self, study=STUDY, image=None, **details):
-        known = self.worklist.study(study)
-        image = image or f"{study}.{len(known.instances) + 1 if known else 1}"
-        return self.worklist.register(received(study, image, self.tick(), **details), self.rule)
-
-    def complete_due(self, after=timedelta(0)):
-        """One tick, `after` so long; returns when the questions it asked are answered."""
-        self.tick(after)
-        self.schedule.complete_due()
-        self.answered()
-
-    def answered(self):
-        """Wait until no question is open."""
-        deadline = time.monotonic() + SOON
-        while time.monotonic() < deadline:
-            with self.schedule._lock:
-                if not self.schedule._asking:
-                    return
-            time.sleep(0.001)
-        raise AssertionError("a question was never answered")
-
-    def end(self):
-        self.schedule._askers.stop()
-        for thread in self.schedule._askers._threads:
-            if thread.ident is not None:
-                thread.join(SOON)
 
 
 @pytest.fixture
@@ -164,6 +98,7 @@ def test_a_pacs_that_does_not_confirm_is_asked_again_later_and_the_quiet_period_
     for _ in range(8):
         story.complete_due(2 * SECOND)
     assert len(pacs.asked) >= 2
+    assert set(story.failures) == ({"question"} if type(answer) is RuntimeError else set())
     assert story.status() is Status.RECEIVING
     story.complete_due(RULE.quiet)
     assert story.status() is Status.READY
@@ -259,26 +194,6 @@ def test_started_it_ticks_by_itself_until_it_is_stopped(monkeypatch, ticking):
     assert story.status("1.2.5") is Status.RECEIVING
 
 
-def test_a_tick_that_fails_is_tried_again_at_the_next(monkeypatch, ticking):
-    monkeypatch.setattr(module, "_COMPLETENESS_SECONDS", 0.01)
-    story, completed = ticking(), threading.Event()
-    story.schedule._completed = completed.set
-    due, failures = story.worklist.due_for_completion, [RuntimeError("a bug"), WorklistUnavailableError("away")]
-
-    def failing(now):
-        if failures:
-            raise failures.pop()
-        return due(now)
-
-    story.worklist.due_for_completion = failing
-    story.receive()
-    story.tick(RULE.quiet)
-    story.schedule.start()
-    assert completed.wait(SOON)
-    story.schedule.stop()
-    assert failures == []
-
-
 # --- a clock that is set ----------------------------------------------------------------------------------------------
 def test_ticks_go_on_when_the_machine_s_clock_is_set_back(monkeypatch):
     """APScheduler reckons by the machine's clock: it would wait for an hour."""
@@ -370,27 +285,3 @@ def test_originals_past_their_time_go_by_a_tick(monkeypatch):
     schedule.start()
     assert ticked.wait(SOON)
     schedule.stop()
-
-
-def test_a_study_that_cannot_be_looked_at_holds_up_no_other_and_is_looked_at_again(monkeypatch):
-    story = Ticking()
-    for study in ("1.2.1", "1.2.2"):
-        story.receive(study)
-    complete = story.worklist.complete
-
-    def fail_once(view, reason, now):
-        if view.study_instance_uid == "1.2.1" and not failed:
-            failed.append(view)
-            raise RuntimeError("DOE^JANE")
-        return complete(view, reason, now)
-
-    failed = []
-    monkeypatch.setattr(story.worklist, "complete", fail_once)
-    with capture_logs() as logs:
-        story.complete_due(after=2 * RULE.quiet)
-    assert (story.status("1.2.1"), story.status("1.2.2")) == (Status.RECEIVING, Status.READY)
-    assert [(line["event"], line["error"]) for line in logs if "error" in line] == [
-        ("completeness_failed", "RuntimeError")
-    ]
-    story.complete_due(after=module._AFTER_A_FAILURE)
-    assert story.status("1.2.1") is Status.READY

@@ -100,6 +100,12 @@ class Metrics:
         self.unbuilt = Counter(
             "triage_results_not_built", "Results that could not be built", ["kind"], registry=self.registry
         )
+        self.ticks = Counter(
+            "triage_tick_failures",
+            "Ticks of the schedule that failed, by name; looks at one study; questions to the PACS",
+            ["what"],
+            registry=self.registry,
+        )
         self.retrievals = Counter(
             "triage_retrievals",
             "Tries to fetch a study: complete, incomplete (the PACS has more), failed",
@@ -109,6 +115,10 @@ class Metrics:
         self.scoring_seconds = Histogram(
             "triage_scoring_seconds", "Decode and model time of one image", buckets=_SECONDS, registry=self.registry
         )
+
+    def tick_failed(self, what: str) -> None:
+        """Count what the schedule could not do."""
+        self.ticks.labels(what).inc()
 
     def add(self, collector: Collector) -> None:
         """Add what is asked for at each scrape; see `gauges`."""
