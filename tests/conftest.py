@@ -8,10 +8,11 @@ import pytest
 from hypothesis import settings
 from support import longest, ports, rotation
 from support.compiled import compiled_once
+from support.programs import REQUIRE, with_nothing_missing
 
 # What refuses a change must refuse it twice; other runs go on looking for what nobody thought of.
 settings.register_profile("steady", derandomize=True)
-if os.environ.get("TRIAGE_REQUIRE_EXTERNAL"):
+if os.environ.get(REQUIRE) == "1":
     settings.load_profile("steady")
 
 
@@ -36,6 +37,16 @@ def _has_a_place(item):
     if "benchmarks" in item.path.parts:  # which name what they leave out
         return True
     return Path("/dev/nvidiactl").exists() or not item.get_closest_marker("gpu")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    return with_nothing_missing((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    return with_nothing_missing((yield))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -21,3 +21,11 @@ def require_program(*names: str) -> str:
     if os.environ.get(REQUIRE) == "1":
         pytest.fail(f"{message}, and {REQUIRE}=1 asks for it")
     pytest.skip(message)
+
+
+def with_nothing_missing(report):
+    """Whatever a test is skipped for is missing: a failure where all is required. A test expected to fail is none."""
+    if report.skipped and os.environ.get(REQUIRE) == "1" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"left out, and {REQUIRE}=1 asks for all: {report.longrepr}"
+    return report
