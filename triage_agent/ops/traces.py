@@ -5,6 +5,7 @@ every other stands. So all processes of a site add to one trace, and go on after
 anything; nobody is led back from an id to a study who does not have the study's UID already.
 """
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -171,6 +172,12 @@ class _Quiet(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
+def _trusted_by_the_system() -> str | None:
+    """The file, or the folder, of the CAs that OpenSSL trusts here; requests would trust those that it brings along."""
+    places = ssl.get_default_verify_paths()
+    return places.cafile or places.capath
+
+
 def open_traces(collector: Collector, **process: str) -> Traces:
     """Traces that go to a collector, by no proxy of the environment."""
     session = requests.Session()
@@ -178,7 +185,7 @@ def open_traces(collector: Collector, **process: str) -> Traces:
     headers = {"Authorization": f"Bearer {collector.token}"} if collector.token else {}
     exporter = OTLPSpanExporter(
         endpoint=collector.url,
-        certificate_file=str(collector.ca) if collector.ca else None,
+        certificate_file=str(collector.ca) if collector.ca else _trusted_by_the_system(),
         headers=headers,
         timeout=_ANSWER_SECONDS,
         session=session,

@@ -9,11 +9,13 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from structlog.testing import capture_logs
+from support.certificates import Authority
+from support.http_peer import Said, http_peer, server_tls
 
 from triage_agent.domain.errors import MissingPackageError
 from triage_agent.ops import traces as module
 from triage_agent.ops.journey import NOWHERE, WHOLE, Step, ids_of
-from triage_agent.ops.traces import Traces, _Quiet
+from triage_agent.ops.traces import Collector, Traces, _Quiet, open_traces
 from triage_agent.settings import Settings
 from triage_agent.tracing import trace_journeys
 
@@ -143,3 +145,17 @@ def test_a_site_that_wants_none_needs_no_packages(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "triage_agent.ops.traces", None)
     with ExitStack() as ends:
         assert trace_journeys(Settings(data_dir=tmp_path), "worker", ends) is NOWHERE
+
+
+@pytest.mark.parametrize("named", ["ca", "system"])
+def test_a_collector_s_certificate_is_trusted_whose_ca_is_named_or_is_the_system_s(named, monkeypatch, tmp_path):
+    """As `check` has it; requests would look into a list of its own instead of the system's."""
+    authority = Authority(tmp_path)
+    if named == "system":
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca))
+    with http_peer(Said(200), tls=server_tls(authority.files("collector"), require_client=False)) as peer:
+        url = f"https://127.0.0.1:{peer.port}/v1/traces"
+        traces = open_traces(Collector(url=url, ca=authority.ca if named == "ca" else None))
+        traces.tell(step())
+        traces.close()
+        assert [one.path for one in peer.asked] == ["/v1/traces"]
