@@ -19,6 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 log = structlog.get_logger(__name__)
 
 CONNECTIONS = 512  # at once, WebSockets and TLS handshakes among them; who comes above is hung up on
+OF_ONE_ADDRESS = 384  # of them: a proxy in front needs many, and whoever takes all it can leaves the others some
 
 _HEAD_SECONDS = 10.0  # for a request's headers, from the first byte that could have come
 _BODY_SECONDS = 60.0  # between two pieces of a body: who sends images may read them from a slow disk
@@ -127,18 +128,18 @@ class Patience(H11Protocol):
 
 
 class Entrance(socket.socket):
-    """A socket that listens, and hangs up on who comes while so many are in; for one thread."""
+    """A socket that listens, and hangs up on who comes while so many are in, or of its address; for one thread."""
 
     def __init__(self, family: socket.AddressFamily) -> None:
         super().__init__(family, socket.SOCK_STREAM)
-        self._inside: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._inside: weakref.WeakKeyDictionary[socket.socket, str] = weakref.WeakKeyDictionary()
         self._opens_again = self._tells_again = 0.0
 
     def accept(self) -> tuple[socket.socket, Any]:
         """See `socket.socket.accept`.
 
         Raises:
-            ConnectionAbortedError: so many are in.
+            ConnectionAbortedError: so many are in, or so many of this address.
             BlockingIOError: nobody waits, or no file was left a moment ago: asyncio would try its backlog at once.
             OSError: no file is left.
         """
@@ -150,15 +151,17 @@ class Entrance(socket.socket):
             if error.errno in _NO_MORE:
                 self._opens_again = time.monotonic() + _SHUT_SECONDS
             raise
-        if sum(one.fileno() >= 0 for one in self._inside) >= CONNECTIONS:
+        inside = [whose for one, whose in self._inside.items() if one.fileno() >= 0]
+        of_one = inside.count(address[0])
+        if len(inside) >= CONNECTIONS or of_one >= OF_ONE_ADDRESS:
             connection.close()
-            self._tell()
+            self._tell(address[0], of_one)
             raise ConnectionAbortedError  # and those who are in have their turn before the next
-        self._inside.add(connection)
+        self._inside[connection] = address[0]
         return connection, address
 
-    def _tell(self) -> None:
+    def _tell(self, address: str, of_it: int) -> None:
         now = time.monotonic()
         if now >= self._tells_again:
             self._tells_again = now + _TOLD_SECONDS
-            log.warning("web_connections_refused", most=CONNECTIONS)
+            log.warning("web_connections_refused", most=CONNECTIONS, address=address, of_it=of_it)

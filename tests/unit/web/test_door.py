@@ -200,6 +200,23 @@ def test_so_many_are_let_in_and_who_comes_after_one_has_gone(free_port, monkeypa
         server.stop()
 
 
+def test_one_address_leaves_the_others_some_places(free_port, monkeypatch):
+    monkeypatch.setattr(door, "CONNECTIONS", 4)
+    monkeypatch.setattr(door, "OF_ONE_ADDRESS", 2)
+    server = WebServer(app(), "127.0.0.1", free_port)
+    server.start()
+    try:
+        with ExitStack() as stack:
+            greedy = [stack.enter_context(open_connection(free_port)) for _ in range(2)]
+            assert all(answer(one).startswith(b"HTTP/1.1 200") for one in greedy)
+            assert is_ended(stack.enter_context(open_connection(free_port)))
+            other = socket.create_connection(("127.0.0.1", free_port), timeout=WAIT, source_address=("127.0.0.2", 0))
+            assert answer(stack.enter_context(other)).startswith(b"HTTP/1.1 200")
+            assert answer(greedy[0]).startswith(b"HTTP/1.1 200")
+    finally:
+        server.stop()
+
+
 def test_without_files_left_nobody_is_accepted_for_a_moment_and_then_it_is_tried_again(monkeypatch):
     tried = []
 
