@@ -67,6 +67,7 @@ def documents():
         "scale_out": {"ray_replicas": scaled, "postgres_workers": scaled},
         "object_store": {"sizes": {"10 MB": stored}},
         "routes": {"groups": {"sr": {"routes": {"sr": route}}}},
+        "queue": {"kinds": {"sr": {"studies": 300, "results_a_second": 100.0, "agent_core_ms": 6.0}}},
         "site": {"lists on sqlite": {"p95_s": 0.02, "wanted_p95_s": 0.1, "slowest": "search k"}},
     }
     return {name: {"made": made} | document for name, document in found.items()}

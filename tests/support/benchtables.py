@@ -134,6 +134,17 @@ def routes(bench):
     return f"{table(('route, ms', '50 %', '95 %', '99 %', 'studies'), rows)}\n\n{bench.made('routes')}"
 
 
+def queue(bench):
+    """Results that waited for their PACS."""
+    rows = [
+        (kind, number(found["results_a_second"], 0), number(found["agent_core_ms"], 1), found["studies"])
+        for kind, found in (bench.at("queue", "kinds") or {}).items()
+    ]
+    if not rows:
+        return bench.made("queue")
+    return f"{table(('result', 'a second', 'ms of a core', 'studies'), rows)}\n\n{bench.made('queue')}"
+
+
 def lists(bench):
     """Pages at a million studies."""
     rows = []
@@ -150,6 +161,7 @@ SECTIONS = {
     "day": day,
     "growth": growth,
     "routes": routes,
+    "queue": queue,
     "lists": lists,
     **benchothers.SECTIONS,
 }

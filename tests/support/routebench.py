@@ -50,7 +50,7 @@ ROUTES = {
     "ups": ("workitems", "ups"),
     "ups-event": ("events", None),
 }
-_TABLES = {
+TABLES = {
     "mllp": '[[hl7.peers]]\nname = "{name}"\nhost = "127.0.0.1"\nport = {port}\n',
     "store": '[[dicom.peers]]\nname = "{name}"\nae_title = "{title}"\nhost = "127.0.0.1"\nport = {port}\nmay = []\n',
     "stow": '[[dicomweb.peers]]\nname = "{name}"\nurl = "http://127.0.0.1:{port}/dicom-web"\n',
@@ -58,7 +58,7 @@ _TABLES = {
     "events": '[[dicom.peers]]\nname = "{name}"\nae_title = "WATCHER"\nhost = "127.0.0.1"\nport = {port}\n'
     'may = ["query"]\n',
 }
-_TABLES["workitems"] = _TABLES["store"]
+TABLES["workitems"] = TABLES["store"]
 _SITE = """
 [worker]
 lease_seconds = 30
@@ -91,22 +91,20 @@ def _site(peers):
     for name, peer in peers.items():
         kind, sends = ROUTES[name]
         title = name.upper().replace("-", "")
-        parts.append(_TABLES[kind].format(name=name, title=title, port=peer.port))
+        parts.append(TABLES[kind].format(name=name, title=title, port=peer.port))
         if sends:
             parts.append(f'[[routes]]\nto = "{name}"\nsend = ["{sends}"]\n')
     return "".join(parts)
 
 
 def _measured(agent, peers, seconds, rate):
-    file = agent.folder / "radiograph.dcm"
-    (image,) = Images(agent.folder).study(ABNORMAL)
-    image.save_as(file, enforce_file_format=True)
+    file = radiograph_file(agent)
     agent.start(wait=True)
     if "ups-event" in peers:
         with calling(agent.port, "WATCHER") as association:
             assert subscribe(association) == 0
     before, started, machine = _used(agent.pid), time.monotonic(), _machine()
-    studies = _send(agent.port, file, seconds, rate)
+    studies = send_steadily(agent.port, file, seconds, rate)
     took = time.monotonic() - started
     used, busy = _used(agent.pid) - before, _machine() - machine
     asked = [name for name in peers if ROUTES[name][1]]
@@ -145,7 +143,15 @@ def _figures(decided, ends):
 
 
 # --- what comes in ----------------------------------------------------------------------------------------------------
-def _send(port, file, seconds, rate):
+def radiograph_file(agent):
+    """A file of an abnormal radiograph, which `send_steadily` gives new identifiers."""
+    file = agent.folder / "radiograph.dcm"
+    (image,) = Images(agent.folder).study(ABNORMAL)
+    image.save_as(file, enforce_file_format=True)
+    return file
+
+
+def send_steadily(port, file, seconds, rate):
     processes = forking()
     sent, go = processes.Value("i", 0), processes.Event()
     share = (port, str(file), rate, seconds, sent, go)

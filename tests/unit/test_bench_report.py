@@ -64,7 +64,7 @@ class TestTables:
     def test_every_table_shows_the_figures_of_its_file(self, bench):
         full = bench(**documents())
         shown = {name: make(full) for name, make in SECTIONS.items()}
-        for name in ("flag", "day", "ingest", "scale", "store", "routes"):
+        for name in ("flag", "day", "ingest", "scale", "store", "routes", "queue"):
             assert MISSING not in shown[name], name
         assert "2026-11-23, 2 cores of some CPU, commit abc; `make bench`" in shown["flag"]
         assert "The GPU: a GPU." in shown["model"]
