@@ -5,11 +5,18 @@ BIN := $(VENV)/bin
 # Unit tests that import torch, scikit-learn or scipy, which takes each process seconds.
 MODELS := tests/unit/models tests/unit/learning tests/unit/cli/test_explain_command.py \
 	tests/unit/cli/test_learning_commands.py tests/unit/simulation/test_phantom_files.py
-UNIT := tests/unit $(addprefix --ignore=,$(MODELS))
-REST := $(filter-out tests/unit/ tests/benchmarks/ tests/support/ tests/__pycache__/,$(wildcard tests/*/)) $(MODELS)
+# Unit tests that wait: for sockets, threads and processes of their own, or for a time to be over.
+WAITING := $(addprefix tests/unit/,conformance test_bootstrap.py test_policy_file.py test_readiness.py test_worker.py \
+	$(addprefix cli/,test_check_tls.py test_conformance_command.py test_feedback_command.py test_fetch_command.py \
+	test_ports.py test_reaching.py test_starting.py test_user_command.py test_waiting_for_tables.py) \
+	$(addprefix delivery/,test_acknowledgement.py test_http.py test_mllp.py) \
+	$(addprefix dimse/,test_checkpoint.py test_limits.py test_wire.py) intake/test_restored_files.py listeners/test_pool.py \
+	ops/test_traces.py results/test_evidence.py $(addprefix web/,test_app.py test_door.py test_plots.py) worklist/test_one_writer.py)
+UNIT := tests/unit $(addprefix --ignore=,$(MODELS) $(WAITING))
+REST := $(filter-out tests/unit/ tests/benchmarks/ tests/support/ tests/__pycache__/,$(wildcard tests/*/)) $(MODELS) $(WAITING)
 DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql prometheus rsyslog rsyslog-gnutls systemd chromium gcc libc6-dev
 
-.PHONY: demo test unit models lint bench ops ray faults soak fuzz tampering vulnerabilities images screenshots tools clean
+.PHONY: demo test unit models waiting lint bench ops ray faults soak fuzz tampering vulnerabilities images screenshots tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/triage-agent demo
@@ -33,10 +40,13 @@ test: $(VENV)/.dev tools
 	TRIAGE_PART=$(or $(PART),$(shell echo $$(( $$(date +%s) / 86400 % 3 )))) $(BIN)/python -m pytest $(REST) -n 3 --dist loadfile --no-loadscope-reorder --durations=15
 
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest $(UNIT) -n 2 --durations=5
+	$(BIN)/python -m pytest $(UNIT) -n 2 --dist worksteal -p no:schemathesis --durations=5
 
 models: $(VENV)/.dev
 	$(BIN)/python -m pytest $(MODELS) -n 2
+
+waiting: $(VENV)/.dev
+	$(BIN)/python -m pytest $(WAITING) -n 4 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ From the durations of whole runs; what is not named here takes less, and folders
 costs time and nothing else.
 """
 
+from functools import cache
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
@@ -33,6 +34,7 @@ LONGEST = (
 _PATHS = [TESTS / name for name in LONGEST]
 
 
+@cache  # of a file, not of each of its tests
 def place(path):
     """Where a test file stands, the longest first."""
     places = (number for number, one in enumerate(_PATHS) if path == one or one in path.parents)

@@ -5,6 +5,7 @@ Unit, contract and browser tests, and what shows the first promises, run every d
 
 import os
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from zlib import crc32
 
@@ -34,6 +35,7 @@ def part():
     return datetime.now(UTC).toordinal() % PARTS if asked == "today" else int(asked) % PARTS
 
 
+@cache  # of a file, not of each of its tests
 def is_in(path, which):
     """Whether a file is in that part."""
     name = Path(path).relative_to(TESTS).as_posix()
