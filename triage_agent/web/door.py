@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 CONNECTIONS = 512  # at once, WebSockets and TLS handshakes among them; who comes above is hung up on
 OF_ONE_ADDRESS = 384  # of them: a proxy in front needs many, and whoever takes all it can leaves the others some
 
+HANDSHAKE_SECONDS = 10.0  # of TLS: asyncio would wait for a minute
 _HEAD_SECONDS = 10.0  # for a request's headers, from the first byte that could have come
 _BODY_SECONDS = 60.0  # between two pieces of a body: who sends images may read them from a slow disk
 _REST_SECONDS = 10.0  # for what is left of a body whose request is answered already
@@ -125,6 +126,16 @@ class Patience(H11Protocol):
             self._set(_Awaited.BODY)  # it is we who have not read
         else:
             self.transport.abort()
+
+
+class PromptLoop(asyncio.SelectorEventLoop):
+    """asyncio's own loop, whose servers end what does not shake hands; another's would not ask `Entrance`."""
+
+    async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
+        """See `asyncio.loop.create_server`."""
+        if options.get("ssl") is not None:
+            options.setdefault("ssl_handshake_timeout", HANDSHAKE_SECONDS)
+        return await super().create_server(*args, **options)
 
 
 class Entrance(socket.socket):

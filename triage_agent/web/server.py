@@ -54,6 +54,7 @@ class WebServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            loop="triage_agent.web.door:PromptLoop",
             http=Patience,
             ws=_Channel,
             ws_max_size=_LONGEST_MESSAGE,

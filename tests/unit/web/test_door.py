@@ -3,17 +3,19 @@
 import asyncio
 import errno
 import socket
+import ssl
 import time
 from contextlib import ExitStack, suppress
 
 import pytest
 from fastapi import Request, WebSocket
 from fastapi.responses import PlainTextResponse, StreamingResponse
+from support.certificates import Authority
 from websockets.sync.client import connect
 
 from triage_agent.web import door
 from triage_agent.web.app import build_app
-from triage_agent.web.server import WebServer
+from triage_agent.web.server import ServerTls, WebServer
 
 HALF = b"GET /metrics HTTP/1.1\r\nX: "
 WHOLE = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -196,6 +198,23 @@ def test_so_many_are_let_in_and_who_comes_after_one_has_gone(free_port, monkeypa
                     except ConnectionError:
                         time.sleep(0.05)
             assert said.startswith(b"HTTP/1.1 200")
+    finally:
+        server.stop()
+
+
+def test_a_handshake_of_tls_that_does_not_end_is_not_waited_for(free_port, monkeypatch, tmp_path):
+    monkeypatch.setattr(door, "HANDSHAKE_SECONDS", TIME)
+    files = Authority(tmp_path).files("web")
+    server = WebServer(app(), "127.0.0.1", free_port, ServerTls(certificate=files.certificate, key=files.key))
+    server.start()
+    try:
+        with open_connection(free_port) as silent, open_connection(free_port) as halting:
+            halting.sendall(b"\x16\x03\x01\x02\x00")  # the header of a record that does not come
+            assert is_ended(silent)
+            assert is_ended(halting)
+        trusting = ssl.create_default_context(cafile=files.ca)
+        with open_connection(free_port) as plain, trusting.wrap_socket(plain, server_hostname="localhost") as channel:
+            assert answer(channel).startswith(b"HTTP/1.1 200")
     finally:
         server.stop()
 
