@@ -286,9 +286,10 @@ class _Start:
 
     def _schedule(self, counter: StudyCounter | None) -> "Schedule":
         from triage_agent.delivering import longest_waits
-        from triage_agent.schedule import Schedule
+        from triage_agent.schedule import WORK, Schedule
 
         settings = self._settings
+        self.metrics.watch_ticks(WORK)
         return Schedule(
             worklist=self.worklist,
             rule=settings.study.rule(),

@@ -23,6 +23,9 @@ from triage_agent.worklist.trail import AGENT
 
 log = structlog.get_logger(__name__)
 
+# What can fail: the look at one study, a question to the PACS, and the ticks by their names.
+WORK = ("study", "question", "complete_due", "leases", "delete_originals", "empty_quarantine", "keep_reserve")
+
 _COMPLETENESS_SECONDS = 0.5
 _LEASES_SECONDS = 5.0
 _LONGEST_LEASE = timedelta(minutes=1)  # that is not taken for one from before the clock was set back
@@ -72,8 +75,7 @@ class Schedule:
         """`owners` are the names under which this process holds work; `fetch_from` the peer that `rule.fetch` means.
 
         `longest` are the waits that this configuration sets; what waits longer was set before the clock was set back.
-        `reserve` keeps room for the database. `failed` is told what failed, but for want of the database: a tick by its
-        name, the look at one "study", a "question" to the PACS.
+        `reserve` keeps room for the database. `failed` is told what of `WORK` failed, but for want of the database.
         """
         self._worklist = worklist
         self._rule = rule
@@ -129,9 +131,7 @@ class Schedule:
                 raise  # it is so for all of them
             except Exception as error:  # noqa: BLE001 - promise 2: what one study does costs no other
                 # The one that is due first would else be met first by every tick, and stop each.
-                name = type(error).__name__
-                log.error("completeness_failed", study_instance_uid=view.study_instance_uid, error=name)  # noqa: TRY400
-                self._failed("study")
+                self._tell_failed("study", view, error)
                 self._wait(view, Wait(self._clock() + _AFTER_A_FAILURE, ask=False), asked=False)
 
     def _look_at(self, view: AssemblyView) -> None:
@@ -199,10 +199,11 @@ class Schedule:
         self._askers.submit(partial(self._asked, view, counter))
 
     def _asked(self, view: AssemblyView, counter: StudyCounter) -> None:
+        failed = "question"
         try:
-            step = assess(
-                view, self._rule, self._clock(), images_at_peer=counter.count_instances(view.study_instance_uid)
-            )
+            images = counter.count_instances(view.study_instance_uid)
+            failed = "study"
+            step = assess(view, self._rule, self._clock(), images_at_peer=images)
             if isinstance(step, Complete):
                 self._complete(view, step)
             elif isinstance(step, Fetch):
@@ -212,11 +213,15 @@ class Schedule:
         except WorklistUnavailableError as error:
             log.warning("worklist_unavailable", error=error.message)
         except Exception as error:  # noqa: BLE001 - the quiet period decides then
-            log.error("asking_failed", study_instance_uid=view.study_instance_uid, **_told(error))  # noqa: TRY400
-            self._failed("question")
+            self._tell_failed(failed, view, error)
         finally:
             with self._lock:
                 self._asking.discard(view.study_instance_uid)
+
+    def _tell_failed(self, what: str, view: AssemblyView, error: Exception) -> None:
+        event = "completeness_failed" if what == "study" else "asking_failed"
+        log.error(event, study_instance_uid=view.study_instance_uid, **_told(error))
+        self._failed(what)
 
 
 class _Askers:

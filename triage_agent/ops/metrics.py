@@ -1,6 +1,6 @@
 """What Prometheus scrapes. Counters count what this process did; gauges are read from the worklist at scrape."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -115,6 +115,11 @@ class Metrics:
         self.scoring_seconds = Histogram(
             "triage_scoring_seconds", "Decode and model time of one image", buckets=_SECONDS, registry=self.registry
         )
+
+    def watch_ticks(self, work: Iterable[str]) -> None:
+        """Show a zero for each of what may fail: of a series that begins with its first failure no increase is seen."""
+        for what in work:
+            self.ticks.labels(what)
 
     def tick_failed(self, what: str) -> None:
         """Count what the schedule could not do."""
