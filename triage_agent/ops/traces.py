@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -30,6 +30,7 @@ try:
     from opentelemetry.sdk.trace.sampling import ALWAYS_ON
     from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
     from opentelemetry.trace.status import Status, StatusCode
+    from requests.adapters import HTTPAdapter
 except ModuleNotFoundError as error:  # pragma: no cover - shown by a process that has not got it
     raise MissingPackageError(error.name or "opentelemetry", extra="otel") from None
 
@@ -172,20 +173,29 @@ class _Quiet(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
-def _trusted_by_the_system() -> str | None:
-    """The file, or the folder, of the CAs that OpenSSL trusts here; requests would trust those that it brings along."""
-    places = ssl.get_default_verify_paths()
-    return places.cafile or places.capath
+class _Trusting(HTTPAdapter):
+    """Trusts whom the system trusts, file and folder; requests would trust those that it brings along."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """See `HTTPAdapter`."""
+        super().init_poolmanager(*args, **options, ssl_context=ssl.create_default_context())
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """See `HTTPAdapter`; without its own list."""
+        super().cert_verify(conn, url, verify, cert)
+        conn.ca_certs = conn.ca_cert_dir = None
 
 
 def open_traces(collector: Collector, **process: str) -> Traces:
     """Traces that go to a collector, by no proxy of the environment."""
     session = requests.Session()
     session.trust_env = False
+    if collector.ca is None:
+        session.mount("https://", _Trusting())
     headers = {"Authorization": f"Bearer {collector.token}"} if collector.token else {}
     exporter = OTLPSpanExporter(
         endpoint=collector.url,
-        certificate_file=str(collector.ca) if collector.ca else _trusted_by_the_system(),
+        certificate_file=None if collector.ca is None else str(collector.ca),
         headers=headers,
         timeout=_ANSWER_SECONDS,
         session=session,

@@ -9,19 +9,22 @@ import errno
 import socket
 import time
 import weakref
+from collections import Counter
 from enum import Enum
-from typing import Any
+from typing import Any, NoReturn
 
 import h11
 import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from triage_agent.web.site.limits import place_of
+
 log = structlog.get_logger(__name__)
 
 CONNECTIONS = 512  # at once, WebSockets and TLS handshakes among them; who comes above is hung up on
-OF_ONE_ADDRESS = 384  # of them: a proxy in front needs many, and whoever takes all it can leaves the others some
+OF_ONE_ADDRESS = 384  # of them, or of one IPv6 network: a proxy in front needs many, and one caller leaves others some
 
-HANDSHAKE_SECONDS = 10.0  # of TLS: asyncio would wait for a minute
+HANDSHAKE_SECONDS = 10.0  # of TLS, at either end: asyncio would wait for a minute, and for half of one
 _HEAD_SECONDS = 10.0  # for a request's headers, from the first byte that could have come
 _BODY_SECONDS = 60.0  # between two pieces of a body: who sends images may read them from a slow disk
 _REST_SECONDS = 10.0  # for what is left of a body whose request is answered already
@@ -135,6 +138,7 @@ class PromptLoop(asyncio.SelectorEventLoop):
         """See `asyncio.loop.create_server`."""
         if options.get("ssl") is not None:
             options.setdefault("ssl_handshake_timeout", HANDSHAKE_SECONDS)
+            options.setdefault("ssl_shutdown_timeout", HANDSHAKE_SECONDS)
         return await super().create_server(*args, **options)
 
 
@@ -144,7 +148,8 @@ class Entrance(socket.socket):
     def __init__(self, family: socket.AddressFamily) -> None:
         super().__init__(family, socket.SOCK_STREAM)
         self._inside: weakref.WeakKeyDictionary[socket.socket, str] = weakref.WeakKeyDictionary()
-        self._opens_again = self._tells_again = 0.0
+        self._opens_again = 0.0
+        self._tells_again: dict[int, float] = {}  # by the limit that was reached
 
     def accept(self) -> tuple[socket.socket, Any]:
         """See `socket.socket.accept`.
@@ -162,17 +167,20 @@ class Entrance(socket.socket):
             if error.errno in _NO_MORE:
                 self._opens_again = time.monotonic() + _SHUT_SECONDS
             raise
-        inside = [whose for one, whose in self._inside.items() if one.fileno() >= 0]
-        of_one = inside.count(address[0])
-        if len(inside) >= CONNECTIONS or of_one >= OF_ONE_ADDRESS:
-            connection.close()
-            self._tell(address[0], of_one)
-            raise ConnectionAbortedError  # and those who are in have their turn before the next
-        self._inside[connection] = address[0]
+        inside = Counter(whose for one, whose in self._inside.items() if one.fileno() >= 0)
+        place = place_of(address[0])
+        if inside[place] >= OF_ONE_ADDRESS:
+            self._refuse(connection, OF_ONE_ADDRESS, inside)
+        if inside.total() >= CONNECTIONS:
+            self._refuse(connection, CONNECTIONS, inside)
+        self._inside[connection] = place
         return connection, address
 
-    def _tell(self, address: str, of_it: int) -> None:
-        now = time.monotonic()
-        if now >= self._tells_again:
-            self._tells_again = now + _TOLD_SECONDS
-            log.warning("web_connections_refused", most=CONNECTIONS, address=address, of_it=of_it)
+    def _refuse(self, connection: socket.socket, limit: int, inside: Counter[str]) -> NoReturn:
+        """Hang up, and say from time to time which limit was reached, and who has most of the places."""
+        connection.close()
+        if (now := time.monotonic()) >= self._tells_again.get(limit, now):
+            self._tells_again[limit] = now + _TOLD_SECONDS
+            ((most_by, its_number),) = inside.most_common(1)
+            log.warning("web_connections_refused", limit=limit, most_by=most_by, its_number=its_number)
+        raise ConnectionAbortedError  # and those who are in have their turn before the next

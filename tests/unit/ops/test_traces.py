@@ -1,5 +1,6 @@
 """Steps become spans of their study's trace; what is wrong with a trace costs the trace and nothing else."""
 
+import subprocess
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from structlog.testing import capture_logs
 from support.certificates import Authority
 from support.http_peer import Said, http_peer, server_tls
+from support.programs import require_program
 
 from triage_agent.domain.errors import MissingPackageError
 from triage_agent.ops import traces as module
@@ -147,15 +149,20 @@ def test_a_site_that_wants_none_needs_no_packages(monkeypatch, tmp_path):
         assert trace_journeys(Settings(data_dir=tmp_path), "worker", ends) is NOWHERE
 
 
-@pytest.mark.parametrize("named", ["ca", "system"])
+@pytest.mark.parametrize("named", ["ca", "file", "folder", ""])
 def test_a_collector_s_certificate_is_trusted_whose_ca_is_named_or_is_the_system_s(named, monkeypatch, tmp_path):
-    """As `check` has it; requests would look into a list of its own instead of the system's."""
+    """As `check` has it; requests would look into a list of its own instead of the system's file and folder."""
     authority = Authority(tmp_path)
-    if named == "system":
+    if named == "file":
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca))
+    elif named == "folder":
+        subprocess.run([require_program("openssl"), "rehash", str(tmp_path)], check=True)
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    elif not named:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(authority.ca))  # the configuration alone counts
     with http_peer(Said(200), tls=server_tls(authority.files("collector"), require_client=False)) as peer:
         url = f"https://127.0.0.1:{peer.port}/v1/traces"
         traces = open_traces(Collector(url=url, ca=authority.ca if named == "ca" else None))
         traces.tell(step())
         traces.close()
-        assert [one.path for one in peer.asked] == ["/v1/traces"]
+        assert [one.path for one in peer.asked] == ["/v1/traces"] * bool(named)

@@ -10,6 +10,8 @@ from contextlib import ExitStack, suppress
 import pytest
 from fastapi import Request, WebSocket
 from fastapi.responses import PlainTextResponse, StreamingResponse
+from structlog.testing import capture_logs
+from support.agent import eventually
 from support.certificates import Authority
 from websockets.sync.client import connect
 
@@ -228,12 +230,40 @@ def test_one_address_leaves_the_others_some_places(free_port, monkeypatch):
         with ExitStack() as stack:
             greedy = [stack.enter_context(open_connection(free_port)) for _ in range(2)]
             assert all(answer(one).startswith(b"HTTP/1.1 200") for one in greedy)
-            assert is_ended(stack.enter_context(open_connection(free_port)))
+            began = time.monotonic()
+            with capture_logs() as logs:
+                assert is_ended(stack.enter_context(open_connection(free_port)))
+                assert time.monotonic() - began < door._HEAD_SECONDS / 2, "it is hung up on, and not waited for"
+                line = eventually(
+                    lambda: next((one for one in logs if one["event"] == "web_connections_refused"), None)
+                )
+            assert (line["limit"], line["most_by"], line["its_number"]) == (2, "127.0.0.1", 2)
             other = socket.create_connection(("127.0.0.1", free_port), timeout=WAIT, source_address=("127.0.0.2", 0))
             assert answer(stack.enter_context(other)).startswith(b"HTTP/1.1 200")
             assert answer(greedy[0]).startswith(b"HTTP/1.1 200")
     finally:
         server.stop()
+
+
+def test_addresses_of_one_network_and_both_forms_of_an_address_are_one(monkeypatch):
+    monkeypatch.setattr(door, "CONNECTIONS", 9)
+    monkeypatch.setattr(door, "OF_ONE_ADDRESS", 2)
+    callers = iter(["2001:db8::1", "2001:db8::2", "2001:db8::3", "::ffff:10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2"])
+    ends = [socket.socketpair() for _ in range(7)]
+    waiting = iter(ends)
+    monkeypatch.setattr(socket.socket, "accept", lambda _self: (next(waiting)[0], (next(callers), 1)))
+    with ExitStack() as stack, door.Entrance(socket.AF_INET) as entrance:
+        for both in ends:
+            stack.callback(both[1].close)
+            stack.callback(both[0].close)
+        taken = []
+        for _ in ends:
+            try:
+                entrance.accept()
+                taken.append(True)
+            except ConnectionAbortedError:
+                taken.append(False)
+    assert taken == [True, True, False, True, True, False, True]
 
 
 def test_without_files_left_nobody_is_accepted_for_a_moment_and_then_it_is_tried_again(monkeypatch):

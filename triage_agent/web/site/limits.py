@@ -56,11 +56,13 @@ class Pace:
 
 
 def place_of(address: str) -> str:
-    """What counts as one address."""
+    """What counts as one address: of IPv6 a network, and IPv4 also where it comes in IPv6's form."""
     try:
         known = ipaddress.ip_address(address)
     except ValueError:
         return address[:64]
-    if known.version == 4:  # noqa: PLR2004 - of IP
-        return address
+    if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped is not None:
+        known = known.ipv4_mapped
+    if isinstance(known, ipaddress.IPv4Address):
+        return str(known)
     return str(ipaddress.ip_network((known, _NETWORK_BITS), strict=False))
