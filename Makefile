@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 MODELS := tests/unit/models tests/unit/learning tests/unit/cli/test_explain_command.py \
 	tests/unit/cli/test_learning_commands.py tests/unit/simulation/test_phantom_files.py
 # Unit tests that wait: for sockets, threads and processes of their own, or for a time to be over.
-WAITING := $(addprefix tests/unit/,conformance test_bootstrap.py test_policy_file.py test_readiness.py test_worker.py \
+WAITING := $(addprefix tests/unit/,conformance test_bootstrap.py test_nothing_left_out.py test_policy_file.py test_readiness.py test_worker.py \
 	$(addprefix cli/,test_check_tls.py test_conformance_command.py test_feedback_command.py test_fetch_command.py \
 	test_ports.py test_reaching.py test_starting.py test_user_command.py test_waiting_for_tables.py) \
 	$(addprefix delivery/,test_acknowledgement.py test_http.py test_mllp.py) \

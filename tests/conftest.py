@@ -41,7 +41,8 @@ def _has_a_place(item):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    return with_nothing_missing((yield))
+    report = yield
+    return report if "benchmarks" in item.path.parts else with_nothing_missing(report)  # which name what they leave out
 
 
 @pytest.hookimpl(wrapper=True)

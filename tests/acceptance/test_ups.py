@@ -82,7 +82,7 @@ def test_what_a_subscriber_was_not_told_is_told_after_a_restart(hospital, watche
     running.kill()
     with watching(watcher, port):
         running.start()
-        told = watcher.wait_for(3, seconds=60)
+        told = watcher.wait_for(3, seconds=150)  # a report that was being told is somebody's for a minute
     uid = workitem_uid(image.StudyInstanceUID)
     assert {one[1] for one in told} == {uid}
     assert PROGRESS in [one[0] for one in told]

@@ -28,7 +28,7 @@ quiet_seconds = 1.0
 
 
 def measure(kind, *, studies, rate, folder, launcher):
-    """Results of this kind a second, and what each costs the agent; fails where not everything came once."""
+    """Results of this kind a second, and what each costs the agent; fails where not everything came."""
     port, kept = free_port(), folder / "archive"
     kept.mkdir(parents=True)
     tables = _SITE + TABLES["store"].format(name="archive", title="ARCHIVE", port=port)
@@ -43,8 +43,10 @@ def measure(kind, *, studies, rate, folder, launcher):
         eventually(lambda: _of(engine) == studies, every=0.2)
         assert _of(engine, DeliveryState.SENT) == 0
         with subprocess.Popen([require_program("storescp"), "-od", str(kept), "+B", str(port)]) as pacs:
-            found = _drained(agent, engine, studies)
-            pacs.terminate()
+            try:
+                found = _drained(agent, engine, studies)
+            finally:
+                pacs.terminate()
         assert len(list(kept.iterdir())) == studies
         return found
     finally:

@@ -38,5 +38,7 @@ def part():
 @cache  # of a file, not of each of its tests
 def is_in(path, which):
     """Whether a file is in that part."""
+    if which is None:
+        return True
     name = Path(path).relative_to(TESTS).as_posix()
-    return which is None or name in ALWAYS or not name.startswith(FOLDERS) or crc32(name.encode()) % PARTS == which
+    return name in ALWAYS or not name.startswith(FOLDERS) or crc32(name.encode()) % PARTS == which

@@ -27,12 +27,15 @@ class Served:
         self._contexts = []
         self._complaints = []  # what was said, and of which address
         self._errors = []  # addresses whose answer was one
-        self._refused = set()  # those of them, and of complaints, that were expected
+        self._refused = {}  # those of them, and of complaints, that were expected; since which complaint
 
     @property
     def complaints(self):
         """What went wrong in the pages, but for what was expected."""
-        return [said for said, address in self._complaints if not (_is_refusal(said) and address in self._refused)]
+        said = enumerate(self._complaints)
+        return [
+            what for at, (what, address) in said if not (_is_refusal(what) and at >= self._refused.get(address, at + 1))
+        ]
 
     def radiograph(self, image, number=1):
         radiograph(picture(number, 240, 200)).save_as(self.folder / f"{image}.dcm", enforce_file_format=True)
@@ -69,7 +72,8 @@ class Served:
         yield
         mine = self._complaints[complaints:]
         assert all(_is_refusal(said) for said, _ in mine), mine
-        self._refused |= {address for _, address in mine} | set(self._errors[errors:])
+        for address in {address for _, address in mine} | set(self._errors[errors:]):
+            self._refused.setdefault(address, complaints)
 
     def close(self):
         for context in self._contexts:
