@@ -13,7 +13,7 @@ WAITING := $(addprefix tests/unit/,conformance test_bootstrap.py test_nothing_le
 	$(addprefix dimse/,test_checkpoint.py test_limits.py test_wire.py) intake/test_restored_files.py listeners/test_pool.py \
 	ops/test_traces.py results/test_evidence.py $(addprefix web/,test_app.py test_door.py test_plots.py) worklist/test_one_writer.py)
 UNIT := tests/unit $(addprefix --ignore=,$(MODELS) $(WAITING))
-REST := $(filter-out tests/unit/ tests/benchmarks/ tests/support/ tests/__pycache__/,$(wildcard tests/*/)) $(MODELS) $(WAITING)
+REST := $(filter-out tests/unit/ tests/benchmarks/ tests/support/ tests/__pycache__/,$(wildcard tests/*/)) $(MODELS)
 DEBIAN_TOOLS := dcmtk dicom3tools pixelmed-apps orthanc orthanc-dicomweb postgresql prometheus rsyslog rsyslog-gnutls systemd chromium gcc libc6-dev
 
 .PHONY: demo test unit models waiting lint bench ops ray faults soak fuzz tampering vulnerabilities images screenshots tools clean
@@ -37,6 +37,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 # (tests/support/rotation.py); PART=all leaves none out.
 test: $(VENV)/.dev tools
 	$(MAKE) --jobs=2 lint unit
+	$(MAKE) waiting
 	TRIAGE_PART=$(or $(PART),$(shell echo $$(( $$(date +%s) / 86400 % 3 )))) $(BIN)/python -m pytest $(REST) -n 3 --dist loadfile --no-loadscope-reorder --durations=15
 
 unit: $(VENV)/.dev
