@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.benchnote import note, stamp
+from support.launcher import Launcher
 
 FOLDER = Path(__file__).parents[2] / "build" / "bench"
 
@@ -16,6 +17,14 @@ def gpu():
     if not torch.cuda.is_available():
         pytest.skip("no CUDA GPU here: run `make bench` on a machine that has one")
     return torch.device("cuda", 0)
+
+
+@pytest.fixture(scope="module")
+def launcher():
+    """Starts agents that are whole but for their model."""
+    running = Launcher()
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,20 +4,12 @@ import json
 import os
 
 import pytest
-from support.launcher import Launcher
 from support.queuebench import measure
 
 STUDIES, RATE = 300, 10.0
 KINDS = ("sr", "sc", "gsps")
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="module")
-def launcher():
-    running = Launcher()
-    yield running
-    running.close()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import json
 import os
 
 import pytest
-from support.launcher import Launcher
 from support.routebench import ROUTES, SETTLING_SECONDS, measure
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "300"))
@@ -16,13 +15,6 @@ RATE = float(os.environ.get("BENCH_RATE", "10"))
 GROUPS = (("hl7-oru", "hl7-omi"), ("sr", "kos"), ("sc", "gsps"), ("pdf", "stow-rs"), ("fhir", "ups", "ups-event"))
 
 pytestmark = pytest.mark.timeout(SECONDS * 3 + 2 * SETTLING_SECONDS + 60)
-
-
-@pytest.fixture(scope="module")
-def launcher():
-    running = Launcher()
-    yield running
-    running.close()
 
 
 @pytest.fixture(scope="module")
